@@ -1,0 +1,1 @@
+"""MERLOT-Reserve, masked by what makes a domain different: data, model, training."""

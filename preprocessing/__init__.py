@@ -1,0 +1,1 @@
+"""Offline preprocessing: raw clips to record data sets, once per data set."""

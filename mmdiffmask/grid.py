@@ -1,0 +1,198 @@
+"""Fits frames into the ViT's grid of patches and maps boxes onto it.
+
+Preprocessing and the loader both call this module, with the same `FrameFit`, so an
+image and its boxes can not drift apart.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchGrid:
+    """rows x cols patches of patch_px pixels, pooled pool x pool into cells.
+
+    Raises:
+      ValueError: if a side is not a positive multiple of `pool`.
+    """
+
+    rows: int = 12
+    cols: int = 20
+    patch_px: int = 16
+    pool: int = 2
+
+    def __post_init__(self):
+        if (
+            min(self.rows, self.cols) < 1
+            or self.rows % self.pool
+            or (self.cols % self.pool)
+        ):
+            raise ValueError(
+                f"grid {self.rows}x{self.cols}: rows and cols must be positive"
+                f" multiples of the pooling, {self.pool}"
+            )
+
+    @property
+    def height_px(self) -> int:
+        """Height of a fitted frame."""
+        return self.rows * self.patch_px
+
+    @property
+    def width_px(self) -> int:
+        """Width of a fitted frame."""
+        return self.cols * self.patch_px
+
+    @property
+    def n_patches(self) -> int:
+        """Patches of a frame."""
+        return self.rows * self.cols
+
+    @property
+    def n_cells(self) -> int:
+        """Pooled cells of a frame."""
+        return self.n_patches // self.pool**2
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.cols}"
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameFit:
+    """How one source frame lies in the grid: the transform, as a value.
+
+    The frame of `source_width` x `source_height` pixels is scaled to `width` x
+    `height` and put at (left, top); the rest of the grid is padding.
+    """
+
+    source_width: int
+    source_height: int
+    width: int
+    height: int
+    left: int = 0
+    top: int = 0
+
+
+def fit_frame(grid: PatchGrid, source_width: int, source_height: int) -> FrameFit:
+    """Scales to fit inside the grid, keeping the aspect; top left.
+
+    Reserve truncates the scaled sides (RESERVE.md section 6.1: the float32 product),
+    so they may come out one pixel short.
+
+    Raises:
+      ValueError: if the frame has no pixels.
+    """
+    if source_width < 1 or source_height < 1:
+        raise ValueError(f"a frame of {source_width}x{source_height} px has no pixels")
+    scale = np.minimum(
+        np.float32(grid.height_px) / np.float32(source_height),
+        np.float32(grid.width_px) / np.float32(source_width),
+    )
+    width = max(1, int(np.float32(source_width) * scale))
+    height = max(1, int(np.float32(source_height) * scale))
+    return FrameFit(source_width, source_height, width, height)
+
+
+def fit_image(
+    grid: PatchGrid, fit: FrameFit, image: UInt8[np.ndarray, "h w 3"]
+) -> Float[np.ndarray, "H W 3"]:
+    """The RGB picture fitted into the grid: values in [0, 1], padding 0.
+
+    Antialiased bilinear, as Reserve resizes (RESERVE.md section 6.1).
+
+    Raises:
+      ValueError: if the picture is not of the size that `fit` was made for.
+    """
+    if image.shape[:2] != (fit.source_height, fit.source_width):
+        raise ValueError(
+            f"picture of {image.shape[1]}x{image.shape[0]} px, but the fit is for"
+            f" {fit.source_width}x{fit.source_height}"
+        )
+    down = _resize_matrix(fit.source_height, fit.height)
+    across = _resize_matrix(fit.source_width, fit.width)
+    pixels = image.astype(np.float32) / 255.0
+    pixels = (down @ pixels.reshape(len(pixels), -1)).reshape(fit.height, -1, 3)
+    pixels = np.einsum("wx,hxc->hwc", across, pixels, optimize=True)
+    fitted = np.zeros((grid.height_px, grid.width_px, 3), np.float32)
+    rows = slice(fit.top, fit.top + fit.height)
+    fitted[rows, fit.left : fit.left + fit.width] = np.clip(pixels, 0.0, 1.0)
+    return fitted
+
+
+@functools.lru_cache(maxsize=64)
+def _resize_matrix(size: int, new_size: int) -> np.ndarray:
+    """(new_size, size): a triangle filter, widened where it shrinks."""
+    ratio = size / new_size
+    centre = (np.arange(new_size) + 0.5) * ratio - 0.5
+    distance = np.abs(centre[:, None] - np.arange(size)) / max(ratio, 1.0)
+    weight = np.maximum(0.0, 1.0 - distance)
+    return (weight / weight.sum(1, keepdims=True)).astype(np.float32)
+
+
+def fit_boxes(
+    fit: FrameFit, xyxy_px: Float[np.ndarray, "m 4"]
+) -> Float[np.ndarray, "m 4"]:
+    """Boxes of the source frame in pixels of the fitted one, clipped to the picture."""
+    scale = np.array([fit.width / fit.source_width, fit.height / fit.source_height])
+    offset = np.array([fit.left, fit.top] * 2)
+    moved = np.asarray(xyxy_px, np.float64).reshape(-1, 4) * np.tile(scale, 2)
+    limit = np.array([fit.width, fit.height] * 2)
+    return np.clip(moved, 0.0, limit) + offset
+
+
+def covered_share(
+    grid: PatchGrid, boxes_px: Float[np.ndarray, "m 4"]
+) -> Float[np.ndarray, "m n"]:
+    """Share of each patch's area that each box covers; boxes in fitted pixels.
+
+    Patches in row-major order. Exact areas, not counted pixels.
+    """
+    boxes = np.asarray(boxes_px, np.float64).reshape(-1, 4)
+    share_x = _overlap(boxes[:, 0::2], grid.cols, grid.patch_px)
+    share_y = _overlap(boxes[:, 1::2], grid.rows, grid.patch_px)
+    share = share_y[:, :, None] * share_x[:, None, :]
+    return share.reshape(len(boxes), grid.n_patches).astype(np.float32)
+
+
+def _overlap(ends: np.ndarray, count: int, patch_px: int) -> np.ndarray:
+    """(m, count): how much of each of `count` stretches lies between the ends."""
+    start = np.arange(count) * patch_px
+    low = np.maximum(ends[:, :1], start)
+    high = np.minimum(ends[:, 1:], start + patch_px)
+    return np.clip(high - low, 0.0, None) / patch_px
+
+
+def valid_patches(grid: PatchGrid, fit: FrameFit) -> Bool[np.ndarray, " n"]:
+    """Patches of which at least half of the pixels are picture."""
+    picture = np.array(
+        [[fit.left, fit.top, fit.left + fit.width, fit.top + fit.height]], np.float64
+    )
+    return covered_share(grid, picture)[0] >= 0.5
+
+
+def to_patches(
+    grid: PatchGrid, image: Float[np.ndarray, "H W 3"]
+) -> Float[np.ndarray, "n p"]:
+    """Cuts a fitted picture into patches, row-major; each as (row, column, channel)."""
+    size = grid.patch_px
+    blocks = image.reshape(grid.rows, size, grid.cols, size, 3)
+    return blocks.transpose(0, 2, 1, 3, 4).reshape(grid.n_patches, -1)
+
+
+def from_patches(
+    grid: PatchGrid, patches: Float[np.ndarray, "n p"]
+) -> Float[np.ndarray, "H W 3"]:
+    """The picture that `to_patches` cut."""
+    size = grid.patch_px
+    blocks = patches.reshape(grid.rows, grid.cols, size, size, 3)
+    return blocks.transpose(0, 2, 1, 3, 4).reshape(grid.height_px, grid.width_px, 3)
+
+
+@functools.lru_cache(maxsize=16)
+def cell_of_patch(grid: PatchGrid) -> Int[np.ndarray, " n"]:
+    """The pooled cell (row-major) that each patch lies in."""
+    row = np.arange(grid.rows)[:, None] // grid.pool
+    col = np.arange(grid.cols)[None, :] // grid.pool
+    return (row * (grid.cols // grid.pool) + col).reshape(-1)

@@ -1,0 +1,1 @@
+"""What to mask: units, weights, draws, replacement."""

@@ -1,0 +1,1 @@
+"""Frozen features and convex heads on them."""

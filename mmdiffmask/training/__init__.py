@@ -1,0 +1,1 @@
+"""Continued pretraining: losses, steps, loop, checkpoints."""
