@@ -1,0 +1,48 @@
+# Every target sets up what it needs; a second call reuses what is there.
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/cpu.txt
+# PYTHON=... chooses the interpreter; else the first of these that is new enough.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	>/dev/null 2>&1 && echo $$p && break; done)
+export JAX_PLATFORMS ?= cpu
+
+.PHONY: demo test test-slow test-long lint venv clean
+
+demo: $(VENV)/.ok  ## the main job: toy videos to report, about 10 minutes
+	@$(BIN)/python -m mmdiffmask demo
+
+test: $(VENV)/.ok
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.ok
+	$(BIN)/python -m pytest -m slow
+
+test-long: $(VENV)/.ok
+	$(BIN)/python -m pytest -m long
+
+lint: $(VENV)/.ok
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+venv: $(VENV)/.ok
+
+# The lock lists every package, so nothing is resolved again; without dependencies,
+# since the two weight wheels declare torch and TensorFlow that nothing here imports.
+$(VENV)/.ok: $(LOCK) setup.py
+	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11, 3.12 or 3.13 with venv;\
+ none was found: install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python $(BIN)/python --no-deps -r $(LOCK) -e . ; \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+			-r $(LOCK) setuptools wheel && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+			--no-build-isolation -e . ; \
+	fi
+	@touch $@
+
+clean:  ## removes the environment, not data or runs
+	rm -rf $(VENV) build *.egg-info
