@@ -1,0 +1,129 @@
+"""Command line: demo, pretrain, probe, report, inspect.
+
+A user's mistake is one sentence on stderr and exit status 2, found before any work.
+"""
+
+import argparse
+import logging
+import pathlib
+import sys
+
+EXIT_USER = 2
+EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same command again
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    for name in ("absl", "orbax", "jax", "etils"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        return arguments.run(arguments) or 0
+    except ValueError as error:
+        if arguments.traceback:
+            raise
+        print(f"mmdiffmask {arguments.command}: {error}", file=sys.stderr)
+        return EXIT_USER
+    except KeyboardInterrupt as stop:
+        print(
+            f"mmdiffmask {arguments.command}: stopped. {stop or ''}".rstrip()
+            + " Run the same command again to go on.",
+            file=sys.stderr,
+        )
+        return EXIT_RESUME
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mmdiffmask", description=__doc__)
+    parser.add_argument(
+        "--traceback", action="store_true", help="show where an error was raised"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="toy videos in, report out; 10 minutes")
+    demo.add_argument("--dir", default=".", help="where data/ and runs/ go (here)")
+    demo.set_defaults(run=_demo)
+
+    for name, run, text in (
+        ("pretrain", _pretrain, "continued pretraining of one strategy"),
+        ("probe", _probe, "linear heads on the frozen features of a run"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("config", help="a Python file with get_config()")
+        command.add_argument("--workdir", required=True, help="folder of the run")
+        command.add_argument("--data", help="records; absent: the config's own, made")
+        command.add_argument("--seed", type=int, default=0, help="of the whole run (0)")
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="override a setting, e.g. masking.strategy=random; may be repeated",
+        )
+        command.set_defaults(run=run)
+
+    report = commands.add_parser("report", help="one HTML page of one or more runs")
+    report.add_argument("workdir", help="a run's folder, or a folder of runs")
+    report.set_defaults(run=_report)
+
+    inspect = commands.add_parser("inspect", help="a clip and its masks as a PNG")
+    inspect.add_argument("records", help="a folder of records")
+    inspect.add_argument("--id", help="example id; absent: the first record")
+    inspect.add_argument("--out", default="inspect.png", help="PNG to write")
+    inspect.set_defaults(run=_inspect)
+    return parser
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import demo
+
+    print(demo.run(pathlib.Path(arguments.dir)))
+
+
+def _experiment(arguments: argparse.Namespace):
+    """The checked experiment and the folder of its records (made if absent)."""
+    from mmdiffmask import build, config, demo
+
+    experiment = config.override(config.load(arguments.config), arguments.set)
+    if arguments.seed < 0:
+        raise ValueError(f"--seed {arguments.seed}: must be 0 or more")
+    build.check(experiment, arguments.workdir)
+    if arguments.data is None:
+        return experiment, demo.make_records(experiment, pathlib.Path("."))
+    build.check_records(arguments.data)
+    return build.adopt(experiment, arguments.data, arguments.set), arguments.data
+
+
+def _pretrain(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import build
+
+    experiment, records = _experiment(arguments)
+    build.pretrain(experiment, records, arguments.workdir, arguments.seed)
+
+
+def _probe(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import build, demo
+
+    build.check_run(arguments.workdir)
+    experiment, records = _experiment(arguments)
+    table = demo.probe(experiment, records, arguments.workdir, arguments.seed)
+    print(table)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import demo
+
+    print(demo.write_report(pathlib.Path(arguments.workdir)))
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import demo
+
+    print(demo.inspect(arguments.records, arguments.id, arguments.out))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

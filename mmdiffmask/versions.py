@@ -1,0 +1,39 @@
+"""What a cached result depends on besides its settings: code and package versions."""
+
+import hashlib
+import importlib.metadata
+import pathlib
+import platform
+
+ROOT = pathlib.Path(__file__).resolve().parent
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+
+# What each stage's result is made by, relative to the folder of the packages.
+STAGES = {
+    "records": ("preprocessing", "mmdiffmask/grid.py", "mmdiffmask/data/records.py"),
+    "run": (
+        *("mmdiffmask/build.py", "mmdiffmask/grid.py", "mmdiffmask/types.py"),
+        *("mmdiffmask/data", "mmdiffmask/models", "mmdiffmask/masking"),
+        "mmdiffmask/training",
+    ),
+    "probe": ("mmdiffmask/probe", "mmdiffmask/evaluation.py"),
+}
+
+
+def of_packages() -> dict[str, str]:
+    """Name -> version of Python and of the packages that results depend on."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def of_code(stage: str) -> str:
+    """12 hex digits that change with any source file behind a stage of `STAGES`."""
+    digest = hashlib.sha256()
+    for name in STAGES[stage]:
+        path = ROOT.parent / name
+        files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+        for file in files:
+            digest.update(str(file.relative_to(ROOT.parent)).encode())
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
