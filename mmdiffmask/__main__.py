@@ -90,7 +90,7 @@ def _experiment(arguments: argparse.Namespace):
     experiment = config.override(config.load(arguments.config), arguments.set)
     if arguments.seed < 0:
         raise ValueError(f"--seed {arguments.seed}: must be 0 or more")
-    build.check(experiment, arguments.workdir)
+    build.check(experiment)
     if arguments.data is None:
         return experiment, demo.make_records(experiment, pathlib.Path("."))
     build.check_records(arguments.data)
@@ -98,31 +98,31 @@ def _experiment(arguments: argparse.Namespace):
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import build
+    from mmdiffmask import runs
 
     experiment, records = _experiment(arguments)
-    build.pretrain(experiment, records, arguments.workdir, arguments.seed)
+    runs.pretrain(experiment, records, arguments.workdir, arguments.seed)
 
 
 def _probe(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import build, demo
+    from mmdiffmask import runs
 
-    build.check_run(arguments.workdir)
+    runs.check_run(arguments.workdir)
     experiment, records = _experiment(arguments)
-    table = demo.probe(experiment, records, arguments.workdir, arguments.seed)
-    print(table)
+    found = runs.probe(experiment, records, arguments.workdir, arguments.seed)
+    print(runs.table(found))
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import demo
+    from mmdiffmask import collect
 
-    print(demo.write_report(pathlib.Path(arguments.workdir)))
+    print(collect.write_page(pathlib.Path(arguments.workdir), {}))
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import demo
+    from mmdiffmask import sheet
 
-    print(demo.inspect(arguments.records, arguments.id, arguments.out))
+    print(sheet.draw(arguments.records, arguments.id, arguments.out))
 
 
 if __name__ == "__main__":

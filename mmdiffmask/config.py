@@ -59,6 +59,8 @@ class Model:
     joint_layers: int = _number(12, 1)
     vocabulary: int = _number(32768, 16)
     scale_init: float = 1.0  # learned log-temperatures start here; small models: 3
+    initialiser: Literal["reserve", "lecun"] = "reserve"  # small from scratch: lecun
+    centre_pixels: bool = False  # small from scratch: True (TOY section 8)
     dtype: Literal["float32", "bfloat16"] = "float32"  # of computing; weights float32
     remat: bool = False
 
@@ -97,6 +99,7 @@ class Training:
     streams: tuple[Literal["text", "audio"], ...] = ("text", "audio")
     eval_every: int = _number(100, 1)
     eval_clips: int = _number(256, 1)  # of dev, the first by id
+    noise_clips: int = _number(512, 1)  # of train: statistics of the replacing noise
     patience: int = _number(3, 1)  # evaluations without a better dev loss
     early_stopping: bool = True
     save_every: int = _number(100, 1)
@@ -110,6 +113,7 @@ class Probe:
     l2: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # chosen on dev
     neighbours: int = _number(10, 1)
     batch_size: int = _number(32, 1)
+    checkpoint: Literal["best", "last"] = "best"  # last: after a fixed number of steps
     bootstrap: int = _number(2000, 100)  # resamples of clips for the 95 % interval
 
 
@@ -201,6 +205,32 @@ def settings(node: Any, prefix: str = "") -> dict[str, Any]:
         else:
             found[prefix + field.name] = value
     return found
+
+
+def from_settings(values: dict[str, Any]) -> Experiment:
+    """The experiment that `settings` took apart, also after a trip through JSON.
+
+    Raises:
+      ValueError: if a setting is missing or unknown: other code wrote them.
+    """
+    return _gather(Experiment, values, "")
+
+
+def _gather(kind: type, values: dict[str, Any], prefix: str) -> Any:
+    hints, found = typing.get_type_hints(kind), {}
+    for field in dataclasses.fields(kind):
+        name, hint = prefix + field.name, hints[field.name]
+        inner = [
+            a for a in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(a)
+        ]
+        if name in values:
+            value = values[name]
+            found[field.name] = tuple(value) if isinstance(value, list) else value
+        elif inner and any(key.startswith(name + ".") for key in values):
+            found[field.name] = _gather(inner[0], values, name + ".")
+        else:
+            raise ValueError(f"setting {name} is missing: written by another version")
+    return kind(**found)
 
 
 def _parse(name: str, hint: Any, text: str) -> Any:

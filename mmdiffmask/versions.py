@@ -13,11 +13,11 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scip
 STAGES = {
     "records": ("preprocessing", "mmdiffmask/grid.py", "mmdiffmask/data/records.py"),
     "run": (
-        *("mmdiffmask/build.py", "mmdiffmask/grid.py", "mmdiffmask/types.py"),
+        *("mmdiffmask/build.py", "mmdiffmask/examples.py", "mmdiffmask/grid.py"),
         *("mmdiffmask/data", "mmdiffmask/models", "mmdiffmask/masking"),
         "mmdiffmask/training",
     ),
-    "probe": ("mmdiffmask/probe", "mmdiffmask/evaluation.py"),
+    "probe": ("mmdiffmask/probe", "mmdiffmask/runs.py"),
 }
 
 

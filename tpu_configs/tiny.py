@@ -29,6 +29,8 @@ def get_config() -> config.Experiment:
             joint_layers=1,
             vocabulary=512,
             scale_init=3.0,
+            initialiser="lecun",
+            centre_pixels=True,
         ),
         training=config.Training(
             steps=6,
@@ -40,6 +42,8 @@ def get_config() -> config.Experiment:
             save_every=2,
             early_stopping=False,
         ),
-        probe=config.Probe(l2=(1e-2, 1.0), neighbours=3, batch_size=8, bootstrap=200),
+        probe=config.Probe(
+            l2=(1e-2, 1.0), neighbours=3, batch_size=8, checkpoint="last"
+        ),
         report_clips=2,
     )

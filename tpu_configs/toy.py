@@ -33,6 +33,7 @@ def get_config() -> config.Experiment:
             # A fixed number of steps first: the strategies' losses differ in scale.
             early_stopping=False,
         ),
+        probe=config.Probe(checkpoint="last"),
     )
 
 
@@ -46,4 +47,6 @@ def small() -> config.Model:
         joint_layers=2,
         vocabulary=2048,
         scale_init=3.0,  # at 1 a small model's softmax stays too soft (TOY section 3)
+        initialiser="lecun",
+        centre_pixels=True,
     )

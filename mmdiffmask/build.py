@@ -1,0 +1,224 @@
+"""Names in a config become objects: the only place where they do."""
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from mmdiffmask import config, examples
+from mmdiffmask.data import loader, records, splits, tokenizers
+from mmdiffmask.masking import strategies
+from mmdiffmask.models import reserve
+from mmdiffmask.training import loop, losses, optim, steps
+from mmdiffmask.training import objective as objectives
+from mmdiffmask.types import VideoBatch
+
+PIXEL_CLIPS = 64  # of train, for the mean picture that a small start is centred on
+
+# Geometry that comes from the records, where records are given.
+OF_RECORDS = ("rows", "cols", "patch_px", "segments", "sub_segments")
+
+
+def check(experiment: config.Experiment) -> None:
+    """Checks the names in a config before any work.
+
+    Raises:
+      ValueError: for an unknown strategy, a warm-up longer than the training, or a
+        tokenizer that can not be read or has more entries than the model.
+    """
+    strategies.find(experiment.masking.strategy)
+    for name in experiment.compare:
+        strategies.find(name)
+    optim.check(experiment.training)
+    size = tokenizers.load(experiment.data.tokenizer).vocabulary
+    if size > experiment.model.vocabulary:
+        raise ValueError(
+            f"data.tokenizer={experiment.data.tokenizer} has {size} entries, but"
+            f" model.vocabulary={experiment.model.vocabulary}; raise the latter"
+        )
+
+
+def adopt(
+    experiment: config.Experiment, records_dir: str, overrides: Sequence[str] = ()
+) -> config.Experiment:
+    """The experiment with the grid and the segments that the records were made with.
+
+    The model has no position parameters, so it takes any of them.
+
+    Raises:
+      ValueError: if an override asks for something that the records do not have.
+    """
+    manifest = records.read_manifest(records_dir)
+    found = {
+        "rows": manifest.grid.rows,
+        "cols": manifest.grid.cols,
+        "patch_px": manifest.grid.patch_px,
+        "segments": manifest.segments,
+        "sub_segments": manifest.sub_segments,
+    }
+    asked = {item.partition("=")[0].strip() for item in overrides}
+    for name in OF_RECORDS:
+        value = getattr(experiment.data, name)
+        if f"data.{name}" in asked and value != found[name]:
+            raise ValueError(
+                f"--set data.{name}={value}: the records in {records_dir} have"
+                f" {found[name]}; leave it out, or make the records again"
+            )
+    data = dataclasses.replace(experiment.data, **found, toy=None)
+    return dataclasses.replace(experiment, data=data)
+
+
+def model(settings: config.Model) -> reserve.Reserve:
+    """The network of the settings."""
+    return reserve.Reserve(settings, settings.initialiser)
+
+
+def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
+    """A training run, ready for `loop.train`.
+
+    Raises:
+      ValueError: if the records hold nothing to train on.
+    """
+    data, masking, training = experiment.data, experiment.masking, experiment.training
+    source = examples.open_split(records_dir, "train")
+    split = splits.split_train(source, data.dev_share, boxed_only=True)
+    batch_size = _fit_batch(training.batch_size, len(split.first_of_clips(split.train)))
+    mesh = steps.make_mesh(batch_size)
+    row = examples.make_row(data, masking, source)
+    dev = split.first_of_clips(split.dev)[: training.eval_clips]
+    noise = split.first_of_clips(split.train)[: training.noise_clips]
+    cells = data.segments * examples.patch_grid(data).n_cells
+    patches = data.segments * examples.patch_grid(data).n_patches
+    most_cells = losses.max_cells(masking.ratio, masking.mask_unit, patches, cells)
+    batches = functools.partial(loader.eval_batches, sharding=steps.by_example(mesh))
+    # Static masks of patches touch more cells for some strategies than for others;
+    # the slots are those of the settings' mask unit.
+    return loop.Job(
+        objective=objectives.Objective(
+            model(experiment.model),
+            examples.patch_grid(data),
+            training,
+            most_cells,
+            seed,
+        ),
+        settings=training,
+        all_settings=config.settings(experiment),
+        mesh=mesh,
+        start=_start(experiment, row, noise[:PIXEL_CLIPS], seed),
+        noise_batches=lambda: batches(row, noise, batch_size),
+        train_batches=_train_batches(
+            row, split.train, batch_size, training, seed, mesh
+        ),
+        dev_batches=lambda: batches(row, dev, batch_size),
+        draw_masks=_draw_patches(experiment, seed),
+        eval_masks={
+            kind: examples.masks_of(
+                experiment, source, dev, name, boxes, examples.EVAL_SEED
+            )[0].draw
+            for kind, (name, boxes) in examples.mask_kinds(masking).items()
+        },
+        own_masks=examples.own_kind(masking),
+    )
+
+
+def _fit_batch(batch_size: int, n_clips: int) -> int:
+    """The batch size, or less where there are fewer clips: no clip twice in a batch."""
+    devices = jax.device_count()
+    most = n_clips // devices * devices
+    if most < 1:
+        raise ValueError(
+            f"{n_clips} training clips are fewer than {devices} devices; add clips"
+        )
+    if batch_size > most:
+        logging.warning(
+            "training.batch_size lowered from %d to %d: there are only %d training"
+            " clips",
+            *(batch_size, most, n_clips),
+        )
+    return min(batch_size, most)
+
+
+def _draw_patches(experiment: config.Experiment, seed: int):
+    """(batch, epoch) -> hidden patches (b, t, n), or None for the row `none`."""
+    strategy = experiment.masking.strategy
+    if strategies.find(strategy).weight is None:
+        return None
+    draw = examples.draw_masks(experiment, strategy, seed)
+
+    def patches(batch, epoch):
+        return draw(batch, epoch).is_masked.reshape(batch.is_patch_valid.shape)
+
+    return patches
+
+
+def _start(
+    experiment: config.Experiment,
+    row: Callable[[int], VideoBatch],
+    positions: Sequence[int],
+    seed: int,
+) -> Callable[[], objectives.Params]:
+    """Makes the first weights. Random: no released checkpoint is read yet."""
+    data = experiment.data
+
+    @functools.cache
+    def mean_patch() -> Float[np.ndarray, " p"]:
+        total, count = np.zeros(data.patch_px**2 * 3), 0
+        for i in positions:
+            example = row(i)
+            total += example.patches[example.is_patch_valid].sum(0, dtype=np.float64)
+            count += int(example.is_patch_valid.sum())
+        return (total / max(count, 1)).astype(np.float32)
+
+    def start() -> objectives.Params:
+        return reserve.init(
+            jax.random.key(seed),
+            experiment.model,
+            data.rows,
+            data.cols,
+            data.segments,
+            data.sub_segments,
+            data.text_length,
+            experiment.model.initialiser,
+            mean_patch() if experiment.model.centre_pixels else None,
+        )
+
+    return start
+
+
+def _train_batches(row, train, batch_size, training, seed, mesh):
+    """First step -> a context of (batch, epoch) pairs from there on."""
+
+    @contextlib.contextmanager
+    def batches(first: int) -> Iterator[Iterator[tuple[VideoBatch, int]]]:
+        stream = loader.train_batches(
+            lambda i: row(train[i]),
+            len(train),
+            batch_size,
+            seed,
+            start_step=first,
+            stop_step=training.steps,
+            sharding=steps.by_example(mesh),
+        )
+        with stream:
+            yield (
+                (batch, loader.epoch_at(step, batch_size, len(train)))
+                for step, batch in enumerate(stream, first)
+            )
+
+    return batches
+
+
+def check_records(records_dir: str | os.PathLike) -> None:
+    """Checks that the records can be read and none is corrupt.
+
+    Raises:
+      ValueError: naming the folder or shard and the way out.
+    """
+    for split in records.splits(records_dir):
+        examples.open_split(str(records_dir), split)

@@ -1,0 +1,372 @@
+"""Runs' folders become one `RunSummary`, and that becomes the page."""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mmdiffmask import config, examples, runs, versions
+from mmdiffmask.data import frames, records, splits
+from mmdiffmask.masking import strategies
+from mmdiffmask.probe import metrics
+from mmdiffmask.report import curves, page, pictures, summary
+from mmdiffmask.training import checkpoint, journal
+
+UNTRAINED, COPY = "untrained network", "copy"
+CELLS = {"touched": "touched", "hidden": "hidden", "same clip": "in_clip"}
+KINDS = {"random": "random", "body": "person", "face": "face", "object": "object"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run's folder holds.
+
+    Attributes:
+      name: of its row.
+      folder: where it lies.
+      settings: dotted name -> value.
+      seed: of the run.
+      data: data.json (`runs.DATA`).
+      lines: metrics.jsonl.
+      probe: probe.json, or None where the run was not probed.
+      masks: what its masks were made of, or None for `none`.
+    """
+
+    name: str
+    folder: pathlib.Path
+    settings: dict[str, Any]
+    seed: int
+    data: dict[str, Any]
+    lines: list[dict[str, Any]]
+    probe: dict[str, Any] | None
+    masks: metrics.MaskSummary | None
+
+
+def read_runs(workdir: pathlib.Path) -> list[Run]:
+    """The finished runs in a folder: itself, or the folders in it; `none` first.
+
+    Raises:
+      ValueError: if there is no finished run, or runs do not belong together.
+    """
+    if not workdir.is_dir():
+        raise ValueError(f"{workdir}: no such folder")
+    folders = [workdir, *sorted(p for p in workdir.iterdir() if p.is_dir())]
+    found = [f for f in folders if (f / checkpoint.CONFIG).is_file()]
+    done = [f for f in found if (f / runs.DATA).is_file()]
+    if not done:
+        state = "no finished run" if found else "no run"
+        raise ValueError(
+            f"{workdir}: {state} here; mmdiffmask pretrain CONFIG.py --workdir"
+            f" {workdir} makes one"
+        )
+    order = {name: i for i, name in enumerate(strategies.REGISTRY)}
+    read = [_read(folder) for folder in done]
+    read.sort(key=lambda run: (order[run.settings["masking.strategy"]], run.name))
+    if len({run.data["manifest"] for run in read}) > 1:
+        raise ValueError(f"{workdir}: its runs were trained on different records")
+    return _with_unique_names(read)
+
+
+def _read(folder: pathlib.Path) -> Run:
+    found = checkpoint.read_json(folder / checkpoint.CONFIG)
+    settings = found["settings"]
+    name = settings["masking.strategy"]
+    if name == "difference" and settings["masking.boxes"] != "body":
+        name += f" ({settings['masking.boxes']})"
+    probe, masks = folder / runs.PROBE, folder / runs.MASKS
+    return Run(
+        name=name,
+        folder=folder,
+        settings=settings,
+        seed=found["seed"],
+        data=checkpoint.read_json(folder / runs.DATA),
+        lines=journal.read_metrics(folder),
+        probe=checkpoint.read_json(probe) if probe.is_file() else None,
+        masks=metrics.MaskSummary(**checkpoint.read_json(masks))
+        if masks.is_file()
+        else None,
+    )
+
+
+def _with_unique_names(found: list[Run]) -> list[Run]:
+    names = [run.name for run in found]
+    return [
+        run
+        if names.count(run.name) == 1
+        else dataclasses.replace(run, name=f"{run.name}, {run.folder.name}")
+        for run in found
+    ]
+
+
+def _last(lines: list[dict], masks: str, metric: str, first: bool = False) -> dict:
+    """The last (or first) held-out row of a kind of masks, over all streams."""
+    rows = [
+        line
+        for line in lines
+        if line["kind"] == "eval"
+        and (line["masks"], line["metric"], line["stream"]) == (masks, metric, "all")
+        and line["value"] is not None
+    ]
+    rows.sort(key=lambda line: line["step"])
+    return rows[0 if first else -1] if rows else {}
+
+
+def _score(row: dict) -> metrics.Score:
+    return metrics.Score(row["value"], row["low"], row["high"], row["count"])
+
+
+def retrieval_tasks(found: Sequence[Run]) -> tuple[summary.RetrievalTask, ...]:
+    """Held-out retrieval of every run, beside chance and its floors."""
+    kinds = [k for k in KINDS if all(_last(r.lines, k, "loss") for r in found)]
+    tasks = []
+    for kind in kinds:
+        for cells, suffix in CELLS.items():
+            rows = {r.name: _last(r.lines, kind, f"retrieval_{suffix}") for r in found}
+            rows = {name: row for name, row in rows.items() if row}
+            if not rows:
+                continue
+            start = found[0].lines
+            rows[UNTRAINED] = _last(start, kind, f"retrieval_{suffix}", first=True)
+            rows[COPY] = _last(start, kind, f"copy_{suffix}", first=True)
+            candidates = _candidates(found[0], kind, cells)
+            scores = {name: _score(row) for name, row in rows.items() if row}
+            chance = 1 / candidates
+            tasks.append(
+                summary.RetrievalTask(KINDS[kind], cells, candidates, chance, scores)
+            )
+    return tuple(tasks)
+
+
+def _candidates(run: Run, kind: str, cells: str) -> float:
+    """Among how many cells one is looked for, mean."""
+    streams = len(run.settings["training.streams"])
+    if cells != "same clip":
+        return math.exp(_last(run.lines, kind, "log_candidates")["value"] / streams)
+    count = _last(run.lines, kind, "retrieval_touched")["count"]
+    return max(1.0, count / streams / max(1, run.data["clips"]["dev"]))
+
+
+def panels(found: Sequence[Run]) -> tuple[curves.Panel, ...]:
+    """Curves of training and of held-out scores, with their floors."""
+    trained = [run for run in found if run.settings["masking.strategy"] != "none"]
+    if not trained:
+        return ()
+    made = [_training_panel(trained)]
+    for kind, word in KINDS.items():
+        if not all(_last(run.lines, kind, "loss") for run in found):
+            continue
+        made.append(
+            _held_out_panel(trained, kind, "loss", f"Held-out loss, {word} masks")
+        )
+        title = f"Finding wholly hidden cells, held-out {word} masks"
+        made.append(_held_out_panel(trained, kind, "retrieval_hidden", title))
+    return tuple(made)
+
+
+def _training_panel(trained: Sequence[Run]) -> curves.Panel:
+    lines, guess = [], 0.0
+    for run in trained:
+        rows = [line for line in run.lines if line["kind"] == "train"]
+        size = max(1, len(rows) // 60)  # points that a phone can show
+        parts = [rows[i : i + size] for i in range(0, len(rows), size)]
+        lines.append(
+            curves.Line(
+                run.name,
+                tuple(part[-1]["step"] for part in parts),
+                tuple(float(np.mean([x["loss"] for x in part])) for part in parts),
+            )
+        )
+        guess = max([guess, *(row["log_candidates"] for row in rows[-1:])])
+    note = "Each on its own masks, so the heights are not comparable; both should fall."
+    level = (curves.Level("guessing", guess),)
+    return curves.Panel("Loss in training", note, tuple(lines), level)
+
+
+def _held_out_panel(
+    trained: Sequence[Run], kind: str, metric: str, title: str
+) -> curves.Panel:
+    lines = []
+    for run in trained:
+        rows = [
+            row
+            for row in run.lines
+            if row["kind"] == "eval"
+            and (row["masks"], row["metric"], row["stream"]) == (kind, metric, "all")
+            and row["value"] is not None
+        ]
+        columns = zip(
+            *((r["step"], r["value"], r["low"], r["high"]) for r in rows), strict=True
+        )
+        lines.append(curves.Line(run.name, *(tuple(c) for c in columns)))
+    first, is_share = trained[0], metric != "loss"
+    if is_share:
+        chance = 1 / _candidates(first, kind, "hidden")
+        levels = [("guessing", chance)]
+        for name, what in ((UNTRAINED, "retrieval_hidden"), (COPY, "copy_hidden")):
+            row = _last(first.lines, kind, what, first=True)
+            levels += [(name, row["value"])] if row else []
+        note = "The same held-out masks for every row; bands are 95 % over clips."
+    else:
+        levels = [("guessing", _last(first.lines, kind, "log_candidates")["value"])]
+        note = "The same held-out masks for every row."
+    dashed = tuple(curves.Level(name, value) for name, value in levels)
+    return curves.Panel(title, note, tuple(lines), dashed, is_share)
+
+
+def _probe_cell(entry: dict) -> summary.ProbeCell:
+    def score(read_out, name):
+        return metrics.accuracy(np.array(entry[read_out][name], bool))
+
+    return summary.ProbeCell(
+        joint=score("joint", "is_right"),
+        joint_knn=score("joint", "is_right_knn"),
+        vit=score("vit", "is_right"),
+        vit_knn=score("vit", "is_right_knn"),
+        l2=entry["joint"]["l2"],
+    )
+
+
+def _steps(run: Run) -> int:
+    trained = [line["step"] for line in run.lines if line["kind"] == "train"]
+    return run.probe["step"] if run.probe else max(trained, default=0)
+
+
+def comparisons(found: Sequence[Run]) -> tuple[summary.Comparison, ...]:
+    """Every pair of probed rows on every label; named by the settings, not chosen."""
+    probed = [run for run in found if run.probe]
+    made: list[summary.Comparison] = []
+    for label in probed[0].probe["labels"] if len(probed) > 1 else ():
+        is_right = {
+            run.name: np.array(run.probe["labels"][label]["joint"]["is_right"], bool)
+            for run in probed
+        }
+        resamples = probed[0].settings["probe.bootstrap"]
+        made += summary.compare(label, is_right, probed[0].seed, resamples)
+    return tuple(made)
+
+
+def draw_example(
+    experiment: config.Experiment,
+    source: records.Source,
+    position: int,
+    masks: dict[str, tuple[str, str]],
+    seed: int,
+) -> summary.Example:
+    """One record with its boxes and its masks.
+
+    Args:
+      experiment: its grid, mask unit, budget.
+      source: a split.
+      position: in the split.
+      masks: row name -> (strategy, box kind).
+      seed: of the masks.
+    """
+    hidden, first = {}, None
+    for name, (strategy, boxes) in masks.items():
+        made, batch = examples.masks_of(
+            experiment, source, [position], strategy, boxes, seed
+        )
+        hidden[name] = made.is_masked[0]
+        first = batch if boxes == "body" or first is None else first
+    return summary.make_example(
+        examples.patch_grid(experiment.data),
+        clip_picture(source[position]),
+        hidden,
+        np.asarray(first.unit_of_token[0]),
+        np.asarray(first.is_box_unit[0]),
+    )
+
+
+def clip_picture(record: records.Record) -> pictures.Clip:
+    """The record's frames, decoded, and its boxes."""
+    shown = tuple(frames.decode_jpeg(data) if data else None for data in record.frames)
+    return pictures.Clip(record.example_id, shown, record.boxes)
+
+
+def summarise(workdir: pathlib.Path, times: dict[str, float]) -> summary.RunSummary:
+    """Everything the page says about the runs in a folder.
+
+    Args:
+      workdir: a run, or a folder of runs.
+      times: stage -> seconds, as far as known.
+
+    Raises:
+      ValueError: if there is no finished run, or its records are gone.
+    """
+    found = read_runs(workdir)
+    base, first = found[-1], found[0]
+    probed = [run for run in found if run.probe] or found
+    experiment = config.from_settings(base.settings)
+    records_dir = base.data["records"]
+    source = examples.open_split(records_dir, "train")
+    split = splits.split_train(source, experiment.data.dev_share, boxed_only=True)
+    shown = split.first_of_clips(split.train)[: experiment.report_clips]
+    masks = {
+        run.name: (run.settings["masking.strategy"], run.settings["masking.boxes"])
+        for run in found
+        if run.settings["masking.strategy"] != "none"
+    }
+    labels = first.probe["labels"] if first.probe else {}
+    manifest = records.read_manifest(records_dir)
+    return summary.RunSummary(
+        title=f"What to mask: {experiment.name}",
+        data=_describe(experiment),
+        start="started from random weights",
+        is_random_start=True,
+        anchors=tuple(base.settings["masking.anchors"]),
+        rows=tuple(_row(run) for run in probed),
+        floors={k: metrics.Floors(**v["floors"]) for k, v in labels.items()},
+        retrieval=retrieval_tasks(found),
+        comparisons=comparisons(found),
+        panels=panels(found),
+        examples=tuple(
+            draw_example(experiment, source, i, masks, base.seed) for i in shown
+        ),
+        clips=base.data["clips"] | _probe_clips(first),
+        skipped=int(manifest.counts.get("skipped", 0)),
+        seed=base.seed,
+        settings={k: str(v) for k, v in base.settings.items()},
+        versions=versions.of_packages(),
+        times=times,
+    )
+
+
+def _describe(experiment: config.Experiment) -> str:
+    toy = experiment.data.toy
+    if toy is None:
+        return "the user's own videos"
+    return (
+        f"short rendered clips, domain “{toy.domain}”, with the detectors' own boxes"
+        " (not the true ones)"
+    )
+
+
+def _row(run: Run) -> summary.StrategyRow:
+    strategy = strategies.find(run.settings["masking.strategy"])
+    labels = run.probe["labels"] if run.probe else {}
+    return summary.StrategyRow(
+        name=run.name,
+        description=strategy.summary,
+        steps=_steps(run),
+        masks=run.masks,
+        probes={label: _probe_cell(entry) for label, entry in labels.items()},
+    )
+
+
+def _probe_clips(run: Run) -> dict[str, int]:
+    if not run.probe:
+        return {}
+    return {"val": max(len(v["clips"]) for v in run.probe["labels"].values())}
+
+
+def write_page(workdir: pathlib.Path, times: dict[str, float]) -> pathlib.Path:
+    """Writes WORKDIR/report.html; returns its absolute path."""
+    html = page.build(summarise(workdir, times))
+    path = workdir.resolve() / "report.html"
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(html, encoding="utf-8")
+    temporary.replace(path)
+    return path

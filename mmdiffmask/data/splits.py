@@ -1,0 +1,61 @@
+"""Which records of TRAIN train and which are dev, by the hash of their group."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+
+from mmdiffmask.data import records, video
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Which examples of the train split serve what, as positions in it.
+
+    Attributes:
+      train: questions of the clips that are not dev.
+      dev: questions of the clips whose group the hash chose.
+      clip: name of the clip of every position of the split.
+    """
+
+    train: tuple[int, ...]
+    dev: tuple[int, ...]
+    clip: tuple[str, ...]
+
+    def first_of_clips(self, positions: Sequence[int]) -> list[int]:
+        """One of the positions per clip: the first."""
+        first: dict[str, int] = {}
+        for i in positions:
+            first.setdefault(self.clip[i], i)
+        return list(first.values())
+
+
+def split_train(source: records.Source, dev_share: float, boxed_only: bool) -> Split:
+    """Train's examples without dev's, and dev's. DESIGN section 7 (splits).
+
+    At least one group is dev, so that a handful of videos can be used too: the one
+    that the hash puts first.
+
+    Args:
+      source: the train split.
+      dev_share: share of the groups that is dev, in expectation.
+      boxed_only: leaves out clips in which no detector looked for boxes.
+
+    Raises:
+      ValueError: if there is nothing to train on or nothing for dev.
+    """
+    examples = (source[i] for i in range(len(source)))
+    index = [(r.group, r.clip, r.is_boxed) for r in examples]
+    kept = [i for i, row in enumerate(index) if row[2] or not boxed_only]
+    groups = {index[i][0] for i in kept}
+    dev_groups = {group for group in groups if video.is_dev(group, dev_share)}
+    if not dev_groups and len(groups) > 1:
+        dev_groups = {min(groups, key=lambda g: hashlib.sha256(g.encode()).digest())}
+    train = tuple(i for i in kept if index[i][0] not in dev_groups)
+    dev = tuple(i for i in kept if index[i][0] in dev_groups)
+    if not train or not dev:
+        raise ValueError(
+            f"{len(kept)} usable training records of {len(groups)} clips with"
+            f" data.dev_share={dev_share} leave {len(train)} to train on and {len(dev)}"
+            " for dev; add clips (detectors must have run on them)"
+        )
+    return Split(train, dev, tuple(row[1] for row in index))

@@ -1,0 +1,204 @@
+"""The embedded default: from nothing to a report, in minutes, on two cores."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import logging
+import multiprocessing
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+
+import tqdm
+
+from mmdiffmask import collect, config, examples, runs, versions
+from mmdiffmask.training import checkpoint, journal
+
+WORKERS = 2
+SEED = 0
+DONE = "done.json"  # of a row: the code that probed it
+# One thread a process: two of them share two cores better than their threads would.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "TQDM_DISABLE": "1",  # the parent shows one bar for all
+}
+
+
+def get_config() -> config.Experiment:
+    """The demo's settings: numbers chosen so that 15 minutes on 2 cores suffice."""
+    return config.Experiment(
+        name="demo",
+        data=config.Data(
+            toy=config.Toy(train_clips=420, val_clips=300, boxed_clips=180),
+            sub_segments=1,
+            rows=6,
+            cols=10,
+            min_overlap=0.25,
+            text_length=64,
+        ),
+        model=config.Model(
+            hidden=128,
+            vision_layers=2,
+            audio_layers=1,
+            span_layers=1,
+            joint_layers=2,
+            vocabulary=2048,
+            scale_init=3.0,
+            initialiser="lecun",
+            centre_pixels=True,
+        ),
+        training=config.Training(
+            steps=150,
+            batch_size=16,
+            lr=1e-3,
+            warmup_steps=20,
+            eval_every=30,
+            eval_clips=64,
+            save_every=30,
+            early_stopping=False,
+        ),
+        probe=config.Probe(checkpoint="last"),
+    )
+
+
+def make_records(experiment: config.Experiment, root: pathlib.Path) -> str:
+    """The folder of the config's own records, under `root`/data; made if absent.
+
+    Its name changes with the settings and with the code that makes records.
+
+    Raises:
+      ValueError: if the config has no data of its own.
+    """
+    data = experiment.data
+    if data.toy is None:
+        raise ValueError(
+            f"config {experiment.name} has no data of its own: name records, --data DIR"
+        )
+    # Only here and in the command line: the package works without preprocessing.
+    from preprocessing import build, items, people
+
+    geometry = {name: getattr(data, name) for name in ("rows", "cols", "segments")}
+    key = config.fingerprint(
+        config.to_json(data.toy), str(geometry), versions.of_code("records")
+    )
+    folder = root / "data" / f"toy-{data.toy.domain}-{key}"
+    settings = items.Settings(
+        examples.patch_grid(data),
+        data.segments,
+        data.sub_segments,
+        boxed_clips=data.toy.boxed_clips,
+    )
+    toy = data.toy
+    build.build_toy(
+        folder / "raw",
+        folder / "records",
+        settings,
+        finder=people.find,
+        worker_count=WORKERS,
+        domain=toy.domain,
+        train_clips=toy.train_clips,
+        val_clips=toy.val_clips,
+        seed=toy.seed,
+    )
+    return str(folder / "records")
+
+
+def run(root: pathlib.Path) -> pathlib.Path:
+    """Does whatever is not done yet; returns the absolute path of the report.
+
+    Results are kept under names that change with settings and code, so a second call
+    takes seconds and a call after a change redoes just what the change touches.
+    """
+    experiment = get_config()
+    clock = _Clock()
+    with clock.stage("render, find boxes, write records"):
+        records_dir = make_records(experiment, root)
+    key = config.fingerprint(
+        experiment, versions.of_code("run"), versions.of_code("records")
+    )
+    workdir = root / "runs" / f"demo-{key}"
+    workdir.mkdir(parents=True, exist_ok=True)
+    with clock.stage("pretrain and probe every row"):
+        _run_rows(experiment, records_dir, workdir)
+    path = workdir / "stage_seconds.json"
+    known = checkpoint.read_json(path) if path.is_file() else {}
+    # A stage that found its work done says nothing about what the work costs.
+    times = clock.seconds | known
+    checkpoint.write_json(path, times)
+    logging.info("writing the report")
+    return collect.write_page(workdir, times)
+
+
+class _Clock:
+    """Seconds of each stage, and a line on stderr when it begins."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        logging.info("%s", name)
+        began = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - began, 1)
+
+
+def rows(experiment: config.Experiment) -> dict[str, config.Experiment]:
+    """Name of a row's folder -> its settings."""
+    return {
+        name: dataclasses.replace(
+            experiment,
+            masking=dataclasses.replace(experiment.masking, strategy=name),
+        )
+        for name in experiment.compare
+    }
+
+
+def _run_rows(
+    experiment: config.Experiment, records_dir: str, workdir: pathlib.Path
+) -> None:
+    """Every row in a process of its own, two at a time."""
+    cells = {workdir / name: cell for name, cell in rows(experiment).items()}
+    todo = {
+        folder: cell for folder, cell in cells.items() if not _is_done(cell, folder)
+    }
+    if not todo:
+        return
+    os.environ.update(ONE_THREAD)  # inherited by the processes, which start afresh
+    context = multiprocessing.get_context("spawn")
+    total = sum(
+        cell.training.steps for cell in todo.values() if cell.masking.strategy != "none"
+    )
+    bar = tqdm.tqdm(total=total, unit="step", desc="pretraining, all rows")
+    with concurrent.futures.ProcessPoolExecutor(WORKERS, context) as pool, bar:
+        jobs = [
+            pool.submit(_run_row, cell, records_dir, str(folder))
+            for folder, cell in todo.items()
+        ]
+        waiting = set(jobs)
+        while waiting:
+            _, waiting = concurrent.futures.wait(waiting, timeout=2)
+            bar.n = sum(_steps_done(folder) for folder in todo)
+            bar.refresh()
+        for job in jobs:
+            job.result()
+
+
+def _is_done(cell: config.Experiment, folder: pathlib.Path) -> bool:
+    done = (folder / DONE).is_file()
+    return done and checkpoint.read_json(folder / DONE) == versions.of_code("probe")
+
+
+def _steps_done(folder: pathlib.Path) -> int:
+    lines = journal.read_metrics(folder)
+    return max((x["step"] for x in lines if x["kind"] == "train"), default=0)
+
+
+def _run_row(experiment: config.Experiment, records_dir: str, folder: str) -> None:
+    """One row in its process: training, then its probe."""
+    runs.pretrain(experiment, records_dir, folder, SEED)
+    runs.probe(experiment, records_dir, folder, SEED)
+    checkpoint.write_json(pathlib.Path(folder) / DONE, versions.of_code("probe"))

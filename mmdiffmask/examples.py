@@ -1,0 +1,138 @@
+"""Records and settings become rows of a batch, and their masks."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, UInt32
+
+from mmdiffmask import config, grid
+from mmdiffmask.data import loader, records, tokenizers, video
+from mmdiffmask.masking import clips, sampling, strategies, units
+from mmdiffmask.types import VideoBatch
+
+EVAL_SEED = 0  # held-out masks are the same for every strategy and every seed
+
+
+def patch_grid(data: config.Data) -> grid.PatchGrid:
+    """The grid of the settings."""
+    return grid.PatchGrid(data.rows, data.cols, data.patch_px)
+
+
+@functools.lru_cache(maxsize=4)
+def open_split(records_dir: str, split: str) -> records.Source:
+    """A split of the records, opened and verified once a process."""
+    return records.open_split(records_dir, split)
+
+
+def make_row(
+    data: config.Data, masking: config.Masking, source: records.Source
+) -> Callable[[int], VideoBatch]:
+    """Position in the split -> its row, with the units of the settings' box kind."""
+    place, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
+    embeddings = load_embeddings(masking.label_embeddings)
+
+    def of_record(record, is_patch_valid):
+        return units.from_boxes(
+            place,
+            masking,
+            data.min_overlap,
+            record.boxes,
+            record.covered_share,
+            is_patch_valid,
+            embeddings,
+        )
+
+    def row(index: int) -> VideoBatch:
+        return video.row(source[index], data, place, tokenizer.encode, of_record)
+
+    return row
+
+
+def load_embeddings(path: str | None) -> dict[str, np.ndarray] | None:
+    """Label -> vector, from an .npz file; None where none is named.
+
+    Raises:
+      ValueError: if the file is missing or no .npz.
+    """
+    if path is None:
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"masking.label_embeddings={path}: needs an .npz file with one vector per"
+            f" label ({error})"
+        ) from error
+
+
+def draw_masks(
+    experiment: config.Experiment, strategy: str, seed: int
+) -> Callable[[VideoBatch, Any], sampling.Mask]:
+    """(batch, epoch) -> the strategy's masks."""
+    place, row = patch_grid(experiment.data), strategies.find(strategy)
+
+    def draw(batch, epoch):
+        masking = experiment.masking
+        return clips.mask_batch(batch, seed, row, masking, place, epoch)
+
+    return draw
+
+
+def mask_kinds(masking: config.Masking) -> dict[str, tuple[str, str]]:
+    """Kinds of held-out masks -> (strategy, box kind); the run's own is among them."""
+    kinds = {"random": ("random", masking.boxes), "body": ("difference", "body")}
+    if masking.strategy == "difference":
+        kinds.setdefault(masking.boxes, ("difference", masking.boxes))
+    return kinds
+
+
+def own_kind(masking: config.Masking) -> str:
+    """The kind of held-out masks that a run is judged by."""
+    return masking.boxes if masking.strategy == "difference" else "random"
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Masks of the dev clips, made once, looked up by example."""
+
+    example_hash: UInt32[np.ndarray, " e"]
+    is_masked: Bool[np.ndarray, "e t n"]
+
+    def draw(self, batch: VideoBatch, epoch: Any) -> Bool[jax.Array, "b t n"]:
+        """The masks of the batch's examples; nothing for rows that are not real."""
+        hashes = jnp.asarray(self.example_hash)
+        is_same = hashes[None, :] == jnp.asarray(batch.example_hash)[:, None]
+        masks = jnp.asarray(self.is_masked)[jnp.argmax(is_same, axis=1)]
+        return masks & jnp.any(is_same, axis=1)[:, None, None]
+
+
+def masks_of(
+    experiment: config.Experiment,
+    source: records.Source,
+    positions: Sequence[int],
+    strategy: str,
+    boxes: str,
+    seed: int,
+) -> tuple[HeldOut, VideoBatch]:
+    """The masks of some examples, and their rows with the units of that box kind."""
+    masking = dataclasses.replace(experiment.masking, boxes=boxes, masks="static")
+    experiment = dataclasses.replace(experiment, masking=masking)
+    row = make_row(experiment.data, masking, source)
+    batch = loader.stack([_without_pixels(row(i)) for i in positions])
+    drawn = jax.jit(draw_masks(experiment, strategy, seed), static_argnums=1)(batch, 0)
+    shape = batch.is_patch_valid.shape
+    is_masked = np.asarray(drawn.is_masked).reshape(shape)
+    return HeldOut(np.asarray(batch.example_hash), is_masked), batch
+
+
+def _without_pixels(row: VideoBatch) -> VideoBatch:
+    """The row with its frames emptied: masks need none, and many rows are held."""
+    return row._replace(
+        patches=row.patches[..., :1], spectrogram=row.spectrogram[:, :0]
+    )
