@@ -53,7 +53,9 @@ class Node:
         )
         values = np.frombuffer(listed, "<f4")
         # One value for a whole tensor is written once.
-        return np.broadcast_to(values, dims) if len(values) == 1 else values.reshape(dims)
+        return (
+            np.broadcast_to(values, dims) if len(values) == 1 else values.reshape(dims)
+        )
 
 
 def read_graph(content: bytes) -> dict[str, Node]:
