@@ -118,10 +118,11 @@ def _existing(path: pathlib.Path) -> pathlib.Path:
 
 def _read_coverage(path: pathlib.Path, count: int) -> dict[str, np.ndarray]:
     """Kind of box -> (count, 12, 20) covered shares."""
+    _existing(path)
     try:
-        with np.load(_existing(path)) as arrays:
+        with np.load(path) as arrays:
             found = {kind: arrays[f"fit_topleft_{kind}"] for kind in MIN_IOU}
-    except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} holds no patch coverage: {error!r}") from error
     for kind, array in found.items():
         if array.shape != (count, GRID.rows, GRID.cols):

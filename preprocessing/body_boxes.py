@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from preprocessing import ssdlite
 
 MIN_SCORE = 0.3
-TILED_ASPECT = 1.1  # frames at least this many times wider than high get tiles
+TILED_ASPECT = (11, 10)  # frames at least this many times wider than high get tiles
 EDGE_PX = 3.0
 MAX_IOU_IN_VIEW, MAX_PER_VIEW = 0.6, 100  # the graph's own suppression
 MAX_IOU, MAX_INSIDE = 0.5, 0.8
@@ -58,7 +58,7 @@ def views(width: int, height: int) -> list[tuple[int, int]]:
     The tiles are 4/7 of the frame wide and share 1/7.
     """
     whole = [(0, width)]
-    if width < TILED_ASPECT * height:
+    if width * TILED_ASPECT[1] < height * TILED_ASPECT[0]:
         return whole
     return [*whole, (0, round(width * 4 / 7)), (round(width * 3 / 7), width)]
 

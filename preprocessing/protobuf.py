@@ -52,10 +52,9 @@ class Node:
             for value in _all(proto, 5)
         )
         values = np.frombuffer(listed, "<f4")
-        # One value for a whole tensor is written once.
-        return (
-            np.broadcast_to(values, dims) if len(values) == 1 else values.reshape(dims)
-        )
+        if len(values) == 1:  # one value for a whole tensor is written once
+            return np.broadcast_to(values[0], dims)
+        return values.reshape(dims)
 
 
 def read_graph(content: bytes) -> dict[str, Node]:

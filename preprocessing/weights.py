@@ -130,8 +130,11 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _storage(stream: io.BytesIO) -> np.ndarray:
-    count = int(np.frombuffer(stream.read(8), "<i8")[0])
-    return np.frombuffer(stream.read(4 * count), "<f4", count)
+    count = int.from_bytes(stream.read(8), "little")
+    values = stream.read(4 * count)
+    if len(values) < 4 * count:
+        raise EOFError("it breaks off")
+    return np.frombuffer(values, "<f4")
 
 
 def _tensor(storages: dict, key: str, offset: int, shape, stride) -> np.ndarray:
