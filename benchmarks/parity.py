@@ -1,0 +1,132 @@
+"""Compares this project's networks with recorded outputs of their references.
+
+`python -m benchmarks.parity mtcnn DIR --media MEDIA_DIR` prints, for each array of a
+golden folder, the largest difference and its tolerance; exit status 1 if one is over.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from preprocessing import face_boxes, mtcnn
+
+Row = tuple[str, float, float]  # array, largest difference, tolerance
+
+# Boxes and landmarks in pixels; the README of the golden folder states 1e-3.
+_TOLERANCE = {"boxes": 1e-3, "probs": 1e-4, "landmarks": 1e-3}
+
+
+def mtcnn_rows(golden: pathlib.Path, media: pathlib.Path) -> Iterator[Row]:
+    """Every array of the MTCNN folder but its inputs."""
+    with np.load(golden / "mtcnn_golden.npz") as arrays:
+        yield from mtcnn_stages(arrays)
+        yield from mtcnn_batch(arrays)
+        for entry in json.loads((golden / "index.json").read_text())["images"]:
+            yield from mtcnn_picture(arrays, golden, media, entry["key"])
+
+
+def mtcnn_stages(arrays) -> Iterator[Row]:
+    """The pyramid, the first stage at each of its levels, and the other networks."""
+    pixels = arrays["batch320/pixels"][arrays["stages/pixels_index"]]
+    height, width = pixels.shape[:2]
+    sums = mtcnn.integral(pixels)
+    scales = face_boxes.pyramid(width, height, face_boxes.Settings())
+    yield _row("stages/scales", scales, arrays["stages/scales"], 1e-12)
+    for level, scale in enumerate(scales):
+        name = f"stages/scale{level}"
+        cells = face_boxes.candidates(sums, width, height, scale, 0.6)
+        yield _row(f"{name}/candidates", cells, arrays[f"{name}/candidates"], 1e-5)
+        if f"{name}/resized" in arrays:
+            yield from _first_stage(arrays, name, sums)
+    crops = np.moveaxis(arrays["stages/rnet_in"], 1, -1)
+    offsets, probability = mtcnn.rnet(crops)
+    yield _row("stages/rnet_reg", offsets, arrays["stages/rnet_reg"], 1e-5)
+    yield _row("stages/rnet_prob", probability, arrays["stages/rnet_prob"][:, 1], 1e-5)
+    crops = np.moveaxis(arrays["stages/onet_in"], 1, -1)
+    offsets, points, probability = mtcnn.onet(crops)
+    yield _row("stages/onet_reg", offsets, arrays["stages/onet_reg"], 1e-5)
+    yield _row("stages/onet_landmarks", points, arrays["stages/onet_landmarks"], 1e-5)
+    yield _row("stages/onet_prob", probability, arrays["stages/onet_prob"][:, 1], 1e-5)
+
+
+def _first_stage(arrays, name: str, sums: np.ndarray) -> Iterator[Row]:
+    resized = np.moveaxis(arrays[f"{name}/resized"], 0, -1)
+    whole = np.array([[0, 0, sums.shape[1] - 1, sums.shape[0] - 1]])
+    ours = mtcnn.resize(sums, whole, *resized.shape[:2])
+    yield _row(f"{name}/resized", ours[0] / 0.0078125 + 127.5, resized, 1e-3)
+    offsets, probability = mtcnn.pnet(ours)
+    offsets = np.moveaxis(offsets, -1, 0)
+    yield _row(f"{name}/pnet_reg", offsets, arrays[f"{name}/pnet_reg"], 1e-5)
+    yield _row(f"{name}/pnet_prob", probability, arrays[f"{name}/pnet_prob"], 1e-5)
+
+
+def mtcnn_batch(arrays) -> Iterator[Row]:
+    """Six small pictures in one call, in both orders."""
+    found = face_boxes.detect(list(arrays["batch320/pixels"]))
+    for j, one in enumerate(found):
+        yield from _faces(arrays, f"batch320/{j}", one)
+        order = np.argsort(-one[1])
+        by_probability = tuple(array[order] for array in one)
+        yield from _faces(arrays, f"batch320/{j}/by_probability", by_probability)
+
+
+def mtcnn_picture(
+    arrays, golden: pathlib.Path, media: pathlib.Path, key: str
+) -> Iterator[Row]:
+    """One picture in both settings."""
+    index = json.loads((golden / "index.json").read_text())
+    entry = next(entry for entry in index["images"] if entry["key"] == key)
+    pixels = cv2.imread(str(media / entry["image"]), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError(f"{media / entry['image']} is missing or no picture")
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    for run in ("default", "strict"):
+        settings = face_boxes.Settings(
+            min_face_px=index[run]["min_face_size"],
+            thresholds=tuple(index[run]["thresholds"]),
+            factor=index[run]["factor"],
+        )
+        (found,) = face_boxes.detect([pixels], settings)
+        yield from _faces(arrays, f"{key}/{run}", found)
+
+
+def _faces(arrays, name: str, found: tuple) -> Iterator[Row]:
+    for ours, (part, tolerance) in zip(found, _TOLERANCE.items(), strict=True):
+        yield _row(f"{name}/{part}", ours, arrays[f"{name}/{part}"], tolerance)
+
+
+def _row(name: str, ours, theirs: np.ndarray, tolerance: float) -> Row:
+    """Arrays of different shapes differ by infinity."""
+    if np.shape(ours) != theirs.shape:
+        return name, float("inf"), tolerance
+    return name, float(np.abs(ours - theirs).max(initial=0.0)), tolerance
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints a line per array; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.parity")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("mtcnn", help="the face detector")
+    command.add_argument("golden", type=pathlib.Path, metavar="DIR")
+    command.add_argument("--media", type=pathlib.Path, required=True)
+    options = parser.parse_args(arguments)
+    is_close = True
+    try:
+        for name, difference, tolerance in mtcnn_rows(options.golden, options.media):
+            is_over = not difference <= tolerance
+            is_close &= not is_over
+            mark = "  OVER" if is_over else ""
+            print(f"{name:40} {difference:.1e}  tolerance {tolerance:.0e}{mark}")
+    except (OSError, ValueError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    return 0 if is_close else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

