@@ -1,0 +1,140 @@
+"""Sound: any container to mono samples, and those to Reserve's log-mel pictures."""
+
+import functools
+import os
+
+import av
+import numpy as np
+from jaxtyping import Float, Int16
+
+from preprocessing.segments import SUB_SEGMENT_S
+
+# Decoded at 22,620 Hz but treated as 22,050: so 14/3 s give exactly 180 frames
+# (RESERVE.md section 6.2).
+DECODED_HZ = 22_620
+MEL_HZ = 22_050
+N_FFT, HOP, N_MELS, FRAMES = 1536, 588, 64, 60
+MIN_HZ, MAX_HZ, LOG_OFFSET = 20.0, 11_025.0, 0.1
+
+
+def load(path: str | os.PathLike) -> Int16[np.ndarray, " n"] | None:
+    """The file's first sound track, mono at 22,620 Hz; sample 0 is the file's start.
+
+    Returns:
+      None if the file holds no sound track, or an empty one.
+
+    Raises:
+      ValueError: if the file can not be opened or its sound can not be decoded.
+    """
+    try:
+        with av.open(os.fspath(path)) as container:
+            if not container.streams.audio:
+                return None
+            stream = container.streams.audio[0]
+            stream.codec_context.thread_count = 1
+            delay_s = _delay_s(container, stream)
+            pieces = list(_decode(container, stream))
+    except (av.FFmpegError, OSError) as error:
+        raise ValueError(f"its sound can not be decoded ({error.strerror})") from error
+    if not pieces:
+        return None
+    shift = round(delay_s * DECODED_HZ)
+    samples = np.concatenate(pieces)
+    return np.pad(samples, (shift, 0)) if shift > 0 else samples[-shift:]
+
+
+def _delay_s(container, stream) -> float:
+    """How much later than the container the track starts."""
+    if stream.start_time is None or container.start_time is None:
+        return 0.0
+    return float(stream.start_time * stream.time_base) - container.start_time / 1e6
+
+
+def _decode(container, stream):
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=DECODED_HZ)
+    for frame in container.decode(stream):
+        for piece in resampler.resample(frame):
+            yield piece.to_ndarray()[0]
+    for piece in resampler.resample(None):
+        yield piece.to_ndarray()[0]
+
+
+def duration_s(samples: Int16[np.ndarray, " n"]) -> float:
+    """Length of a track that `load` gave."""
+    return len(samples) / DECODED_HZ
+
+
+def peak(samples: Int16[np.ndarray, " n"]) -> float:
+    """What a track is divided by: its largest magnitude, at least 1."""
+    if not len(samples):
+        return 1.0
+    return float(max(samples.max(), -int(samples.min()), 1))
+
+
+def spectrogram(
+    samples: Int16[np.ndarray, " n"], start_s: float, sub_segments: int, scale: float
+) -> Float[np.ndarray, "s 60 65"]:
+    """Log-mel picture of one segment; silence where it reaches past the track.
+
+    Args:
+      samples: of the whole clip, from `load`.
+      start_s: of the segment; may be negative.
+      sub_segments: s, of 14/9 s each.
+      scale: `peak` of the whole clip.
+
+    Returns:
+      64 log-mel values and, last, the playback speed 1, as Reserve's encoder takes.
+    """
+    start = round(start_s * DECODED_HZ)
+    length = round(sub_segments * SUB_SEGMENT_S * DECODED_HZ)
+    wave = np.zeros(length, np.float32)
+    low, high = max(start, 0), min(start + length, len(samples))
+    if low < high:
+        wave[low - start : high - start] = samples[low:high] / np.float32(scale)
+    mel = log_mel(wave)[: sub_segments * FRAMES].reshape(sub_segments, FRAMES, N_MELS)
+    return np.pad(mel, ((0, 0), (0, 0), (0, 1)), constant_values=1.0)
+
+
+def silence(sub_segments: int) -> Float[np.ndarray, "s 60 65"]:
+    """What stands where there is no sound: zeros and the playback speed 1."""
+    empty = np.zeros((sub_segments, FRAMES, N_MELS + 1), np.float32)
+    empty[..., -1] = 1.0
+    return empty
+
+
+def log_mel(wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "f 64"]:
+    """log(mel + 0.1) - log(0.1) of a wave in [-1, 1]: 0 is silence.
+
+    1,536-point symmetric Hann window, hop 588, centred frames with reflected ends,
+    power. RESERVE.md section 6.2; a periodic window is off by 1e-2.
+    """
+    padded = np.pad(wave.astype(np.float64), N_FFT // 2, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
+    spectrum = np.fft.rfft(windows * np.hanning(N_FFT), axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    mel = power @ mel_filterbank().T
+    return (np.log(mel + LOG_OFFSET) - np.log(LOG_OFFSET)).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def mel_filterbank() -> Float[np.ndarray, "64 769"]:
+    """Triangles on Slaney's mel scale, each of area 1, from 20 to 11,025 Hz."""
+    edges = _to_hz(np.linspace(_to_mel(MIN_HZ), _to_mel(MAX_HZ), N_MELS + 2))
+    bins = np.linspace(0.0, MEL_HZ / 2, N_FFT // 2 + 1)
+    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rising = (bins - low) / (centre - low)
+    falling = (high - bins) / (high - centre)
+    return np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (high - low))
+
+
+# Slaney's scale: linear to 1,000 Hz (= 15 mel), then a factor 6.4 every 27 mel.
+def _to_mel(hz: float) -> float:
+    if hz < 1000.0:
+        return hz * 3.0 / 200.0
+    return 15.0 + 27.0 * np.log(hz / 1000.0) / np.log(6.4)
+
+
+def _to_hz(mel: np.ndarray) -> np.ndarray:
+    return np.where(
+        mel < 15.0, mel * 200.0 / 3.0, 1000.0 * 6.4 ** ((mel - 15.0) / 27.0)
+    )

@@ -1,0 +1,118 @@
+"""Raw data to records in one call; what the command line and the demo share."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from mmdiffmask.data.manifest import Manifest
+from preprocessing import outputs, plans, tvqa, video, workers
+from preprocessing.items import Finder, Settings
+
+CLIPS_PER_SHARD = {"tvqa": 16, "toy": 16, "video": 4}
+
+Path = str | os.PathLike
+
+
+def build_tvqa(raw: Path, out: Path, settings: Settings, **options: Any) -> Manifest:
+    """Records of a TVQA download, one a question. Options as in `_build`."""
+    return _build("tvqa", tvqa, raw, out, settings, **options)
+
+
+def build_video(raw: Path, out: Path, settings: Settings, **options: Any) -> Manifest:
+    """Records of any video files, one a window. Options as in `_build`."""
+    return _build("video", video, raw, out, settings, **options)
+
+
+def build_toy(
+    raw: Path,
+    out: Path,
+    settings: Settings,
+    *,
+    domain: str = "people",
+    train_clips: int,
+    val_clips: int,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Manifest:
+    """Renders the toy set into `raw`, as far as it is not there, then as `build_tvqa`.
+
+    Only the first `train_clips` and `val_clips` clips become records.
+    """
+    from preprocessing import toy
+
+    count = options.get("worker_count") or workers.default_count()
+    toy.render(
+        raw,
+        domain=domain,
+        train_clips=train_clips,
+        val_clips=val_clips,
+        seed=seed,
+        workers=count,
+        progress=progress,
+    )
+    limits = {"train": train_clips, "val": val_clips}
+    return _build("toy", tvqa, raw, out, settings, limits=limits, **options)
+
+
+def _build(
+    source: str,
+    reader: Any,
+    raw: Path,
+    out: Path,
+    settings: Settings,
+    *,
+    finder: Finder | None,
+    worker_count: int | None = None,
+    strict: bool = False,
+    bar: bool = True,
+    limits: dict[str, int] | None = None,
+) -> Manifest:
+    """Makes the records unless they are there already.
+
+    Args:
+      source: name of the kind of raw data.
+      reader: module with `fingerprint(raw)` and `plan(raw)`.
+      raw: folder of raw data.
+      out: folder of records; a killed run is taken up where it was.
+      settings: of the data set.
+      finder: looks for boxes (importable by name); None = no boxes.
+      worker_count: processes; None = one a core; 0 = this process, for debugging.
+      strict: anything that can not be used is an error.
+      bar: shows progress on stderr.
+      limits: of clips in a split, the first by name.
+
+    Raises:
+      ValueError: whatever a user can mend, in one sentence.
+    """
+    raw, out = pathlib.Path(raw), pathlib.Path(out)
+    more = {"limits": limits} if limits else {}
+    described = outputs.describe(
+        source,
+        reader.fingerprint(raw),
+        settings,
+        finder,
+        CLIPS_PER_SHARD[source],
+        **more,
+    )
+    manifest = outputs.finished(out, described)
+    if manifest is not None:
+        if strict and manifest.counts["skipped"]:
+            raise ValueError(
+                f"{out}: {manifest.counts['skipped']} things were skipped, see"
+                f" {outputs.SKIPPED}; mend them and make the records again"
+            )
+        return manifest
+    from preprocessing import runner  # heavy: only when there is work
+
+    plan = _limited(reader.plan(raw), limits or {})
+    count = workers.default_count() if worker_count is None else worker_count
+    return runner.build(plan, out, described, settings, finder, count, strict, bar)
+
+
+def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:
+    clips = {split: found[: limits.get(split)] for split, found in plan.clips.items()}
+    kept = {split: found for split, found in clips.items() if found}
+    return dataclasses.replace(plan, clips=kept)

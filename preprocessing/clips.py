@@ -1,0 +1,230 @@
+"""One clip to its records: the work that runs in worker processes.
+
+Everything heavy is done once a clip although questions share it: each distinct frame
+is decoded and looked at once, the sound is decoded once.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from mmdiffmask.data.records import Record
+from mmdiffmask.types import Boxes
+from preprocessing import audio, decode, patch_groups, segments, subtitles
+from preprocessing.items import Clip, Finder, Question, Settings, Skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sound:
+    samples: np.ndarray
+    scale: float
+
+
+def records(
+    clip: Clip, settings: Settings, finder: Finder | None, skipped: list[Skip]
+) -> Iterator[Record]:
+    """The clip's records, in the order of its questions or windows.
+
+    Args:
+      clip: the work item.
+      settings: of the data set.
+      finder: looks for boxes in RGB frames; None = the clip is not to be boxed.
+      skipped: grows by what could not be used; the rest goes on without it.
+    """
+    raw = pathlib.Path(clip.raw)
+
+    def skip(file: str, reason: str, question: str = "") -> None:
+        skipped.append(Skip(clip.name, question, file, reason))
+
+    try:
+        footage = decode.open_footage(raw / clip.footage)
+    except (ValueError, OSError) as error:
+        reason = _reason(error)
+        for question in clip.questions:
+            skip(clip.footage, reason, question.example_id)
+        if not clip.questions:
+            skip(clip.footage, reason)
+        return
+    try:
+        sound, lines = _load_sound(clip, skip), _load_subtitles(clip, skip)
+        for asked in _batches(clip, footage.duration_s, settings):
+            yield from _batch(
+                clip, asked, footage, sound, lines, settings, finder, skip
+            )
+        for name, reason in footage.problems:
+            inside = f"{clip.footage}/{name}"
+            is_folder = isinstance(footage, decode.FrameFolder)
+            skip(inside if is_folder else clip.footage, reason)
+    finally:
+        footage.close()
+
+
+Asked = list[tuple[Question, segments.Window]]
+
+
+def _batches(clip: Clip, duration_s: float, settings: Settings) -> Iterator[Asked]:
+    """Windows that are decoded together: all questions, or one loose window."""
+    shape = settings.segments, settings.sub_segments
+    if not clip.questions:
+        for i, window in enumerate(segments.consecutive(duration_s, *shape)):
+            asked = Question(f"{clip.name}~w{i:04d}", "", (), -1, None)
+            yield [(asked, window)]
+        return
+    yield [
+        (
+            question,
+            segments.centred(
+                segments.usable_span(question.span_s, duration_s), duration_s, *shape
+            ),
+        )
+        for question in clip.questions
+    ]
+
+
+def _batch(
+    clip: Clip,
+    asked: Asked,
+    footage: decode.Footage,
+    sound: _Sound | None,
+    lines: tuple[subtitles.Line, ...],
+    settings: Settings,
+    finder: Finder | None,
+    skip: Callable[..., None],
+) -> Iterator[Record]:
+    times = sorted({s.frame_time_s for _, w in asked for s in w.segments})
+    shown = dict(zip(times, footage.frames(times), strict=True))
+    distinct = {frame.time_s: frame for frame in shown.values() if frame is not None}
+    boxes = patch_groups.no_boxes()
+    if finder is not None and distinct:
+        boxes = finder([frame.image for frame in distinct.values()])
+    numbers = {time_s: i for i, time_s in enumerate(distinct)}
+    for question, window in asked:
+        frames = _frames(window, shown, settings.segments)
+        if not any(frames):
+            skip(
+                clip.footage, "no frame of its window can be shown", question.example_id
+            )
+            continue
+        places = {numbers[f.time_s]: i for i, f in enumerate(frames) if f is not None}
+        yield Record(
+            example_id=question.example_id,
+            clip=clip.name,
+            group=clip.group,
+            question=question.text,
+            answers=question.answers,
+            answer_index=question.answer_index,
+            span_percent=_span_percent(question, window, footage.duration_s),
+            subtitles=subtitles.by_segment(lines, window, settings.segments),
+            is_boxed=finder is not None,
+            labels=dict(clip.labels),
+            **_sound_fields(window, sound, settings),
+            **_frame_fields(frames, patch_groups.of_window(boxes, places), settings),
+        )
+
+
+def _frames(
+    window: segments.Window, shown: dict[float, decode.Frame | None], places: int
+) -> list[decode.Frame | None]:
+    """The frame of each place; one that is still on show does not count again."""
+    frames: list[decode.Frame | None] = []
+    seen = set()
+    for segment in window.segments:
+        frame = shown[segment.frame_time_s]
+        is_new = frame is not None and frame.time_s not in seen
+        frames.append(frame if is_new else None)
+        if is_new:
+            seen.add(frame.time_s)
+    return frames + [None] * (places - len(frames))
+
+
+def _frame_fields(
+    frames: list[decode.Frame | None], boxes: Boxes, settings: Settings
+) -> dict:
+    def sizes(name: str) -> np.ndarray:
+        found = [(0, 0) if f is None else getattr(f, name) for f in frames]
+        return np.array(found, np.int32)
+
+    source, stored = sizes("source_size_px"), sizes("stored_size_px")
+    boxes, share = patch_groups.on_grid(settings.grid, boxes, source, stored)
+    return {
+        "frames": tuple(b"" if f is None else f.jpeg for f in frames),
+        "frame_time_s": np.array([f.time_s if f else 0.0 for f in frames], np.float32),
+        "source_size_px": source,
+        "is_frame_valid": np.array([f is not None for f in frames]),
+        "boxes": boxes,
+        "covered_share": share,
+    }
+
+
+def _sound_fields(
+    window: segments.Window, sound: _Sound | None, settings: Settings
+) -> dict:
+    """Spectrograms, valid where the segment's middle lies within the track."""
+    is_valid = np.zeros(settings.segments, bool)
+    pictures = [audio.silence(settings.sub_segments)] * settings.segments
+    for place, segment in enumerate(window.segments):
+        if sound and segment.frame_time_s < audio.duration_s(sound.samples):
+            is_valid[place] = True
+            pictures[place] = audio.spectrogram(
+                sound.samples, segment.start_s, settings.sub_segments, sound.scale
+            )
+    spectrogram = np.stack(pictures).astype(np.float16)
+    return {"is_audio_valid": is_valid, "spectrogram": spectrogram}
+
+
+def _span_percent(
+    question: Question, window: segments.Window, duration_s: float
+) -> tuple[int, int]:
+    span = segments.usable_span(question.span_s, duration_s)
+    return segments.span_percent(span, window)
+
+
+def _load_sound(clip: Clip, skip: Callable[..., None]) -> _Sound | None:
+    if clip.sound is None:
+        return None
+    try:
+        samples = audio.load(pathlib.Path(clip.raw) / clip.sound)
+    except (ValueError, OSError) as error:
+        skip(clip.sound, _reason(error))
+        return None
+    return None if samples is None else _Sound(samples, audio.peak(samples))
+
+
+def _load_subtitles(
+    clip: Clip, skip: Callable[..., None]
+) -> tuple[subtitles.Line, ...]:
+    if clip.subtitles is None:
+        return ()
+    try:
+        return subtitles.load(pathlib.Path(clip.raw) / clip.subtitles)
+    except (ValueError, OSError) as error:
+        skip(clip.subtitles, _reason(error))
+        return ()
+
+
+def _reason(error: Exception) -> str:
+    """What to tell about an error, without paths of this machine."""
+    return (
+        (error.strerror or "can not be read")
+        if isinstance(error, OSError)
+        else (str(error))
+    )
+
+
+def usable(clip: Clip) -> str | None:
+    """None if at least one frame of the clip can be shown, else why not."""
+    try:
+        footage = decode.open_footage(os.path.join(clip.raw, clip.footage))
+    except (ValueError, OSError) as error:
+        return _reason(error)
+    try:
+        steps = np.arange(0.0, footage.duration_s, 1.0 / decode.FOLDER_FPS)
+        for time_s in steps:
+            if footage.frames([float(time_s)])[0] is not None:
+                return None
+        return footage.problems[0][1] if footage.problems else "shows nothing"
+    finally:
+        footage.close()

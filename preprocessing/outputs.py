@@ -1,0 +1,116 @@
+"""What OUT already holds: finished records, an unfinished run, or something else."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+from mmdiffmask.data import manifest as manifest_lib
+from mmdiffmask.data.manifest import Manifest
+from preprocessing.items import Finder, Settings
+
+WORK, STATE, SKIPPED = ".work", "run.json", "skipped.jsonl"
+LIBRARIES = (
+    "mmdiffmask array_record av ftfy numpy opencv-python pysubs2 tensorflow-datasets"
+)
+
+
+def describe(
+    source: str,
+    fingerprint: str,
+    settings: Settings,
+    finder: Finder | None,
+    clips_per_shard: int,
+    **more: Any,
+) -> dict[str, Any]:
+    """Everything the records depend on, as JSON holds it."""
+    finds = f"{finder.__module__}.{finder.__qualname__}" if finder else None
+    described = {
+        "source": source,
+        "raw_sha256": fingerprint,
+        "schema_version": manifest_lib.SCHEMA_VERSION,
+        "boxes": finds,
+        "clips_per_shard": clips_per_shard,
+        **dataclasses.asdict(settings),
+        **more,
+    }
+    return json.loads(json.dumps(described))
+
+
+def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:
+    """The manifest if OUT holds these records already; None if they are to be made.
+
+    Raises:
+      ValueError: if OUT holds anything else: records of other settings, an unfinished
+        run of others, damaged records, or files that are none of ours.
+    """
+    if not out.exists():
+        return None
+    if not out.is_dir():
+        raise ValueError(f"{out}: is a file; --out takes a folder")
+    if (out / manifest_lib.NAME).is_file():
+        manifest = manifest_lib.read(out)
+        _require_same(out, "records", manifest.settings, described)
+        for shards in manifest.shards.values():
+            manifest_lib.verify(out, shards, sizes_only=True)
+        if (out / WORK).is_dir():  # killed between its last two steps
+            shutil.rmtree(out / WORK)
+        return manifest
+    state = out / WORK / STATE
+    if state.is_file():
+        before = json.loads(state.read_text(encoding="utf-8"))
+        described = described | {"versions": versions()}
+        _require_same(out, "an unfinished run", before, described)
+    elif any(path.name != WORK for path in out.iterdir()):
+        raise ValueError(
+            f"{out}: holds other files; name a new or empty folder as --out"
+        )
+    return None
+
+
+def _require_same(
+    out: pathlib.Path, what: str, found: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    for name in sorted(wanted.keys() | found.keys()):
+        if found.get(name) == wanted.get(name):
+            continue
+        if name == "raw_sha256":
+            differs = "other raw data"
+        else:
+            differs = (
+                f"{name} {_short(found.get(name))}, not {_short(wanted.get(name))}"
+            )
+        raise ValueError(
+            f"{out}: holds {what} made with {differs}; name another --out or delete it"
+        )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict) and "rows" in value:
+        return f"{value['rows']}x{value['cols']}"
+    return json.dumps(value)
+
+
+def versions() -> dict[str, str]:
+    """Of this project and the libraries that the records' bytes depend on."""
+    return {name: _version(name) for name in LIBRARIES.split()}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed as a package"  # run from its source tree
+
+
+def put(path: pathlib.Path, text: str, work: pathlib.Path | None = None) -> None:
+    """Writes a file in one step: it is there whole or not at all.
+
+    `work` is where it is made, on the same file system; default: beside it.
+    """
+    partial = (work or path.parent) / f"{path.name}.{os.getpid()}"
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

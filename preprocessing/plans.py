@@ -1,0 +1,85 @@
+"""What a reader of raw data hands over: clips per split, and what it had to skip."""
+
+import csv
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Iterable
+
+from preprocessing.items import Clip, Skip
+
+LABELS = "labels.csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Work items of each split, sorted by name; splits without clips are absent.
+
+    `lacks` says what the folder lacks if none of its clips can be used.
+    """
+
+    raw: str
+    clips: dict[str, tuple[Clip, ...]]
+    skipped: tuple[Skip, ...]
+    lacks: str
+
+
+def raw_folder(path: str | pathlib.Path) -> pathlib.Path:
+    """The folder of raw data.
+
+    Raises:
+      ValueError: if it is missing or a file.
+    """
+    folder = pathlib.Path(path)
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise ValueError(f"{folder}: is a file; --raw takes a folder of raw data")
+    raise ValueError(f"{folder}: no such folder of raw data")
+
+
+def read_labels(raw: pathlib.Path) -> dict[str, tuple[tuple[str, str], ...]]:
+    """labels.csv, if there is one: video -> ((column, value), ...) sorted by column.
+
+    The first column names the video, with or without its file's ending.
+
+    Raises:
+      ValueError: if the file has no header or a row of another length.
+    """
+    path = raw / LABELS
+    if not path.is_file():
+        return {}
+    try:
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: is no CSV table ({error})") from error
+    rows = [row for row in rows if row]
+    if not rows or len(set(rows[0])) < max(2, len(rows[0])):
+        raise ValueError(f"{path}: its first line must name a column video and labels")
+    labels = {}
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(rows[0]):
+            raise ValueError(
+                f"{path}: row {number} has {len(row)} values, the header names"
+                f" {len(rows[0])}"
+            )
+        pairs = zip(rows[0][1:], row[1:], strict=True)
+        labels[row[0]] = tuple(sorted(pairs))
+    return labels
+
+
+def fingerprint(
+    raw: pathlib.Path, contents: Iterable[str], sizes: Iterable[str]
+) -> str:
+    """sha256 over some files' contents and others' names and sizes.
+
+    Cheap on purpose: it is taken again whenever the command is repeated.
+    """
+    digest = hashlib.sha256()
+    for name in contents:
+        path = raw / name
+        if path.is_file():
+            digest.update(f"{name}\n".encode() + path.read_bytes())
+    for name in sizes:
+        digest.update(f"{name}\t{(raw / name).stat().st_size}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,104 @@
+"""Windows of segments: which stretches of a clip a record is made of."""
+
+import dataclasses
+import math
+
+SUB_SEGMENT_S = 14.0 / 9.0  # 60 spectrogram frames; three make 4.6667 s
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A stretch [start_s, start_s + length) and the time its frame is taken at."""
+
+    start_s: float
+    frame_time_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """Consecutive segments of one length, at most t, none outside the clip.
+
+    A record has t places; those past the last segment are absent.
+    """
+
+    segments: tuple[Segment, ...]
+    length_s: float
+
+    @property
+    def start_s(self) -> float:
+        """Where the first segment starts; may be negative."""
+        return self.segments[0].start_s
+
+    @property
+    def end_s(self) -> float:
+        """Where the last segment ends; may lie past the clip's end."""
+        return self.segments[-1].start_s + self.length_s
+
+    def place_of(self, time_s: float) -> int | None:
+        """Which segment a time lies in; None outside the window."""
+        place = math.floor((time_s - self.start_s) / self.length_s)
+        return place if 0 <= place < len(self.segments) else None
+
+
+def usable_span(
+    span_s: tuple[float, float] | None, duration_s: float
+) -> tuple[float, float]:
+    """The question's time span within the clip.
+
+    None, NaN, a reversed span and one that starts after the clip's end say nothing:
+    the whole clip then.
+    """
+    if span_s is None or not all(math.isfinite(x) for x in span_s):
+        return 0.0, duration_s
+    start, end = max(span_s[0], 0.0), min(span_s[1], duration_s)
+    return (start, end) if start <= end else (0.0, duration_s)
+
+
+def centred(
+    span_s: tuple[float, float], duration_s: float, segments: int, sub_segments: int
+) -> Window:
+    """The window around the middle of a span, rounded to 1/3 s (TVQA's frames).
+
+    Then up to `segments // 2` more each way, nearest first, while their middles lie
+    in the clip: so a window at a clip's end has fewer. RESERVE.md section 6.3.
+    """
+    length = sub_segments * SUB_SEGMENT_S
+    middle = math.floor(3.0 * (span_s[0] + span_s[1]) / 2.0 + 0.5) / 3.0
+    middle = max(0.0, min(middle, duration_s - 1.0 / 3.0))
+    reach = segments // 2
+    nearest_first = sorted(range(-reach, reach + 1), key=lambda k: (abs(k), k))
+    steps = [k for k in nearest_first if 0.0 <= middle + k * length < duration_s]
+    return Window(
+        segments=tuple(
+            Segment(middle + (k - 0.5) * length, middle + k * length)
+            for k in sorted(steps[:segments])
+        ),
+        length_s=length,
+    )
+
+
+def consecutive(duration_s: float, segments: int, sub_segments: int) -> list[Window]:
+    """The windows that follow one another through a loose video.
+
+    A segment whose middle lies past the end is left out; a video shorter than half a
+    segment still gives one, with the frame in the middle of what there is.
+    """
+    length = sub_segments * SUB_SEGMENT_S
+    found = []
+    while (len(found) + 0.5) * length < duration_s:
+        found.append(Segment(len(found) * length, (len(found) + 0.5) * length))
+    found = found or [Segment(0.0, duration_s / 2.0)]
+    return [
+        Window(tuple(found[first : first + segments]), length)
+        for first in range(0, len(found), segments)
+    ]
+
+
+def span_percent(span_s: tuple[float, float], window: Window) -> tuple[int, int]:
+    """Where in the window the span lies: two whole numbers from 0 to 100.
+
+    Truncated, as Reserve prepares TVQA.
+    """
+    share = [(t - window.start_s) / (window.end_s - window.start_s) for t in span_s]
+    start, end = (min(100, max(0, int(100 * x))) for x in share)
+    return start, end

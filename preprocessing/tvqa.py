@@ -1,0 +1,177 @@
+"""A TVQA download, or a set in its layout, to work items: one a clip.
+
+tvqa_qa_release/tvqa_{train,val,test_public}.jsonl
+tvqa_subtitles/<vid_name>.srt
+tvqa_frames/frames_hq/<show>_frames/<vid_name>/00001.jpg ...
+tvqa_frames/audios/**/<vid_name>.<any ending>
+labels.csv                                              (optional)
+"""
+
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+from preprocessing import plans
+from preprocessing.items import Clip, Question, Skip
+
+QUESTIONS, SUBTITLES = "tvqa_qa_release", "tvqa_subtitles"
+FRAMES, AUDIOS = "tvqa_frames/frames_hq", "tvqa_frames/audios"
+SPLITS = ("train", "val", "test_public")
+TOY_SHOWS = ("general", "people", "objects")  # each clip its own world: no episodes
+EPISODE = re.compile(r"(.+)_seg\d+_clip_\d+")
+
+
+def _file(split: str) -> str:
+    return f"{QUESTIONS}/tvqa_{split}.jsonl"
+
+
+def fingerprint(raw_dir: str | pathlib.Path) -> str:
+    """Changes with the questions and labels.
+
+    Raises:
+      ValueError: if the folder is missing.
+    """
+    raw = plans.raw_folder(raw_dir)
+    return plans.fingerprint(raw, [*map(_file, SPLITS), plans.LABELS], ())
+
+
+def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
+    """The clips that have questions, by split.
+
+    Raises:
+      ValueError: if the folder is missing or holds no file of questions.
+    """
+    raw = plans.raw_folder(raw_dir)
+    if not any((raw / _file(split)).is_file() for split in SPLITS):
+        raise ValueError(
+            f"{raw}: nothing usable: no {_file('train')}, _val or _test_public"
+        )
+    folders, sounds = _index_frames(raw), _index_sounds(raw)
+    labels = plans.read_labels(raw)
+    skipped: list[Skip] = []
+    seen: set[str] = set()
+    clips = {}
+    for split in SPLITS:
+        asked = _read_questions(raw, split, folders, seen, skipped)
+        found = [
+            _clip(raw, name, rows, folders, sounds, labels)
+            for name, rows in sorted(asked.items())
+        ]
+        if found:
+            clips[split] = tuple(found)
+    return plans.Plan(
+        str(raw), clips, tuple(skipped), "no question has frames that open"
+    )
+
+
+def _clip(raw, name, rows, folders, sounds, labels) -> Clip:
+    subtitles = f"{SUBTITLES}/{name}.srt"
+    return Clip(
+        raw=str(raw),
+        name=name,
+        group=group(name, rows[0][0]),
+        footage=folders[name],
+        sound=sounds.get(name),
+        subtitles=subtitles if (raw / subtitles).is_file() else None,
+        questions=tuple(question for _, question in rows),
+        labels=labels.get(name, ()),
+    )
+
+
+def group(video: str, show: str) -> str:
+    """What splits go by: the episode, so that no scene is seen before it is asked.
+
+    >>> group("castle_s07e10_seg02_clip_06", "Castle")
+    'castle_s07e10'
+    """
+    match = EPISODE.fullmatch(video)
+    return match[1] if match and show not in TOY_SHOWS else video
+
+
+Rows = list[tuple[str, Question]]
+
+
+def _read_questions(
+    raw: pathlib.Path, split: str, folders: dict, seen: set[str], skipped: list[Skip]
+) -> dict[str, Rows]:
+    """Clip -> (show, question) in the file's order; what is not usable is skipped."""
+    path = raw / _file(split)
+    asked: dict[str, Rows] = {}
+    if not path.is_file():
+        return asked
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        video, question_id = "", f"line {number}"
+        try:
+            row = json.loads(line)
+            video, question = str(row["vid_name"]), _question(row)
+            question_id = question.example_id
+            if question_id in seen:
+                raise ValueError("a question of this id was there before")
+            if video not in folders:
+                raise ValueError(f"no folder of frames in {FRAMES}")
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            skipped.append(Skip(video, question_id, _file(split), reason))
+            continue
+        seen.add(question_id)
+        asked.setdefault(video, []).append((str(row.get("show_name", "")), question))
+    return asked
+
+
+def _question(row: dict[str, Any]) -> Question:
+    """A line of TVQA.
+
+    Raises:
+      KeyError, TypeError, ValueError: if it is none.
+    """
+    answers = [row["a0"], row["a1"]]
+    while f"a{len(answers)}" in row:
+        answers.append(row[f"a{len(answers)}"])
+    index = int(row.get("answer_idx", -1))
+    if not -1 <= index < len(answers):
+        raise ValueError(f"answer_idx {index}, but {len(answers)} answers")
+    return Question(
+        example_id=f"{int(row['qid']):06d}~{row['vid_name']}",
+        text=str(row["q"]),
+        answers=tuple(str(answer) for answer in answers),
+        answer_index=index,
+        span_s=_span(row.get("ts")),
+    )
+
+
+def _span(ts: Any) -> tuple[float, float] | None:
+    """TVQA's "81.6-90.67", TVQA+'s [81.6, 90.67]; None for "NaN-NaN" and nonsense."""
+    parts = ts.split("-") if isinstance(ts, str) else ts
+    try:
+        start, end = (float(part) for part in parts)
+    except (TypeError, ValueError):
+        return None
+    return start, end
+
+
+def _index_frames(raw: pathlib.Path) -> dict[str, str]:
+    """Clip -> its folder of frames, whatever the show's folder is called."""
+    found = {}
+    root = raw / FRAMES
+    for show in sorted(root.iterdir()) if root.is_dir() else ():
+        if show.is_dir():
+            for entry in os.scandir(show):
+                if entry.is_dir():
+                    found[entry.name] = f"{FRAMES}/{show.name}/{entry.name}"
+    return found
+
+
+def _index_sounds(raw: pathlib.Path) -> dict[str, str]:
+    """Clip -> its sound file, of any ending, anywhere below the audio folder."""
+    found = {}
+    for folder, folders, files in os.walk(raw / AUDIOS):
+        folders.sort()
+        for name in sorted(files):
+            if not name.startswith("."):
+                path = pathlib.Path(folder, name).relative_to(raw)
+                found.setdefault(os.path.splitext(name)[0], path.as_posix())
+    return found
