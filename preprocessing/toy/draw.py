@@ -108,7 +108,9 @@ def _shadow(picture, x: float, y: float, reach: float) -> None:
     rows = (np.arange(y0, y1) + 0.5 - top - half_h) / half_h
     inside = cols[None] ** 2 + rows[:, None] ** 2 < 1
     region = picture[y0:y1, x0:x1]
-    region[inside] = (region[inside] * SHADOW).astype(np.uint8)
+    light = np.where(inside, np.uint8(255 * SHADOW), np.uint8(255))
+    light = cv2.cvtColor(light, cv2.COLOR_GRAY2BGR)
+    region[:] = cv2.multiply(region, light, scale=1 / 255)
 
 
 def _thing_sprite(thing: world.Thing, index: int, pixels) -> people.Sprite:
@@ -133,7 +135,7 @@ def _paste(picture, seen, sprite: people.Sprite, track: int) -> int:
     x0, y0 = max(sprite.left, 0), max(sprite.top, 0)
     x1 = min(sprite.left + width, picture.shape[1])
     y1 = min(sprite.top + height, picture.shape[0])
-    full = cv2.countNonZero(cv2.inRange(sprite.pixels, (0, 0, 0, 128), (255,) * 4))
+    full = int(np.count_nonzero(sprite.pixels[:, :, 3] >= 128))
     if x1 <= x0 or y1 <= y0:
         return full
     part = sprite.pixels[

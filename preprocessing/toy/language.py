@@ -35,7 +35,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Talk:
-    """Who says what in a clip: two speakers, and the candidates of questions on them."""
+    """Who says what in a clip, and the candidates of questions on it."""
 
     names: tuple[str, ...]
     topics: tuple[str, ...]

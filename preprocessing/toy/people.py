@@ -5,6 +5,7 @@ detectors): shaded, mottled clothes, a face with eyes, nose and mouth, darker fa
 """
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
@@ -15,10 +16,12 @@ FAR = 0.78  # brightness of the far arm and leg
 SHADING = 0.28  # brightness across the width: 1 +- this
 MOTTLE = 0.05  # standard deviation of the cloth's low-frequency noise
 SHARE_BITS = 4  # cv2 draws with 1/16 pixel
-ROUND = np.linspace(0, np.pi, 7)
-CIRCLE = np.stack(
-    [np.cos(np.linspace(0, 2 * np.pi, 20)), np.sin(np.linspace(0, 2 * np.pi, 20))], 1
-)
+_HALF = np.linspace(0, np.pi, 7)
+ROUND = np.stack([np.cos(_HALF), np.sin(_HALF)], 1)
+ENDS = np.concatenate([ROUND, -ROUND])  # both round ends of a limb
+IS_START = np.repeat([1.0, 0.0], len(ROUND))[:, None]
+_TURN = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +69,16 @@ def draw(person: world.Person, frame: int, shade: np.ndarray) -> Sprite:
     shapes, eyes, face = _shapes(person, body)
     flip = np.array([float(person.facing[frame]), 1.0]) * person.height_px
     origin = np.array([person.x[frame], person.ground_y])
-    shapes = [(points * flip + origin, colour) for points, colour in shapes]
-    everything = np.concatenate([points for points, _ in shapes])
-    left, top = np.floor(everything.min(0)).astype(int) - 2
-    right, bottom = np.ceil(everything.max(0)).astype(int) + 3
+    everything = np.concatenate([points for points, _ in shapes]) * flip + origin
+    left, top = (int(v) - 2 for v in np.floor(everything.min(0)))
+    right, bottom = (int(v) + 3 for v in np.ceil(everything.max(0)))
     pixels = np.zeros((bottom - top, right - left, 4), np.uint8)
+    fixed = np.round((everything - (left, top)) * 2**SHARE_BITS).astype(np.int32)
+    start = 0
     for points, colour in shapes:
-        fixed = np.round((points - (left, top)) * 2**SHARE_BITS).astype(np.int32)
-        cv2.fillConvexPoly(pixels, fixed, colour, cv2.LINE_AA, SHARE_BITS)
+        outline = fixed[start : start + len(points)]
+        cv2.fillConvexPoly(pixels, outline, colour, cv2.LINE_AA, SHARE_BITS)
+        start += len(points)
     hip = np.round(body.hip * flip + origin).astype(int)
     row, col = len(shade) // 2 - hip[1] + top, len(shade) // 2 - hip[0] + left
     crop = shade[row : row + bottom - top, col : col + right - left]
@@ -81,7 +86,7 @@ def draw(person: world.Person, frame: int, shade: np.ndarray) -> Sprite:
     if eyes is not None:
         eyes = eyes * flip + origin
         face = np.sort(face.reshape(2, 2) * flip + origin, axis=0).reshape(4)
-    return Sprite(pixels, int(left), int(top), face, eyes)
+    return Sprite(pixels, left, top, face, eyes)
 
 
 def _bgra(rgb, factor: float = 1.0) -> tuple[int, int, int, int]:
@@ -91,15 +96,16 @@ def _bgra(rgb, factor: float = 1.0) -> tuple[int, int, int, int]:
 
 def _capsule(a, b, radius_a: float, radius_b: float) -> np.ndarray:
     """A tapered limb with round ends: its outline."""
-    angle = np.arctan2(*(b - a)[::-1])
-    turn = angle + np.pi / 2 + ROUND
-    start = a + radius_a * np.stack([np.cos(turn), np.sin(turn)], 1)
-    return np.concatenate([start, b - radius_b * (start - a) / radius_a])
+    x, y = b - a
+    length = math.hypot(x, y) or 1.0
+    x, y = x / length, y / length
+    radius = radius_b + (radius_a - radius_b) * IS_START
+    return ENDS @ np.array([[-y, x], [-x, -y]]) * radius + b + (a - b) * IS_START
 
 
 def _oval(centre, up, width: float, height: float) -> np.ndarray:
-    across = np.array([-up[1], up[0]])
-    return centre + CIRCLE[:, :1] * across * width + CIRCLE[:, 1:] * up * height
+    (x, y), w, h = up, width, height
+    return CIRCLE @ np.array([[-y * w, x * w], [x * h, y * h]]) + centre
 
 
 def _shapes(person: world.Person, body: poses.Pose):

@@ -5,6 +5,7 @@ of object while it moves, and a voice speaks the subtitles: one pitch per speake
 run of vowels per word. Everything lies over the scene's own quiet noise.
 """
 
+import functools
 import io
 import zlib
 
@@ -17,14 +18,15 @@ RATE_HZ = 22050
 BIT_RATE = 48_000
 SAMPLES = int(words.DURATION_S * RATE_HZ)
 ALL_CLASSES = words.PLAIN_CLASSES + words.VEHICLES
+PERIOD = 512  # samples of a vowel's table
 VOWELS = ((730, 1090), (530, 1840), (270, 2290), (570, 840), (300, 870))  # formants, Hz
 
 
 def track(clip: world.Clip, said: language.Talk, seed: int) -> np.ndarray:
     """(samples,) float32 in [-1, 1]."""
     rng = world.generator(seed, clip.domain, clip.split, clip.index, 4)
-    brightness = 0.02 + 0.03 * list(words.SCENES).index(clip.scene)
-    sound = 0.02 * _smooth(rng.standard_normal(SAMPLES), brightness)
+    width = 4 * 2 ** list(words.SCENES).index(clip.scene)
+    sound = 0.02 * _smooth(rng.standard_normal(SAMPLES, np.float32), width)
     for person in clip.people:
         sound += _deeds(person, rng)
     for thing in clip.things:
@@ -35,12 +37,10 @@ def track(clip: world.Clip, said: language.Talk, seed: int) -> np.ndarray:
     return np.clip(sound, -1, 1).astype(np.float32)
 
 
-def _smooth(noise: np.ndarray, share: float) -> np.ndarray:
-    """Noise below `share` of the spectrum, unit variance."""
-    spectrum = np.fft.rfft(noise)
-    spectrum[int(share * len(spectrum)) :] = 0
-    quiet = np.fft.irfft(spectrum, len(noise))
-    return quiet / quiet.std()
+def _smooth(noise: np.ndarray, width: int) -> np.ndarray:
+    """Noise averaged over `width` samples, unit variance."""
+    total = np.cumsum(np.concatenate([np.zeros(1), noise, noise[:width]]))
+    return (total[width : width + len(noise)] - total[: len(noise)]) / np.sqrt(width)
 
 
 def _add(sound: np.ndarray, part: np.ndarray, start_s: float) -> None:
@@ -93,18 +93,24 @@ def _word(word: str, pitch: float, length: int) -> np.ndarray:
     number = zlib.crc32(word.encode())
     syllables = 1 + number % 3
     size = length // (syllables + 1)  # the last part is a pause
-    time = np.arange(size) / RATE_HZ
-    harmonic = np.arange(1, int(3000 / pitch))
     parts = []
     for _ in range(syllables):
         number, which = divmod(number // 3, len(VOWELS))
         glide = pitch * (1 + 0.04 * (number % 5 - 2))
-        peaks = [np.exp(-(((harmonic * glide - f) / 160) ** 2)) for f in VOWELS[which]]
-        weight = 0.05 + peaks[0] + 0.6 * peaks[1]
-        waves = np.sin(2 * np.pi * glide * np.outer(harmonic, time))
-        parts.append(weight @ waves * np.hanning(size))
+        place = (np.arange(size) * (PERIOD * glide / RATE_HZ)).astype(int) % PERIOD
+        parts.append(_vowel(glide, which)[place] * np.hanning(size))
     sound = np.concatenate(parts)
     return np.pad(0.12 * sound, (0, max(0, length - len(sound))))
+
+
+@functools.lru_cache(maxsize=1024)
+def _vowel(pitch: float, which: int) -> np.ndarray:
+    """One period of a vowel: its harmonics, loud near its two formants."""
+    harmonic = np.arange(1, int(3000 / pitch))
+    near = [np.exp(-(((harmonic * pitch - f) / 160) ** 2)) for f in VOWELS[which]]
+    weight = 0.05 + near[0] + 0.6 * near[1]
+    phase = 2 * np.pi * np.arange(PERIOD) / PERIOD
+    return weight @ np.sin(np.outer(harmonic, phase))
 
 
 def encode(sound: np.ndarray) -> bytes:
@@ -113,6 +119,7 @@ def encode(sound: np.ndarray) -> bytes:
     with av.open(file, "w", format="mp3", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libmp3lame", rate=RATE_HZ, layout="mono")
         stream.bit_rate = BIT_RATE
+        stream.options = {"compression_level": "9"}  # the fastest
         pcm = np.round(sound * 32767).astype(np.int16)[None]
         frame = av.AudioFrame.from_ndarray(pcm, format="s16p", layout="mono")
         frame.sample_rate = RATE_HZ

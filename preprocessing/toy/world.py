@@ -275,7 +275,7 @@ def _drift(rng, thing: Thing, x: float) -> Thing:
 
 
 def _pan(rng) -> np.ndarray:
-    """The camera circles its subject: the background passes by, with a hand's jitter."""
+    """The camera circles its subject, hand-held: the background passes by."""
     speed = rng.uniform(2.0, 6.0) * rng.choice([-1, 1])
     x = speed * np.arange(words.FRAMES)
     path = np.stack([x - x.min(), np.zeros_like(x)], 1)
