@@ -31,7 +31,7 @@ def frames(clip: world.Clip, seed: int) -> Iterator[tuple[np.ndarray, list[Box]]
     """Each frame (192, 320, 3) uint8 BGR with its boxes, frames counted from 1."""
     rng = world.generator(seed, clip.domain, clip.split, clip.index, 1)
     width = words.WIDTH_PX + int(np.ceil(clip.pan[:, 0].max() - clip.pan[:, 0].min()))
-    scenery = scenes.paint(clip.scene, width, rng)
+    scenery = scenes.paint(clip.scene, width, clip.colours, rng)
     shades = [people.cloth(person, rng) for person in clip.people]
     objects = [things.draw(t.label, t.colour, t.size_px, rng) for t in clip.things]
     for index in range(words.FRAMES):
@@ -86,7 +86,7 @@ def _prop(picture, person: world.Person, index: int) -> None:
     """The shadow below a person and, if need be, the stool."""
     x, y, height = person.x[index], person.ground_y, person.height_px
     action = person.actions[index]
-    reach = {"lying": 0.45, "sitting": 0.22, "cheering": 0.2}.get(action, 0.17)
+    reach = {"sitting": 0.22, "crouching": 0.24}.get(action, 0.17)
     _shadow(picture, x, y, reach * height)
     if action == "sitting":
         left, right = int(x - 0.1 * height), int(x + 0.1 * height)

@@ -52,8 +52,6 @@ def cloth(person: world.Person, rng: np.random.Generator) -> np.ndarray:
     across = (np.arange(2 * radius) - radius) / (0.15 * person.height_px)
     light = 1 if rng.random() < 0.5 else -1
     shade = 1 + SHADING * light * np.clip(across, -1, 1)
-    if person.action == "lying":  # the light comes from above
-        shade = 1 - SHADING * np.clip(across + 1.3, -1, 1)[:, None]
     field = 128 * shade * (1 + MOTTLE * noise)
     field = np.broadcast_to(field[:, :, None], (*field.shape, 4)).copy()
     field[:, :, 3] = 128
@@ -111,17 +109,14 @@ def _oval(centre, up, width: float, height: float) -> np.ndarray:
 def _shapes(person: world.Person, body: poses.Pose):
     """All outlines in drawing order, in units of height; eyes and face where drawn."""
     shirt = words.COLOURS[person.shirt]
-    trousers = (58, 58, 72)
-    if person.trousers is not None:
-        trousers = tuple(0.72 * c for c in words.COLOURS[person.trousers])
     far, near = [], []
     for shapes, which, factor in ((far, 0, FAR), (near, 1, 1.0)):
-        shapes += _leg(body.legs[which], trousers, factor)
+        shapes += _leg(body.legs[which], person.trousers, factor)
     arms = [
         _arm(body.arms[which], shirt, person.skin, factor)
         for which, factor in ((0, FAR), (1, 0.92))
     ]
-    torso = _torso(body, shirt, trousers)
+    torso = _torso(body, shirt, person.trousers)
     head, eyes, face = _head(person, body)
     if body.view == "side":
         shapes = arms[0] + far + near + torso + head + arms[1]
@@ -133,8 +128,6 @@ def _shapes(person: world.Person, body: poses.Pose):
 def _leg(joints, trousers, factor: float) -> list:
     hip, knee, ankle = joints
     toe = ankle + np.array([0.05, 0.018])
-    if abs(ankle[1] - hip[1]) < 0.12:  # lying: the foot stands up
-        toe = ankle + np.array([-0.018, -0.05])
     return [
         (_capsule(ankle, toe, 0.022, 0.016), _bgra((36, 30, 28), factor)),
         (_capsule(knee, ankle, 0.037, 0.025), _bgra(trousers, factor)),
@@ -177,9 +170,7 @@ def _torso(body: poses.Pose, shirt, trousers) -> list:
 
 
 def _head(person: world.Person, body: poses.Pose):
-    size, up = poses.HEAD, body.up
-    if body.view == "side" and up[0] > 0.8 and not body.has_eyes and up[1] < -0.2:
-        up = np.array([0.81, -0.58])  # looks up a little when bending
+    size, up = poses.HEAD, body.crown
     across = np.array([-up[1], up[0]])
     centre = body.head
     ahead = {"front": 0.02, "side": 0.06, "back": 0.0}[body.view] * size * across
@@ -197,8 +188,6 @@ def _head(person: world.Person, body: poses.Pose):
         return shapes, None, None
     middle = centre - 0.04 * size * up + 1.6 * ahead
     shapes.append((_oval(middle, up, 0.37 * size, 0.47 * size), skin))
-    if not body.has_eyes:
-        return shapes + _profile(middle, up, across, size, person), None, None
     shapes += _features(middle + 0.5 * ahead, up, across, size, person)
     eyes = np.stack(
         [
@@ -247,16 +236,6 @@ def _features(middle, up, across, size: float, person: world.Person) -> list:
         )
     )
     return shapes
-
-
-def _profile(middle, up, across, size: float, person: world.Person) -> list:
-    """One eye and a nose: a face seen from the side."""
-    eye = middle + 0.17 * size * across + 0.07 * size * up
-    nose = middle + 0.36 * size * across - 0.06 * size * up
-    return [
-        (_oval(eye, up, 0.045 * size, 0.05 * size), _bgra((28, 22, 20))),
-        (_oval(nose, up, 0.07 * size, 0.06 * size), _bgra(person.skin, 0.95)),
-    ]
 
 
 def _bar(a, b, radius: float) -> np.ndarray:

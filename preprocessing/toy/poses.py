@@ -20,19 +20,19 @@ STRIDE = 0.24  # radians; wider strides lose the person detector (DETECTOR.md)
 class Pose:
     """Joint positions (2,) and how the body is turned.
 
-    `arms` and `legs` hold (far, near): three joints each, shoulder-elbow-hand and
-    hip-knee-ankle. `up` is the direction from hips to head, `view` where the viewer
-    stands: "front", "side" or "back".
+    `up` is the direction from hips to head, `crown` that from chin to crown. `arms` and
+    `legs` hold (far, near): three joints each, shoulder-elbow-hand and hip-knee-ankle.
+    `view` is where the viewer stands: "front", "side" or "back".
     """
 
     hip: np.ndarray
     neck: np.ndarray
     head: np.ndarray
     up: np.ndarray
+    crown: np.ndarray
     arms: np.ndarray
     legs: np.ndarray
     view: str
-    has_eyes: bool
     breadth: float
 
 
@@ -47,10 +47,11 @@ class _Angles:
     far_leg: tuple[float, float] = (-0.07, -0.03)  # thigh, shin
     near_leg: tuple[float, float] = (0.07, 0.03)
     tilt: float = 0.0
+    nod: float | None = None  # the head's own tilt, where it is not the body's
     view: str = "front"
-    has_eyes: bool = True
     breadth: float = 1.0
-    shorten: float = 1.0  # thighs that come towards the viewer
+    thigh: float = 1.0  # how much of their length is seen: the rest comes forward
+    near: float = 1.0  # the same of the near arm
 
 
 def _angles(action: str, swing: float) -> _Angles:
@@ -59,7 +60,7 @@ def _angles(action: str, swing: float) -> _Angles:
     if action == "waving":
         return _Angles(near_arm=(2.1, 2.85 + 0.35 * swing))
     if action == "turned":
-        return _Angles(view="back", has_eyes=False, tilt=0.03 * swing)
+        return _Angles(view="back", tilt=0.03 * swing)
     if action == "posing":
         arms = {"far_arm": (-0.85, 0.75), "near_arm": (0.85, -0.75)}
         return _Angles(**arms, tilt=0.03 * swing)
@@ -74,29 +75,30 @@ def _angles(action: str, swing: float) -> _Angles:
         }
         return _Angles(**legs, **arms, view="side", breadth=0.8, tilt=0.03)
     if action == "cheering":
-        arms = {"far_arm": (-2.45 - up, -2.75 - up), "near_arm": (2.45 + up, 2.75 + up)}
-        legs = {"far_leg": (-0.16, -0.12), "near_leg": (0.16, 0.12)}
+        arms = {"far_arm": (-1.9, -2.9 - up), "near_arm": (1.9, 2.9 + up)}
+        legs = {"far_leg": (-0.12, -0.1), "near_leg": (0.12, 0.1)}
         return _Angles(**arms, **legs)
+    if action == "crouching":
+        legs = {"far_leg": (-1.75, 0.12), "near_leg": (1.75, -0.12)}
+        arms = {"far_arm": (-0.55, -0.3), "near_arm": (0.55, 0.3)}
+        return _Angles(**legs, **arms, tilt=0.03 * swing)
     if action == "pointing":
-        return _Angles(near_arm=(1.57 + up / 2, 1.6 + up / 2), breadth=0.95)
+        level = 1.72 + up / 2
+        return _Angles(near_arm=(level, level + 0.05), near=0.72, breadth=0.95)
     if action == "sitting":
         legs = {"far_leg": (1.3, -0.05), "near_leg": (1.42, 0.08)}
         arms = {"far_arm": (0.25, 0.95), "near_arm": (0.2 + up / 2, 1.0)}
-        return _Angles(**legs, **arms, view="side", breadth=0.85, shorten=0.85)
+        return _Angles(**legs, **arms, view="side", breadth=0.85, thigh=0.85)
     if action == "bending":
-        arms = {"far_arm": (0.25 + up, 0.2 + up), "near_arm": (0.05 - up, 0.15 - up)}
+        arms = {"far_arm": (0.35 + up, 0.3 + up), "near_arm": (0.15 - up, 0.2 - up)}
         legs = {"far_leg": (-0.1, -0.1), "near_leg": (0.08, 0.0)}
-        tilt = 1.15 + 0.05 * swing
-        return _Angles(
-            **arms, **legs, tilt=tilt, view="side", has_eyes=False, breadth=0.8
-        )
+        tilt = 0.92 + 0.05 * swing
+        return _Angles(**arms, **legs, tilt=tilt, nod=0.3, view="side", breadth=0.8)
     return _Angles(tilt=0.025 * swing)
 
 
 def pose(action: str, swing: float) -> Pose:
     """The joints of an action at the moment `swing` of its motion."""
-    if action == "lying":
-        return _lie(swing)
     angles = _angles(action, swing)
     up = np.array([np.sin(angles.tilt), -np.cos(angles.tilt)])
     across = np.array([-up[1], up[0]]) * angles.breadth
@@ -104,7 +106,7 @@ def pose(action: str, swing: float) -> Pose:
         np.zeros(2),
         0.048 * across * (0.5 if angles.view == "side" else 1.0),
         (angles.far_leg, angles.near_leg),
-        (THIGH * angles.shorten, SHIN),
+        (THIGH * angles.thigh, SHIN),
     )
     lowest = legs[:, 2, 1].max() + 0.03  # the sole lies below the ankle
     hip = np.array([0.0, -lowest])
@@ -117,17 +119,19 @@ def pose(action: str, swing: float) -> Pose:
         (angles.far_arm, angles.near_arm),
         (UPPER_ARM, FOREARM),
     )
-    nod = up if angles.tilt < 0.5 else np.array([np.sin(0.95), -np.cos(0.95)])
-    head = neck + (NECK + HEAD / 2) * nod
+    arms[1] = arms[1, 0] + angles.near * (arms[1] - arms[1, 0])
+    nod = angles.tilt if angles.nod is None else angles.nod
+    crown = np.array([np.sin(nod), -np.cos(nod)])
+    head = neck + NECK * up + HEAD / 2 * crown
     return Pose(
         hip,
         neck,
         head,
         up,
+        crown,
         arms,
         legs + hip,
         angles.view,
-        angles.has_eyes,
         angles.breadth,
     )
 
@@ -140,27 +144,3 @@ def _limbs(root, offset, angles, lengths) -> np.ndarray:
         middle = start + _ray(first, lengths[0])
         limbs.append([start, middle, middle + _ray(second, lengths[1])])
     return np.array(limbs)
-
-
-def _lie(swing: float) -> Pose:
-    """On the back, head to the front, one knee up; seen from the side."""
-    level = -0.075
-    hip = np.array([-0.05, level])
-    up = np.array([0.995, -0.0995])
-    neck = hip + TORSO * up
-    breath = 0.01 * swing
-    legs = np.array(
-        [
-            [hip, hip + [-0.2, -0.11 + breath], hip + [-0.3, 0.05]],
-            [hip, hip + [-THIGH, 0.02], hip + [-THIGH - SHIN, 0.035]],
-        ]
-    )
-    shoulder = neck - 0.03 * up
-    arms = np.array(
-        [
-            [shoulder, shoulder + [-0.13, -0.05], shoulder + [-0.24, -0.045 + breath]],
-            [shoulder, shoulder + [-0.15, 0.035], shoulder + [-0.29, 0.05]],
-        ]
-    )
-    head = neck + (NECK + HEAD / 2) * up
-    return Pose(hip, neck, head, up, arms, legs, "side", False, 0.75)

@@ -19,8 +19,14 @@ LAYERS = {  # colours of the upper part, of the ground, and how rough each is
 }
 
 
-def paint(scene: str, width_px: int, rng: np.random.Generator) -> np.ndarray:
-    """(height + 2 margins, width + 2 margins, 3) uint8 BGR."""
+def paint(
+    scene: str, width_px: int, colours: tuple[str, ...], rng: np.random.Generator
+) -> np.ndarray:
+    """(height + 2 margins, width + 2 margins, 3) uint8 BGR.
+
+    A string of flags shows all of `colours`, the candidates of the clip's questions, so
+    that which colours occur in the picture says nothing about the answer.
+    """
     height, width = words.HEIGHT_PX + 2 * MARGIN, width_px + 2 * MARGIN
     upper, lower, rough_upper, rough_lower = LAYERS[scene]
     horizon = HORIZON + MARGIN + int(rng.integers(-8, 9))
@@ -31,6 +37,7 @@ def paint(scene: str, width_px: int, rng: np.random.Generator) -> np.ndarray:
     picture[horizon:] = np.array(lower[::-1]) * fade
     canvas = np.clip(picture, 0, 255).astype(np.uint8)
     PAINTERS[scene](canvas, horizon, rng)
+    _flags(canvas, colours, rng)
     rough = np.where(np.arange(height)[:, None] < horizon, rough_upper, rough_lower)
     texture = rough.astype(np.float32) * _noise(height, width, rng)
     tint = 1 + 0.06 * rng.standard_normal(3)
@@ -70,6 +77,15 @@ def _tree(canvas, x: int, y: int, size: int, rng, leaf) -> None:
         shade = tuple(int(c * rng.uniform(0.8, 1.15)) for c in leaf)
         middle = (int(x + dx), int(y - size + dy))
         cv2.circle(canvas, middle, size // 3, shade, -1, cv2.LINE_AA)
+
+
+def _flags(canvas, colours: tuple[str, ...], rng) -> None:
+    top, start = MARGIN + int(rng.integers(2, 8)), int(rng.integers(0, 5))
+    for number, x in enumerate(range(-10, canvas.shape[1], 26), start):
+        points = np.array([[x, top], [x + 18, top], [x + 9, top + 20]])
+        colour = words.COLOURS[colours[number % len(colours)]][::-1]
+        cv2.fillConvexPoly(canvas, points, colour, cv2.LINE_AA)
+    cv2.line(canvas, (0, top), (canvas.shape[1], top), (70, 70, 70), 1)
 
 
 def _hills(canvas, horizon, rng, colour, height) -> None:

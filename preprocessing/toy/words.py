@@ -22,7 +22,8 @@ COLOURS = {  # RGB
 # `people` brings outlines that occur nowhere else, but for walking; `objects` has as
 # many people as `people`, but they do what people of `general` do.
 PLAIN_ACTIONS = ("standing", "waving", "walking", "turned", "posing")
-NEW_ACTIONS = ("cheering", "pointing", "sitting", "walking", "lying", "bending")
+# Nobody lies or sits on the ground: the person detector found 0 and 25 % of these.
+NEW_ACTIONS = ("cheering", "pointing", "sitting", "walking", "crouching", "bending")
 ACTIONS = {
     "general": PLAIN_ACTIONS,
     "people": NEW_ACTIONS,
@@ -37,8 +38,8 @@ ACTION_PHRASES = {
     "cheering": "cheering with both arms",
     "pointing": "pointing at something",
     "sitting": "sitting down",
-    "lying": "lying on the ground",
-    "bending": "bending down",
+    "crouching": "crouching on the ground",
+    "bending": "bending forward",
 }
 
 # The vehicles of `objects` occur in no other domain.

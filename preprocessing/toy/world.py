@@ -32,7 +32,7 @@ class Person:
     facing: np.ndarray
     phase: float
     shirt: str
-    trousers: str | None  # None: a neutral dark cloth
+    trousers: tuple[int, int, int]
     skin: tuple[int, int, int]
     hair: tuple[int, int, int]
     has_long_hair: bool
@@ -101,9 +101,9 @@ def script(domain: Domain, split: Split, index: int, seed: int) -> Clip:
     if domain == "general":
         n_people = int(rng.random() > 0.65)
     n_things = 1 if domain == "people" else int(rng.integers(1, 3))
-    worn = list(rng.permutation(colours))  # from the front: shirts, things, trousers
+    worn = list(rng.permutation(colours))  # shirts first, then things
     things = _things(rng, domain, classes, worn[n_people:], n_things, n_people)
-    people = _people(rng, actions, worn, n_people, n_things)
+    people = _people(rng, actions, worn, n_people)
     people, things = _arrange(rng, people, things)
     return Clip(
         name=words.video_name(domain, split, index),
@@ -137,11 +137,12 @@ def _asked(rng: np.random.Generator, domain: str, n_people: int) -> tuple[str, .
     return people, str(thing), "topic" if rng.random() < 0.5 else "speaker"
 
 
-def _people(rng, actions, worn, n_people, n_things) -> list[Person]:
+def _people(rng, actions, worn, n_people) -> list[Person]:
     todo = list(rng.permutation(actions))
-    spare = worn[n_people + n_things :] + [None] * n_people
     skins = ((236, 196, 168), (214, 160, 126), (160, 110, 82), (112, 76, 58))
     hairs = ((40, 30, 26), (92, 60, 36), (150, 110, 60), (70, 66, 64))
+    # Dark: in bright trousers the detector found 81 % of people, in dark ones 97 %.
+    trousers = ((58, 58, 72), (66, 58, 50), (44, 50, 66), (72, 72, 76))
     people = []
     for i in range(n_people):
         main = i == 0
@@ -159,7 +160,7 @@ def _people(rng, actions, worn, n_people, n_things) -> list[Person]:
                 facing=np.full(words.FRAMES, rng.choice([-1, 1])),
                 phase=float(rng.uniform(0, 2 * np.pi)),
                 shirt=str(worn[i]),
-                trousers=None if spare[i] is None else str(spare[i]),
+                trousers=trousers[rng.integers(len(trousers))],
                 skin=skins[rng.integers(len(skins))],
                 hair=hairs[rng.integers(len(hairs))],
                 has_long_hair=bool(rng.random() < 0.4),
@@ -210,7 +211,7 @@ def _bottom(rng, label: str) -> float:
 
 def _arrange(rng, people, things) -> tuple[list[Person], list[Thing]]:
     """Gives everybody a stretch of the frame's width, then sets in motion who moves."""
-    room = {"lying": 2.3, "pointing": 1.8, "cheering": 1.5, "bending": 1.7}
+    room = {"pointing": 1.8, "cheering": 1.5, "bending": 1.6}
     share = [room.get(p.action, 1.2) * p.height_px / 125 for p in people]
     share += [1.3 * t.size_px / 84 for t in things]
     order = rng.permutation(len(share))
@@ -229,8 +230,8 @@ def _arrange(rng, people, things) -> tuple[list[Person], list[Thing]]:
 
 def _walk(rng, person: Person, x: float) -> Person:
     """Places a person so that the body fits; walkers go to and fro."""
-    half = {"lying": 0.52, "pointing": 0.35, "bending": 0.3}.get(person.action, 0.2)
-    half = half * person.height_px
+    reach = {"pointing": 0.35, "bending": 0.3, "crouching": 0.28}
+    half = max(reach.get(a, 0.2) for a in person.actions) * person.height_px
     x = float(np.clip(x, half, 320 - half))
     if person.action != "walking":
         return dataclasses.replace(person, x=np.full(words.FRAMES, x))
@@ -247,7 +248,7 @@ def _walk(rng, person: Person, x: float) -> Person:
 def _meet(people: list[Person]) -> list[Person]:
     """Brings a second, standing person close to the main one; they face each other."""
     main, other = people[:2]
-    if {"walking", "lying"} & {main.action, other.action}:
+    if "walking" in (main.action, other.action):
         return people
     side = 1 if main.x[0] < 160 else -1
     x = main.x + side * 0.27 * (main.height_px + other.height_px) / 2
