@@ -10,7 +10,10 @@ WIDTH, HEIGHT = 400, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 40
 _ROW = 19  # height of a legend row
 # Okabe and Ito's palette, dark enough on white; blue and vermilion first.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#7a6a00", "#444444")
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#aa4499"),
+    *("#7a6a00", "#444444", "#4aa3df", "#8c564b"),
+)
 _DASHES = ("6 4", "2 3", "9 3 2 3", "1 5")
 
 
@@ -76,7 +79,7 @@ def draw(panel: Panel, names: Sequence[str]) -> str:
     y_ticks = ticks(low, high)
     low, high = min(low, y_ticks[0]), max(high, y_ticks[-1])
     last = max((s for line in panel.lines for s in line.steps), default=1) or 1
-    axes = _Axes(last, low, high, panel.is_share)
+    axes = _Axes(float(last), low, high, panel.is_share)
     parts = [axes.grid(y_ticks), axes.x_axis(ticks(0, last))]
     for i, level in enumerate(panel.levels):
         parts.append(axes.level(level.value, _DASHES[i % len(_DASHES)]))
@@ -92,7 +95,7 @@ def draw(panel: Panel, names: Sequence[str]) -> str:
     )
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
+def ticks(low: float | int, high: float | int, count: int = 5) -> list[float]:
     """About `count` round numbers that reach around [low, high].
 
     >>> ticks(0, 0.42)
@@ -106,13 +109,17 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def number(value: float, is_share: bool) -> str:
-    """A value as the page writes it: `12.3 %`, `0.41 %`, or `5.27`."""
+    """A value as the page writes it: `12.3 %`, `0.41 %`, or `5.27`.
+
+    The space before the sign does not break.
+    """
     if not math.isfinite(value):
         return "not measured"
     if not is_share:
         return f"{value:.2f}"
     percent = 100 * value
-    return f"{percent:.2f} %" if 0 < percent < 1 else f"{percent:.1f} %"
+    digits = 2 if 0 < percent < 1 else 1
+    return f"{percent:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def _range(panel: Panel) -> tuple[float, float]:
@@ -131,7 +138,7 @@ class _Axes:
     high: float
     is_share: bool
 
-    def x(self, step: float) -> float:
+    def x(self, step: float | int) -> float:
         return _LEFT + (WIDTH - _LEFT - _RIGHT) * step / self.last
 
     def y(self, value: float) -> float:

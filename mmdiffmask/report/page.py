@@ -86,7 +86,7 @@ def _jpeg(data: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """`2 h 5 min`, `3 min 12 s` or `4.2 s`."""
     if seconds < 60:
         return f"{seconds:.1f} s"

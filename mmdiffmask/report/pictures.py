@@ -12,6 +12,7 @@ from mmdiffmask import types
 
 # RGB; told apart with red-green colour blindness too (Okabe and Ito's palette).
 COLOUR = {"body": (230, 159, 0), "face": (86, 180, 233), "object": (0, 190, 130)}
+_PLURAL = {"body": "bodies", "face": "faces", "object": "objects"}
 MIN_WIDTH_PX = 240  # smaller frames are enlarged to about this
 GAP_PX = 6
 _PAPER = (255, 255, 255)
@@ -204,10 +205,10 @@ def valid_patches(
 
 
 def count_boxes(boxes: types.Boxes) -> str:
-    """How many boxes of each kind: `boxes: 3 body, 1 face`."""
-    kinds = [(kind, boxes.kind.count(kind)) for kind in COLOUR]
-    found = [f"{n} {kind}" for kind, n in kinds if n]
-    return "boxes: " + (", ".join(found) or "none")
+    """How many boxes of each kind: `3 bodies, 1 face`."""
+    counts = [(boxes.kind.count(kind), kind, word) for kind, word in _PLURAL.items()]
+    found = [f"{n} {kind if n == 1 else word}" for n, kind, word in counts if n]
+    return ", ".join(found) or "no box"
 
 
 def _title(text: str, width: int) -> np.ndarray:

@@ -8,7 +8,7 @@ COPY = "copy"
 CELL_WORDS = {
     "touched": "cells that the mask touches",
     "hidden": "wholly hidden cells",
-    "same clip": "touched cells, found among the same clip's",
+    "same clip": "touched cells, among the same clip's",
 }
 
 
@@ -19,7 +19,7 @@ def percent(value: float) -> str:
 
 def interval(score: metrics.Score) -> str:
     """`47.9 to 53.4 %`."""
-    return f"{100 * score.low:.1f} to {100 * score.high:.1f} %"
+    return f"{100 * score.low:.1f} to {100 * score.high:.1f}\N{NO-BREAK SPACE}%"
 
 
 def points(value: float, is_signed: bool = True) -> str:
@@ -92,17 +92,39 @@ def _side(is_above: bool, what: str, value: str) -> str:
 
 
 def in_short(run: summary.RunSummary) -> list[str]:
-    """The findings for a reader in a hurry, by counting the comparisons."""
-    found = []
+    """The findings for a reader in a hurry, by counting the labels' comparisons."""
+    pairs = [c for c in run.comparisons if c.measure in run.floors]
+    found = [_learned(task, run.names) for task in run.retrieval]
+    found = [text for text in found if text]
     for b, question in (
         ("none", "Did {a} masking improve what can be read out of the frozen network?"),
-        ("random", "Did {a} masking beat random masking?"),
+        ("random", "Did {a} masking beat random masking there?"),
     ):
         for a in run.names:
-            items = [c for c in run.comparisons if (c.a, c.b) == (a, b)]
+            items = [c for c in pairs if (c.a, c.b) == (a, b)]
             if items:
                 found.append(f"{question.format(a=a)} {_tally(items)}")
     return found
+
+
+def _learned(task: summary.RetrievalTask, names: tuple[str, ...]) -> str:
+    """Who learned to find a strategy's wholly hidden cells; "" for other tasks."""
+    floor = task.scores.get(UNTRAINED)
+    trained = [name for name in names if name != "none" and name in task.scores]
+    if task.cells != "hidden" or floor is None or not trained:
+        return ""
+    limit = max(task.chance, floor.high)
+    able = [name for name in trained if task.scores[name].low > limit]
+    best = max(trained, key=lambda name: task.scores[name].value)
+    text = (
+        f"Cells hidden wholly by {task.masks} masks: {best} finds most,"
+        f" {percent(task.scores[best].value)}; guessing finds {percent(task.chance)},"
+        f" the untrained network {percent(floor.value)}"
+    )
+    if COPY in task.scores:
+        text += f", copying from other frames {percent(task.scores[COPY].value)}"
+    who = join(able) if able else "no row"
+    return f"{text}. Clearly above guessing and the untrained network: {who}."
 
 
 def _tally(items: list[summary.Comparison]) -> str:
@@ -122,7 +144,9 @@ def _tally(items: list[summary.Comparison]) -> str:
             f" {points(max(smallest), is_signed=False)} points would have been, four"
             " times in five)"
         )
-    answer = "Yes" if up and not down else "No" if not up else "Mixed"
+    answer = (
+        "Mixed" if up and down else "No" if not up else "In part" if same else "Yes"
+    )
     return f"{answer}: {'; '.join(parts)}."
 
 
