@@ -1,0 +1,263 @@
+"""Heads on frozen features: softmax regression at its optimum, nearest neighbours."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import scipy.optimize
+import scipy.special
+from jaxtyping import Bool, Float, Int
+
+from mmdiffmask.probe import features as feature_cache
+
+GRADIENT_LIMIT = 1e-6  # largest entry that counts as the optimum
+UNKNOWN = -1  # class of a label that train does not have: always wrong
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """Clips of one split: features and one label each, never empty strings."""
+
+    features: Float[np.ndarray, "e d"]
+    labels: tuple[str, ...]
+    clip: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Standardiser:
+    """Mean and sd of the training features; a constant feature becomes 0."""
+
+    mean: Float[np.ndarray, " d"]
+    sd: Float[np.ndarray, " d"]
+
+    def __call__(self, features: Float[np.ndarray, "e d"]) -> Float[np.ndarray, "e d"]:
+        """The features in float64, standardised."""
+        return (np.asarray(features, np.float64) - self.mean) / self.sd
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """scores = features @ kernel + bias."""
+
+    kernel: Float[np.ndarray, "d k"]
+    bias: Float[np.ndarray, " k"]
+    gradient: float  # its largest entry, in the solver's coordinates
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A read-out of one label: which validation clips came out right.
+
+    Attributes:
+      classes: train's labels, sorted.
+      l2: the penalty chosen on dev.
+      dev_loss: cross-entropy on dev for each penalty tried.
+      is_right: validation clips that the linear head names rightly.
+      is_right_knn: the same for the nearest neighbours.
+      clip: the validation clips' names, in the same order.
+      gradient: largest entry of the gradient at the chosen optimum.
+    """
+
+    classes: tuple[str, ...]
+    l2: float
+    dev_loss: dict[float, float]
+    is_right: Bool[np.ndarray, " e"]
+    is_right_knn: Bool[np.ndarray, " e"]
+    clip: tuple[str, ...]
+    gradient: float
+
+
+def label_clips(
+    features: feature_cache.Features, read_out: str, label_of_clip: Mapping[str, str]
+) -> Labelled:
+    """The clips that have a label, with their features of one read-out."""
+    kept = [i for i, clip in enumerate(features.clip) if label_of_clip.get(clip)]
+    clips = tuple(features.clip[i] for i in kept)
+    return Labelled(
+        features=features.vectors[read_out][np.array(kept, int)],
+        labels=tuple(label_of_clip[clip] for clip in clips),
+        clip=clips,
+    )
+
+
+def standardiser(features: Float[np.ndarray, "e d"]) -> Standardiser:
+    """Mean and sd over the rows, in float64."""
+    features = np.asarray(features, np.float64)
+    sd = features.std(0)
+    # Rounding leaves a tiny sd where all rows are equal; dividing by it would turn
+    # that rounding into a feature.
+    is_constant = sd <= 1e-7 * np.maximum(np.abs(features).max(0, initial=0.0), 1e-30)
+    return Standardiser(features.mean(0), np.where(is_constant, 1.0, sd))
+
+
+def class_index(labels: Sequence[str], classes: Sequence[str]) -> Int[np.ndarray, " e"]:
+    """Position of each label in `classes`; UNKNOWN where it is none of them."""
+    position = {name: i for i, name in enumerate(classes)}
+    return np.array([position.get(label, UNKNOWN) for label in labels], np.int64)
+
+
+def objective(
+    kernel: Float[np.ndarray, "d k"],
+    bias: Float[np.ndarray, " k"],
+    features: Float[np.ndarray, "e d"],
+    target: Int[np.ndarray, " e"],
+    l2: float,
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Mean cross-entropy + l2 / 2 |kernel|^2, with its gradients.
+
+    The bias is not penalised, so with a huge penalty the head predicts the classes'
+    frequencies.
+    """
+    log_p = scipy.special.log_softmax(features @ kernel + bias, axis=1)
+    rows = np.arange(len(target))
+    loss = -log_p[rows, target].mean() + 0.5 * l2 * (kernel**2).sum()
+    error = np.exp(log_p)
+    error[rows, target] -= 1.0
+    error /= len(target)
+    return float(loss), features.T @ error + l2 * kernel, error.sum(0)
+
+
+def fit(
+    features: Float[np.ndarray, "e d"],
+    target: Int[np.ndarray, " e"],
+    n_classes: int,
+    l2: float,
+) -> Head:
+    """Softmax regression by L-BFGS from zero, in float64.
+
+    Solved in the features' principal axes, each scaled by its curvature: frozen
+    features have few strong directions, and without this the solver crawls along the
+    weak ones. The problem stays the same, because the penalty does not change under a
+    rotation.
+
+    Args:
+      features: standardised.
+      target: class of each row, in [0, n_classes).
+      n_classes: classes.
+      l2: penalty, > 0.
+
+    Raises:
+      RuntimeError: if the solver stops before the gradient is practically zero.
+    """
+    _, singular, axes = np.linalg.svd(features, full_matrices=False)
+    scale = 1.0 / np.sqrt(0.25 * singular**2 / len(features) + l2)  # (r,)
+    basis = axes.T * scale  # (d, r): kernel = basis @ solution
+    turned = features @ basis
+    penalty = l2 * scale**2
+    size = len(scale) * n_classes
+
+    def loss(flat):
+        kernel, bias = flat[:size].reshape(-1, n_classes), flat[size:]
+        value, d_kernel, d_bias = objective(kernel, bias, turned, target, 0.0)
+        value += 0.5 * float((penalty[:, None] * kernel**2).sum())
+        d_kernel = d_kernel + penalty[:, None] * kernel
+        return value, np.concatenate([d_kernel.ravel(), d_bias])
+
+    options = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-8, "ftol": 0.0}
+    start = np.zeros(size + n_classes)
+    found = scipy.optimize.minimize(
+        loss, start, jac=True, method="L-BFGS-B", options=options
+    )
+    gradient = float(np.abs(found.jac).max())
+    if gradient > GRADIENT_LIMIT:
+        raise RuntimeError(
+            f"softmax regression stopped at gradient {gradient:.1e}: {found.message}"
+        )
+    kernel = basis @ found.x[:size].reshape(-1, n_classes)
+    return Head(kernel, found.x[size:], gradient)
+
+
+def cross_entropy(
+    head: Head, features: Float[np.ndarray, "e d"], target: Int[np.ndarray, " e"]
+) -> float:
+    """Mean over the rows whose class is known; nan if there are none."""
+    known = np.flatnonzero(target != UNKNOWN)
+    if not len(known):
+        return float("nan")
+    scores = features[known] @ head.kernel + head.bias
+    log_p = scipy.special.log_softmax(scores, axis=1)
+    return float(-log_p[np.arange(len(known)), target[known]].mean())
+
+
+def predict(head: Head, features: Float[np.ndarray, "e d"]) -> Int[np.ndarray, " e"]:
+    """The class of the highest score."""
+    return np.argmax(features @ head.kernel + head.bias, axis=1)
+
+
+def nearest(
+    train: Float[np.ndarray, "a d"],
+    target: Int[np.ndarray, " a"],
+    features: Float[np.ndarray, "e d"],
+    n_classes: int,
+    neighbours: int,
+) -> Int[np.ndarray, " e"]:
+    """Majority vote of the training rows with the highest cosine.
+
+    Equal votes are decided by the summed cosine, then by the order of the classes;
+    equal cosines by the order of the training rows.
+    """
+    cosine = _unit(features) @ _unit(train).T  # (e, a)
+    k = min(neighbours, len(train))
+    order = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
+    votes = np.zeros((len(features), n_classes))
+    rows = np.arange(len(features))[:, None]
+    # |sum of cosines| <= k, so a quarter of its mean never outweighs one vote.
+    vote = 1.0 + np.take_along_axis(cosine, order, 1) / (4.0 * k)
+    np.add.at(votes, (rows, target[order]), vote)
+    return np.argmax(votes, axis=1)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(norm > 0, norm, 1.0)
+
+
+def probe(
+    train: Labelled,
+    dev: Labelled,
+    val: Labelled,
+    l2: Sequence[float],
+    neighbours: int,
+) -> Result:
+    """Fits on train, chooses the penalty on dev, scores val once. DESIGN section 7.
+
+    The penalty is the one of least cross-entropy on dev (accuracy on few clips is too
+    coarse to choose by); the larger of two equal ones.
+
+    Raises:
+      ValueError: if train has fewer than two classes, val is empty, or dev can not
+        decide between several penalties.
+    """
+    classes = tuple(sorted(set(train.labels)))
+    if len(classes) < 2 or not val.labels:
+        raise ValueError(
+            f"a probe needs two classes in train and clips in val; found"
+            f" {len(classes)} classes and {len(val.labels)} clips"
+        )
+    scale = standardiser(train.features)
+    x_train, x_dev, x_val = (scale(split.features) for split in (train, dev, val))
+    y_train, y_dev, y_val = (
+        class_index(split.labels, classes) for split in (train, dev, val)
+    )
+    heads = {s: fit(x_train, y_train, len(classes), s) for s in sorted(set(l2))}
+    losses = {s: cross_entropy(head, x_dev, y_dev) for s, head in heads.items()}
+    chosen = _least(losses)
+    near = nearest(x_train, y_train, x_val, len(classes), neighbours)
+    return Result(
+        classes=classes,
+        l2=chosen,
+        dev_loss=losses,
+        is_right=predict(heads[chosen], x_val) == y_val,
+        is_right_knn=near == y_val,
+        clip=val.clip,
+        gradient=heads[chosen].gradient,
+    )
+
+
+def _least(losses: Mapping[float, float]) -> float:
+    if len(losses) > 1 and not all(np.isfinite(loss) for loss in losses.values()):
+        raise ValueError(
+            "no dev clip has a label that train has: raise data.dev_share, add clips,"
+            " or name one probe.l2"
+        )
+    return min(losses, key=lambda l2: (losses[l2], -l2))

@@ -1,0 +1,233 @@
+"""Draws frames with their boxes, the patch grid and what a mask hides."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from mmdiffmask import grid as grids
+from mmdiffmask import types
+
+# RGB; told apart with red-green colour blindness too (Okabe and Ito's palette).
+COLOUR = {"body": (230, 159, 0), "face": (86, 180, 233), "object": (0, 190, 130)}
+_PLURAL = {"body": "bodies", "face": "faces", "object": "objects"}
+MIN_WIDTH_PX = 240  # smaller frames are enlarged to about this
+GAP_PX = 6
+_PAPER = (255, 255, 255)
+_INK = (34, 34, 34)
+_HIDDEN = (70, 74, 84)
+_HATCH = (150, 155, 168)
+_PADDING = (226, 228, 232)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """The frames of one record, as they lie on disk.
+
+    Attributes:
+      name: the example id, for titles.
+      frames: RGB pictures, one per segment; None where the segment has no frame.
+      boxes: in pixels of the source frames.
+    """
+
+    name: str
+    frames: tuple[np.ndarray | None, ...]
+    boxes: types.Boxes
+
+
+def patch_size(grid: grids.PatchGrid) -> int:
+    """Pixels of a drawn patch: whole, so that lines fall on patch borders."""
+    return max(grid.patch_px, round(MIN_WIDTH_PX / grid.cols))
+
+
+def draw_frame(
+    grid: grids.PatchGrid,
+    frame: UInt8[np.ndarray, "h w 3"] | None,
+    boxes: types.Boxes,
+    is_hidden: Bool[np.ndarray, " n"] | None = None,
+    with_labels: bool = False,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """One fitted frame: grid lines, hidden patches hatched, boxes, padding shaded.
+
+    Args:
+      grid: the patch grid the frame is fitted into.
+      frame: the source picture; None draws an empty, shaded grid.
+      boxes: this frame's, in source pixels.
+      is_hidden: patches the model does not see.
+      with_labels: whether to write each box's label.
+    """
+    size = patch_size(grid)
+    shape = (grid.rows * size, grid.cols * size)
+    hidden = np.zeros(grid.n_patches, bool) if is_hidden is None else is_hidden
+    valid = valid_patches(grid, frame)
+    image = np.full((*shape, 3), _PADDING, np.uint8)
+    if frame is not None:
+        fit = grids.fit_frame(grid, frame.shape[1], frame.shape[0])
+        fitted = np.round(grids.fit_image(grid, fit, frame) * 255).astype(np.uint8)
+        image = cv2.resize(fitted, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    image = _shade(image, _pixels(grid, ~valid, size), _PADDING, _PAPER, 1.0)
+    image = _shade(image, _pixels(grid, hidden, size), _HIDDEN, _HATCH, 0.88)
+    image = _draw_lines(image, size)
+    if frame is not None:
+        corners = grids.fit_boxes(fit, boxes.xyxy_px) * (size / grid.patch_px)
+        image = _draw_boxes(image, corners, boxes, with_labels)
+    return image
+
+
+def _pixels(grid: grids.PatchGrid, patches: np.ndarray, size: int) -> np.ndarray:
+    """(H, W): the patches' flags at every drawn pixel."""
+    flags = patches.reshape(grid.rows, grid.cols)
+    return flags.repeat(size, 0).repeat(size, 1)
+
+
+def _shade(image, where, colour, stripe, opacity):
+    """Covers pixels with `colour` and diagonal stripes; what is below shines through.
+
+    Stripes tell a hidden patch from a dark picture, also in print.
+    """
+    y, x = np.indices(where.shape, sparse=True)
+    cover = np.where(((x + y) % 8 < 2)[..., None], stripe, colour)
+    mixed = (1 - opacity) * image + opacity * cover
+    return np.where(where[..., None], mixed, image).round().astype(np.uint8)
+
+
+def _draw_lines(image: np.ndarray, size: int) -> np.ndarray:
+    """Thin grid lines, half transparent, so that they do not hide the picture."""
+    lines = np.zeros(image.shape[:2], bool)
+    lines[::size] = lines[:, ::size] = True
+    lines[-1] = lines[:, -1] = True
+    return _shade(image, lines, _PAPER, _PAPER, 0.3)
+
+
+def _draw_boxes(image, corners, boxes: types.Boxes, with_labels: bool):
+    """Outlines in the colour of the kind, on a dark edge for light backgrounds."""
+    image = np.ascontiguousarray(image)
+    limit = np.array([image.shape[1], image.shape[0]] * 2) - 2
+    corners = np.clip(np.round(corners), 1, limit).astype(int)
+    is_visible = (corners[:, 2:] > corners[:, :2]).all(1)
+    for i in np.flatnonzero(is_visible):
+        left, top, right, bottom = (int(side) for side in corners[i])
+        cv2.rectangle(image, (left, top), (right, bottom), _INK, 4)
+        cv2.rectangle(image, (left, top), (right, bottom), COLOUR[boxes.kind[i]], 2)
+    is_taken = np.zeros(image.shape[:2], bool)
+    for i in np.flatnonzero(is_visible & with_labels):
+        if boxes.label[i] != boxes.kind[i]:  # else the colour says it already
+            colour = COLOUR[boxes.kind[i]]
+            _write(image, is_taken, boxes.label[i], corners[i], colour)
+    return image
+
+
+def _write(image, is_taken, text: str, corners, colour) -> None:
+    """A label on its own ground above the box; none where another one stands."""
+    text = printable(text)
+    (width, height), _ = cv2.getTextSize(text, _FONT, 0.4, 1)
+    left = int(np.clip(corners[0] - 1, 0, max(0, image.shape[1] - width - 4)))
+    top = int(max(0, corners[1] - height - 6))
+    right, bottom = left + width + 4, top + height + 5
+    place = (slice(top, bottom), slice(left, right))
+    if is_taken[place].any():
+        return
+    is_taken[place] = True
+    cv2.rectangle(image, (left, top), (right, bottom), colour, -1)
+    at = (left + 2, top + height + 2)
+    cv2.putText(image, text, at, _FONT, 0.4, _INK, 1, cv2.LINE_AA)
+
+
+def printable(text: str) -> str:
+    """The text with what OpenCV's font can not draw as '?'."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)
+
+
+def frame_boxes(boxes: types.Boxes, frame: int) -> types.Boxes:
+    """The boxes of one frame."""
+    return boxes.take(np.flatnonzero(boxes.frame == frame))
+
+
+def draw_strip(
+    grid: grids.PatchGrid,
+    clip: Clip,
+    is_hidden: Bool[np.ndarray, "t n"] | None = None,
+    with_labels: bool = False,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """A clip's frames side by side.
+
+    Raises:
+      ValueError: if the mask is not one flag per frame and patch.
+    """
+    expected = (len(clip.frames), grid.n_patches)
+    if is_hidden is not None and is_hidden.shape != expected:
+        raise ValueError(
+            f"clip {clip.name}: the mask is {is_hidden.shape}, but {expected[0]} frames"
+            f" on the grid {grid} need {expected}"
+        )
+    tiles = []
+    for t, frame in enumerate(clip.frames):
+        hidden = None if is_hidden is None else is_hidden[t]
+        boxes = frame_boxes(clip.boxes, t)
+        tiles.append(draw_frame(grid, frame, boxes, hidden, with_labels))
+        tiles.append(np.full((tiles[0].shape[0], GAP_PX, 3), _PAPER, np.uint8))
+    return np.concatenate(tiles[:-1], axis=1)
+
+
+def clip_sheet(
+    grid: grids.PatchGrid,
+    clip: Clip,
+    masks: Mapping[str, Bool[np.ndarray, "t n"]] | None = None,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """One picture of a record: its boxes, then a row per strategy.
+
+    Args:
+      grid: the patch grid.
+      clip: frames and boxes.
+      masks: strategy -> hidden patches, in the order of the rows.
+    """
+    first = draw_strip(grid, clip, with_labels=True)
+    rows = [_title(f"{clip.name}: {count_boxes(clip.boxes)}", first.shape[1]), first]
+    n_valid = sum(int(valid_patches(grid, frame).sum()) for frame in clip.frames)
+    for name, is_hidden in (masks or {}).items():
+        strip = draw_strip(grid, clip, is_hidden)
+        share = f"{int(is_hidden.sum())} of {n_valid} patches hidden"
+        rows += [_title(f"{name}: {share}", strip.shape[1]), strip]
+    return np.concatenate(rows, axis=0)
+
+
+def valid_patches(
+    grid: grids.PatchGrid, frame: UInt8[np.ndarray, "h w 3"] | None
+) -> Bool[np.ndarray, " n"]:
+    """Patches with picture; none where there is no frame."""
+    if frame is None:
+        return np.zeros(grid.n_patches, bool)
+    fit = grids.fit_frame(grid, frame.shape[1], frame.shape[0])
+    return grids.valid_patches(grid, fit)
+
+
+def count_boxes(boxes: types.Boxes) -> str:
+    """How many boxes of each kind: `3 bodies, 1 face`."""
+    counts = [(boxes.kind.count(kind), kind, word) for kind, word in _PLURAL.items()]
+    found = [f"{n} {kind if n == 1 else word}" for n, kind, word in counts if n]
+    return ", ".join(found) or "no box"
+
+
+def _title(text: str, width: int) -> np.ndarray:
+    band = np.full((26, width, 3), _PAPER, np.uint8)
+    cv2.putText(band, printable(text), (4, 18), _FONT, 0.5, _INK, 1, cv2.LINE_AA)
+    return band
+
+
+def to_png(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
+    """The RGB picture as a PNG file, without loss."""
+    return _encode(image, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def to_jpeg(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
+    """The RGB picture as a JPEG file: a fifth of the size, for the page."""
+    return _encode(image, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+def _encode(image: np.ndarray, suffix: str, settings: list[int]) -> bytes:
+    done, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]), settings)
+    assert done, suffix
+    return data.tobytes()

@@ -1,0 +1,274 @@
+"""What a report is made of: plain values, as JSON on disk, pictures apart."""
+
+import dataclasses
+import itertools
+import json
+import types as python_types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from mmdiffmask import grid as grids
+from mmdiffmask.probe import linear, metrics
+from mmdiffmask.report import curves, pictures
+
+CELLS = ("touched", "hidden", "same clip")  # which cells a retrieval is counted on
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeCell:
+    """One label under one strategy: four read-outs of the same clips.
+
+    Attributes:
+      joint: linear head on the joint transformer's output.
+      joint_knn: nearest neighbours on the same features.
+      vit: linear head on the vision tower's own pooled output.
+      vit_knn: nearest neighbours on those.
+      l2: the penalty of `joint`, chosen on dev.
+    """
+
+    joint: metrics.Score
+    joint_knn: metrics.Score
+    vit: metrics.Score
+    vit_knn: metrics.Score
+    l2: float
+
+
+@dataclasses.dataclass(frozen=True)
+class StrategyRow:
+    """A row of the table.
+
+    Attributes:
+      name: the strategy's.
+      description: what it hides, in plain words.
+      steps: training steps of the checkpoint that was scored; 0 for `none`.
+      masks: what its masks were made of; None where nothing was hidden.
+      probes: label -> accuracies.
+    """
+
+    name: str
+    description: str
+    steps: int
+    masks: metrics.MaskSummary | None
+    probes: dict[str, ProbeCell]
+
+
+@dataclasses.dataclass(frozen=True)
+class RetrievalTask:
+    """Finding the hidden cell among candidates: one set of held-out masks.
+
+    Attributes:
+      masks: the strategy whose held-out masks every row was scored on.
+      cells: one of CELLS: all cells touched by the mask, those wholly hidden, or the
+        touched ones with only the same clip's cells as candidates.
+      candidates: among how many cells the right one had to be found, mean.
+      chance: of guessing.
+      scores: row -> retrieval@1; strategies and floors ("untrained network", "copy").
+    """
+
+    masks: str
+    cells: str
+    candidates: float
+    chance: float
+    scores: dict[str, metrics.Score]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two rows on the same clips; `measure` is a label or a retrieval task."""
+
+    measure: str
+    a: str
+    b: str
+    difference: metrics.Difference
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleRow:
+    """One strip of frames: title, what was hidden, a JPEG file."""
+
+    name: str
+    note: str
+    picture: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One clip under every strategy."""
+
+    clip: str
+    rows: tuple[ExampleRow, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSummary:
+    """Everything the page says.
+
+    Attributes:
+      title: of the page.
+      data: what the clips are, one sentence of plain words.
+      start: what continued pretraining started from, as "started from ...".
+      is_random_start: whether that was random weights.
+      anchors: the words that say what is special about the new video.
+      rows: the table, `none` first.
+      floors: label -> what needs no features.
+      retrieval: tasks, each with every row.
+      comparisons: chosen before the run.
+      panels: curves.
+      examples: the first clips by id.
+      clips: what -> how many clips ("pretraining", "train", "dev", "val").
+      skipped: raw files that could not be used.
+      seed: of the whole run.
+      settings: dotted name -> value as text.
+      versions: package -> version.
+      times: stage -> seconds.
+      not_shown: further limits of this run, a sentence each.
+    """
+
+    title: str
+    data: str
+    start: str
+    is_random_start: bool
+    anchors: tuple[str, ...]
+    rows: tuple[StrategyRow, ...]
+    floors: dict[str, metrics.Floors]
+    retrieval: tuple[RetrievalTask, ...]
+    comparisons: tuple[Comparison, ...]
+    panels: tuple[curves.Panel, ...]
+    examples: tuple[Example, ...]
+    clips: dict[str, int]
+    skipped: int
+    seed: int
+    settings: dict[str, str]
+    versions: dict[str, str]
+    times: dict[str, float]
+    not_shown: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The strategies, in the order of the rows."""
+        return tuple(row.name for row in self.rows)
+
+
+def to_json(summary: RunSummary) -> str:
+    """The summary without its pictures, in a fixed order."""
+    plain = dataclasses.asdict(dataclasses.replace(summary, examples=()))
+    return json.dumps(plain, indent=1)
+
+
+def from_json(text: str, examples: tuple[Example, ...] = ()) -> RunSummary:
+    """The summary that `to_json` wrote, with its pictures put back.
+
+    Raises:
+      ValueError: if the text is no such summary.
+    """
+    try:
+        summary = _restore(RunSummary, json.loads(text))
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"no summary of this version: {error}; run again") from error
+    return dataclasses.replace(summary, examples=examples)
+
+
+def _restore(hint: Any, data: Any) -> Any:
+    """JSON's values as the type that `hint` names."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint)
+        fields = (field.name for field in dataclasses.fields(hint))
+        return hint(**{name: _restore(hints[name], data[name]) for name in fields})
+    if origin is tuple:
+        return tuple(_restore(arguments[0], item) for item in data)
+    if origin is dict:
+        return {key: _restore(arguments[1], item) for key, item in data.items()}
+    if origin in (typing.Union, python_types.UnionType):
+        return None if data is None else _restore(arguments[0], data)
+    return float(data) if hint is float else data
+
+
+def probe_cell(joint: linear.Result, vit: linear.Result) -> ProbeCell:
+    """The table's entry of two probe results."""
+    return ProbeCell(
+        joint=metrics.accuracy(joint.is_right),
+        joint_knn=metrics.accuracy(joint.is_right_knn),
+        vit=metrics.accuracy(vit.is_right),
+        vit_knn=metrics.accuracy(vit.is_right_knn),
+        l2=joint.l2,
+    )
+
+
+def compare(
+    measure: str,
+    is_right: Mapping[str, Bool[np.ndarray, " e"]],
+    seed: int,
+    resamples: int,
+) -> tuple[Comparison, ...]:
+    """Every pair of rows of one measure, the later row minus the earlier one.
+
+    Args:
+      measure: the label.
+      is_right: row -> right or wrong per clip, on the same clips in the same order;
+        `none` first.
+      seed: of the bootstrap.
+      resamples: of the bootstrap.
+    """
+    return tuple(
+        Comparison(
+            measure,
+            later,
+            earlier,
+            metrics.difference(is_right[later], is_right[earlier], seed, resamples),
+        )
+        for earlier, later in itertools.combinations(is_right, 2)
+    )
+
+
+def make_example(
+    grid: grids.PatchGrid,
+    clip: pictures.Clip,
+    masks: Mapping[str, Bool[np.ndarray, "t n"]],
+    unit_of_token: Int[np.ndarray, " q"],
+    is_box_unit: Bool[np.ndarray, " u"],
+) -> Example:
+    """Draws a clip under every strategy and says what each mask was made of.
+
+    Args:
+      grid: the patch grid.
+      clip: frames and boxes.
+      masks: strategy -> hidden patches; the boxes' row is added before them.
+      unit_of_token: BOX units of the clip's patches, see `metrics.summarise_masks`.
+      is_box_unit: which units are boxes.
+    """
+    is_valid = np.stack([pictures.valid_patches(grid, f) for f in clip.frames])
+    first = pictures.to_jpeg(pictures.draw_strip(grid, clip, with_labels=True))
+    found = pictures.count_boxes(clip.boxes)
+    rows = [ExampleRow("what was found", found, first)]
+    for name, is_hidden in masks.items():
+        counts = metrics.summarise_masks(
+            grid,
+            is_hidden[None],
+            is_valid[None],
+            unit_of_token[None],
+            is_box_unit[None],
+        )
+        strip = pictures.to_jpeg(pictures.draw_strip(grid, clip, is_hidden))
+        rows.append(ExampleRow(name, _mask_note(counts), strip))
+    return Example(clip.name, tuple(rows))
+
+
+def _mask_note(counts: metrics.MaskSummary) -> str:
+    if not counts.hidden_patches:
+        return "nothing hidden"
+    parts = (
+        (counts.whole_box, "in boxes hidden whole"),
+        (counts.cut_box, "in boxes hidden in part"),
+        (counts.fill, "outside boxes"),
+    )
+    made = ", ".join(f"{100 * share:.0f} % {what}" for share, what in parts)
+    return (
+        f"{counts.hidden_patches:.0f} patches hidden"
+        f" ({100 * counts.hidden_share:.0f} % of the picture), in"
+        f" {counts.cells_touched:.0f} of {counts.cells:.0f} cells: {made}"
+    )

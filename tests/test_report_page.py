@@ -1,0 +1,273 @@
+"""The page: loads nothing, escapes everything, shows the numbers it was given."""
+
+import dataclasses
+import html.parser
+import re
+
+import numpy as np
+import pytest
+
+from mmdiffmask import grid as grids
+from mmdiffmask import types
+from mmdiffmask.probe import linear, metrics
+from mmdiffmask.report import curves, page, pictures, sentences, summary
+
+EVIL = "<script>alert(\"x\")</script> & 'co'"
+GRID = grids.PatchGrid(2, 4, 16)
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+def _right(rate, seed, n=200):
+    return np.random.default_rng(seed).random(n) < rate
+
+
+def _result(rate, seed):
+    right = _right(rate, seed)
+    return linear.Result(
+        ("a", "b"), 0.01, {0.01: 1.0}, right, ~right, ("c",) * 200, 0.0
+    )
+
+
+def _masks(**kw):
+    values = dict(
+        clips=20,
+        clips_without_box=3,
+        hidden_patches=60.0,
+        hidden_share=0.25,
+        whole_box=0.512,
+        cut_box=0.201,
+        fill=0.287,
+        boxes_share=0.433,
+        cells=105.0,
+        cells_touched=26.0,
+        cells_hidden=25.5,
+    )
+    return metrics.MaskSummary(**(values | kw))
+
+
+def _example(name):
+    boxes = types.Boxes(
+        frame=np.array([0]), xyxy_px=np.array([[0.0, 0.0, 31.0, 31.0]]),
+        kind=("body",), label=("person",), score=np.ones(1), track=np.array([-1]),
+        source=("true",),
+    )  # fmt: skip
+    frame = np.full((32, 64, 3), 90, np.uint8)
+    hidden = np.array([[True, True, False, False, True, True, False, False]])
+    unit = np.array([0, 0, 2, 3, 0, 0, 6, 7])
+    is_box = np.arange(8) == 0
+    clip = pictures.Clip(name, (frame,), boxes)
+    return summary.make_example(GRID, clip, {"difference": hidden}, unit, is_box)
+
+
+def _score(value, n=50):
+    return metrics.Score(value, value - 0.0123, value + 0.0234, n)
+
+
+def _run(label=EVIL, **kw):
+    rates = {"none": 0.5, "random": 0.52, "difference": 0.8}
+    right = {name: _right(rate, i) for i, (name, rate) in enumerate(rates.items())}
+    rows = tuple(
+        summary.StrategyRow(
+            name, f"hides {EVIL}", 0 if name == "none" else 150,
+            None if name == "none" else _masks(),
+            {label: summary.probe_cell(_result(rate, i), _result(0.3, 9))},
+        )
+        for i, (name, rate) in enumerate(rates.items())
+    )  # fmt: skip
+    scores = {"none": _score(0.1), "random": _score(0.2), "difference": _score(0.3),
+              "untrained network": _score(0.1), "copy": _score(0.25)}  # fmt: skip
+    task = summary.RetrievalTask("difference", "hidden", 640.0, 0.0016, scores)
+    line = curves.Line("random", (0, 9), (0.1, 0.2))
+    values = dict(
+        title=f"Title {EVIL}", data=EVIL, start="random weights", is_random_start=True,
+        anchors=("person", EVIL), rows=rows, retrieval=(task,),
+        floors={label: metrics.Floors(0.25, 0.31, 4)},
+        comparisons=summary.compare(label, right, 0, 300),
+        panels=(curves.Panel(EVIL, EVIL, (line,)),),
+        examples=(_example(EVIL),), clips={EVIL: 200}, skipped=2, seed=7,
+        settings={"a.b": EVIL}, versions={"jax": "0.10.2"}, times={"boxes": 75.0},
+        not_shown=(EVIL,),
+    )  # fmt: skip
+    return summary.RunSummary(**(values | kw))
+
+
+class _Reader(html.parser.HTMLParser):
+    VOID = {"meta", "img", "br", "circle", "path", "polygon"}
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.links, self.open, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [
+            v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset")
+        ]
+        assert not [k for k, _ in attrs if k.startswith("on")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def _read(text):
+    reader = _Reader()
+    reader.feed(text)
+    assert reader.open == []
+    return reader, re.sub(r"\s+", " ", " ".join(reader.text).replace(NBSP, " "))
+
+
+def test_page_loads_nothing_and_runs_nothing():
+    text = page.build(_run())
+    reader, _ = _read(text)
+    allowed = {page.PAPER, page.RESERVE}
+    assert all(v in allowed or v.startswith("data:image/") for v in reader.links)
+    assert len([v for v in reader.links if v.startswith("data:")]) == 2
+    assert not {"script", "link", "iframe", "object", "embed"} & set(reader.tags)
+    assert "@import" not in text and "url(" not in text
+    assert 'name="viewport"' in text and 'charset="utf-8"' in text
+
+
+def test_everything_from_users_is_escaped():
+    text = page.build(_run())
+    assert "<script" not in text
+    _, shown = _read(text)
+    assert shown.count('alert("x")') >= 12
+
+
+def test_numbers_shown_are_the_numbers_given():
+    run = _run(label="action")
+    _, shown = _read(page.build(run))
+    for row in run.rows:
+        cell = row.probes["action"]
+        for score in (cell.joint, cell.joint_knn, cell.vit, cell.vit_knn):
+            assert f"{100 * score.value:.1f} %" in shown
+        joint = cell.joint
+        assert f"{100 * joint.low:.1f} to {100 * joint.high:.1f} %" in shown
+    wanted = [
+        "51.2 % boxes hidden whole", "20.1 % boxes hidden in part",
+        "28.7 % outside boxes", "boxes cover 43.3 %", "no box in 3 of 20 clips",
+        "26.0 of 105.0", "25.5 wholly hidden", "60.0 patches (25.0 %)", "31.0 %",
+        "25.0 %", "4 labels", "0.16 %", "one of about 640", "18.8 to 22.3 %",
+        "1 min 15 s",
+        "2 raw files could not be used and were skipped", "Seed 7", "0.10.2",
+        "started from random weights", "150 steps",
+    ]  # fmt: skip
+    for text in wanted:
+        assert text in shown, text
+
+
+def test_summary_comes_back_from_json():
+    run = _run()
+    back = summary.from_json(summary.to_json(run), run.examples)
+    assert back == run
+    with pytest.raises(ValueError, match="no summary"):
+        summary.from_json('{"title": "x"}')
+    with pytest.raises(ValueError, match="no summary"):
+        summary.from_json("half a fi")
+
+
+def test_a_run_without_labels_has_a_page():
+    rows = tuple(dataclasses.replace(row, probes={}) for row in _run().rows)
+    run = _run(
+        rows=rows, floors={}, comparisons=(), retrieval=(), panels=(), examples=()
+    )
+    _, shown = _read(page.build(run))
+    assert "No accuracy was measured" in shown and "Nothing was compared" in shown
+
+
+def test_missing_result_is_named():
+    rows = (dataclasses.replace(_run().rows[0], probes={}),)
+    with pytest.raises(ValueError, match="row none has no result for label shirt"):
+        page.build(_run(label="shirt", rows=rows))
+
+
+def _comparison(low, high, value=None):
+    value = (low + high) / 2 if value is None else value
+    return summary.Comparison(
+        "action", "difference", "none", metrics.Difference(value, low, high, 0.042, 300)
+    )
+
+
+@pytest.mark.parametrize(
+    "low, high, text",
+    [
+        (
+            0.01,
+            0.05,
+            "+3.0 points (95 % interval +1.0 to +5.0, 300 clips). difference"
+            " is ahead of none here.",
+        ),
+        (-0.05, -0.01, "none is ahead of difference here."),
+        (
+            -0.01,
+            0.03,
+            "No difference seen; the smallest difference that could have been"
+            " seen here is about 4.2 points.",
+        ),
+    ],
+)
+def test_comparison_sentence(low, high, text):
+    assert sentences.comparison(_comparison(low, high)).endswith(text)
+
+
+@pytest.mark.parametrize(
+    "ends, answer",
+    [
+        ([(0.01, 0.05)], "Yes: better on action."),
+        ([(-0.05, -0.01)], "No: worse on action."),
+        ([(-0.01, 0.03)], "No: no difference seen on action (one of about 4.2"),
+        ([(0.01, 0.05), (-0.05, -0.01)], "Mixed: better on action; worse on action."),
+        ([(0.01, 0.05), (-0.01, 0.03)], "In part: better on action; no difference"),
+    ],
+)
+def test_in_short_counts_what_was_seen(ends, answer):
+    items = tuple(_comparison(*e) for e in ends)
+    other = dataclasses.replace(_comparison(0.1, 0.2), measure="a retrieval task")
+    run = _run(label="action", comparisons=(*items, other), retrieval=())
+    (text,) = sentences.in_short(run)
+    assert answer in text
+
+
+@pytest.mark.parametrize(
+    "value, untrained, expected",
+    [(0.3, 0.1, "difference"), (0.13, 0.1, "no row"), (0.09, 0.1, "no row")],
+)
+def test_learned_needs_both_intervals_apart(value, untrained, expected):
+    scores = {"difference": _score(value), "untrained network": _score(untrained)}
+    task = summary.RetrievalTask("difference", "hidden", 640.0, 0.0016, scores)
+    (text,) = sentences.in_short(_run(comparisons=(), retrieval=(task,)))
+    assert text.endswith(f"the untrained network: {expected}.")
+
+
+def test_best_row_beside_its_floors():
+    good, bad = _run(label="action"), _run(label="action")
+    (text,) = sentences.against_floors(good)
+    assert "the best row, difference" in text and text.endswith("is above both.")
+    bad = dataclasses.replace(bad, floors={"action": metrics.Floors(0.25, 0.9, 4)})
+    assert sentences.against_floors(bad)[0].endswith("is not above both.")
+
+
+def test_example_says_what_the_mask_was_made_of():
+    example = _example("c")
+    assert [row.name for row in example.rows] == ["what was found", "difference"]
+    assert example.rows[0].note == "1 body"
+    assert example.rows[1].note == (
+        "4 patches hidden (50 % of the picture), in 1 of 2 cells: 100 % in boxes hidden"
+        " whole, 0 % in boxes hidden in part, 0 % outside boxes"
+    )
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [(4.21, "4.2 s"), (59.99, "60.0 s"), (192, "3 min 12 s"), (7500, "2 h 5 min")],
+)
+def test_duration(seconds, text):
+    assert page.duration(float(seconds)) == text

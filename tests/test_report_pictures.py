@@ -1,0 +1,124 @@
+"""Drawn frames: what is hidden can not be seen, the rest can; boxes where they are."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mmdiffmask import grid as grids
+from mmdiffmask import types
+from mmdiffmask.report import pictures
+
+GRID = grids.PatchGrid(6, 10, 16)
+RED = (200, 30, 30)
+
+
+def _boxes(rows):
+    return types.Boxes(
+        frame=np.array([r[0] for r in rows], int),
+        xyxy_px=np.array([r[1] for r in rows], float).reshape(-1, 4),
+        kind=tuple(r[2] for r in rows),
+        label=tuple(r[3] for r in rows),
+        score=np.ones(len(rows)),
+        track=np.full(len(rows), -1),
+        source=("true",) * len(rows),
+    )
+
+
+def _frame(height=96, width=160):
+    return np.full((height, width, 3), RED, np.uint8)
+
+
+def _inside(image, row, col):
+    """A patch without the grid lines at its border."""
+    size = pictures.patch_size(GRID)
+    return image[row * size + 2 : (row + 1) * size - 2][
+        :, col * size + 2 : (col + 1) * size - 2
+    ].astype(int)
+
+
+@pytest.mark.parametrize(
+    "grid, size", [((6, 10), 24), ((12, 20), 16), ((12, 24), 16), ((16, 16), 16)]
+)
+def test_small_frames_are_enlarged(grid, size):
+    assert pictures.patch_size(grids.PatchGrid(*grid)) == size
+
+
+def test_hidden_patches_and_only_they_are_covered():
+    hidden = np.zeros(GRID.n_patches, bool)
+    hidden[[0, 13, 59]] = True
+    image = pictures.draw_frame(GRID, _frame(), _boxes([]), hidden)
+    assert image.shape == (144, 240, 3)
+    for patch in range(GRID.n_patches):
+        inside = _inside(image, *divmod(patch, 10))
+        far = np.abs(inside - RED).max(-1)
+        assert (far.min() > 60) if hidden[patch] else (far.max() <= 2)
+
+
+def test_padding_is_shaded():
+    image = pictures.draw_frame(GRID, _frame(96, 120), _boxes([]))
+    assert np.abs(_inside(image, 0, 6) - RED).max() <= 2
+    assert _inside(image, 0, 8).min() > 200  # columns 7.5 to 10 hold no picture
+    empty = pictures.draw_frame(GRID, None, _boxes([]))
+    assert _inside(empty, 3, 3).min() > 200
+
+
+def test_box_is_drawn_where_the_transform_puts_it():
+    # A frame of twice the grid's size: source px 40 = fitted 20 = drawn 30.
+    boxes = _boxes([(0, (40, 60, 200, 160), "body", "person")])
+    image = pictures.draw_frame(GRID, _frame(192, 320), boxes)
+    is_orange = (np.abs(image.astype(int) - pictures.COLOUR["body"]).max(-1)) < 4
+    ys, xs = np.nonzero(is_orange)
+    assert abs(xs.min() - 30) <= 2 and abs(xs.max() - 150) <= 2
+    assert abs(ys.min() - 45) <= 2 and abs(ys.max() - 120) <= 2
+    labelled = pictures.draw_frame(GRID, _frame(192, 320), boxes, with_labels=True)
+    assert (labelled[:40] != image[:40]).any()
+
+
+def test_boxes_outside_the_frame_do_not_stop_the_drawing():
+    boxes = _boxes(
+        [
+            (0, (-50, -50, -10, -10), "face", "face"),
+            (0, (150, 90, 900, 900), "object", "bäll"),
+        ]
+    )
+    image = pictures.draw_frame(GRID, _frame(), boxes, with_labels=True)
+    assert image.shape == (144, 240, 3)
+
+
+def test_sheet_has_a_row_per_strategy_and_survives_png():
+    boxes = _boxes([(0, (10, 10, 50, 90), "body", "person")])
+    clip = pictures.Clip("ä/clip", (_frame(), None, _frame(60, 160)), boxes)
+    hidden = np.zeros((3, GRID.n_patches), bool)
+    hidden[0, :20] = True
+    alone = pictures.clip_sheet(GRID, clip)
+    sheet = pictures.clip_sheet(GRID, clip, {"random": hidden, "difference": ~hidden})
+    assert sheet.shape == (3 * alone.shape[0], 3 * 240 + 2 * pictures.GAP_PX, 3)
+    back = cv2.imdecode(np.frombuffer(pictures.to_png(sheet), np.uint8), 1)
+    np.testing.assert_array_equal(back[..., ::-1], sheet)
+    assert pictures.to_jpeg(sheet)[:2] == b"\xff\xd8"
+
+
+def test_mask_of_another_grid_is_refused():
+    clip = pictures.Clip("c", (_frame(),), _boxes([]))
+    with pytest.raises(ValueError, match=r"clip c: the mask is \(1, 240\)"):
+        pictures.draw_strip(GRID, clip, np.zeros((1, 240), bool))
+
+
+def test_count_boxes():
+    rows = [(0, (0, 0, 9, 9), kind, "x") for kind in ("body", "body", "face")]
+    assert pictures.count_boxes(_boxes(rows)) == "2 bodies, 1 face"
+    assert pictures.count_boxes(_boxes([])) == "no box"
+
+
+def test_real_frame(shared):
+    truth = json.loads((shared / "media" / "ground_truth.json").read_text())
+    entry = next(f for f in truth["frames"] if f["body"] and f["face"])
+    picture = cv2.imread(str(shared / "media" / entry["image"]))[..., ::-1]
+    rows = [
+        (0, box, kind, "person") for kind in ("body", "face") for box in entry[kind]
+    ]
+    grid = grids.PatchGrid()
+    image = pictures.draw_frame(grid, np.ascontiguousarray(picture), _boxes(rows))
+    assert image.shape == (192, 320, 3) and image.std() > 20
