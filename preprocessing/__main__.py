@@ -8,7 +8,7 @@ from typing import NoReturn
 from mmdiffmask.data.manifest import Manifest
 from mmdiffmask.grid import PatchGrid
 from preprocessing import build
-from preprocessing.items import Settings
+from preprocessing.items import Finder, Settings
 
 HELP = {
     "toy": "render the toy video-QA set into RAW, then make its records",
@@ -105,7 +105,7 @@ def _run(args: argparse.Namespace) -> None:
         return
     settings = Settings(args.grid, args.segments, args.sub_segments, args.boxed_clips)
     options = {
-        "finder": _finder(args),
+        "finder": _finder(),
         "worker_count": args.workers,
         "strict": args.strict,
     }
@@ -118,8 +118,10 @@ def _run(args: argparse.Namespace) -> None:
     _tell(args.out, make(args.raw, args.out, settings, **options))
 
 
-def _finder(args: argparse.Namespace):
-    return None
+def _finder() -> Finder:
+    from preprocessing import people  # here: the detectors are slow to import
+
+    return people.find
 
 
 def _tell(out: str, manifest: Manifest) -> None:
