@@ -1,0 +1,100 @@
+"""The house: which package may import which, and commands that the README names."""
+
+import ast
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from mmdiffmask import __main__ as command_line
+from preprocessing import __main__ as preprocessing_line
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Lower may not import higher; the parts of a rank do not know each other.
+RANKS = [
+    {"types"},
+    {"config", "grid", "versions"},
+    {"data", "models", "masking"},
+    {"training"},
+    {"probe"},
+    {"report"},
+    {"examples"},
+    {"build"},
+    {"runs"},
+    {"collect"},
+    {"sheet", "demo"},
+    {"__main__"},
+]
+RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
+FORBIDDEN = {"torch", "tensorflow", "transformers", "facenet_pytorch"}
+OPENCV = ("mmdiffmask/grid", "mmdiffmask/data", "mmdiffmask/report", "preprocessing")
+SOURCES = sorted(
+    [*(ROOT / "mmdiffmask").rglob("*.py"), *(ROOT / "preprocessing").rglob("*.py")]
+)
+
+
+def imports(path):
+    """(module, line) of every import, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((name.name, node.lineno) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (
+                (f"{node.module}.{name.name}", node.lineno) for name in node.names
+            )
+
+
+def part(module):
+    names = module.split(".")
+    return names[1] if names[0] == "mmdiffmask" and len(names) > 1 else None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    place = path.relative_to(ROOT)
+    own = place.parts[1].removesuffix(".py") if len(place.parts) > 1 else None
+    for module, line in imports(path):
+        where = f"{place}:{line} imports {module}"
+        assert module.split(".")[0] not in FORBIDDEN, where
+        if module.split(".")[0] == "cv2":
+            assert str(place).startswith(OPENCV), where
+        other = part(module)
+        if place.parts[0] == "preprocessing":
+            allowed = (None, "types", "config", "grid", "data", "versions")
+            assert other in allowed, where
+        elif own in RANK and other in RANK and other != own:
+            assert RANK[other] < RANK[own], where
+        if module.split(".")[0] == "preprocessing" and place.parts[0] == "mmdiffmask":
+            assert own in ("demo", "__main__"), where
+
+
+def test_every_part_has_a_rank():
+    folder = ROOT / "mmdiffmask"
+    parts = {p.name.removesuffix(".py") for p in folder.iterdir()} - {"__pycache__"}
+    assert parts - {"__init__"} == set(RANK)
+
+
+def commands():
+    text = "\n".join(
+        p.read_text() for p in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    )
+    lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+    return [line.split("#")[0].strip() for line in lines if "mmdiffmask" in line]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_in_the_documents_parse(line):
+    words = shlex.split(line.replace(".venv/bin/", ""))
+    if words[0] == "mmdiffmask":
+        assert command_line._parser().parse_args(words[1:])
+    elif "preprocessing" in words:
+        assert preprocessing_line._parser().parse_args(
+            words[words.index("preprocessing") + 1 :]
+        )
+
+
+def test_make_targets_that_the_readme_names_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
