@@ -14,8 +14,6 @@ from mmdiffmask.types import Array
 
 PADDING = 0  # token ids; data.tokenizers checks that a file has them so
 AUDIOSPAN = 5
-SEGMENT_UNIT = 16.0
-TOKEN_UNIT = 1024.0
 
 
 class TextPart(NamedTuple):
@@ -101,11 +99,11 @@ def text_part(embedded: Float[Array, "b l d"], text: TextPart) -> Part:
     segment = text.segment
     if segment is None:
         segment = jnp.zeros((batch, count), int)
-    step = jnp.arange(1, count + 1).astype(dtype) / TOKEN_UNIT
+    step = jnp.arange(1, count + 1).astype(dtype)
     step = jnp.broadcast_to(step[None], (batch, count))
-    time = segment.astype(dtype) / SEGMENT_UNIT
-    here = jnp.zeros_like(time)
-    coordinates = jnp.stack([here, here, time, step], axis=-1)
+    here = jnp.zeros_like(step)
+    time = segment.astype(dtype)
+    coordinates = positions.joint_coordinates(here, here, time, step)
     return Part(put_sound(embedded, text), coordinates, text.tokens != PADDING, segment)
 
 
@@ -126,15 +124,16 @@ def vision_part(vision: VisionPart, rows: int, cols: int, dtype: jnp.dtype) -> P
     if is_valid is None:
         is_valid = jnp.ones((batch, frames), bool)
     place = positions.grid_coordinates(rows // towers.POOL, cols // towers.POOL, dtype)
-    place = jnp.broadcast_to(place[None, None], (batch, frames, count, 2))
-    time = segment.astype(dtype)[:, :, None, None] / SEGMENT_UNIT
-    time = jnp.broadcast_to(time, (batch, frames, count, 1))
-    coordinates = jnp.concatenate([place, time, jnp.zeros_like(time)], axis=-1)
+    place = jnp.tile(place[None], (batch, frames, 1))
+    segment = jnp.repeat(segment, count, axis=1)
+    time = segment.astype(dtype)
     return Part(
         vision.cells.astype(dtype).reshape(batch, frames * count, hidden),
-        coordinates.reshape(batch, frames * count, 4),
+        positions.joint_coordinates(
+            place[..., 0], place[..., 1], time, jnp.zeros_like(time)
+        ),
         jnp.repeat(is_valid, count, axis=1),
-        jnp.repeat(segment, count, axis=1),
+        segment,
     )
 
 

@@ -1,10 +1,10 @@
 """Transformer parts of MERLOT-Reserve: attention, MLP, stack, pooling.
 
-Module names are those of the released checkpoints. Source: RESERVE.md section 2.
+Module names are those of the released checkpoints; `models.initial` has the initial
+values. Source: RESERVE.md section 2.
 """
 
 import functools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -16,25 +16,6 @@ from mmdiffmask.models import positions
 from mmdiffmask.types import Array
 
 NOT_ALLOWED = -1e10  # added to a logit; -inf would be NaN in rows without any key
-
-Initialiser = Callable[..., Array]
-
-
-def reserve_kernel(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    """Reserve's kernels: a truncated normal, narrower for wide inputs.
-
-    RESERVE.md section 2.7. Expects the flattened shape (inputs, outputs), which is
-    what `nn.DenseGeneral` asks for.
-    """
-    spread = min(18.0 / shape[0], 0.02) / 2.0**0.5
-    return spread * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
-
-
-def token_table(key: Array, shape: tuple[int, ...], dtype=jnp.float32) -> Array:
-    """Reserve's token table: normal 0.02, or Xavier uniform above 768 channels."""
-    if shape[1] <= 768:
-        return nn.initializers.normal(0.02)(key, shape, dtype)
-    return nn.initializers.xavier_uniform()(key, shape, dtype)
 
 
 def pair_mask(is_valid: Bool[Array, "b n"]) -> Bool[Array, "b n n"]:
@@ -64,7 +45,6 @@ class SelfAttention(nn.Module):
     hidden: int
     head_size: int
     dtype: jnp.dtype
-    kernel_init: Initialiser = reserve_kernel
 
     @nn.compact
     def __call__(
@@ -88,7 +68,6 @@ class SelfAttention(nn.Module):
         qkv = nn.DenseGeneral(
             (3 * heads, self.head_size),
             dtype=self.dtype,
-            kernel_init=self.kernel_init,
             name="qkv",
         )(x)
         scaled = qkv[:, :, : 2 * heads] * scale[:, :, None, :].astype(self.dtype)
@@ -105,7 +84,6 @@ class SelfAttention(nn.Module):
             axis=(-2, -1),
             use_bias=False,
             dtype=self.dtype,
-            kernel_init=self.kernel_init,
             name="attn_proj",
         )(mixed)
         return projected, weights
@@ -116,14 +94,11 @@ class MLP(nn.Module):
 
     hidden: int
     dtype: jnp.dtype
-    kernel_init: Initialiser = reserve_kernel
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
         """Maps every position by itself."""
-        dense = functools.partial(
-            nn.Dense, dtype=self.dtype, kernel_init=self.kernel_init
-        )
+        dense = functools.partial(nn.Dense, dtype=self.dtype)
         wide = gelu(dense(4 * self.hidden, name="intermediate")(x))
         return dense(self.hidden, use_bias=False, name="out")(wide)
 
@@ -134,7 +109,6 @@ class Layer(nn.Module):
     hidden: int
     head_size: int
     dtype: jnp.dtype
-    kernel_init: Initialiser = reserve_kernel
 
     @nn.compact
     def __call__(
@@ -145,11 +119,11 @@ class Layer(nn.Module):
     ) -> tuple[Float[Array, "b n d"], Float[Array, "b h n n"]]:
         """The new sequence and this layer's attention weights."""
         norm = functools.partial(nn.LayerNorm, epsilon=1e-5, dtype=self.dtype)
-        common = (self.hidden, self.head_size, self.dtype, self.kernel_init)
-        attention = SelfAttention(*common, name="attention_layer")
+        sizes = (self.hidden, self.head_size, self.dtype)
+        attention = SelfAttention(*sizes, name="attention_layer")
         mixed, weights = attention(norm(name="pre_attn_ln")(x), scale, bias)
         x = x + mixed
-        mlp = MLP(self.hidden, self.dtype, self.kernel_init, name="mlp_layer")
+        mlp = MLP(self.hidden, self.dtype, name="mlp_layer")
         return x + mlp(norm(name="pre_mlp_ln")(x)), weights
 
 
@@ -175,7 +149,6 @@ class Encoder(nn.Module):
     dtype: jnp.dtype
     has_cls: bool = True
     remat: bool = False
-    kernel_init: Initialiser = reserve_kernel
 
     @nn.compact
     def __call__(
@@ -209,16 +182,14 @@ class Encoder(nn.Module):
         norm = functools.partial(nn.LayerNorm, epsilon=1e-5, dtype=self.dtype)
         x = norm(name="pre_ln")(x)
         layer = nn.remat(Layer) if self.remat else Layer
-        common = (self.hidden, self.head_size, self.dtype, self.kernel_init)
+        sizes = (self.hidden, self.head_size, self.dtype)
         weights = None
         for index in range(self.layers):
-            x, weights = layer(*common, name=f"layer_{index:02d}")(x, scale, bias)
+            x, weights = layer(*sizes, name=f"layer_{index:02d}")(x, scale, bias)
         x = norm(name="final_ln")(x)
         if not self.has_cls:
             return Encoded(x, None, weights)
-        project = nn.Dense(
-            self.hidden, dtype=self.dtype, kernel_init=self.kernel_init, name="cls_proj"
-        )
+        project = nn.Dense(self.hidden, dtype=self.dtype, name="cls_proj")
         return Encoded(x[:, 1:], project(x[:, 0]), weights)
 
     def _with_cls(self, x: Array, coordinates: Array, is_valid: Array | None) -> tuple:
@@ -235,7 +206,7 @@ class Encoder(nn.Module):
 class AttentionPool(nn.Module):
     """Pools groups of vectors by attention with one query, their mean.
 
-    No residual, norm or position (RESERVE.md section 2.3); LeCun kernels.
+    No residual, norm or position (RESERVE.md section 2.3).
     """
 
     hidden: int

@@ -4,7 +4,8 @@ Source: RESERVE.md section 2. Module names are the released checkpoints', so a
 checkpoint's `params` is this model's parameter tree.
 """
 
-from typing import Any, Literal, NamedTuple
+import functools
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,17 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from mmdiffmask import config
-from mmdiffmask.models import joining, layers, towers
+from mmdiffmask.models import initial, joining, towers
 from mmdiffmask.types import Array
-
-Initialiser = Literal["reserve", "lecun"]
-Params = dict[str, Any]
-
-_KERNELS = {
-    "reserve": layers.reserve_kernel,
-    "lecun": nn.initializers.lecun_normal(),
-}
-PIXEL_GAIN = 4.0  # of the patch kernel where a small model starts from [0, 1] pixels
 
 
 class JointOutput(NamedTuple):
@@ -45,7 +37,6 @@ class TokenEncoder(nn.Module):
             self.settings.vocabulary,
             self.settings.hidden,
             dtype=jnp.dtype(self.settings.dtype),
-            embedding_init=layers.token_table,
         )(tokens)
 
 
@@ -57,23 +48,18 @@ class Reserve(nn.Module):
     """
 
     settings: config.Model
-    initialiser: Initialiser = "reserve"
 
     def setup(self):
         """Names the parts."""
-        size, kernel_init = self.settings, _KERNELS[self.initialiser]
-        self.vision_encoder = towers.VisionTower(size, kernel_init)
-        self.audio_encoder = towers.AudioTower(size, kernel_init)
-        self.span_encoder = towers.SpanTower(size, kernel_init)
+        size = self.settings
+        self.vision_encoder = towers.VisionTower(size)
+        self.audio_encoder = towers.AudioTower(size)
+        self.span_encoder = towers.SpanTower(size)
         self.token_encoder = TokenEncoder(size)
-        self.joint_transformer = towers.encoder(
-            size, size.joint_layers, kernel_init, has_cls=False
-        )
-        self.head = nn.Dense(
-            size.hidden, dtype=jnp.dtype(size.dtype), kernel_init=kernel_init
-        )
+        self.joint_transformer = towers.encoder(size, size.joint_layers, has_cls=False)
+        self.head = nn.Dense(size.hidden, dtype=jnp.dtype(size.dtype))
         self.contrastive_scales = self.param(
-            "contrastive_scales", nn.initializers.constant(size.scale_init), (3,)
+            "contrastive_scales", nn.initializers.ones, (3,)
         )
 
     def vision(
@@ -197,19 +183,18 @@ def init(
     segments: int,
     sub_segments: int,
     text_length: int,
-    initialiser: Initialiser = "reserve",
+    initialiser: initial.Initialiser = "reserve",
     mean_patch: Float[Array, " p"] | None = None,
-) -> Params:
+) -> initial.Params:
     """Float32 parameters of every part (RESERVE.md section 2.7).
 
-    The shapes depend on `settings` alone: there are no position parameters, so one
-    set serves every grid and length. The other sizes are those that every part is
+    The values depend on key and settings alone: there are no position parameters, so
+    one set serves every grid and length. The other sizes are those that every part is
     traced with, so that what does not fit together shows before a run.
 
     Departs: `initialiser` "lecun" and `mean_patch` are for small models from scratch.
     Reserve's own kernels are narrow for H 128 and learn more slowly (TOY.md section
-    3), and pixels in [0, 1] have a mean far above their spread: with `mean_patch`
-    the patch kernel is multiplied by 4 and its bias takes the mean away (section 8).
+    3); of `mean_patch` see `initial.centre_pixels`.
 
     Args:
       key: decides every value.
@@ -225,21 +210,21 @@ def init(
     Raises:
       ValueError: if a side of the grid is odd.
     """
-    model = Reserve(settings, initialiser)
-
-    def parameters(key):
-        patches = jnp.zeros((1, segments, rows * cols, towers.PATCH_VALUES))
-        sound = jnp.zeros((1, segments, sub_segments, 60, 65))
-        tokens = jnp.ones((1, text_length), int)
-        inputs = (patches, rows, cols, sound, tokens)
-        return model.init(key, *inputs, method="run_all")["params"]
-
-    params = jax.jit(parameters)(key)
-    return params if mean_patch is None else _centre_pixels(params, mean_patch)
+    sizes = (rows, cols, segments, sub_segments, text_length)
+    params = _init(key, settings, sizes, initialiser)
+    return params if mean_patch is None else initial.centre_pixels(params, mean_patch)
 
 
-def _centre_pixels(params: Params, mean_patch: Float[Array, " p"]) -> Params:
-    vision = params["vision_encoder"]
-    kernel = PIXEL_GAIN * vision["embedding"]["kernel"]
-    embedding = {"kernel": kernel, "bias": -jnp.asarray(mean_patch) @ kernel}
-    return {**params, "vision_encoder": {**vision, "embedding": embedding}}
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _init(key, settings, sizes, initialiser) -> initial.Params:
+    rows, cols, segments, sub_segments, text_length = sizes
+    inputs = (
+        jnp.zeros((1, segments, rows * cols, towers.PATCH_VALUES)),
+        rows,
+        cols,
+        jnp.zeros((1, segments, sub_segments, 60, 65)),
+        jnp.ones((1, text_length), int),
+    )
+    model = Reserve(settings)
+    shapes = jax.eval_shape(lambda: model.init(key, *inputs, method="run_all"))
+    return initial.draw(key, shapes["params"], settings.scale_init, initialiser)

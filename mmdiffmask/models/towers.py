@@ -38,7 +38,6 @@ class Tower(NamedTuple):
 def encoder(
     settings: config.Model,
     count: int,
-    kernel_init: layers.Initialiser,
     has_cls: bool = True,
 ) -> layers.Encoder:
     """A stack of `count` layers of the model's size."""
@@ -49,7 +48,6 @@ def encoder(
         dtype=jnp.dtype(settings.dtype),
         has_cls=has_cls,
         remat=settings.remat,
-        kernel_init=kernel_init,
     )
 
 
@@ -64,15 +62,12 @@ class VisionTower(nn.Module):
     """Frames as patches -> CLS, patch and cell vectors."""
 
     settings: config.Model
-    kernel_init: layers.Initialiser = layers.reserve_kernel
 
     def setup(self):
         """Names are the released checkpoints'."""
         size, dtype = self.settings, jnp.dtype(self.settings.dtype)
-        self.embedding = nn.Dense(
-            size.hidden, dtype=dtype, kernel_init=self.kernel_init
-        )
-        self.transformer = encoder(size, size.vision_layers, self.kernel_init)
+        self.embedding = nn.Dense(size.hidden, dtype=dtype)
+        self.transformer = encoder(size, size.vision_layers)
         self.seq_attnpool = layers.AttentionPool(size.hidden, size.head_size, dtype)
 
     def embed(self, patches: Float[Array, "*b n p"]) -> Float[Array, "*b n d"]:
@@ -136,16 +131,13 @@ class AudioTower(nn.Module):
     """Sound clips of 1.5556 s as log-mel frames -> CLS, 30 and 6 vectors."""
 
     settings: config.Model
-    kernel_init: layers.Initialiser = layers.reserve_kernel
 
     def setup(self):
         """Names are the released checkpoints'."""
         size, dtype = self.settings, jnp.dtype(self.settings.dtype)
         # A convolution whose stride is its width is one product per pair of frames.
-        self.embedding = nn.DenseGeneral(
-            size.hidden, axis=(-2, -1), dtype=dtype, kernel_init=self.kernel_init
-        )
-        self.transformer = encoder(size, size.audio_layers, self.kernel_init)
+        self.embedding = nn.DenseGeneral(size.hidden, axis=(-2, -1), dtype=dtype)
+        self.transformer = encoder(size, size.audio_layers)
         self.seq_attnpool = layers.AttentionPool(size.hidden, size.head_size, dtype)
 
     def __call__(self, spectrogram: Float[Array, "*b 60 65"]) -> Tower:
@@ -170,12 +162,11 @@ class SpanTower(nn.Module):
     """Embedded short texts -> one vector each."""
 
     settings: config.Model
-    kernel_init: layers.Initialiser = layers.reserve_kernel
 
     def setup(self):
         """Names are the released checkpoints'."""
         size = self.settings
-        self.transformer = encoder(size, size.span_layers, self.kernel_init)
+        self.transformer = encoder(size, size.span_layers)
 
     def __call__(
         self, x: Float[Array, "*b n d"], is_valid: Bool[Array, "*b n"]
