@@ -1,0 +1,223 @@
+"""The model against the reference implementation, and its own laws."""
+
+import dataclasses
+
+import flax.serialization
+import golden_reserve
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from mmdiffmask import config
+from mmdiffmask.models import joining, reserve
+
+TINY = config.Model(
+    hidden=64,
+    vision_layers=1,
+    audio_layers=1,
+    span_layers=1,
+    joint_layers=1,
+    vocabulary=512,
+)
+SMALL = dataclasses.replace(
+    TINY, hidden=128, vision_layers=2, joint_layers=2, vocabulary=2048
+)
+BASE = config.Model()
+LARGE = dataclasses.replace(BASE, hidden=1024, vision_layers=24, joint_layers=24)
+ROWS, COLS = 4, 6
+
+
+@pytest.fixture(scope="module")
+def golden(shared):
+    return golden_reserve.Golden(shared / "golden/reserve")
+
+
+@pytest.fixture(scope="module")
+def params():
+    return reserve.init(jax.random.key(0), TINY, ROWS, COLS, 2, 1, 16)
+
+
+@pytest.fixture(scope="module")
+def patches():
+    return jax.random.uniform(jax.random.key(1), (2, 3, ROWS * COLS, 768))
+
+
+def run(params, method, *args, settings=TINY, **kwargs):
+    model = reserve.Reserve(settings)
+    return model.apply({"params": params}, *args, method=method, **kwargs)
+
+
+@pytest.mark.parametrize("name", golden_reserve.FILES)
+def test_equals_the_reference(golden, name):
+    expected, limits = golden.arrays(name), golden.tolerances["arrays"][name]
+    found = golden_reserve.FILES[name](golden)
+    assert found
+    for array, value in found.items():
+        if array not in limits:  # integers and booleans
+            np.testing.assert_array_equal(value, expected[array], err_msg=array)
+            continue
+        np.testing.assert_allclose(
+            np.asarray(value, np.float32),
+            expected[array],
+            rtol=0,
+            atol=limits[array]["atol"],
+            err_msg=array,
+        )
+
+
+@pytest.mark.parametrize("suffix", ["", "_bf16params"])
+def test_bfloat16_vision_is_as_near_to_float32_as_the_reference(golden, shared, suffix):
+    half = golden_reserve.Golden(shared / "golden/reserve", dtype="bfloat16")
+    if suffix:
+        half.params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), half.params)
+    exact, theirs = golden.arrays("vision"), golden.arrays("vision_bf16")
+    ours = half.vision(exact["images"])._asdict()
+    for name, value in ours.items():
+        assert value.dtype == jnp.bfloat16
+        value = np.asarray(value, np.float32)
+        error = np.sqrt(np.mean((value - exact[name]) ** 2))
+        allowed = np.sqrt(np.mean((theirs[name + suffix] - exact[name]) ** 2))
+        assert error <= 1.5 * allowed, name
+        norms = np.linalg.norm(value, axis=-1) * np.linalg.norm(exact[name], axis=-1)
+        assert np.min((value * exact[name]).sum(-1) / norms) >= 0.999, name
+
+
+def test_bfloat16_answers_are_near_the_reference(golden, shared):
+    half = golden_reserve.Golden(shared / "golden/reserve", dtype="bfloat16")
+    half.params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), half.params)
+    found, expected = golden_reserve.tvqa(half), golden.arrays("tvqa")
+    for name in ("logits_from_audio", "logits_from_text"):
+        limit = golden.tolerances["arrays"]["tvqa"][f"{name}_bf16"]["atol"]
+        np.testing.assert_allclose(
+            found[name], expected[f"{name}_bf16"], rtol=0, atol=limit
+        )
+
+
+def test_parameter_tree_is_the_checkpoints(golden):
+    model = golden.model.settings
+    ours = jax.eval_shape(
+        lambda key: reserve.init(key, model, ROWS, COLS, 2, 3, 40), jax.random.key(0)
+    )
+    ours, theirs = (traverse_util.flatten_dict(t) for t in (ours, golden.params))
+    assert {k: v.shape for k, v in ours.items()} == {
+        k: v.shape for k, v in theirs.items()
+    }
+    assert all(value.dtype == jnp.float32 for value in ours.values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "count", "leaves"),
+    [(BASE, 316_412_163, 449), (LARGE, 853_117_955, 689)],
+    ids=["base", "large"],
+)
+def test_counts_are_the_published_ones(settings, count, leaves):
+    shapes = jax.eval_shape(
+        lambda key: reserve.init(key, settings, 2, 2, 1, 1, 2), jax.random.key(0)
+    )
+    shapes = jax.tree.leaves(shapes)
+    assert sum(x.size for x in shapes) == count
+    assert len(shapes) == leaves
+
+
+def test_small_fits_in_8_megabytes():
+    shapes = jax.eval_shape(
+        lambda key: reserve.init(key, SMALL, 6, 10, 7, 1, 64), jax.random.key(0)
+    )
+    half = jax.tree.map(lambda x: np.zeros(x.shape, np.float16), shapes)
+    size = len(flax.serialization.msgpack_serialize({"step": 0, "params": half}))
+    assert 3e6 < size <= 8e6
+
+
+def test_masked_patches_leave_no_trace(params, patches):
+    is_masked = jax.random.bernoulli(jax.random.key(2), 0.3, patches.shape[:-1])
+    noise = jax.random.normal(jax.random.key(3), (*is_masked.shape, TINY.hidden))
+    other = jnp.where(is_masked[..., None], 1.0 - patches, patches)
+
+    def encode(x):
+        return run(params, "vision", x, ROWS, COLS, is_masked, noise)
+
+    for one, two in zip(encode(patches), encode(other), strict=True):
+        np.testing.assert_array_equal(one, two)
+    clean = run(params, "vision", patches, ROWS, COLS)
+    assert not np.allclose(clean.seq, encode(patches).seq, atol=1e-3)
+
+
+def test_replacing_embeddings_by_themselves_changes_nothing(params, patches):
+    embedded = run(params, "embed_patches", patches)
+    everything = jnp.ones(patches.shape[:-1], bool)
+    same = run(params, "vision", patches, ROWS, COLS, everything, embedded)
+    clean = run(params, "vision", patches, ROWS, COLS)
+    np.testing.assert_allclose(same.seq, clean.seq, atol=1e-6)
+
+
+def test_remat_changes_memory_and_nothing_else(params, patches):
+    remat = dataclasses.replace(TINY, remat=True)
+
+    def loss(params, settings):
+        out = run(params, "vision", patches, ROWS, COLS, settings=settings)
+        return jnp.mean(out.cls**2) + jnp.mean(out.seq_attnpool**2)
+
+    plain, again = (
+        jax.jit(jax.grad(loss), static_argnums=1)(params, s) for s in (TINY, remat)
+    )
+    for one, two in zip(*map(jax.tree.leaves, (plain, again)), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+
+
+def test_vision_alone_and_invalid_frames(params, patches):
+    cells = run(params, "vision", patches, ROWS, COLS).seq_attnpool
+    count = cells.shape[2]
+    is_valid = jnp.array([[True, True, False]] * 2)
+
+    def vision(cells):
+        part = joining.VisionPart(cells, None, is_valid)
+        return run(params, "joint", vision=part, rows=ROWS, cols=COLS)
+
+    out = vision(cells)
+    assert out.text is None
+    assert out.vision.shape == (2, 3 * count, TINY.hidden)
+    two_frames = joining.VisionPart(cells[:, :2])
+    alone = run(params, "joint", vision=two_frames, rows=ROWS, cols=COLS)
+    np.testing.assert_allclose(out.vision[:, : 2 * count], alone.vision, atol=1e-5)
+    changed = vision(cells.at[:, 2].add(1.0))
+    np.testing.assert_array_equal(
+        out.vision[:, : 2 * count], changed.vision[:, : 2 * count]
+    )
+    assert np.isfinite(out.seq).all()
+
+
+def test_parts_of_the_output_are_the_sequence(params, patches):
+    cells = run(params, "vision", patches, ROWS, COLS).seq_attnpool
+    text = joining.TextPart(jnp.full((2, 5), 9), jnp.ones((2, 5), int))
+    parts = {"text": text, "vision": joining.VisionPart(cells)}
+    out = run(params, "joint", **parts, rows=ROWS, cols=COLS, length=30)
+    assert out.seq.shape[1] == 30
+    np.testing.assert_array_equal(out.text, out.seq[:, :5])
+    np.testing.assert_array_equal(out.vision, out.seq[:, 5:23])
+
+
+def test_gradients_are_finite_with_rows_that_see_nothing(params):
+    text = joining.TextPart(jnp.array([[7, 8, 0, 0], [0, 0, 0, 0]]))
+
+    def loss(params):
+        return jnp.sum(run(params, "joint", text).text[0, :2] ** 2)
+
+    gradients = jax.tree.leaves(jax.jit(jax.grad(loss))(params))
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+def test_wrong_sizes_are_named(params, patches):
+    with pytest.raises(ValueError, match="24 patches do not fill a grid of 6x6"):
+        run(params, "vision", patches, 6, 6)
+    with pytest.raises(ValueError, match="needs text, vision or both"):
+        run(params, "joint")
+    with pytest.raises(ValueError, match="at most 15 fit"):
+        run(params, "span", jnp.ones((1, 16), int))
+    text = joining.TextPart(jnp.ones((1, 4), int))
+    with pytest.raises(ValueError, match="4 positions do not fit in length=3"):
+        run(params, "join", text, length=3)
+    part = joining.VisionPart(jnp.zeros((1, 1, 5, TINY.hidden)))
+    with pytest.raises(ValueError, match="5 cells a frame do not fill"):
+        run(params, "join", vision=part, rows=ROWS, cols=COLS)
