@@ -1,0 +1,245 @@
+"""MERLOT-Reserve: three towers, tokens, a joint transformer over what they give.
+
+Source: RESERVE.md section 2. Module names are the released checkpoints', so a
+checkpoint's `params` is this model's parameter tree.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
+
+from mmdiffmask import config
+from mmdiffmask.models import joining, layers, towers
+from mmdiffmask.types import Array
+
+Initialiser = Literal["reserve", "lecun"]
+Params = dict[str, Any]
+
+_KERNELS = {
+    "reserve": layers.reserve_kernel,
+    "lecun": nn.initializers.lecun_normal(),
+}
+PIXEL_GAIN = 4.0  # of the patch kernel where a small model starts from [0, 1] pixels
+
+
+class JointOutput(NamedTuple):
+    """The joint sequence after final_ln, whole and by part (None: part not given)."""
+
+    seq: Float[Array, "b n d"]
+    text: Float[Array, "b l d"] | None
+    vision: Float[Array, "b q d"] | None
+
+
+class TokenEncoder(nn.Module):
+    """The table of token embeddings, not scaled."""
+
+    settings: config.Model
+
+    @nn.compact
+    def __call__(self, tokens: Int[Array, "*b l"]) -> Float[Array, "*b l d"]:
+        """Looks tokens up."""
+        return nn.Embed(
+            self.settings.vocabulary,
+            self.settings.hidden,
+            dtype=jnp.dtype(self.settings.dtype),
+            embedding_init=layers.token_table,
+        )(tokens)
+
+
+class Reserve(nn.Module):
+    """The whole model; its methods are called through `apply`.
+
+    Example: `Reserve(settings).apply({"params": params}, patches, 12, 20,
+    method="vision")` -> `towers.Tower`.
+    """
+
+    settings: config.Model
+    initialiser: Initialiser = "reserve"
+
+    def setup(self):
+        """Names the parts."""
+        size, kernel_init = self.settings, _KERNELS[self.initialiser]
+        self.vision_encoder = towers.VisionTower(size, kernel_init)
+        self.audio_encoder = towers.AudioTower(size, kernel_init)
+        self.span_encoder = towers.SpanTower(size, kernel_init)
+        self.token_encoder = TokenEncoder(size)
+        self.joint_transformer = towers.encoder(
+            size, size.joint_layers, kernel_init, has_cls=False
+        )
+        self.head = nn.Dense(
+            size.hidden, dtype=jnp.dtype(size.dtype), kernel_init=kernel_init
+        )
+        self.contrastive_scales = self.param(
+            "contrastive_scales", nn.initializers.constant(size.scale_init), (3,)
+        )
+
+    def vision(
+        self,
+        patches: Float[Array, "*b n p"],
+        rows: int,
+        cols: int,
+        is_masked: Bool[Array, "*b n"] | None = None,
+        replacement: Float[Array, "*b n d"] | None = None,
+    ) -> towers.Tower:
+        """Encodes frames, some of their patches hidden: see `towers.VisionTower`."""
+        return self.vision_encoder(patches, rows, cols, is_masked, replacement)
+
+    def embed_patches(self, patches: Float[Array, "*b n p"]) -> Float[Array, "*b n d"]:
+        """Patch embeddings, before CLS, LayerNorm and layers."""
+        return self.vision_encoder.embed(patches)
+
+    def vision_attention(
+        self, patches: Float[Array, "*b n p"], rows: int, cols: int
+    ) -> Float[Array, "*b h n"]:
+        """The last layer's attention of CLS to each patch, per head."""
+        return self.vision_encoder.attention(patches, rows, cols)
+
+    def audio(self, spectrogram: Float[Array, "*b 60 65"]) -> towers.Tower:
+        """Encodes sound clips: see `towers.AudioTower`."""
+        return self.audio_encoder(spectrogram)
+
+    def embed_tokens(self, tokens: Int[Array, "*b l"]) -> Float[Array, "*b l d"]:
+        """Token embeddings."""
+        return self.token_encoder(tokens)
+
+    def span(self, tokens: Int[Array, "*b l"]) -> Float[Array, "*b d"]:
+        """One vector per text of at most 15 tokens, 0 = padding."""
+        return self.span_encoder(self.token_encoder(tokens), tokens != joining.PADDING)
+
+    def project(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """`head`: joint outputs as the contrastive objectives compare them."""
+        return self.head(x)
+
+    def scales(self) -> Float[Array, " 3"]:
+        """`contrastive_scales`: log-temperatures of the audio, text and span terms."""
+        return self.contrastive_scales
+
+    def join(
+        self,
+        text: joining.TextPart | None = None,
+        vision: joining.VisionPart | None = None,
+        rows: int = 0,
+        cols: int = 0,
+        length: int | None = None,
+        video_of_segment: Int[Array, "b z"] | None = None,
+    ) -> joining.Joined:
+        """Builds joint sequences of text, vision or both: see `joining.join`.
+
+        Args:
+          text: the text part, or None.
+          vision: the vision part, or None.
+          rows: patch rows of the vision part's grid (twice its cell rows).
+          cols: patch columns of that grid.
+          length: pad to this many positions; None: no padding.
+          video_of_segment: which video each segment comes from.
+        """
+        parts = []
+        if text is not None:
+            parts.append(joining.text_part(self.token_encoder(text.tokens), text))
+        if vision is not None:
+            dtype = jnp.dtype(self.settings.dtype)
+            parts.append(joining.vision_part(vision, rows, cols, dtype))
+        return joining.join(parts, length, video_of_segment)
+
+    def encode_joint(self, joined: joining.Joined) -> Float[Array, "b n d"]:
+        """The joint transformer alone, after final_ln."""
+        encoded = self.joint_transformer(
+            joined.x, joined.coordinates, attend=joined.attend
+        )
+        return encoded.seq
+
+    def joint(
+        self,
+        text: joining.TextPart | None = None,
+        vision: joining.VisionPart | None = None,
+        rows: int = 0,
+        cols: int = 0,
+        length: int | None = None,
+        video_of_segment: Int[Array, "b z"] | None = None,
+    ) -> JointOutput:
+        """`join`, then the joint transformer, the output split into its parts."""
+        seq = self.encode_joint(
+            self.join(text, vision, rows, cols, length, video_of_segment)
+        )
+        end = 0 if text is None else text.tokens.shape[1]
+        of_text = None if text is None else seq[:, :end]
+        if vision is None:
+            return JointOutput(seq, of_text, None)
+        count = vision.cells.shape[1] * vision.cells.shape[2]
+        return JointOutput(seq, of_text, seq[:, end : end + count])
+
+    def run_all(
+        self,
+        patches: Float[Array, "b t n p"],
+        rows: int,
+        cols: int,
+        spectrogram: Float[Array, "b t s 60 65"],
+        tokens: Int[Array, "b l"],
+    ) -> tuple[Array, ...]:
+        """Runs every part once, as `init` needs; nothing else calls it."""
+        cells = self.vision(patches, rows, cols).seq_attnpool
+        sound = self.audio(spectrogram).seq_attnpool
+        sound = sound.reshape(len(sound), -1, *sound.shape[-2:])
+        text = joining.TextPart(tokens, audio_spans=sound)
+        seq = self.joint(text, joining.VisionPart(cells), rows, cols).seq
+        span = self.span(tokens[:, : towers.SPAN_LENGTH])
+        return self.project(seq), span, self.scales()
+
+
+def init(
+    key: PRNGKeyArray,
+    settings: config.Model,
+    rows: int,
+    cols: int,
+    segments: int,
+    sub_segments: int,
+    text_length: int,
+    initialiser: Initialiser = "reserve",
+    mean_patch: Float[Array, " p"] | None = None,
+) -> Params:
+    """Float32 parameters of every part (RESERVE.md section 2.7).
+
+    The shapes depend on `settings` alone: there are no position parameters, so one
+    set serves every grid and length. The other sizes are those that every part is
+    traced with, so that what does not fit together shows before a run.
+
+    Departs: `initialiser` "lecun" and `mean_patch` are for small models from scratch.
+    Reserve's own kernels are narrow for H 128 and learn more slowly (TOY.md section
+    3), and pixels in [0, 1] have a mean far above their spread: with `mean_patch`
+    the patch kernel is multiplied by 4 and its bias takes the mean away (section 8).
+
+    Args:
+      key: decides every value.
+      settings: the model's sizes; `scale_init` is where log-temperatures start.
+      rows: patch rows.
+      cols: patch columns.
+      segments: frames per clip.
+      sub_segments: sound clips per segment.
+      text_length: tokens of a text or audio stream.
+      initialiser: of all kernels but those of attention pools (LeCun always).
+      mean_patch: mean of the pixels at each place of a patch, over training data.
+
+    Raises:
+      ValueError: if a side of the grid is odd.
+    """
+    model = Reserve(settings, initialiser)
+
+    def parameters(key):
+        patches = jnp.zeros((1, segments, rows * cols, towers.PATCH_VALUES))
+        sound = jnp.zeros((1, segments, sub_segments, 60, 65))
+        tokens = jnp.ones((1, text_length), int)
+        inputs = (patches, rows, cols, sound, tokens)
+        return model.init(key, *inputs, method="run_all")["params"]
+
+    params = jax.jit(parameters)(key)
+    return params if mean_patch is None else _centre_pixels(params, mean_patch)
+
+
+def _centre_pixels(params: Params, mean_patch: Float[Array, " p"]) -> Params:
+    vision = params["vision_encoder"]
+    kernel = PIXEL_GAIN * vision["embedding"]["kernel"]
+    embedding = {"kernel": kernel, "bias": -jnp.asarray(mean_patch) @ kernel}
+    return {**params, "vision_encoder": {**vision, "embedding": embedding}}

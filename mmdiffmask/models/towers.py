@@ -1,0 +1,195 @@
+"""The three towers before the joint transformer: frames, sound, short texts.
+
+Source: RESERVE.md sections 2.3 to 2.5.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from mmdiffmask import config
+from mmdiffmask.models import layers, positions
+from mmdiffmask.types import Array
+
+PATCH_VALUES = 16 * 16 * 3  # of a patch: pixels x colours
+POOL = 2  # patches per side of a pooled cell
+AUDIO_FRAMES = 60  # spectrogram frames of a sound clip
+AUDIO_CHANNELS = 65  # 64 log-mel values and the playback speed
+AUDIO_PATCH = 2  # frames per token before pooling
+AUDIO_POOL = 5  # tokens per pooled token
+AUDIO_TOKENS = AUDIO_FRAMES // AUDIO_PATCH // AUDIO_POOL
+SPAN_LENGTH = 15  # most tokens of a text span
+
+
+class Tower(NamedTuple):
+    """What a tower gives, per picture or sound clip.
+
+    `cls` is projected, `seq` the last layer's sequence, `seq_attnpool` that sequence
+    pooled by attention (2x2 patches, or 5 sound tokens): the joint transformer's input.
+    """
+
+    cls: Float[Array, "*b d"]
+    seq: Float[Array, "*b n d"]
+    seq_attnpool: Float[Array, "*b k d"]
+
+
+def encoder(
+    settings: config.Model,
+    count: int,
+    kernel_init: layers.Initialiser,
+    has_cls: bool = True,
+) -> layers.Encoder:
+    """A stack of `count` layers of the model's size."""
+    return layers.Encoder(
+        hidden=settings.hidden,
+        head_size=settings.head_size,
+        layers=count,
+        dtype=jnp.dtype(settings.dtype),
+        has_cls=has_cls,
+        remat=settings.remat,
+        kernel_init=kernel_init,
+    )
+
+
+def cells_of(x: Float[Array, "b n d"], rows: int, cols: int) -> Float[Array, "b k 4 d"]:
+    """Groups row-major patches into 2x2 cells: upper left, upper right, lower ones."""
+    batch, _, hidden = x.shape
+    blocks = x.reshape(batch, rows // POOL, POOL, cols // POOL, POOL, hidden)
+    return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, POOL**2, hidden)
+
+
+class VisionTower(nn.Module):
+    """Frames as patches -> CLS, patch and cell vectors."""
+
+    settings: config.Model
+    kernel_init: layers.Initialiser = layers.reserve_kernel
+
+    def setup(self):
+        """Names are the released checkpoints'."""
+        size, dtype = self.settings, jnp.dtype(self.settings.dtype)
+        self.embedding = nn.Dense(
+            size.hidden, dtype=dtype, kernel_init=self.kernel_init
+        )
+        self.transformer = encoder(size, size.vision_layers, self.kernel_init)
+        self.seq_attnpool = layers.AttentionPool(size.hidden, size.head_size, dtype)
+
+    def embed(self, patches: Float[Array, "*b n p"]) -> Float[Array, "*b n d"]:
+        """The patch embeddings alone: what a hidden patch's are replaced by noise."""
+        return self.embedding(patches)
+
+    def __call__(
+        self,
+        patches: Float[Array, "*b n p"],
+        rows: int,
+        cols: int,
+        is_masked: Bool[Array, "*b n"] | None = None,
+        replacement: Float[Array, "*b n d"] | None = None,
+    ) -> Tower:
+        """Encodes frames of rows x cols patches.
+
+        Args:
+          patches: values in [0, 1], (patch row, patch column, channel) row-major.
+          rows: patch rows of the grid.
+          cols: patch columns.
+          is_masked: patches whose embedding is replaced before the first layer, so
+            that no other patch can see what they show (DESIGN section 5).
+          replacement: what they are replaced by; read only where masked.
+        """
+        encoded = self._encode(patches, rows, cols, is_masked, replacement)
+        pooled = self.seq_attnpool(cells_of(encoded.seq, rows, cols))
+        lead = patches.shape[:-2]
+        return Tower(
+            cls=encoded.cls.reshape(*lead, -1),
+            seq=encoded.seq.reshape(*lead, *encoded.seq.shape[1:]),
+            seq_attnpool=pooled.reshape(*lead, *pooled.shape[1:]),
+        )
+
+    def attention(
+        self, patches: Float[Array, "*b n p"], rows: int, cols: int
+    ) -> Float[Array, "*b h n"]:
+        """How much CLS takes of each patch in the last layer, per head.
+
+        The share that CLS keeps for itself is left out, so a row sums to less than 1.
+        Paper: Eq. 6 and 7 mask by these.
+        """
+        weights = self._encode(patches, rows, cols, None, None).weights[:, :, 0, 1:]
+        return weights.reshape(*patches.shape[:-2], *weights.shape[1:])
+
+    def _encode(self, patches, rows, cols, is_masked, replacement) -> layers.Encoded:
+        if patches.shape[-2] != rows * cols or rows % POOL or cols % POOL:
+            raise ValueError(
+                f"frames of {patches.shape[-2]} patches do not fill a grid of"
+                f" {rows}x{cols}, whose sides must be even"
+            )
+        x = self.embedding(patches)
+        if is_masked is not None:
+            x = jnp.where(is_masked[..., None], replacement.astype(x.dtype), x)
+        x = x.reshape(-1, rows * cols, self.settings.hidden)
+        return self.transformer(
+            x, positions.grid_coordinates(rows, cols, x.dtype)[None]
+        )
+
+
+class AudioTower(nn.Module):
+    """Sound clips of 1.5556 s as log-mel frames -> CLS, 30 and 6 vectors."""
+
+    settings: config.Model
+    kernel_init: layers.Initialiser = layers.reserve_kernel
+
+    def setup(self):
+        """Names are the released checkpoints'."""
+        size, dtype = self.settings, jnp.dtype(self.settings.dtype)
+        # A convolution whose stride is its width is one product per pair of frames.
+        self.embedding = nn.DenseGeneral(
+            size.hidden, axis=(-2, -1), dtype=dtype, kernel_init=self.kernel_init
+        )
+        self.transformer = encoder(size, size.audio_layers, self.kernel_init)
+        self.seq_attnpool = layers.AttentionPool(size.hidden, size.head_size, dtype)
+
+    def __call__(self, spectrogram: Float[Array, "*b 60 65"]) -> Tower:
+        """Encodes clips of 64 log-mel values and, last, the playback speed."""
+        lead, hidden = spectrogram.shape[:-2], self.settings.hidden
+        count = AUDIO_FRAMES // AUDIO_PATCH
+        pairs = spectrogram.reshape(-1, count, AUDIO_PATCH, AUDIO_CHANNELS)
+        x = self.embedding(pairs)
+        time = positions.centred(count, x.dtype) / jnp.asarray(count, x.dtype)
+        encoded = self.transformer(x, time[None, :, None])
+        pooled = self.seq_attnpool(
+            encoded.seq.reshape(-1, AUDIO_TOKENS, AUDIO_POOL, hidden)
+        )
+        return Tower(
+            cls=encoded.cls.reshape(*lead, hidden),
+            seq=encoded.seq.reshape(*lead, count, hidden),
+            seq_attnpool=pooled.reshape(*lead, AUDIO_TOKENS, hidden),
+        )
+
+
+class SpanTower(nn.Module):
+    """Embedded short texts -> one vector each."""
+
+    settings: config.Model
+    kernel_init: layers.Initialiser = layers.reserve_kernel
+
+    def setup(self):
+        """Names are the released checkpoints'."""
+        size = self.settings
+        self.transformer = encoder(size, size.span_layers, self.kernel_init)
+
+    def __call__(
+        self, x: Float[Array, "*b n d"], is_valid: Bool[Array, "*b n"]
+    ) -> Float[Array, "*b d"]:
+        """The projected CLS of each span; a span of padding alone is allowed."""
+        *lead, length, hidden = x.shape
+        if length > SPAN_LENGTH:
+            raise ValueError(
+                f"a text span has {length} tokens; at most {SPAN_LENGTH} fit: cut it"
+            )
+        steps = jnp.arange(1, length + 1).astype(jnp.dtype(self.settings.dtype))
+        encoded = self.transformer(
+            x.reshape(-1, length, hidden),
+            (steps / (SPAN_LENGTH + 1))[None, :, None],
+            is_valid.reshape(-1, length),
+        )
+        return encoded.cls.reshape(*lead, hidden)
