@@ -6,6 +6,7 @@ and noise), steps/ (latest and best), metrics.jsonl and times.jsonl (see `loop`)
 
 import dataclasses
 import json
+import logging
 import os
 import pathlib
 from typing import Any, Literal
@@ -59,19 +60,30 @@ def claim(run_dir: str | pathlib.Path, settings: dict[str, Any], seed: int) -> N
     wanted = json.loads(json.dumps({"seed": seed, "settings": settings}))
     file = run_dir / CONFIG
     if not file.is_file():
-        if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-            raise ValueError(
-                f"{run_dir}: holds no run but is not empty; choose another --workdir"
-            )
+        _check_empty(run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
-        write_json(run_dir / VERSIONS, versions.of_packages())
         write_json(file, wanted)
-        return
     difference = _first_difference(read_json(file), wanted)
     if difference:
         raise ValueError(
             f"{run_dir}: holds a run with {difference}; go on with the same settings,"
             " or choose another --workdir"
+        )
+    if not (run_dir / VERSIONS).is_file():
+        write_json(run_dir / VERSIONS, versions.of_packages())
+    elif read_json(run_dir / VERSIONS) != versions.of_packages():
+        logging.warning("%s: was begun with other versions of packages", run_dir)
+
+
+def _check_empty(run_dir: pathlib.Path) -> None:
+    """Refuses a folder of something else; a killed claim leaves only its .tmp."""
+    if not run_dir.exists():
+        return
+    if not run_dir.is_dir():
+        raise ValueError(f"{run_dir}: is a file; --workdir must be a folder")
+    if any(path.name != CONFIG + ".tmp" for path in run_dir.iterdir()):
+        raise ValueError(
+            f"{run_dir}: holds no run but is not empty; choose another --workdir"
         )
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from mmdiffmask import config, grid
 from mmdiffmask.masking import corrupt
-from mmdiffmask.models import reserve, towers
+from mmdiffmask.models import joining, reserve, towers
 from mmdiffmask.training import losses
 from mmdiffmask.types import Array, VideoBatch
 
@@ -229,14 +229,13 @@ def joint_cells(
     rows, frames = batch.is_frame_valid.shape
     segment = jnp.broadcast_to(jnp.arange(1, frames + 1)[None], (rows, frames))
     count = len(streams)
-    vision = reserve.VisionPart(
+    vision = joining.VisionPart(
         cells=_interleave([pooled] * count),
-        rows=patch_grid.rows,
-        cols=patch_grid.cols,
         segment=_interleave([segment] * count),
         is_frame_valid=_interleave([jnp.asarray(batch.is_frame_valid)] * count),
     )
-    joined = model.apply({"params": params}, text, vision, method="joint").vision
+    size = (patch_grid.rows, patch_grid.cols)
+    joined = model.apply({"params": params}, text, vision, *size, method="joint").vision
     joined = joined.reshape(rows, count, *pooled.shape[1:])
     return {name: joined[:, i] for i, name in enumerate(streams)}
 
@@ -248,7 +247,7 @@ def _interleave(arrays) -> Array:
 
 def _text_part(
     model: reserve.Reserve, params: Params, batch: VideoBatch, stream: str
-) -> reserve.TextPart:
+) -> joining.TextPart:
     """One stream's tokens. Sound that is not there becomes padding, seen by nobody."""
     rows, frames, clips = batch.spectrogram.shape[:3]
     if stream == "text":
@@ -258,14 +257,14 @@ def _text_part(
             jnp.dtype(model.settings.dtype),
         )
         pointer = jnp.full(tokens.shape, -1, jnp.int32)
-        return reserve.TextPart(tokens, jnp.asarray(segment), spans, pointer)
+        return joining.TextPart(tokens, jnp.asarray(segment), spans, pointer)
     tokens, segment = jnp.asarray(batch.audio_tokens), jnp.asarray(batch.audio_segment)
-    pointer = reserve.count_pointers(tokens, frames * clips)
+    pointer = joining.count_pointers(tokens, frames * clips)
     is_heard = jnp.take_along_axis(
         jnp.asarray(batch.is_audio_valid), jnp.clip(segment - 1, 0, frames - 1), 1
     )
-    is_silent = (tokens == reserve.AUDIOSPAN) & ~is_heard
+    is_silent = (tokens == joining.AUDIOSPAN) & ~is_heard
     spectrogram = batch.spectrogram.reshape(rows, frames * clips, 60, 65)
     heard = model.apply({"params": params}, spectrogram, method="audio").seq_attnpool
-    tokens = jnp.where(is_silent, reserve.PADDING, tokens)
-    return reserve.TextPart(tokens, segment, heard, pointer)
+    tokens = jnp.where(is_silent, joining.PADDING, tokens)
+    return joining.TextPart(tokens, segment, heard, pointer)
