@@ -209,10 +209,10 @@ class _Runner:
                     pending = []
                 loss = self.evaluate(step) if is_eval else None
                 progress = judge(progress, step, loss, settings)
-                began = time.monotonic() if is_eval else began
                 if is_save:
                     self.journal.flush()  # before: a saved step's lines are on disk
                     checkpoint.save(self.manager, self.state, progress)
+                    began = time.monotonic()  # s/step leaves evaluation and saving out
                 bar.update()
                 if progress.finished:
                     return progress
