@@ -1,0 +1,212 @@
+"""Batches: a seeded order addressed by step, decoded ahead, put on devices."""
+
+import dataclasses
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from mmdiffmask.types import VideoBatch
+
+MakeRow = Callable[[int], VideoBatch]
+
+
+@dataclasses.dataclass(frozen=True)
+class HostSlice:
+    """Which rows of every global batch this host makes: a run of equal length."""
+
+    index: int = 0
+    count: int = 1
+
+    def of(self, items: Sequence) -> Sequence:
+        """This host's part.
+
+        Raises:
+          ValueError: if the hosts can not share the items equally.
+        """
+        if len(items) % self.count:
+            raise ValueError(
+                f"a batch of {len(items)} can not be shared by {self.count} hosts;"
+                " choose training.batch_size as a multiple of their number"
+            )
+        size = len(items) // self.count
+        return items[self.index * size : (self.index + 1) * size]
+
+
+def order_at(
+    seed: int, step: int, batch_size: int, n_examples: int
+) -> Int[np.ndarray, " b"]:
+    """The examples of a step: a pure function, so resuming needs no loader state.
+
+    Epochs are permutations laid behind each other and cut into batches, so every
+    example comes once per epoch and none is dropped; a batch may span two epochs.
+
+    Raises:
+      ValueError: if there are no examples.
+    """
+    if n_examples < 1:
+        raise ValueError("no example to train on: the data set or its split is empty")
+    place = step * batch_size + np.arange(batch_size)
+    epoch = place // n_examples
+    result = np.zeros(batch_size, np.int64)
+    for e in np.unique(epoch):
+        permutation = np.random.default_rng([seed, int(e)]).permutation(n_examples)
+        result[epoch == e] = permutation[place[epoch == e] % n_examples]
+    return result
+
+
+def epoch_at(step: int, batch_size: int, n_examples: int) -> int:
+    """The epoch in which the batch of a step begins, from 0."""
+    return step * batch_size // n_examples
+
+
+def stack(rows: Sequence[VideoBatch]) -> VideoBatch:
+    """Rows as a batch."""
+    return VideoBatch(*(np.stack(field) for field in zip(*rows, strict=True)))
+
+
+def blank(row: VideoBatch) -> VideoBatch:
+    """A row that only fills up a batch: nothing valid, nothing to mask, not real."""
+    zeros = VideoBatch(*(np.zeros_like(field) for field in row))
+    return zeros._replace(unit_of_token=np.full_like(row.unit_of_token, -1))
+
+
+def to_devices(
+    batch: VideoBatch, sharding: jax.sharding.Sharding | None
+) -> VideoBatch:
+    """This host's rows as global arrays of that sharding; None: left in numpy."""
+    if sharding is None:
+        return batch
+    put = jax.make_array_from_process_local_data
+    return VideoBatch(*(put(sharding, np.asarray(field)) for field in batch))
+
+
+def train_batches(
+    make_row: MakeRow,
+    n_examples: int,
+    batch_size: int,
+    seed: int,
+    *,
+    start_step: int = 0,
+    stop_step: int | None = None,
+    host: HostSlice = HostSlice(),  # noqa: B008  frozen
+    sharding: jax.sharding.Sharding | None = None,
+    prefetch: int = 2,
+) -> "Prefetch":
+    """Training batches from `start_step` on, without end or up to `stop_step`.
+
+    Args:
+      make_row: index of an example, in [0, n_examples) -> its row.
+      n_examples: how many there are.
+      batch_size: global, over all hosts.
+      seed: of the order.
+      start_step: 0, or the step that a resumed run goes on with.
+      stop_step: the first step without a batch.
+      host: this host's share of every batch.
+      sharding: where the global arrays go; None leaves this host's numpy rows.
+      prefetch: batches made ahead.
+
+    Returns:
+      An iterator to use in a `with` block, which stops its thread.
+    """
+
+    def batches() -> Iterator[VideoBatch]:
+        step = start_step
+        while stop_step is None or step < stop_step:
+            examples = order_at(seed, step, batch_size, n_examples)
+            rows = [make_row(int(i)) for i in host.of(examples)]
+            yield to_devices(stack(rows), sharding)
+            step += 1
+
+    return Prefetch(batches, prefetch)
+
+
+def eval_batches(
+    make_row: MakeRow,
+    examples: Sequence[int],
+    batch_size: int,
+    *,
+    host: HostSlice = HostSlice(),  # noqa: B008  frozen
+    sharding: jax.sharding.Sharding | None = None,
+    prefetch: int = 2,
+) -> "Prefetch":
+    """The examples once, in order; the last batch filled with rows `is_real` False.
+
+    Arguments and result as in `train_batches`; `examples` are the indices to make.
+    """
+
+    def batches() -> Iterator[VideoBatch]:
+        for start in range(0, len(examples), batch_size):
+            part = [int(i) for i in examples[start : start + batch_size]]
+            n_empty = batch_size - len(part)
+            mine = host.of(part + [-1] * n_empty)
+            empty = blank(make_row(part[0])) if n_empty else None
+            rows = [empty if i < 0 else make_row(i) for i in mine]
+            yield to_devices(stack(rows), sharding)
+
+    return Prefetch(batches, prefetch)
+
+
+class Prefetch:
+    """Runs an iterator in a background thread, a few items ahead.
+
+    An error in the thread is raised where the item would have come. Leaving the
+    `with` block, or `close`, ends the thread, also in the middle of the items.
+    """
+
+    _END = object()
+
+    def __init__(self, make_items: Callable[[], Iterator[Any]], ahead: int):
+        self._queue: queue.Queue = queue.Queue(max(1, ahead))
+        self._is_closed = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(make_items,), daemon=True, name="batches"
+        )
+        self._thread.start()
+
+    def _run(self, make_items: Callable[[], Iterator[Any]]) -> None:
+        try:
+            for item in make_items():
+                if not self._put((item, None)):
+                    return
+            self._put((self._END, None))
+        except BaseException as error:  # handed to the consumer, whatever it is
+            self._put((self._END, error))
+
+    def _put(self, item: Any) -> bool:
+        while not self._is_closed.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def __iter__(self) -> "Prefetch":
+        return self
+
+    def __next__(self) -> Any:
+        if self._is_closed.is_set():
+            raise StopIteration
+        item, error = self._queue.get()
+        if item is not self._END:
+            return item
+        self.close()
+        if error is not None:
+            raise error
+        raise StopIteration
+
+    def __enter__(self) -> "Prefetch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stops the thread and waits for it."""
+        self._is_closed.set()
+        self._thread.join()

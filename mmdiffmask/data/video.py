@@ -1,0 +1,195 @@
+"""Records to rows of a VideoBatch: pictures, sound, the two token streams, units."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from mmdiffmask import config, grid
+from mmdiffmask.types import VideoBatch
+
+START, AUDIOSPAN = 1, 5  # ids of every tokenizer here, as in Reserve's
+N_SPECIAL = 10  # ids below are no words
+TOKENS_PER_SOUND = 6  # a sub-segment of sound is pooled to six tokens
+
+Encode = Callable[[str], Sequence[int]]
+# (record, valid patches (t, n)) -> unit_of_token (q,), unit_score (q,), is_box_unit
+MakeUnits = Callable[
+    [Any, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]
+]
+
+
+def name_hash(name: str) -> np.uint32:
+    """The first 4 bytes of sha256 of the name, big-endian."""
+    return np.uint32(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
+
+
+def is_dev(group: str, dev_share: float) -> bool:
+    """Whether a group of TRAIN (a clip, an episode) serves as dev.
+
+    Chosen by sha256 of its name alone, so more data never move a group to the other
+    side. DESIGN section 7 (splits).
+    """
+    digest = hashlib.sha256(group.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < dev_share * 2.0**64
+
+
+def option(record: Any, encode: Encode) -> list[int]:
+    """Tokens of "{start} to {end}" (per cent of the clip), START, the question.
+
+    Never an answer: the released code puts the right one here. RESERVE.md section
+    3.1, DESIGN section 5 (text).
+    """
+    start, end = (int(percent) for percent in record.span_percent)
+    time = _words(encode, f"{start} to {end}")
+    return [*time, START, *_words(encode, record.question)]
+
+
+def _words(encode: Encode, text: str) -> list[int]:
+    """Ids of a text; a special token that it spells out is left out, being no word."""
+    return [i for i in encode(text) if i >= N_SPECIAL] if text else []
+
+
+def text_stream(
+    record: Any, encode: Encode, length: int
+) -> tuple[Int[np.ndarray, " l"], Int[np.ndarray, " l"]]:
+    """Tokens and segments: the option (segment 0), then subtitles of segment 1..t."""
+    parts = [option(record, encode)]
+    parts += [_words(encode, subtitle) for subtitle in record.subtitles]
+    return _stream(parts, length)
+
+
+def audio_stream(
+    record: Any, encode: Encode, length: int
+) -> tuple[Int[np.ndarray, " l"], Int[np.ndarray, " l"]]:
+    """Tokens and segments: the option, then 6 AUDIOSPAN for each piece of sound.
+
+    Segments without sound have their tokens too, as in Reserve: the model finds the
+    sound of a token by counting AUDIOSPAN, so a gap would shift all that follow.
+    `is_audio_valid` says which are real. RESERVE.md section 3.1.
+    """
+    t, s = record.spectrogram.shape[:2]
+    spans = [[AUDIOSPAN] * (TOKENS_PER_SOUND * s)] * t
+    return _stream([option(record, encode), *spans], length)
+
+
+def _stream(
+    parts: Sequence[Sequence[int]], length: int
+) -> tuple[Int[np.ndarray, " l"], Int[np.ndarray, " l"]]:
+    """Parts 0, 1, .. behind each other, cut or padded (token 0, segment 0)."""
+    tokens, segments = np.zeros(length, np.int32), np.zeros(length, np.int32)
+    flat = [(token, i) for i, part in enumerate(parts) for token in part][:length]
+    if flat:
+        tokens[: len(flat)], segments[: len(flat)] = np.array(flat, np.int32).T
+    return tokens, segments
+
+
+def pictures(
+    record: Any, patch_grid: grid.PatchGrid
+) -> tuple[Float[np.ndarray, "t n p"], Bool[np.ndarray, "t n"]]:
+    """Fitted frames as patches in [0, 1], and which patches show a real frame.
+
+    A stored frame may be smaller than its source; it is scaled to the size that the
+    source's fit has, since boxes were mapped with that one.
+
+    Raises:
+      ValueError: if a frame is no readable picture.
+    """
+    t = len(record.frames)
+    pixels = patch_grid.patch_px**2 * 3
+    patches = np.zeros((t, patch_grid.n_patches, pixels), np.float32)
+    is_valid = np.zeros((t, patch_grid.n_patches), bool)
+    for i in np.flatnonzero(record.is_frame_valid):
+        image = _decode(record, i)
+        width, height = (int(side) for side in record.source_size_px[i])
+        fit = grid.fit_frame(patch_grid, width, height)
+        stored = dataclasses.replace(
+            fit, source_width=image.shape[1], source_height=image.shape[0]
+        )
+        fitted = grid.fit_image(patch_grid, stored, image)
+        patches[i] = grid.to_patches(patch_grid, fitted)
+        is_valid[i] = grid.valid_patches(patch_grid, fit)
+    return patches, is_valid
+
+
+def _decode(record: Any, i: int) -> np.ndarray:
+    """Frame i as RGB."""
+    data = np.frombuffer(record.frames[i], np.uint8)
+    # A rotation tag would turn the picture away from its boxes.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(data, flags) if data.size else None
+    if image is None:
+        raise ValueError(
+            f"{record.example_id}: frame {i} is no readable picture; make the records"
+            " again"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def row(
+    record: Any,
+    settings: config.Data,
+    patch_grid: grid.PatchGrid,
+    encode: Encode,
+    make_units: MakeUnits,
+) -> VideoBatch:
+    """One record as a VideoBatch without its batch axis, in numpy.
+
+    Args:
+      record: of data/records.py.
+      settings: segments, sub-segments and stream length.
+      patch_grid: of the model and of the record's covered shares.
+      encode: text -> token ids.
+      make_units: what may be masked as a whole, given the record and its valid
+        patches (masking.units.from_boxes).
+
+    Raises:
+      ValueError: if the record was made for other settings, or a frame is broken.
+    """
+    _check(record, settings, patch_grid)
+    patches, is_patch_valid = pictures(record, patch_grid)
+    text_tokens, text_segment = text_stream(record, encode, settings.text_length)
+    audio_tokens, audio_segment = audio_stream(record, encode, settings.text_length)
+    unit_of_token, unit_score, is_box_unit = make_units(record, is_patch_valid)
+    return VideoBatch(
+        patches=patches,
+        spectrogram=np.asarray(record.spectrogram, np.float32),
+        text_tokens=text_tokens,
+        text_segment=text_segment,
+        audio_tokens=audio_tokens,
+        audio_segment=audio_segment,
+        is_frame_valid=np.asarray(record.is_frame_valid, bool),
+        is_audio_valid=np.asarray(record.is_audio_valid, bool),
+        is_patch_valid=is_patch_valid,
+        unit_of_token=np.asarray(unit_of_token, np.int32),
+        unit_score=np.asarray(unit_score, np.float32),
+        is_box_unit=np.asarray(is_box_unit, bool),
+        example_hash=name_hash(record.example_id),
+        clip_hash=name_hash(record.clip),
+        is_real=np.bool_(True),
+    )
+
+
+def _check(record: Any, settings: config.Data, patch_grid: grid.PatchGrid) -> None:
+    """The record's axes against the settings."""
+    found = {
+        "segments": len(record.frames),
+        "sub_segments": record.spectrogram.shape[1],
+        "patches of a frame": record.covered_share.shape[1],
+    }
+    needed = {
+        "segments": settings.segments,
+        "sub_segments": settings.sub_segments,
+        "patches of a frame": patch_grid.n_patches,
+    }
+    for what, value in found.items():
+        if value != needed[what]:
+            raise ValueError(
+                f"{record.example_id}: the record has {value} {what}, but the settings"
+                f" (grid {patch_grid}) need {needed[what]}; make the records again with"
+                " these settings, or change the settings"
+            )

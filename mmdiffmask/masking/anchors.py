@@ -1,0 +1,165 @@
+"""Difference anchors and how similar a label is to them (paper sections 3.4, 3.5)."""
+
+import collections
+import pathlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from mmdiffmask.types import Boxes
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+def count_words(texts: Iterable[str]) -> dict[str, int]:
+    """How often each word occurs: lower-cased runs of letters and digits.
+
+    Repeated texts count once, so that a sentence that many questions share does not
+    make its words frequent (LANGUAGE.md section 2).
+
+    >>> count_words(["The cell, the CELL", "The cell, the CELL"])
+    {'the': 2, 'cell': 2}
+    """
+    counts = collections.Counter()
+    for text in dict.fromkeys(texts):
+        counts.update(_WORD.findall(text.lower()))
+    return dict(counts)
+
+
+def tf_icf(
+    target_counts: Mapping[str, int],
+    web_counts: Mapping[str, int],
+    k: int = 20,
+    max_candidates: int | None = 200,
+    min_length: int = 3,
+) -> list[tuple[str, float]]:
+    """The k words with the highest freq(w, X_T) / freq(w, X_PT), best first.
+
+    Paper: Eq. 2. Departs: the exact ratio proposes words seen a few times, so only
+    the `max_candidates` most frequent target words compete (None: all, Eq. 2 as
+    written); words without a web count, whose ratio is infinite, are dropped.
+    Ties by word (LANGUAGE.md section 2).
+
+    Args:
+      target_counts: word -> count in the target corpus.
+      web_counts: word -> count in a general corpus.
+      k: how many.
+      max_candidates: how many of the most frequent target words compete.
+      min_length: shorter words are left out.
+
+    Raises:
+      ValueError: if no word is left.
+    """
+    words = [word for word in target_counts if len(word) >= min_length]
+    words = sorted(words, key=lambda word: (-target_counts[word], word))
+    words = [word for word in words[:max_candidates] if web_counts.get(word, 0) > 0]
+    if not words:
+        raise ValueError(
+            "no anchor: no frequent word of the corpus has a web count; check that"
+            " both count the same language in lower case"
+        )
+    n_target, n_web = sum(target_counts.values()), sum(web_counts.values())
+    score = {w: target_counts[w] / n_target / (web_counts[w] / n_web) for w in words}
+    return sorted(score.items(), key=lambda item: (-item[1], item[0]))[:k]
+
+
+def similarity(
+    vectors: Float[np.ndarray, "w d"],
+    anchor_vectors: Float[np.ndarray, "k d"],
+    reduce: str = "nearest",
+) -> Float[np.ndarray, " w"]:
+    """Cosine with the nearest anchor (or with the anchors' centroid), at least 0.
+
+    Paper: Eq. 3 and the numerator of Eq. 4; `centroid` is Table 3's ablation: the
+    cosine with the mean of the unit-length anchors. Departs: negative cosines, which
+    can not be probabilities, become 0.
+
+    Raises:
+      ValueError: for a vector of length 0 or another `reduce`.
+    """
+    if reduce not in ("nearest", "centroid"):
+        raise ValueError(f"similarity {reduce}: must be nearest or centroid")
+    words, ends = _unit_length(vectors), _unit_length(anchor_vectors)
+    if reduce == "centroid":
+        ends = _unit_length(ends.mean(0, keepdims=True))
+    return np.clip((words @ ends.T).max(1), 0.0, 1.0)
+
+
+def _unit_length(vectors: np.ndarray) -> np.ndarray:
+    vectors = np.asarray(vectors, np.float64)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not np.all(length > 0) or not np.all(np.isfinite(length)):
+        raise ValueError("an embedding has length 0 or is not finite: no cosine")
+    return vectors / length
+
+
+def label_similarity(
+    labels: Sequence[str],
+    anchors: Sequence[str],
+    embeddings: Mapping[str, np.ndarray] | None = None,
+) -> Float[np.ndarray, " w"]:
+    """Similarity of each label with its nearest anchor, in [0, 1].
+
+    A label that is an anchor has 1 and needs no vector. Without embeddings nothing
+    is known of any other label, so it has 0.
+
+    Raises:
+      ValueError: if embeddings are given and lack a label or an anchor that is needed.
+    """
+    result = np.array([float(label in anchors) for label in labels])
+    others = [i for i, label in enumerate(labels) if label not in anchors]
+    if embeddings is None or not others:
+        return result
+    lacking = {labels[i] for i in others}.union(anchors).difference(embeddings)
+    if lacking:
+        raise ValueError(
+            f"label embeddings: no vector for {', '.join(sorted(lacking))}; add it to"
+            " the file of masking.label_embeddings, or set that to none"
+        )
+    vectors = np.stack([embeddings[labels[i]] for i in others])
+    ends = np.stack([embeddings[anchor] for anchor in anchors])
+    result[others] = similarity(vectors, ends)
+    return result
+
+
+def box_similarity(
+    boxes: Boxes,
+    anchors: Sequence[str],
+    embeddings: Mapping[str, np.ndarray] | None = None,
+) -> Float[np.ndarray, " m"]:
+    """Similarity of each box's label with the anchors.
+
+    Departs: a face box counts as the person that it is part of, unless its own label
+    is an anchor. The paper masks faces under the one anchor "person" (appendix B,
+    Table 5), which needs faces to have weight.
+    """
+    labels = [
+        "person" if kind == "face" and label not in anchors else label
+        for kind, label in zip(boxes.kind, boxes.label, strict=True)
+    ]
+    return label_similarity(labels, anchors, embeddings)
+
+
+def load_embeddings(path: str | pathlib.Path) -> dict[str, np.ndarray]:
+    """Label -> vector of an .npz file whose arrays are named by the labels.
+
+    Raises:
+      ValueError: if the file is missing, is no .npz, or its vectors differ in size.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file (masking.label_embeddings)")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            vectors = {label: np.asarray(stored[label]) for label in stored.files}
+    except Exception as error:
+        raise ValueError(f"{path}: not an .npz file of vectors: {error}") from error
+    shapes = {vector.shape for vector in vectors.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+        raise ValueError(
+            f"{path}: needs one vector per label, all of the same size; found shapes"
+            f" {sorted(shapes)}"
+        )
+    return vectors

@@ -1,0 +1,162 @@
+"""Masks of whole clips: a strategy, its settings and the grid around `sampling`."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
+
+from mmdiffmask import config, grid
+from mmdiffmask.masking import sampling, strategies, units
+from mmdiffmask.types import Array, MaskInputs, VideoBatch
+
+
+class Layout(NamedTuple):
+    """Where the tokens that are drawn lie: patches, or 2x2 cells (n tokens a clip)."""
+
+    token_of_patch: Int[np.ndarray, " q"]
+    position: Int[np.ndarray, "n 3"]  # frame, row, column
+
+
+def layout(patch_grid: grid.PatchGrid, segments: int, mask_unit: str) -> Layout:
+    """The tokens of a clip, frame-major and row-major."""
+    of_patch = units.group_of_patch(patch_grid, mask_unit)
+    step = patch_grid.pool if mask_unit == "cell" else 1
+    rows, cols = patch_grid.rows // step, patch_grid.cols // step
+    frame = np.arange(segments)[:, None] * (rows * cols)
+    position = np.stack(
+        np.unravel_index(np.arange(segments * rows * cols), (segments, rows, cols)),
+        axis=1,
+    )
+    return Layout(
+        (frame + of_patch).reshape(-1).astype(np.int32), position.astype(np.int32)
+    )
+
+
+def mask_clip(
+    key: PRNGKeyArray,
+    inputs: MaskInputs,
+    is_box_unit: Bool[Array, " u"],
+    place: Layout,
+    strategy: strategies.Strategy,
+    settings: config.Masking,
+) -> sampling.Mask:
+    """The mask of one clip, over its patches.
+
+    The budget counts tokens with something valid in them: patches, or cells with at
+    least one valid patch, each cell counting 1; all valid patches of a drawn cell are
+    hidden. A patch strategy makes every token its own unit. DESIGN section 4; paper:
+    appendix B.
+
+    Args:
+      key: `sampling.example_key` of the example and the strategy.
+      inputs: units over patches (`units.from_boxes`), made for the same mask unit.
+      is_box_unit: units of a box.
+      place: `layout` of the grid for settings.mask_unit.
+      strategy: a row of the registry, not `none`.
+      settings: ratio, box share, select, fill.
+
+    Returns:
+      A `Mask` over the q patches; `unit_rank` has one slot per unit slot (box
+      strategies) or per token (patch strategies).
+
+    Raises:
+      ValueError: for the row `none`, which masks nothing.
+    """
+    if strategy.weight is None:
+        raise ValueError(f"strategy {strategy.name} draws no masks")
+    tokens, is_box_unit = _over_tokens(inputs, jnp.asarray(is_box_unit), place)
+    if strategy.unit == "patch":
+        tokens, is_box_unit = _each_alone(tokens)
+    budget = sampling.token_budget(settings.ratio, jnp.sum(tokens.unit_of_token >= 0))
+    share = settings.box_share if strategy.unit == "box" else 1.0
+    box_budget = jnp.round(jnp.float32(share) * budget).astype(jnp.int32)
+    mask = sampling.draw(
+        key,
+        strategy.weight(tokens),
+        tokens.unit_of_token,
+        is_box_unit,
+        place.position,
+        budget,
+        box_budget,
+        is_box_strategy=strategy.unit == "box",
+        select=settings.select,
+        fill=settings.fill,
+    )
+    is_valid = jnp.asarray(inputs.unit_of_token) >= 0
+    return mask._replace(
+        is_masked=mask.is_masked[place.token_of_patch] & is_valid,
+        is_whole_box=mask.is_whole_box[place.token_of_patch] & is_valid,
+        is_cut_box=mask.is_cut_box[place.token_of_patch] & is_valid,
+        is_fill=mask.is_fill[place.token_of_patch] & is_valid,
+    )
+
+
+def _over_tokens(
+    inputs: MaskInputs, is_box_unit: Bool[Array, " u"], place: Layout
+) -> tuple[MaskInputs, Bool[Array, " u"]]:
+    """Units and attention of patches as those of tokens: cells take valid patches'."""
+    n = len(place.position)
+    unit_of_patch = jnp.asarray(inputs.unit_of_token)
+    unit_of_token = jax.ops.segment_max(unit_of_patch, place.token_of_patch, n)
+    attention = None
+    if inputs.attention is not None:
+        attention = _mean_of_tokens(inputs.attention, unit_of_patch >= 0, place)
+    score = jnp.asarray(inputs.unit_score)
+    return MaskInputs(unit_of_token, score, attention), is_box_unit
+
+
+def _mean_of_tokens(
+    value: Float[Array, " q"], is_valid: Bool[Array, " q"], place: Layout
+) -> Float[Array, " n"]:
+    n = len(place.position)
+    value = jnp.where(is_valid, jnp.asarray(value), 0.0)
+    total = jax.ops.segment_sum(value, place.token_of_patch, n)
+    count = jax.ops.segment_sum(is_valid * 1.0, place.token_of_patch, n)
+    return total / jnp.maximum(count, 1.0)
+
+
+def _each_alone(tokens: MaskInputs) -> tuple[MaskInputs, Bool[Array, " n"]]:
+    """Every token its own unit, with the score of the unit it was in; no boxes."""
+    unit = tokens.unit_of_token
+    own = jnp.where(unit >= 0, jnp.arange(len(unit)), -1)
+    score = jnp.where(unit >= 0, tokens.unit_score[unit], 0.0)
+    return MaskInputs(own, score, tokens.attention), jnp.zeros(len(unit), bool)
+
+
+def mask_batch(
+    batch: VideoBatch,
+    seed: int,
+    strategy: strategies.Strategy,
+    settings: config.Masking,
+    patch_grid: grid.PatchGrid,
+    epoch: Int[Array, ""] | int | None = None,
+) -> sampling.Mask:
+    """The masks of a batch, each from (seed, strategy, example) alone.
+
+    Args:
+      batch: rows whose units were made for settings.mask_unit.
+      seed: of the run.
+      strategy: its name is part of the key, so strategies draw independently.
+      settings: as in `mask_clip`; with `masks = static` the epoch plays no part.
+      patch_grid: of the batch.
+      epoch: needed with `masks = per_epoch`.
+
+    Raises:
+      ValueError: if masks change per epoch and none is given.
+    """
+    if settings.masks == "static":
+        epoch = None
+    elif epoch is None:
+        raise ValueError("masking.masks=per_epoch needs the epoch of the batch")
+    place = layout(patch_grid, batch.is_frame_valid.shape[1], settings.mask_unit)
+
+    def one(example_hash, unit_of_token, unit_score, is_box_unit):
+        key = sampling.example_key(seed, example_hash, strategy.name, epoch)
+        inputs = MaskInputs(unit_of_token, unit_score)
+        return mask_clip(key, inputs, is_box_unit, place, strategy, settings)
+
+    return jax.vmap(one)(
+        batch.example_hash, batch.unit_of_token, batch.unit_score, batch.is_box_unit
+    )

@@ -1,0 +1,88 @@
+"""Anchors: Eq. 2 and Eq. 3 against hand-made tables."""
+
+import numpy as np
+import pytest
+
+from mmdiffmask.masking import anchors
+from mmdiffmask.types import Boxes
+
+
+def test_words_are_counted_once_per_distinct_text():
+    texts = ["A cell-line of 2 cells", "the cell", "the cell"]
+    assert anchors.count_words(texts) == {
+        "a": 1, "cell": 2, "line": 1, "of": 1, "2": 1, "cells": 1, "the": 1,
+    }  # fmt: skip
+
+
+def test_tf_icf_is_the_ratio_of_frequencies():
+    target = {"the": 50, "inhibitor": 30, "cell": 20, "zzz": 1}
+    web = {"the": 9000, "inhibitor": 10, "cell": 990}
+    got = anchors.tf_icf(target, web, k=2)
+    assert [word for word, _ in got] == ["inhibitor", "cell"]
+    np.testing.assert_allclose(got[0][1], (30 / 101) / (10 / 10000))
+
+
+def test_only_frequent_words_compete_and_ties_go_by_word():
+    target = {"beta": 5, "alpha": 5, "rare": 1, "an": 90}
+    web = {"beta": 7, "alpha": 7, "rare": 1, "an": 1}
+    got = [word for word, _ in anchors.tf_icf(target, web, max_candidates=2)]
+    assert got == ["alpha", "beta"]
+    everything = anchors.tf_icf(target, web, max_candidates=None, min_length=1)
+    assert everything[0][0] == "an"
+
+
+def test_no_anchor_is_an_error():
+    with pytest.raises(ValueError, match="no anchor"):
+        anchors.tf_icf({"xyz": 3}, {"abc": 5})
+
+
+def test_similarity_nearest_and_centroid():
+    words = np.array([[1.0, 0], [0, 2.0], [-1, 0], [-1, -1]])
+    ends = np.array([[3.0, 0], [0, 1.0]])
+    np.testing.assert_allclose(anchors.similarity(words, ends), [1, 1, 0, 0])
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(
+        anchors.similarity(words, ends, "centroid"), [half, half, 0, 0], atol=1e-12
+    )
+
+
+def test_similarity_refuses_zero_vectors_and_other_reductions():
+    with pytest.raises(ValueError, match="length 0"):
+        anchors.similarity(np.zeros((1, 2)), np.ones((1, 2)))
+    with pytest.raises(ValueError, match="nearest or centroid"):
+        anchors.similarity(np.ones((1, 2)), np.ones((1, 2)), "mean")
+
+
+def test_label_equal_to_an_anchor_needs_no_encoder():
+    assert anchors.label_similarity(["person", "dog"], ["person"]).tolist() == [1, 0]
+
+
+def test_labels_by_their_vectors(tmp_path):
+    path = tmp_path / "labels.npz"
+    vectors = {"person": np.array([1.0, 0]), "red ball": np.array([0.6, 0.8])}
+    np.savez(path, **vectors)
+    loaded = anchors.load_embeddings(path)
+    got = anchors.label_similarity(["red ball", "person"], ["person"], loaded)
+    np.testing.assert_allclose(got, [0.6, 1.0])
+    with pytest.raises(ValueError, match="no vector for dog"):
+        anchors.label_similarity(["dog"], ["person"], loaded)
+
+
+def test_bad_embedding_files_are_named(tmp_path):
+    with pytest.raises(ValueError, match="no such file"):
+        anchors.load_embeddings(tmp_path / "none.npz")
+    (tmp_path / "text.npz").write_text("no zip")
+    with pytest.raises(ValueError, match=r"text\.npz: not an \.npz"):
+        anchors.load_embeddings(tmp_path / "text.npz")
+    np.savez(tmp_path / "odd.npz", a=np.ones(2), b=np.ones(3))
+    with pytest.raises(ValueError, match="same size"):
+        anchors.load_embeddings(tmp_path / "odd.npz")
+
+
+@pytest.mark.parametrize("ends, expected", [(["person"], [1, 1]), (["face"], [1, 0])])
+def test_face_is_part_of_a_person(ends, expected):
+    boxes = Boxes(
+        np.zeros(2, int), np.zeros((2, 4)), ("face", "body"), ("face", "person"),
+        np.ones(2), np.full(2, -1), ("true",) * 2,
+    )  # fmt: skip
+    assert anchors.box_similarity(boxes, ends).tolist() == expected

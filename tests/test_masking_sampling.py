@@ -1,0 +1,232 @@
+"""Draws: Eq. 4, the order drawn, trimming and filling, on small literal cases."""
+
+import functools
+import hashlib
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import strategies as st
+
+from mmdiffmask.masking import sampling
+
+WEIGHT = np.array([0.5, 0.0, 0.3, 0.15, 0.05], np.float32)
+ALPHA = WEIGHT / WEIGHT.sum()
+ROWS, COLS = 5, 8
+
+
+def many_orders(select="sample"):
+    gumbel = jax.random.gumbel(jax.random.key(3), (4000, 5))
+    order = functools.partial(sampling.draw_order, select=select)
+    return np.asarray(jax.vmap(order, (0, None))(gumbel, jnp.asarray(WEIGHT)))
+
+
+def assert_fits(counts, probability):
+    """Chi-square of counts against probabilities, at one in a thousand."""
+    expected = probability * counts.sum()
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    assert statistic < scipy.stats.chi2.ppf(0.999, len(counts) - 1)
+
+
+def test_first_unit_follows_alpha():
+    first = many_orders().argmin(1)
+    counts = np.bincount(first, minlength=5)
+    assert counts[1] == 0  # weight 0
+    assert_fits(counts[ALPHA > 0], ALPHA[ALPHA > 0])
+
+
+def test_order_is_successive_sampling_without_replacement():
+    rank = many_orders()
+    units = [0, 2, 3, 4]
+    pairs = [(i, j) for i in units for j in units if i != j]
+    counts = np.array([((rank[:, i] == 0) & (rank[:, j] == 1)).sum() for i, j in pairs])
+    assert_fits(counts, np.array([ALPHA[i] * ALPHA[j] / (1 - ALPHA[i])
+                                  for i, j in pairs]))  # fmt: skip
+    assert (np.sort(rank, 1) == np.arange(5)).all()
+    assert (rank[:, 1] == 4).all()  # weight 0 comes last
+
+
+def test_top_goes_by_weight_and_breaks_ties_at_random():
+    assert (many_orders("top") == [0, 4, 1, 2, 3]).all()
+    gumbel = jax.random.gumbel(jax.random.key(0), (200, 2))
+    order = functools.partial(sampling.draw_order, select="top")
+    ties = jax.vmap(order, (0, None))(gumbel, jnp.ones(2))
+    assert 60 < np.asarray(ties)[:, 0].sum() < 140
+
+
+@pytest.mark.parametrize(
+    "ratio, n, budget", [(0.25, 100, 25), (0.25, 10, 2), (0.25, 1, 1), (0.25, 0, 1)]
+)
+def test_budget_is_rounded_and_at_least_one(ratio, n, budget):
+    assert sampling.token_budget(ratio, jnp.int32(n)) == budget
+
+
+def test_keys_depend_on_seed_example_name_and_epoch_only():
+    def bits(*args):
+        return tuple(jax.random.key_data(sampling.example_key(*args)).tolist())
+
+    digest = hashlib.sha256(b"difference").digest()
+    assert sampling.name_hash("difference") == int.from_bytes(digest[:4], "big")
+    one, other = jnp.uint32(7), jnp.uint32(2**32 - 1)
+    assert bits(0, one, "random") == bits(0, one, "random", None)
+    cases = [
+        (0, one, "random"),
+        (1, one, "random"),
+        (0, other, "random"),
+        (0, one, "difference"),
+        (0, one, "random", 0),
+        (0, one, "random", 1),
+    ]
+    assert len({bits(*case) for case in cases}) == len(cases)
+
+
+POSITION = np.stack(
+    np.unravel_index(np.arange(ROWS * COLS), (1, ROWS, COLS)), 1
+).astype(np.int32)
+
+
+@functools.partial(jax.jit, static_argnames=("fill", "is_box_strategy"))
+def draw(seed, weight, unit, is_box, budget, box_budget, **kw):
+    return sampling.draw(
+        jax.random.key(seed), weight, unit, is_box, POSITION, budget, box_budget, **kw
+    )
+
+
+def clip(boxes, weights):
+    """Unit of each token for rectangles (row, column, height, width) of one frame."""
+    unit = np.full((ROWS, COLS), -1)
+    for i, (row, col, height, width) in enumerate(boxes):
+        unit[row : row + height, col : col + width] = i
+    is_background = unit < 0
+    unit[is_background] = len(boxes) + np.arange(is_background.sum())
+    weight = np.zeros(ROWS * COLS, np.float32)
+    weight[: len(boxes)] = weights
+    is_box = np.arange(ROWS * COLS) < len(boxes)
+    return weight, unit.reshape(-1).astype(np.int32), is_box
+
+
+def test_whole_units_then_a_compact_cut():
+    weight, unit, is_box = clip([(0, 0, 4, 4), (0, 4, 4, 4)], [1, 1])
+    for seed in range(20):
+        mask = draw(seed, weight, unit, is_box, 21, 21)
+        first, second = np.argsort(mask.unit_rank[:2])
+        assert (np.asarray(mask.is_whole_box) == (unit == first)).all()
+        cut = np.asarray(mask.is_cut_box).reshape(ROWS, COLS)
+        assert (unit[cut.reshape(-1)] == second).all()
+        assert cut.sum() == 5
+        assert is_connected(cut)
+        assert not mask.is_fill.any()
+
+
+def is_connected(shape):
+    """Whether the True patches hang together by their sides."""
+    todo = [tuple(np.argwhere(shape)[0])]
+    seen = set(todo)
+    while todo:
+        row, col = todo.pop()
+        for near in ((row - 1, col), (row + 1, col), (row, col - 1), (row, col + 1)):
+            inside = 0 <= near[0] < shape.shape[0] and 0 <= near[1] < shape.shape[1]
+            if inside and shape[near] and near not in seen:
+                seen.add(near)
+                todo.append(near)
+    return len(seen) == shape.sum()
+
+
+def test_every_patch_of_a_box_serves_as_seed():
+    weight, unit, is_box = clip([(1, 1, 2, 2)], [1])
+    hidden = np.array(
+        [
+            np.flatnonzero(draw(s, weight, unit, is_box, 1, 1).is_masked)
+            for s in range(99)
+        ]
+    )
+    assert set(hidden.reshape(-1)) == set(np.flatnonzero(unit == 0))
+
+
+def test_fill_is_outside_boxes_and_scattered():
+    weight, unit, is_box = clip([(0, 0, 2, 2), (2, 4, 2, 2)], [1, 0])
+    filled = np.zeros(ROWS * COLS)
+    for seed in range(40):
+        mask = draw(seed, weight, unit, is_box, 10, 10)
+        assert np.asarray(mask.is_masked).sum() == 10
+        assert (np.asarray(mask.is_whole_box) == (unit == 0)).all()
+        filled += mask.is_fill
+    assert not filled[unit < 2].any()
+    assert (filled[unit >= 2] > 0).all()
+
+
+def test_no_fill_leaves_the_budget_short_except_without_boxes():
+    weight, unit, is_box = clip([(0, 0, 2, 2)], [1])
+    mask = draw(0, weight, unit, is_box, 10, 10, fill="none")
+    assert (np.asarray(mask.is_masked) == (unit == 0)).all()
+    assert not mask.is_without_box
+    weight, unit, is_box = clip([], [])
+    mask = draw(0, weight, unit, is_box, 10, 10, fill="none")
+    assert mask.is_fill.sum() == 10
+    assert mask.is_without_box
+
+
+def test_boxes_past_their_share_only_when_nothing_else_is_left():
+    weight, unit, is_box = clip([(0, 0, 5, 7)], [1])  # 5 patches outside
+    mask = draw(0, weight, unit, is_box, 12, 4)
+    assert (mask.is_cut_box.sum(), mask.is_fill.sum()) == (7, 5)
+    mask = draw(0, weight, unit, is_box, 8, 4)
+    assert (mask.is_cut_box.sum(), mask.is_fill.sum()) == (4, 4)
+
+
+def test_weight_zero_box_is_hidden_after_all_background():
+    weight, unit, is_box = clip([(0, 0, 5, 7)], [0])
+    mask = draw(0, weight, unit, is_box, 5, 5)
+    assert (np.asarray(mask.is_masked) == (unit > 0)).all()
+    mask = draw(0, weight, unit, is_box, 9, 9)
+    assert mask.is_fill.sum() == 9
+    assert not mask.is_without_box
+
+
+def test_budget_beyond_the_clip_hides_all_that_may_be_hidden():
+    weight, unit, is_box = clip([(0, 0, 2, 2)], [1])
+    unit = np.where(np.arange(ROWS * COLS) % 3 == 0, -1, unit)
+    mask = draw(0, weight, unit, is_box, 100, 100)
+    assert (np.asarray(mask.is_masked) == (unit >= 0)).all()
+
+
+rectangles = st.tuples(st.integers(0, 4), st.integers(0, 7), st.integers(1, 5),
+                       st.integers(1, 8))  # fmt: skip
+
+
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.given(
+    st.integers(0, 2**20),
+    st.lists(st.tuples(rectangles, st.sampled_from([0.0, 0.3, 1.0])), max_size=5),
+    st.integers(1, 45),
+    st.floats(0, 1),
+)
+def test_laws_of_any_draw(seed, drawn_boxes, budget, share):
+    """The whole law, restated with loops."""
+    boxes = [box for box, _ in drawn_boxes]
+    weight, unit, is_box = clip(boxes, [w for _, w in drawn_boxes])
+    cap = round(share * budget)
+    mask = jax.tree.map(np.asarray, draw(seed, weight, unit, is_box, budget, cap))
+    hidden, token_weight = mask.is_masked, (weight * is_box)[unit]
+    assert hidden.sum() == min(budget, len(unit))
+    assert (mask.is_whole_box | mask.is_cut_box | mask.is_fill == hidden).all()
+    assert mask.is_whole_box.sum() + mask.is_cut_box.sum() + mask.is_fill.sum() == (
+        hidden.sum()
+    )
+    from_boxes = mask.is_whole_box | mask.is_cut_box
+    assert (token_weight[from_boxes] > 0).all()
+    assert (token_weight[mask.is_fill] == 0).all()
+    n_outside = (token_weight == 0).sum()
+    assert from_boxes.sum() == max(
+        min((token_weight > 0).sum(), cap), hidden.sum() - n_outside
+    )
+    assert len(np.unique(unit[mask.is_cut_box])) <= 1
+    drawn = np.unique(unit[from_boxes])
+    left = np.setdiff1d(unit[token_weight > 0], drawn)
+    if len(left) and len(drawn):
+        assert mask.unit_rank[drawn].max() < mask.unit_rank[left].min()
+    if mask.is_fill[is_box[unit]].any():
+        assert hidden[~is_box[unit]].all()
