@@ -1,0 +1,74 @@
+"""The run's two line files: metrics.jsonl, free of clocks, and times.jsonl."""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+METRICS, TIMES = "metrics.jsonl", "times.jsonl"
+
+
+class Journal:
+    """Appends what happened at each step, and takes back what will happen again.
+
+    metrics.jsonl of a run that was killed and resumed is byte for byte that of an
+    undisturbed one; seconds go to times.jsonl.
+    """
+
+    def __init__(self, run_dir: pathlib.Path):
+        self.metrics = run_dir / METRICS
+        self.times = run_dir / TIMES
+
+    def note(self, lines: Iterable[dict[str, Any]]) -> None:
+        """Appends metrics; every line has a `step`."""
+        _append(self.metrics, lines)
+
+    def note_time(self, step: int, what: str, seconds: float, updates: int = 0) -> None:
+        """Appends how long something took that ended at `step`."""
+        line = {"step": step, "what": what, "seconds": round(seconds, 4)}
+        _append(self.times, [line | ({"updates": updates} if updates else {})])
+
+    def flush(self) -> None:
+        """Returns when all lines are on the disk."""
+        with self.metrics.open("ab") as file:
+            os.fsync(file.fileno())
+
+    def cut(self, step: int) -> None:
+        """Drops lines of later steps, and a last one that was not finished."""
+        for path in (self.metrics, self.times):
+            if path.is_file():
+                kept = [line for line in _whole_lines(path) if line["step"] <= step]
+                temporary = path.with_name(path.name + ".tmp")
+                temporary.unlink(missing_ok=True)
+                _append(temporary, kept)
+                os.replace(temporary, path)
+
+
+def _append(path: pathlib.Path, lines: Iterable[dict[str, Any]]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _whole_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The file's lines up to the first that is damaged.
+
+    A process that was killed while it wrote leaves part of a line, at the end only.
+    """
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def read_metrics(run_dir: str | pathlib.Path) -> list[dict[str, Any]]:
+    """The run's metrics so far, oldest first; empty before the first.
+
+    Lines of kind "train" have loss, log_candidates, retrieval, gradient_norm, rows and
+    epoch of one update; lines of kind "eval" are `evaluate.Row`s.
+    """
+    path = pathlib.Path(run_dir) / METRICS
+    return _whole_lines(path) if path.is_file() else []

@@ -1,0 +1,181 @@
+"""The contrastive patch loss and its retrieval scores; pure, over the global batch."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, UInt32
+
+from mmdiffmask.types import Array
+
+MAX_LOG_SCALE = math.log(100.0)
+NEVER = -1e30  # a logit that takes no part; -inf would make NaN of rows without any
+
+
+class Cells(NamedTuple):
+    """The pooled cells of each clip that are predicted, in k slots per clip.
+
+    `index` counts cells of the clip (frame-major, row-major); `is_row` tells filled
+    slots from empty ones; `is_hidden` marks cells whose valid patches are all masked;
+    `dropped` counts touched cells that found no slot: 0, or the slots are too few.
+    """
+
+    index: Int[Array, "b k"]
+    is_row: Bool[Array, "b k"]
+    is_hidden: Bool[Array, "b k"]
+    dropped: Int[Array, " b"]
+
+
+class Contrast(NamedTuple):
+    """The loss of one stream and what each row (predicted cell) did.
+
+    Row arrays are (b * k,); where `is_row` is False they hold 0 or False.
+    """
+
+    loss: Float[Array, ""]
+    row_loss: Float[Array, " r"]
+    row_log_candidates: Float[Array, " r"]
+    is_row: Bool[Array, " r"]
+    is_hit: Bool[Array, " r"]
+    is_hit_in_clip: Bool[Array, " r"]
+
+
+def max_cells(ratio: float, mask_unit: str, patches: int, cells: int) -> int:
+    """How many cells of a clip a mask can touch: the slots that `choose_cells` needs.
+
+    With unit `cell` that is the budget, else the budget of patches but at most all
+    cells. DESIGN section 4; both counts are of a whole clip, all of it valid.
+
+    Example: ratio 0.25, 420 patches, 105 cells: 26 for `cell`, 105 for `patch`.
+    """
+    if mask_unit == "cell":
+        return max(1, round(ratio * cells))
+    return min(cells, max(1, round(ratio * patches)))
+
+
+def choose_cells(
+    is_masked: Bool[Array, "b t n"],
+    is_valid: Bool[Array, "b t n"],
+    cell_of_patch: Int[Array, " n"],
+    cells: int,
+    slots: int,
+) -> Cells:
+    """Puts the cells with at least one masked patch into `slots` slots per clip.
+
+    Args:
+      is_masked: hidden patches.
+      is_valid: patches that are picture; others neither mask nor uncover a cell.
+      cell_of_patch: the cell of each patch of a frame.
+      cells: how many a frame has.
+      slots: k, see `max_cells`.
+    """
+    batch, segments, _ = is_masked.shape
+    masked = _count(is_masked & is_valid, cell_of_patch, cells)
+    shown = _count(~is_masked & is_valid, cell_of_patch, cells)
+    is_touched = (masked > 0).reshape(batch, segments * cells)
+    is_hidden = is_touched & (shown == 0).reshape(batch, segments * cells)
+    order = jnp.argsort(~is_touched, axis=1, stable=True)[:, :slots]
+    return Cells(
+        index=order,
+        is_row=jnp.take_along_axis(is_touched, order, 1),
+        is_hidden=jnp.take_along_axis(is_hidden, order, 1),
+        dropped=jnp.maximum(jnp.sum(is_touched, 1) - slots, 0),
+    )
+
+
+def _count(
+    is_in: Bool[Array, "b t n"], cell_of_patch: Int[Array, " n"], cells: int
+) -> Int[Array, "b t c"]:
+    zeros = jnp.zeros((*is_in.shape[:2], cells), jnp.int32)
+    return zeros.at[:, :, cell_of_patch].add(is_in.astype(jnp.int32))
+
+
+def take_cells(
+    features: Float[Array, "b t c d"], index: Int[Array, "b k"]
+) -> Float[Array, "b k d"]:
+    """The features of the chosen cells."""
+    batch, _, _, width = features.shape
+    flat = features.reshape(batch, -1, width)
+    return jnp.take_along_axis(flat, index[:, :, None], 1)
+
+
+def unit_normalize(x: Float[Array, "*r d"]) -> Float[Array, "*r d"]:
+    """x / sqrt(sum(x^2) + 1e-5) in float32. Released weights: RESERVE.md 2.6."""
+    x = x.astype(jnp.float32)
+    return x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + 1e-5)
+
+
+def contrast(
+    prediction: Float[Array, "b k d"],
+    target: Float[Array, "b k d"],
+    is_row: Bool[Array, "b k"],
+    clip_hash: UInt32[Array, " b"],
+    log_scale: Float[Array, ""],
+) -> Contrast:
+    """Symmetric InfoNCE between predicted and clean cells of the whole batch.
+
+    Rows that are not real have weight 0 and are nobody's candidate. Nor are cells of
+    another example of the same clip (overlapping windows hold the same frames).
+    Paper: section 3.5 (the objective of MERLOT-Reserve); RESERVE.md section 4.1.
+    Departs: DESIGN section 5 (real cells only, no gradient through the targets).
+
+    Args:
+      prediction: joint output at the chosen cells.
+      target: clean pooled feature of the same cells; gets no gradient.
+      is_row: which slots are real.
+      clip_hash: equal for examples of one clip.
+      log_scale: learned; exp(min(log_scale, ln 100)) is the inverse temperature.
+    """
+    batch, slots, width = prediction.shape
+    x = unit_normalize(prediction).reshape(-1, width)
+    y = unit_normalize(jax.lax.stop_gradient(target)).reshape(-1, width)
+    real = is_row.reshape(-1)
+    scale = jnp.exp(jnp.minimum(log_scale, MAX_LOG_SCALE))
+    logits = scale * (x @ y.T)
+    example = jnp.repeat(jnp.arange(batch), slots)
+    is_own = example[:, None] == example[None, :]
+    clip = jnp.repeat(clip_hash, slots)
+    is_candidate = (is_own | (clip[:, None] != clip[None, :])) & real[None, :]
+    positive = jnp.diagonal(logits)
+    forth = _log_sum(logits, is_candidate) - positive
+    back = _log_sum(logits.T, is_candidate) - positive
+    row_loss = jnp.where(real, (forth + back) / 2, 0.0)
+    count = jnp.maximum(jnp.sum(is_candidate, 1), 1)
+    return Contrast(
+        loss=jnp.sum(row_loss) / jnp.maximum(jnp.sum(real), 1),
+        row_loss=row_loss,
+        row_log_candidates=jnp.where(real, jnp.log(count.astype(jnp.float32)), 0.0),
+        is_row=real,
+        is_hit=_is_hit(logits, is_candidate) & real,
+        is_hit_in_clip=_is_hit(logits, is_candidate & is_own) & real,
+    )
+
+
+def _log_sum(
+    logits: Float[Array, "r s"], is_candidate: Bool[Array, "r s"]
+) -> Float[Array, " r"]:
+    return jax.nn.logsumexp(jnp.where(is_candidate, logits, NEVER), axis=1)
+
+
+def _is_hit(
+    logits: Float[Array, "r r"], is_candidate: Bool[Array, "r r"]
+) -> Bool[Array, " r"]:
+    """Whether each row's own cell beats every other candidate; a tie is a miss."""
+    is_other = is_candidate & ~jnp.eye(len(logits), dtype=bool)
+    return jnp.diagonal(logits) > jnp.max(jnp.where(is_other, logits, NEVER), axis=1)
+
+
+def copy_queries(
+    clean: Float[Array, "b t c d"], is_valid: Bool[Array, "b t c"]
+) -> Float[Array, "b t c d"]:
+    """The mean of the same cell's clean feature in the clip's other valid frames.
+
+    What somebody retrieves with who only knows that pictures hardly change; 0 where
+    no other frame has the cell. DESIGN section 5 (floor "copy").
+    """
+    weight = is_valid.astype(jnp.float32)[..., None]
+    kept = clean.astype(jnp.float32) * weight
+    others = jnp.sum(kept, 1, keepdims=True) - kept
+    count = jnp.sum(weight, 1, keepdims=True) - weight
+    return jnp.where(count > 0, others / jnp.maximum(count, 1.0), 0.0)

@@ -1,0 +1,137 @@
+"""A tiny run on synthetic rows, for the training tests and their killed processes.
+
+As a program: `python training_run.py RUN_DIR` runs it on one device.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+from mmdiffmask import config, grid
+from mmdiffmask.models import joining, reserve
+from mmdiffmask.training import losses, loop, objective, steps
+from mmdiffmask.types import VideoBatch
+
+GRID = grid.PatchGrid(6, 10)
+FRAMES, LENGTH = 7, 24
+MODEL = config.Model(
+    hidden=64,
+    vision_layers=1,
+    audio_layers=1,
+    span_layers=1,
+    joint_layers=1,
+    vocabulary=64,
+    scale_init=3.0,
+)
+TRAINING = config.Training(
+    steps=6,
+    batch_size=8,
+    lr=1e-3,
+    warmup_steps=2,
+    eval_every=3,
+    save_every=2,
+    early_stopping=False,
+)
+
+
+def make_row(index: int) -> VideoBatch:
+    """Noise pictures with a drifting pattern; every third example has no sound."""
+    rng = np.random.default_rng([7, index])
+    n, q = GRID.n_patches, GRID.n_patches * FRAMES
+    still = rng.uniform(size=(1, n, 768))
+    moving = rng.uniform(size=(FRAMES, n, 768))
+    is_patch_valid = np.ones((FRAMES, n), bool)
+    is_patch_valid[:, -10:] = index % 2 == 0  # the last patch row is padding
+    is_frame_valid = np.arange(FRAMES) < FRAMES - index % 2
+    is_valid = (is_patch_valid & is_frame_valid[:, None]).reshape(q)
+    audio = np.zeros(LENGTH, np.int32)
+    audio[:3], audio[3:21] = 12, joining.AUDIOSPAN
+    segment = np.zeros(LENGTH, np.int32)
+    segment[3:21] = np.repeat([1, 2, 3], 6)
+    return VideoBatch(
+        patches=((still + moving) / 2).astype(np.float32),
+        spectrogram=rng.uniform(size=(FRAMES, 1, 60, 65)).astype(np.float32),
+        text_tokens=rng.integers(10, 64, LENGTH).astype(np.int32),
+        text_segment=np.sort(rng.integers(0, FRAMES + 1, LENGTH)).astype(np.int32),
+        audio_tokens=audio,
+        audio_segment=segment,
+        is_frame_valid=is_frame_valid,
+        is_audio_valid=np.full(FRAMES, index % 3 > 0),
+        is_patch_valid=is_patch_valid,
+        unit_of_token=np.where(is_valid, np.arange(q), -1).astype(np.int32),
+        unit_score=np.ones(q, np.float32),
+        is_box_unit=np.zeros(q, bool),
+        example_hash=np.uint32(1000 + index),
+        clip_hash=np.uint32(index // 2 if index < 4 else 100 + index),
+        is_real=np.bool_(True),
+    )
+
+
+def make_batch(indices) -> VideoBatch:
+    """Rows as a batch."""
+    return VideoBatch(*map(np.stack, zip(*map(make_row, indices), strict=True)))
+
+
+def draw_cells(salt: int, batch: VideoBatch, epoch) -> jax.Array:
+    """Hides 26 cells of each clip, drawn from (salt, example)."""
+    cell = jax.numpy.asarray(grid.cell_of_patch(GRID))
+
+    def one(example_hash):
+        key = jax.random.fold_in(jax.random.key(salt), example_hash)
+        lottery = jax.random.permutation(key, FRAMES * GRID.n_cells)
+        return (lottery < 26).reshape(FRAMES, -1)[:, cell]
+
+    return jax.vmap(one)(batch.example_hash) & objective.valid_patches(batch)
+
+
+def make_objective(settings=TRAINING, seed: int = 0) -> objective.Objective:
+    """The loss of the tiny model."""
+    slots = losses.max_cells(0.25, "cell", 7 * GRID.n_patches, 7 * GRID.n_cells)
+    return objective.Objective(reserve.Reserve(MODEL), GRID, settings, slots, seed)
+
+
+def start(seed: int = 0):
+    """Random first weights."""
+    size = (GRID.rows, GRID.cols, FRAMES, 1, LENGTH)
+    return reserve.init(jax.random.key(seed), MODEL, *size, initialiser="lecun")
+
+
+def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
+    """The tiny run; `changes` are fields of config.Training."""
+    settings = dataclasses.replace(TRAINING, **changes)
+
+    @contextlib.contextmanager
+    def train_batches(first):
+        size = settings.batch_size
+        yield (
+            (make_batch([(s * size + i) % 20 for i in range(size)]), s * size // 20)
+            for s in range(first, settings.steps)
+        )
+
+    @contextlib.contextmanager
+    def dev_batches():
+        yield [make_batch(range(20, 28))]
+
+    own = functools.partial(draw_cells, 1)
+    return loop.Job(
+        objective=make_objective(settings, seed),
+        settings=settings,
+        all_settings=config.settings(config.Experiment("test", training=settings)),
+        mesh=steps.make_mesh(settings.batch_size, jax.devices()[:devices]),
+        start=functools.partial(start, seed),
+        noise_batches=lambda: [make_batch(range(8))],
+        train_batches=train_batches,
+        dev_batches=dev_batches,
+        draw_masks=own,
+        eval_masks={"own": own, "other": functools.partial(draw_cells, 2)},
+        own_masks="own",
+    )
+
+
+if __name__ == "__main__":
+    loop.train(make_job(steps=12), pathlib.Path(sys.argv[1]))
