@@ -21,6 +21,12 @@ from preprocessing.toy import draw, language, sound, words, world
 PARTIAL = ".partial"  # clips under way
 BOXES = ".boxes"  # the boxes of each finished clip
 STATE = "toy.json"
+COLLECTED = (
+    "tvqa_qa_release/tvqa_train.jsonl",
+    "tvqa_qa_release/tvqa_val.jsonl",
+    "boxes.jsonl",
+    "labels.csv",
+)
 
 
 def render(
@@ -55,43 +61,46 @@ def render(
         folder was made with another domain, seed or version.
     """
     raw = pathlib.Path(raw_dir)
-    if domain not in words.DOMAINS:
-        raise ValueError(
-            f"domain {domain!r}: must be one of {', '.join(words.DOMAINS)}"
-        )
-    if min(train_clips, val_clips, seed) < 0 or workers < 1:
-        raise ValueError(
-            f"train_clips={train_clips}, val_clips={val_clips}, seed={seed} must be at"
-            f" least 0 and workers={workers} at least 1"
-        )
+    _check(domain, train_clips, val_clips, seed, workers)
     settings = {"version": words.VERSION, "domain": domain, "seed": seed}
     state = _read_state(raw, settings)
-    covered = state.get("clips", {"train": 0, "val": 0})
-    counts = {
-        "train": max(train_clips, covered["train"]),
-        "val": max(val_clips, covered["val"]),
-    }
+    counts = {"train": train_clips, "val": val_clips}
+    for split, covered in state.get("clips", {}).items():
+        counts[split] = max(counts[split], covered)
     wanted = [(domain, s, i, seed) for s in words.SPLITS for i in range(counts[s])]
-    missing = [job for job in wanted if not _frames_dir(raw, *job[:3]).is_dir()]
-    if not missing and state.get("clips") == counts:
+    missing = [job for job in wanted if not _is_finished(raw, *job[:3])]
+    is_collected = all((raw / name).is_file() for name in COLLECTED)
+    if not missing and is_collected and state.get("clips") == counts:
         return
-    if not state:
-        _put(raw / STATE, json.dumps(settings, indent=1) + "\n")
     shutil.rmtree(raw / PARTIAL, ignore_errors=True)
+    if not state:
+        _put(raw, STATE, json.dumps(settings, indent=1) + "\n")
     done = len(wanted) - len(missing)
     for _ in _run([(str(raw), *job, os.getpid()) for job in missing], workers):
         done += 1
         if progress is not None:
             progress(done, len(wanted))
-    shutil.rmtree(raw / PARTIAL, ignore_errors=True)
     _collect(raw, domain, counts, seed)
-    _put(raw / STATE, json.dumps(settings | {"clips": counts}, indent=1) + "\n")
+    _put(raw, STATE, json.dumps(settings | {"clips": counts}, indent=1) + "\n")
+    shutil.rmtree(raw / PARTIAL, ignore_errors=True)
+
+
+def _check(domain, train_clips: int, val_clips: int, seed: int, workers: int) -> None:
+    if domain not in words.DOMAINS:
+        known = ", ".join(words.DOMAINS)
+        raise ValueError(f"domain {domain!r}: must be one of {known}")
+    if min(train_clips, val_clips, seed) < 0 or workers < 1:
+        raise ValueError(
+            f"train_clips={train_clips}, val_clips={val_clips}, seed={seed} must be at"
+            f" least 0 and workers={workers} at least 1"
+        )
 
 
 def _read_state(raw: pathlib.Path, settings: dict) -> dict:
+    """What `toy.json` says; empty where the tree is yet to be begun."""
     path = raw / STATE
     if not path.is_file():
-        if raw.is_dir() and any(raw.iterdir()):
+        if raw.is_dir() and any(p.name != PARTIAL for p in raw.iterdir()):
             raise ValueError(
                 f"{raw}: holds files but no {STATE}, so it was not made by the toy set;"
                 " name an empty or new folder"
@@ -105,6 +114,12 @@ def _read_state(raw: pathlib.Path, settings: dict) -> dict:
                 " another folder or delete this one"
             )
     return state
+
+
+def _is_finished(raw: pathlib.Path, domain: str, split: str, index: int) -> bool:
+    name = words.video_name(domain, split, index)
+    boxes = raw / BOXES / f"{name}.jsonl"
+    return _frames_dir(raw, domain, name).is_dir() and boxes.is_file()
 
 
 def _run(jobs: list[tuple], workers: int) -> Iterator[None]:
@@ -122,8 +137,7 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[None]:
         yield from pool.imap_unordered(_render_clip, jobs, chunksize=2)
 
 
-def _frames_dir(raw: pathlib.Path, domain: str, split: str, index: int) -> pathlib.Path:
-    name = words.video_name(domain, split, index)
+def _frames_dir(raw: pathlib.Path, domain: str, name: str) -> pathlib.Path:
     return raw / "tvqa_frames" / "frames_hq" / f"{domain}_frames" / name
 
 
@@ -140,17 +154,21 @@ def _render_clip(job: tuple) -> None:
         lines += [_box_line(clip.name, box) for box in boxes]
     if starter not in (os.getpid(), os.getppid()):
         raise SystemExit("the run that this worker belonged to has ended")
-    audios = raw / "tvqa_frames" / "audios" / domain / f"{domain}_audios"
-    _put(audios / f"{clip.name}.mp3", audio)
-    _put(raw / "tvqa_subtitles" / f"{clip.name}.srt", language.to_srt(said.lines))
-    _put(raw / BOXES / f"{clip.name}.jsonl", "".join(lines))
-    partial = raw / PARTIAL / f"{clip.name}.{os.getpid()}"
-    partial.mkdir(parents=True)
+    audios = pathlib.Path("tvqa_frames", "audios", domain, f"{domain}_audios")
+    _put(raw, audios / f"{clip.name}.mp3", audio)
+    _put(raw, f"tvqa_subtitles/{clip.name}.srt", language.to_srt(said.lines))
+    _put(raw, f"{BOXES}/{clip.name}.jsonl", "".join(lines))
+    partial = _partial(raw, clip.name)
+    partial.mkdir()
     for number, data in enumerate(pictures, 1):
         (partial / f"{number:05d}.jpg").write_bytes(data)
-    target = _frames_dir(raw, domain, split, index)
+    target = _frames_dir(raw, domain, clip.name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial.rename(target)
+    try:
+        partial.rename(target)
+    except OSError:  # a worker that outlived a killed run was here first
+        if not target.is_dir():
+            raise
 
 
 def _box_line(video: str, box: draw.Box) -> str:
@@ -159,13 +177,20 @@ def _box_line(video: str, box: draw.Box) -> str:
     return json.dumps(row) + "\n"
 
 
-def _put(path: pathlib.Path, content: str | bytes) -> None:
-    """Writes a file in one step: it is there whole or not at all."""
+def _put(raw: pathlib.Path, name: str | pathlib.Path, content: str | bytes) -> None:
+    """Writes a file of the tree in one step: it is there whole or not at all."""
+    path = raw / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    data = content.encode() if isinstance(content, str) else content
-    partial.write_bytes(data)
+    partial = _partial(raw, path.name)
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
     partial.replace(path)
+
+
+def _partial(raw: pathlib.Path, name: str) -> pathlib.Path:
+    """Where something is written before it is moved into its place."""
+    folder = raw / PARTIAL
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.{os.getpid()}"
 
 
 def _collect(raw: pathlib.Path, domain: str, counts: dict[str, int], seed: int) -> None:
@@ -173,7 +198,7 @@ def _collect(raw: pathlib.Path, domain: str, counts: dict[str, int], seed: int) 
     table = io.StringIO()
     labels = csv.writer(table, lineterminator="\n")
     labels.writerow(["video", "action", "object", "shirt"])
-    boxes = raw / f".boxes.jsonl.{os.getpid()}"
+    boxes = _partial(raw, "boxes.jsonl")
     with boxes.open("wb") as all_boxes:
         for split in words.SPLITS:
             rows = []
@@ -183,9 +208,9 @@ def _collect(raw: pathlib.Path, domain: str, counts: dict[str, int], seed: int) 
                 labels.writerow(clip_labels(clip))
                 all_boxes.write((raw / BOXES / f"{clip.name}.jsonl").read_bytes())
             text = "".join(json.dumps(row) + "\n" for row in rows)
-            _put(raw / "tvqa_qa_release" / f"tvqa_{split}.jsonl", text)
+            _put(raw, f"tvqa_qa_release/tvqa_{split}.jsonl", text)
     boxes.replace(raw / "boxes.jsonl")
-    _put(raw / "labels.csv", table.getvalue())
+    _put(raw, "labels.csv", table.getvalue())
 
 
 def clip_labels(clip: world.Clip) -> tuple[str, str, str, str]:
