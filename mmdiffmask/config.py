@@ -11,12 +11,12 @@ import typing
 from typing import Any, Literal
 
 
-def _at(low: float, high: float | None = None, **kw) -> dict:
+def _at(low: float | int, high: float | int | None = None, **kw) -> dict:
     """Metadata of a number that must lie in [low, high]."""
     return {"metadata": {"low": low, "high": high, **kw}}
 
 
-def _number(default, low: float, high: float | None = None):
+def _number(default, low: float | int, high: float | int | None = None):
     return dataclasses.field(default=default, **_at(low, high))
 
 
@@ -243,7 +243,8 @@ def _parse(name: str, hint: Any, text: str) -> Any:
         items = [item.strip() for item in text.strip("()").split(",") if item.strip()]
         return tuple(_parse(name, arguments[0], item) for item in items)
     if origin is Literal:
-        return text  # its range is checked with all others
+        _check_choice(name, hint, text)
+        return text
     if hint is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:

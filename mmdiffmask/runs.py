@@ -11,13 +11,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mmdiffmask import build, config, examples
 from mmdiffmask.data import loader, manifest, splits
 from mmdiffmask.masking import strategies
+from mmdiffmask.models import joining
 from mmdiffmask.probe import features, linear, metrics
-from mmdiffmask.training import checkpoint, loop, objective
+from mmdiffmask.training import checkpoint, loop
 
 MASKS, PROBE, DATA, TIMES = "masks.json", "probe.json", "data.json", "stage_times.json"
 MASK_CLIPS = 256  # of train, for the summary of what masks were made of
@@ -224,8 +226,13 @@ def _clip_encoder(experiment: config.Experiment) -> features.Encode:
         seen = network.apply(
             {"params": params}, batch.patches, grid.rows, grid.cols, method="vision"
         ).seq_attnpool
-        joint = objective.joint_without_language(network, grid, params, batch, seen)
-        return joint, seen
+        clips, frames = batch.is_frame_valid.shape
+        segment = jnp.broadcast_to(jnp.arange(1, frames + 1)[None], (clips, frames))
+        vision = joining.VisionPart(seen, segment, batch.is_frame_valid)
+        joint = network.apply(
+            {"params": params}, None, vision, grid.rows, grid.cols, method="joint"
+        ).vision
+        return joint.reshape(seen.shape), seen
 
     return features.clip_encoder(apply, grid)
 

@@ -127,7 +127,7 @@ def test_most_spans_leave_all_seven_windows_inside_the_clip():
         start, end = (float(x) for x in row["ts"].split("-"))
         assert 0 <= start < end <= words.DURATION_S + 0.01
         middles.append((start + end) / 2)
-    half = language.WINDOWS_S / 2
+    half = 7 * 1.5556 / 2
     middles = np.array(middles)
     fits = (middles > half - 0.02) & (middles < words.DURATION_S - half + 0.02)
     assert 0.8 < fits.mean() < 1

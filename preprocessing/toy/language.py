@@ -13,7 +13,7 @@ import numpy as np
 from preprocessing.toy import words, world
 
 QUESTIONS_PER_CLIP = 3
-WINDOWS_S = 7 * 1.5556  # the stretch of a clip that a model sees around a span
+SLACK_S = 0.15
 SPAN_KEYS = ("a0", "a1", "a2", "a3", "a4")
 SAYINGS = (
     "I keep thinking about the {topic}.",
@@ -114,8 +114,8 @@ def ask(clip: world.Clip, said: Talk, seed: int) -> list[dict]:
 
 def _span(clip: world.Clip, rng: np.random.Generator) -> str:
     """Around the middle, so that all seven windows fit; in one clip of eight, not."""
-    slack = (words.DURATION_S - WINDOWS_S) / 2
-    middle = words.DURATION_S / 2 + rng.uniform(-slack, slack)
+    # Less than half a frame off the middle: such questions share their seven frames.
+    middle = words.DURATION_S / 2 + rng.uniform(-SLACK_S, SLACK_S)
     half = rng.uniform(1.5, 4.5)
     changes = any(len(set(p.actions)) > 1 for p in clip.people)
     if rng.random() < 0.125 and not changes:
