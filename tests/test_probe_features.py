@@ -44,7 +44,7 @@ def _apply(params, batch):
     language = (
         batch.text_tokens.sum() + batch.audio_segment.sum() + batch.spectrogram.sum()
     )
-    return vit + language, vit
+    return (vit + language).reshape(B, T * 2, -1), vit
 
 
 PARAMS = {"kernel": jnp.asarray(np.random.default_rng(1).normal(size=(P, 4)))}
@@ -78,9 +78,8 @@ def test_padding_cells_do_not_count_even_if_broken():
 def test_extract_drops_filling_rows_and_leaves_the_weights_alone():
     before = jax.tree.map(np.array, PARAMS)
     encode = features.clip_encoder(_apply, GRID)
-    found = features.extract(
-        encode, PARAMS, [(("a", "b"), _batch(0)), (("c",), _batch(1))]
-    )
+    batches = features.named(("a", "b", "c"), iter([_batch(0), _batch(1)]))
+    found = features.extract(encode, PARAMS, batches)
     assert found.clip == ("a", "b", "c") and found.vectors["joint"].shape == (3, 4)
     expected = encode(PARAMS, _batch(1))["vit"][0]
     np.testing.assert_array_equal(found.vectors["vit"][2], expected)

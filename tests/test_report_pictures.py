@@ -1,6 +1,7 @@
 """Drawn frames: what is hidden can not be seen, the rest can; boxes where they are."""
 
 import json
+import types as types_of_python
 
 import cv2
 import numpy as np
@@ -30,6 +31,11 @@ def _frame(height=96, width=160):
     return np.full((height, width, 3), RED, np.uint8)
 
 
+def _draw(frame, rows=(), hidden=None, **kw):
+    clip = pictures.Clip("c", (frame,), _boxes(rows))
+    return pictures.draw_frame(GRID, clip, 0, hidden, **kw)
+
+
 def _inside(image, row, col):
     """A patch without the grid lines at its border."""
     size = pictures.patch_size(GRID)
@@ -48,7 +54,7 @@ def test_small_frames_are_enlarged(grid, size):
 def test_hidden_patches_and_only_they_are_covered():
     hidden = np.zeros(GRID.n_patches, bool)
     hidden[[0, 13, 59]] = True
-    image = pictures.draw_frame(GRID, _frame(), _boxes([]), hidden)
+    image = _draw(_frame(), hidden=hidden)
     assert image.shape == (144, 240, 3)
     for patch in range(GRID.n_patches):
         inside = _inside(image, *divmod(patch, 10))
@@ -57,33 +63,58 @@ def test_hidden_patches_and_only_they_are_covered():
 
 
 def test_padding_is_shaded():
-    image = pictures.draw_frame(GRID, _frame(96, 120), _boxes([]))
+    image = _draw(_frame(96, 120))
     assert np.abs(_inside(image, 0, 6) - RED).max() <= 2
     assert _inside(image, 0, 8).min() > 200  # columns 7.5 to 10 hold no picture
-    empty = pictures.draw_frame(GRID, None, _boxes([]))
+    empty = _draw(None)
     assert _inside(empty, 3, 3).min() > 200
 
 
 def test_box_is_drawn_where_the_transform_puts_it():
     # A frame of twice the grid's size: source px 40 = fitted 20 = drawn 30.
-    boxes = _boxes([(0, (40, 60, 200, 160), "body", "person")])
-    image = pictures.draw_frame(GRID, _frame(192, 320), boxes)
+    boxes = [(0, (40, 60, 200, 160), "body", "person")]
+    image = _draw(_frame(192, 320), boxes)
     is_orange = (np.abs(image.astype(int) - pictures.COLOUR["body"]).max(-1)) < 4
     ys, xs = np.nonzero(is_orange)
     assert abs(xs.min() - 30) <= 2 and abs(xs.max() - 150) <= 2
     assert abs(ys.min() - 45) <= 2 and abs(ys.max() - 120) <= 2
-    labelled = pictures.draw_frame(GRID, _frame(192, 320), boxes, with_labels=True)
+    labelled = _draw(_frame(192, 320), boxes, with_labels=True)
     assert (labelled[:40] != image[:40]).any()
 
 
-def test_boxes_outside_the_frame_do_not_stop_the_drawing():
-    boxes = _boxes(
-        [
-            (0, (-50, -50, -10, -10), "face", "face"),
-            (0, (150, 90, 900, 900), "object", "bäll"),
-        ]
+def test_smaller_stored_frame_lies_as_its_source_does():
+    boxes = _boxes([(0, (400, 600, 2000, 1600), "body", "person")])
+    source = pictures.Clip("c", (_frame(1920, 3200),), boxes)
+    stored = pictures.Clip("c", (_frame(192, 320),), boxes, ((3200, 1920),))
+    drawn = [pictures.draw_frame(GRID, clip, 0) for clip in (source, stored)]
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_decode_a_record():
+    data = cv2.imencode(".jpg", _frame()[..., ::-1])[1].tobytes()
+    record = types_of_python.SimpleNamespace(
+        example_id="q1",
+        frames=(data, b""),
+        source_size_px=np.array([[320, 192], [0, 0]]),
+        is_frame_valid=np.array([True, False]),
+        boxes=_boxes([]),
     )
-    image = pictures.draw_frame(GRID, _frame(), boxes, with_labels=True)
+    clip = pictures.decode(record)
+    assert clip.name == "q1" and clip.frames[1] is None
+    assert np.abs(clip.frames[0].astype(int) - RED).max() <= 3
+    assert clip.fit(GRID, 0) == grids.fit_frame(GRID, 320, 192)
+    assert pictures.valid_patches(GRID, clip).sum(1).tolist() == [60, 0]
+    record.frames = (data[:50], b"")
+    with pytest.raises(ValueError, match="q1: frame 0 is no readable picture"):
+        pictures.decode(record)
+
+
+def test_boxes_outside_the_frame_do_not_stop_the_drawing():
+    boxes = [
+        (0, (-50, -50, -10, -10), "face", "face"),
+        (0, (150, 90, 900, 900), "object", "bäll"),
+    ]
+    image = _draw(_frame(), boxes, with_labels=True)
     assert image.shape == (144, 240, 3)
 
 
@@ -120,5 +151,6 @@ def test_real_frame(shared):
         (0, box, kind, "person") for kind in ("body", "face") for box in entry[kind]
     ]
     grid = grids.PatchGrid()
-    image = pictures.draw_frame(grid, np.ascontiguousarray(picture), _boxes(rows))
+    clip = pictures.Clip("c", (np.ascontiguousarray(picture),), _boxes(rows))
+    image = pictures.draw_frame(grid, clip, 0)
     assert image.shape == (192, 320, 3) and image.std() > 20

@@ -6,7 +6,7 @@ import os
 import pathlib
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -86,7 +86,8 @@ def clip_encoder(apply: Callable, grid: grids.PatchGrid) -> Encode:
 
     Args:
       apply: (params, batch) -> the joint transformer's output at the visual cells and
-        the vision tower's own pooled cells (`seq_attnpool`), both (b, t, c, d).
+        the vision tower's own pooled cells (`seq_attnpool`): both (b, t, c, d) or
+        (b, t * c, d), frame after frame.
       grid: the patch grid of the batches.
 
     Returns:
@@ -100,11 +101,22 @@ def clip_encoder(apply: Callable, grid: grids.PatchGrid) -> Encode:
         is_valid = valid_cells(grid, batch.is_patch_valid)
         is_valid = is_valid & batch.is_frame_valid[:, :, None]
         return {
-            "joint": mean_over_cells(joint, is_valid),
-            "vit": mean_over_cells(vit, is_valid),
+            name: mean_over_cells(cells.reshape(*is_valid.shape, -1), is_valid)
+            for name, cells in (("joint", joint), ("vit", vit))
         }
 
     return encode
+
+
+def named(
+    clips: Sequence[str], batches: Iterable[types.VideoBatch]
+) -> Iterator[tuple[Sequence[str], types.VideoBatch]]:
+    """The batches of a loader that runs through `clips` in order, with their names."""
+    start = 0
+    for batch in batches:
+        size = len(batch.is_real)
+        yield clips[start : start + size], batch
+        start += size
 
 
 def extract(

@@ -125,11 +125,6 @@ def fit(
 ) -> Head:
     """Softmax regression by L-BFGS from zero, in float64.
 
-    Solved in the features' principal axes, each scaled by its curvature: frozen
-    features have few strong directions, and without this the solver crawls along the
-    weak ones. The problem stays the same, because the penalty does not change under a
-    rotation.
-
     Args:
       features: standardised.
       target: class of each row, in [0, n_classes).
@@ -139,18 +134,16 @@ def fit(
     Raises:
       RuntimeError: if the solver stops before the gradient is practically zero.
     """
-    _, singular, axes = np.linalg.svd(features, full_matrices=False)
-    scale = 1.0 / np.sqrt(0.25 * singular**2 / len(features) + l2)  # (r,)
-    basis = axes.T * scale  # (d, r): kernel = basis @ solution
-    turned = features @ basis
-    penalty = l2 * scale**2
-    size = len(scale) * n_classes
+    basis = _basis(features, l2)
+    turned = features @ basis  # (e, r)
+    penalty = (l2 * (basis**2).sum(0))[:, None]
+    size = basis.shape[1] * n_classes
 
     def loss(flat):
         kernel, bias = flat[:size].reshape(-1, n_classes), flat[size:]
         value, d_kernel, d_bias = objective(kernel, bias, turned, target, 0.0)
-        value += 0.5 * float((penalty[:, None] * kernel**2).sum())
-        d_kernel = d_kernel + penalty[:, None] * kernel
+        value += 0.5 * float((penalty * kernel**2).sum())
+        d_kernel = d_kernel + penalty * kernel
         return value, np.concatenate([d_kernel.ravel(), d_bias])
 
     options = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-8, "ftol": 0.0}
@@ -160,11 +153,20 @@ def fit(
     )
     gradient = float(np.abs(found.jac).max())
     if gradient > GRADIENT_LIMIT:
-        raise RuntimeError(
-            f"softmax regression stopped at gradient {gradient:.1e}: {found.message}"
-        )
+        raise RuntimeError(f"softmax regression: {found.message}, at {gradient:.1e}")
     kernel = basis @ found.x[:size].reshape(-1, n_classes)
     return Head(kernel, found.x[size:], gradient)
+
+
+def _basis(features: Float[np.ndarray, "e d"], l2: float) -> Float[np.ndarray, "d r"]:
+    """The features' principal axes, each scaled by the objective's curvature.
+
+    Frozen features have few strong directions; without this the solver crawls along
+    the weak ones. The problem stays the same: the penalty does not change under a
+    rotation, and a kernel outside the features' span would only cost penalty.
+    """
+    _, singular, axes = np.linalg.svd(features, full_matrices=False)
+    return axes.T / np.sqrt(0.25 * singular**2 / len(features) + l2)
 
 
 def cross_entropy(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Int, Num
 
 from mmdiffmask import grid as grids
 
@@ -224,17 +224,12 @@ def summarise_masks(
       unit_of_token: unit of each patch of a clip; -1 = none.
       is_box_unit: which units are boxes.
     """
-    hidden, valid = (
-        np.asarray(m).reshape(len(m), -1) for m in (is_masked, is_patch_valid)
-    )
-    parts = [
-        _box_counts(*clip)
-        for clip in zip(hidden, unit_of_token, is_box_unit, strict=True)
-    ]
-    whole, cut, in_box = np.array(parts, np.int64).T
-    cells = _cell_counts(grid, np.asarray(is_masked), np.asarray(is_patch_valid))
-    total = max(int(hidden.sum()), 1)
-    pictures = max(int(valid.sum()), 1)
+    is_masked, is_patch_valid = np.asarray(is_masked), np.asarray(is_patch_valid)
+    hidden = is_masked.reshape(len(is_masked), -1)
+    clips = zip(hidden, unit_of_token, is_box_unit, strict=True)
+    whole, cut, in_box = np.array([_box_counts(*c) for c in clips], np.int64).T
+    cells = _cell_counts(grid, is_masked, is_patch_valid)
+    total, pictures = max(int(hidden.sum()), 1), max(int(is_patch_valid.sum()), 1)
     return MaskSummary(
         clips=len(hidden),
         clips_without_box=int((in_box == 0).sum()),
@@ -244,9 +239,7 @@ def summarise_masks(
         cut_box=float(cut.sum() / total),
         fill=float((hidden.sum() - whole.sum() - cut.sum()) / total),
         boxes_share=float(in_box.sum() / pictures),
-        cells=float(cells[0]),
-        cells_touched=float(cells[1]),
-        cells_hidden=float(cells[2]),
+        **cells,
     )
 
 
@@ -265,11 +258,15 @@ def _box_counts(
 
 def _cell_counts(
     grid: grids.PatchGrid, is_masked: np.ndarray, is_valid: np.ndarray
-) -> Float[np.ndarray, " 3"]:
+) -> dict[str, float]:
     """Means per clip: cells with picture, touched cells, wholly hidden cells."""
     cell = grids.cell_of_patch(grid)
     onto = (cell[:, None] == np.arange(grid.n_cells)).astype(np.int64)  # (n, c)
     pictures = is_valid.astype(np.int64) @ onto
     hidden = (is_masked & is_valid).astype(np.int64) @ onto
-    counts = [pictures > 0, hidden > 0, (hidden == pictures) & (pictures > 0)]
-    return np.array([c.sum((1, 2)).mean() for c in counts], np.float64)
+    counts = {
+        "cells": pictures > 0,
+        "cells_touched": hidden > 0,
+        "cells_hidden": (hidden == pictures) & (pictures > 0),
+    }
+    return {name: float(c.sum((1, 2)).mean()) for name, c in counts.items()}

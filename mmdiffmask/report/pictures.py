@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,11 +32,48 @@ class Clip:
       name: the example id, for titles.
       frames: RGB pictures, one per segment; None where the segment has no frame.
       boxes: in pixels of the source frames.
+      source_size_px: width and height of each source frame, where the stored ones
+        are smaller; None where they are the same.
     """
 
     name: str
     frames: tuple[np.ndarray | None, ...]
     boxes: types.Boxes
+    source_size_px: tuple[tuple[int, int], ...] | None = None
+
+    def fit(self, grid: grids.PatchGrid, i: int) -> grids.FrameFit | None:
+        """How source frame i lies in the grid; None where there is no frame."""
+        frame = self.frames[i]
+        if frame is None:
+            return None
+        width, height = frame.shape[1], frame.shape[0]
+        if self.source_size_px is not None:
+            width, height = self.source_size_px[i]
+        return grids.fit_frame(grid, width, height)
+
+
+def decode(record: Any) -> Clip:
+    """A record (`data.schema.Record`) as something to draw.
+
+    Raises:
+      ValueError: if a frame is no readable picture.
+    """
+    frames, sizes = [], []
+    # A rotation tag would turn the picture away from its boxes.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    for i, data in enumerate(record.frames):
+        sizes.append(tuple(int(side) for side in record.source_size_px[i]))
+        if not record.is_frame_valid[i]:
+            frames.append(None)
+            continue
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        if image is None:
+            raise ValueError(
+                f"{record.example_id}: frame {i} is no readable picture; make the"
+                " records again"
+            )
+        frames.append(np.ascontiguousarray(image[..., ::-1]))
+    return Clip(record.example_id, tuple(frames), record.boxes, tuple(sizes))
 
 
 def patch_size(grid: grids.PatchGrid) -> int:
@@ -45,33 +83,37 @@ def patch_size(grid: grids.PatchGrid) -> int:
 
 def draw_frame(
     grid: grids.PatchGrid,
-    frame: UInt8[np.ndarray, "h w 3"] | None,
-    boxes: types.Boxes,
+    clip: Clip,
+    i: int,
     is_hidden: Bool[np.ndarray, " n"] | None = None,
     with_labels: bool = False,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """One fitted frame: grid lines, hidden patches hatched, boxes, padding shaded.
+    """Frame i, fitted: grid lines, hidden patches hatched, boxes, padding shaded.
 
     Args:
       grid: the patch grid the frame is fitted into.
-      frame: the source picture; None draws an empty, shaded grid.
-      boxes: this frame's, in source pixels.
+      clip: a frame that is None draws an empty, shaded grid.
+      i: which frame.
       is_hidden: patches the model does not see.
       with_labels: whether to write each box's label.
     """
     size = patch_size(grid)
     shape = (grid.rows * size, grid.cols * size)
     hidden = np.zeros(grid.n_patches, bool) if is_hidden is None else is_hidden
-    valid = valid_patches(grid, frame)
     image = np.full((*shape, 3), _PADDING, np.uint8)
+    frame, fit = clip.frames[i], clip.fit(grid, i)
     if frame is not None:
-        fit = grids.fit_frame(grid, frame.shape[1], frame.shape[0])
-        fitted = np.round(grids.fit_image(grid, fit, frame) * 255).astype(np.uint8)
+        stored = dataclasses.replace(
+            fit, source_width=frame.shape[1], source_height=frame.shape[0]
+        )
+        fitted = np.round(grids.fit_image(grid, stored, frame) * 255).astype(np.uint8)
         image = cv2.resize(fitted, shape[::-1], interpolation=cv2.INTER_CUBIC)
-    image = _shade(image, _pixels(grid, ~valid, size), _PADDING, _PAPER, 1.0)
+    outside = _pixels(grid, ~valid_patches(grid, clip)[i], size)
+    image = _shade(image, outside, _PADDING, _PAPER, 1.0)
     image = _shade(image, _pixels(grid, hidden, size), _HIDDEN, _HATCH, 0.88)
     image = _draw_lines(image, size)
     if frame is not None:
+        boxes = clip.boxes.take(np.flatnonzero(clip.boxes.frame == i))
         corners = grids.fit_boxes(fit, boxes.xyxy_px) * (size / grid.patch_px)
         image = _draw_boxes(image, corners, boxes, with_labels)
     return image
@@ -141,11 +183,6 @@ def printable(text: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)
 
 
-def frame_boxes(boxes: types.Boxes, frame: int) -> types.Boxes:
-    """The boxes of one frame."""
-    return boxes.take(np.flatnonzero(boxes.frame == frame))
-
-
 def draw_strip(
     grid: grids.PatchGrid,
     clip: Clip,
@@ -164,10 +201,9 @@ def draw_strip(
             f" on the grid {grid} need {expected}"
         )
     tiles = []
-    for t, frame in enumerate(clip.frames):
-        hidden = None if is_hidden is None else is_hidden[t]
-        boxes = frame_boxes(clip.boxes, t)
-        tiles.append(draw_frame(grid, frame, boxes, hidden, with_labels))
+    for i in range(len(clip.frames)):
+        hidden = None if is_hidden is None else is_hidden[i]
+        tiles.append(draw_frame(grid, clip, i, hidden, with_labels))
         tiles.append(np.full((tiles[0].shape[0], GAP_PX, 3), _PAPER, np.uint8))
     return np.concatenate(tiles[:-1], axis=1)
 
@@ -186,7 +222,7 @@ def clip_sheet(
     """
     first = draw_strip(grid, clip, with_labels=True)
     rows = [_title(f"{clip.name}: {count_boxes(clip.boxes)}", first.shape[1]), first]
-    n_valid = sum(int(valid_patches(grid, frame).sum()) for frame in clip.frames)
+    n_valid = int(valid_patches(grid, clip).sum())
     for name, is_hidden in (masks or {}).items():
         strip = draw_strip(grid, clip, is_hidden)
         share = f"{int(is_hidden.sum())} of {n_valid} patches hidden"
@@ -194,14 +230,14 @@ def clip_sheet(
     return np.concatenate(rows, axis=0)
 
 
-def valid_patches(
-    grid: grids.PatchGrid, frame: UInt8[np.ndarray, "h w 3"] | None
-) -> Bool[np.ndarray, " n"]:
+def valid_patches(grid: grids.PatchGrid, clip: Clip) -> Bool[np.ndarray, "t n"]:
     """Patches with picture; none where there is no frame."""
-    if frame is None:
-        return np.zeros(grid.n_patches, bool)
-    fit = grids.fit_frame(grid, frame.shape[1], frame.shape[0])
-    return grids.valid_patches(grid, fit)
+    is_valid = np.zeros((len(clip.frames), grid.n_patches), bool)
+    for i in range(len(clip.frames)):
+        fit = clip.fit(grid, i)
+        if fit is not None:
+            is_valid[i] = grids.valid_patches(grid, fit)
+    return is_valid
 
 
 def count_boxes(boxes: types.Boxes) -> str:

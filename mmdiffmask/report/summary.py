@@ -241,7 +241,7 @@ def make_example(
       unit_of_token: BOX units of the clip's patches, see `metrics.summarise_masks`.
       is_box_unit: which units are boxes.
     """
-    is_valid = np.stack([pictures.valid_patches(grid, f) for f in clip.frames])
+    is_valid = pictures.valid_patches(grid, clip)
     first = pictures.to_jpeg(pictures.draw_strip(grid, clip, with_labels=True))
     found = pictures.count_boxes(clip.boxes)
     rows = [ExampleRow("what was found", found, first)]
