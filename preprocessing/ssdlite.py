@@ -87,11 +87,13 @@ def read_network(graph: dict[str, protobuf.Node]) -> Network:
 
 def _convolution(node: protobuf.Node, at: int, kernel: np.ndarray):
     """The step of a convolution, and its kernel with channels out as the last axis."""
+    if node.op not in ("Conv2D", "DepthwiseConv2dNative"):
+        raise ValueError(f"frozen graph: operation {node.op} is not known")
+    if node.text("padding") != "SAME":
+        raise ValueError(f"frozen graph: padding {node.text('padding')} is not known")
     stride = node.numbers("strides")[1]
     if node.op == "DepthwiseConv2dNative":
         return Step("depthwise", (at,), stride), kernel[:, :, :, 0]
-    if node.op != "Conv2D":
-        raise ValueError(f"frozen graph: operation {node.op} is not known")
     kind = "dense" if kernel.shape[:2] == (1, 1) else "full"
     return Step(kind, (at,), stride), kernel.reshape(-1, kernel.shape[-1])
 
@@ -130,7 +132,9 @@ def _apply(step: Step, param: tuple[jax.Array, ...], given: list[jax.Array]):
             if step.kind == "full":
                 x = jnp.concatenate(_taps(x, step.stride), axis=-1)
             rows, cols, channels = x.shape
-            result = (x.reshape(-1, channels) @ kernel).reshape(rows, cols, -1)
+            # Accelerators would round to half the digits by default.
+            result = jnp.dot(x.reshape(-1, channels), kernel, precision="highest")
+            result = result.reshape(rows, cols, -1)
         result = result + bias.reshape(1, 1, -1)
     return jnp.clip(result, 0.0, 6.0) if step.is_relu6 else result
 
