@@ -51,22 +51,14 @@ def read_network(graph: dict[str, protobuf.Node]) -> Network:
         node = graph[name]
         return constant(node.inputs[0]) if node.op == "Identity" else node.tensor()
 
-    def fold(node: protobuf.Node, at: int):
-        kernel, bias = params[at]
-        if node.op == "BiasAdd":
-            params[at] = (kernel, bias + constant(node.inputs[1]))
-            return
-        gamma, beta, mean, variance = (constant(name) for name in node.inputs[1:])
-        factor = gamma / np.sqrt(variance + np.float32(node.number("epsilon")))
-        params[at] = (kernel * factor, beta + (bias - mean) * factor)
-
     def visit(name: str) -> int:
         if name in index_of:
             return index_of[name]
         node = graph[name]
         at = visit(node.inputs[0])
         if node.op in ("BiasAdd", "FusedBatchNorm"):
-            fold(node, at)
+            vectors = [constant(name) for name in node.inputs[1:]]
+            params[at] = _folded(node, *params[at], *vectors)
         elif node.op == "Relu6":
             steps[at] = steps[at]._replace(is_relu6=True)
         elif node.op == "Add":
@@ -83,6 +75,15 @@ def read_network(graph: dict[str, protobuf.Node]) -> Network:
 
     heads = tuple(visit(name) for name in _HEADS)
     return Network(tuple(steps), tuple(params), heads)
+
+
+def _folded(node: protobuf.Node, kernel, bias, *vectors: np.ndarray):
+    """A convolution's (kernel, bias) that do the work of the node behind it too."""
+    if node.op == "BiasAdd":
+        return kernel, bias + vectors[0]
+    gamma, beta, mean, variance = vectors
+    factor = gamma / np.sqrt(variance + np.float32(node.number("epsilon")))
+    return kernel * factor, beta + (bias - mean) * factor
 
 
 def _convolution(node: protobuf.Node, at: int, kernel: np.ndarray):
