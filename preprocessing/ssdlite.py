@@ -51,22 +51,14 @@ def read_network(graph: dict[str, protobuf.Node]) -> Network:
         node = graph[name]
         return constant(node.inputs[0]) if node.op == "Identity" else node.tensor()
 
-    def fold(node: protobuf.Node, at: int):
-        kernel, bias = params[at]
-        if node.op == "BiasAdd":
-            params[at] = (kernel, bias + constant(node.inputs[1]))
-            return
-        gamma, beta, mean, variance = (constant(name) for name in node.inputs[1:])
-        factor = gamma / np.sqrt(variance + np.float32(node.number("epsilon")))
-        params[at] = (kernel * factor, beta + (bias - mean) * factor)
-
     def visit(name: str) -> int:
         if name in index_of:
             return index_of[name]
         node = graph[name]
         at = visit(node.inputs[0])
         if node.op in ("BiasAdd", "FusedBatchNorm"):
-            fold(node, at)
+            vectors = [constant(name) for name in node.inputs[1:]]
+            params[at] = _folded(node, *params[at], *vectors)
         elif node.op == "Relu6":
             steps[at] = steps[at]._replace(is_relu6=True)
         elif node.op == "Add":
@@ -85,13 +77,24 @@ def read_network(graph: dict[str, protobuf.Node]) -> Network:
     return Network(tuple(steps), tuple(params), heads)
 
 
+def _folded(node: protobuf.Node, kernel, bias, *vectors: np.ndarray):
+    """A convolution's (kernel, bias) that do the work of the node behind it too."""
+    if node.op == "BiasAdd":
+        return kernel, bias + vectors[0]
+    gamma, beta, mean, variance = vectors
+    factor = gamma / np.sqrt(variance + np.float32(node.number("epsilon")))
+    return kernel * factor, beta + (bias - mean) * factor
+
+
 def _convolution(node: protobuf.Node, at: int, kernel: np.ndarray):
     """The step of a convolution, and its kernel with channels out as the last axis."""
+    if node.op not in ("Conv2D", "DepthwiseConv2dNative"):
+        raise ValueError(f"frozen graph: operation {node.op} is not known")
+    if node.text("padding") != "SAME":
+        raise ValueError(f"frozen graph: padding {node.text('padding')} is not known")
     stride = node.numbers("strides")[1]
     if node.op == "DepthwiseConv2dNative":
         return Step("depthwise", (at,), stride), kernel[:, :, :, 0]
-    if node.op != "Conv2D":
-        raise ValueError(f"frozen graph: operation {node.op} is not known")
     kind = "dense" if kernel.shape[:2] == (1, 1) else "full"
     return Step(kind, (at,), stride), kernel.reshape(-1, kernel.shape[-1])
 
@@ -130,7 +133,9 @@ def _apply(step: Step, param: tuple[jax.Array, ...], given: list[jax.Array]):
             if step.kind == "full":
                 x = jnp.concatenate(_taps(x, step.stride), axis=-1)
             rows, cols, channels = x.shape
-            result = (x.reshape(-1, channels) @ kernel).reshape(rows, cols, -1)
+            # Accelerators would round to half the digits by default.
+            result = jnp.dot(x.reshape(-1, channels), kernel, precision="highest")
+            result = result.reshape(rows, cols, -1)
         result = result + bias.reshape(1, 1, -1)
     return jnp.clip(result, 0.0, 6.0) if step.is_relu6 else result
 
