@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmdiffmask import config, examples, runs, versions
-from mmdiffmask.data import frames, records, splits
+from mmdiffmask.data import records, splits
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
 from mmdiffmask.report import curves, page, pictures, summary
@@ -273,17 +273,11 @@ def draw_example(
         first = batch if boxes == "body" or first is None else first
     return summary.make_example(
         examples.patch_grid(experiment.data),
-        clip_picture(source[position]),
+        pictures.decode(source[position]),
         hidden,
         np.asarray(first.unit_of_token[0]),
         np.asarray(first.is_box_unit[0]),
     )
-
-
-def clip_picture(record: records.Record) -> pictures.Clip:
-    """The record's frames, decoded, and its boxes."""
-    shown = tuple(frames.decode_jpeg(data) if data else None for data in record.frames)
-    return pictures.Clip(record.example_id, shown, record.boxes)
 
 
 def summarise(workdir: pathlib.Path, times: dict[str, float]) -> summary.RunSummary:

@@ -1,13 +1,11 @@
 """What the commands do with a run's folder: train in it, probe it, note its masks."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -197,24 +195,13 @@ def _labelled_sets(experiment, records_dir, folder, params, weights):
         )
 
         def compute(of=of, positions=positions):
-            batches = _clip_batches(experiment, of, positions)
-            with contextlib.closing(batches):
-                return features.extract(encode, params, batches)
+            row = examples.make_row(experiment.data, experiment.masking, of)
+            names, size = [of[i].clip for i in positions], experiment.probe.batch_size
+            with loader.eval_batches(row, positions, size) as batches:
+                return features.extract(encode, params, features.named(names, batches))
 
         found.append(features.cached(folder / "features", key, compute))
     return (*found, labels)
-
-
-def _clip_batches(
-    experiment: config.Experiment, source, positions: Sequence[int]
-) -> Iterator[tuple[list[str], Any]]:
-    """(clips' names, batch) over the positions; the last batch is filled up."""
-    size = experiment.probe.batch_size
-    row = examples.make_row(experiment.data, experiment.masking, source)
-    with loader.eval_batches(row, positions, size) as batches:
-        for k, batch in enumerate(batches):
-            part = positions[k * size : (k + 1) * size]
-            yield [source[i].clip for i in part], batch
 
 
 def _clip_encoder(experiment: config.Experiment) -> features.Encode:

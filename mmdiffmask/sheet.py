@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from mmdiffmask import collect, config, examples
+from mmdiffmask import config, examples
 from mmdiffmask.data import records
 from mmdiffmask.report import pictures
 
@@ -45,7 +45,7 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
     for name, boxes in (("random", "body"), ("difference", "body")):
         made, _ = examples.masks_of(experiment, source, [position], name, boxes, 0)
         masks[name] = made.is_masked[0]
-    image = pictures.clip_sheet(manifest.grid, collect.clip_picture(record), masks)
+    image = pictures.clip_sheet(manifest.grid, pictures.decode(record), masks)
     path.write_bytes(pictures.to_png(np.asarray(image)))
     return path.resolve()
 

@@ -226,7 +226,9 @@ def restore_start(
         return objectives.Frozen(**saver.restore(folder, target))
 
 
-def load_params(run_dir: str | pathlib.Path, which: Which = "best") -> objectives.Params:
+def load_params(
+    run_dir: str | pathlib.Path, which: Which = "best"
+) -> objectives.Params:
     """The weights of a run, on the default device, whatever they were trained on.
 
     Args:
@@ -238,7 +240,9 @@ def load_params(run_dir: str | pathlib.Path, which: Which = "best") -> objective
     """
     run_dir = pathlib.Path(run_dir)
     if not (run_dir / CONFIG).is_file():
-        raise ValueError(f"{run_dir}: no run here; start one with `mmdiffmask pretrain`")
+        raise ValueError(
+            f"{run_dir}: no run here; start one with `mmdiffmask pretrain`"
+        )
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     if which == "start" and (run_dir / START).is_dir():
         folder = os.path.abspath(run_dir / START)
