@@ -149,7 +149,7 @@ def test_narration_leaves_out_what_is_asked(domain):
 
 
 def features(rows):
-    """(questions * 5, words) 0/1: the candidate's words, and pairs with the question."""
+    """(questions * 5, words) 0 or 1: candidate words, and pairs with the question."""
     index, at = collections.defaultdict(lambda: len(index)), ([], [])
     for number, row in enumerate(rows):
         asked = row["q"].lower().strip("?").split()
@@ -174,7 +174,7 @@ def fit(x, right):
         return -(log_p * wanted).sum() + 0.5 * weight @ weight, slope
 
     start = np.zeros(x.shape[1])
-    options = {"maxiter": 100}
+    options = {"maxiter": 30}
     return scipy.optimize.minimize(
         loss, start, jac=True, method="L-BFGS-B", options=options
     ).x
