@@ -76,7 +76,7 @@ def adopt(
 
 def model(settings: config.Model) -> reserve.Reserve:
     """The network of the settings."""
-    return reserve.Reserve(settings, settings.initialiser)
+    return reserve.Reserve(settings)
 
 
 def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
