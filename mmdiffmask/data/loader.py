@@ -22,7 +22,7 @@ class HostSlice:
     index: int = 0
     count: int = 1
 
-    def of(self, items: Sequence) -> Sequence:
+    def of(self, items: Sequence | np.ndarray) -> Sequence | np.ndarray:
         """This host's part.
 
         Raises:

@@ -103,7 +103,7 @@ def pictures(
     pixels = patch_grid.patch_px**2 * 3
     patches = np.zeros((t, patch_grid.n_patches, pixels), np.float32)
     is_valid = np.zeros((t, patch_grid.n_patches), bool)
-    for i in np.flatnonzero(record.is_frame_valid):
+    for i in map(int, np.flatnonzero(record.is_frame_valid)):
         image = _decode(record, i)
         width, height = (int(side) for side in record.source_size_px[i])
         fit = grid.fit_frame(patch_grid, width, height)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt32
 
 from mmdiffmask.types import Array
@@ -37,7 +38,7 @@ def name_hash(name: str) -> int:
 
 def example_key(
     seed: int,
-    example_hash: UInt32[Array, ""],
+    example_hash: UInt32[Array, ""] | np.uint32,
     name: str,
     epoch: Int[Array, ""] | int | None = None,
 ) -> PRNGKeyArray:
