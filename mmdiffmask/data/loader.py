@@ -75,9 +75,7 @@ def blank(row: VideoBatch) -> VideoBatch:
     return zeros._replace(unit_of_token=np.full_like(row.unit_of_token, -1))
 
 
-def to_devices(
-    batch: VideoBatch, sharding: jax.sharding.Sharding | None
-) -> VideoBatch:
+def to_devices(batch: VideoBatch, sharding: jax.sharding.Sharding | None) -> VideoBatch:
     """This host's rows as global arrays of that sharding; None: left in numpy."""
     if sharding is None:
         return batch
