@@ -22,7 +22,7 @@ class HostSlice:
     index: int = 0
     count: int = 1
 
-    def of(self, items: Sequence) -> Sequence:
+    def of(self, items: Sequence | np.ndarray) -> Sequence | np.ndarray:
         """This host's part.
 
         Raises:
@@ -75,9 +75,7 @@ def blank(row: VideoBatch) -> VideoBatch:
     return zeros._replace(unit_of_token=np.full_like(row.unit_of_token, -1))
 
 
-def to_devices(
-    batch: VideoBatch, sharding: jax.sharding.Sharding | None
-) -> VideoBatch:
+def to_devices(batch: VideoBatch, sharding: jax.sharding.Sharding | None) -> VideoBatch:
     """This host's rows as global arrays of that sharding; None: left in numpy."""
     if sharding is None:
         return batch

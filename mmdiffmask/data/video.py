@@ -1,15 +1,14 @@
 """Records to rows of a VideoBatch: pictures, sound, the two token streams, units."""
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import config, grid
+from mmdiffmask.data import frames
 from mmdiffmask.types import VideoBatch
 
 START, AUDIOSPAN = 1, 5  # ids of every tokenizer here, as in Reserve's
@@ -18,9 +17,7 @@ TOKENS_PER_SOUND = 6  # a sub-segment of sound is pooled to six tokens
 
 Encode = Callable[[str], Sequence[int]]
 # (record, valid patches (t, n)) -> unit_of_token (q,), unit_score (q,), is_box_unit
-MakeUnits = Callable[
-    [Any, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]
-]
+MakeUnits = Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def name_hash(name: str) -> np.uint32:
@@ -93,8 +90,7 @@ def pictures(
 ) -> tuple[Float[np.ndarray, "t n p"], Bool[np.ndarray, "t n"]]:
     """Fitted frames as patches in [0, 1], and which patches show a real frame.
 
-    A stored frame may be smaller than its source; it is scaled to the size that the
-    source's fit has, since boxes were mapped with that one.
+    The fit is that of the stored frame, as for its boxes (`frames.fitted_boxes`).
 
     Raises:
       ValueError: if a frame is no readable picture.
@@ -104,30 +100,17 @@ def pictures(
     patches = np.zeros((t, patch_grid.n_patches, pixels), np.float32)
     is_valid = np.zeros((t, patch_grid.n_patches), bool)
     for i in np.flatnonzero(record.is_frame_valid):
-        image = _decode(record, i)
-        width, height = (int(side) for side in record.source_size_px[i])
-        fit = grid.fit_frame(patch_grid, width, height)
-        stored = dataclasses.replace(
-            fit, source_width=image.shape[1], source_height=image.shape[0]
-        )
-        fitted = grid.fit_image(patch_grid, stored, image)
+        try:
+            image = frames.decode_jpeg(record.frames[i])
+        except ValueError as error:
+            raise ValueError(
+                f"{record.example_id}: frame {i}: {error}; make the records again"
+            ) from error
+        fit = grid.fit_frame(patch_grid, image.shape[1], image.shape[0])
+        fitted = grid.fit_image(patch_grid, fit, image)
         patches[i] = grid.to_patches(patch_grid, fitted)
         is_valid[i] = grid.valid_patches(patch_grid, fit)
     return patches, is_valid
-
-
-def _decode(record: Any, i: int) -> np.ndarray:
-    """Frame i as RGB."""
-    data = np.frombuffer(record.frames[i], np.uint8)
-    # A rotation tag would turn the picture away from its boxes.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(data, flags) if data.size else None
-    if image is None:
-        raise ValueError(
-            f"{record.example_id}: frame {i} is no readable picture; make the records"
-            " again"
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def row(

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, PRNGKeyArray, UInt32
 
 from mmdiffmask.masking import sampling
@@ -51,7 +52,7 @@ def add_moments(
     )
 
 
-def noise_key(seed: int, example_hash: UInt32[Array, ""]) -> PRNGKeyArray:
+def noise_key(seed: int, example_hash: UInt32[Array, ""] | np.uint32) -> PRNGKeyArray:
     """The key of one example's noise: the same in every epoch and under every mask."""
     return sampling.example_key(seed, example_hash, "noise")
 

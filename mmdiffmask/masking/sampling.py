@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt32
 
 from mmdiffmask.types import Array
@@ -37,7 +38,7 @@ def name_hash(name: str) -> int:
 
 def example_key(
     seed: int,
-    example_hash: UInt32[Array, ""],
+    example_hash: UInt32[Array, ""] | np.uint32,
     name: str,
     epoch: Int[Array, ""] | int | None = None,
 ) -> PRNGKeyArray:
@@ -121,9 +122,8 @@ def draw(
     slots, n = len(weight), len(unit_of_token)
     gumbel = jax.random.gumbel(key, (slots + n,))  # one call: it is slow to compile
     lottery = _inverse(jnp.argsort(gumbel[slots:]))  # each token's own number
-    unit_of_token, is_box_unit, position = map(
-        jnp.asarray, (unit_of_token, is_box_unit, position)
-    )
+    given = (unit_of_token, is_box_unit, position)
+    unit_of_token, is_box_unit, position = map(jnp.asarray, given)
     is_eligible = unit_of_token >= 0
     unit = jnp.where(is_eligible, unit_of_token, 0)
     size = jax.ops.segment_sum(is_eligible.astype(jnp.int32), unit, slots)
@@ -131,25 +131,38 @@ def draw(
     if is_box_strategy:
         is_drawable &= is_box_unit
     rank = draw_order(gumbel[:slots], jnp.where(is_drawable, weight, 0.0), select)
-    tier = jnp.where(is_drawable[unit], 0, jnp.where(is_box_unit[unit], 2, 1))
-    tier = jnp.where(is_eligible, tier, 3)
+    tier = _tier(unit, is_eligible, is_drawable, is_box_unit)
     distance = _distance_to_seed(unit, slots, is_eligible, lottery, position)
     place = _places(tier, rank[unit], distance, lottery)
     is_without_box = ~jnp.any(is_box_unit & (size > 0))
     is_filled = is_without_box if fill == "none" else jnp.array(True)
     cap = budget if box_budget is None else jnp.minimum(box_budget, budget)
     is_masked = _within_budget(place, tier, budget, cap, is_filled)
-    hidden_of_unit = jax.ops.segment_sum(is_masked.astype(jnp.int32), unit, slots)
-    is_whole = (hidden_of_unit == size)[unit]
+    is_whole = _hidden_whole(is_masked, unit, size)
     is_box = is_masked & (tier == 0) & is_box_strategy
     return Mask(
-        is_masked=is_masked,
-        unit_rank=rank,
-        is_whole_box=is_box & is_whole,
-        is_cut_box=is_box & ~is_whole,
-        is_fill=is_masked & (tier > 0),
-        is_without_box=is_without_box & is_box_strategy,
-    )
+        is_masked, rank, is_box & is_whole, is_box & ~is_whole, is_masked & (tier > 0),
+        is_without_box & is_box_strategy,
+    )  # fmt: skip
+
+
+def _hidden_whole(
+    is_masked: Bool[Array, " n"], unit: Int[Array, " n"], size: Int[Array, " u"]
+) -> Bool[Array, " n"]:
+    """Tokens whose unit is hidden to its last token."""
+    hidden = jax.ops.segment_sum(is_masked.astype(jnp.int32), unit, len(size))
+    return (hidden == size)[unit]
+
+
+def _tier(
+    unit: Int[Array, " n"],
+    is_eligible: Bool[Array, " n"],
+    is_drawable: Bool[Array, " u"],
+    is_box_unit: Bool[Array, " u"],
+) -> Int[Array, " n"]:
+    """0 in a drawable unit, 1 outside boxes, 2 in a box of weight 0, 3 never hidden."""
+    tier = jnp.where(is_drawable[unit], 0, jnp.where(is_box_unit[unit], 2, 1))
+    return jnp.where(is_eligible, tier, 3)
 
 
 def _distance_to_seed(
