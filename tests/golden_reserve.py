@@ -11,6 +11,7 @@ import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
+from model_tools import fast_jit
 
 from mmdiffmask import config
 from mmdiffmask.models import joining, layers, positions, reserve
@@ -38,36 +39,49 @@ class Golden:
         )
         stored = flax.serialization.msgpack_restore((folder / "tiny").read_bytes())
         self.params = jax.tree.map(lambda x: x.astype(np.float32), stored["params"])
+        self.compiled = {}
         self.tolerances = json.loads((folder / "tolerances.json").read_text())
 
     def arrays(self, name: str) -> dict[str, np.ndarray]:
         with np.load(self.folder / f"{name}.npz") as file:
             return dict(file)
 
-    def call(self, method, *args, **kwargs):
-        def run(params):
-            return self.model.apply({"params": params}, *args, method=method, **kwargs)
+    def call(self, method, *args, static=(), **kwargs):
+        """One of the model's methods; `static` are arguments after the first."""
+        if (method, static) not in self.compiled:
 
-        return jax.jit(run)(self.params)
+            def run(params, first, *rest, **kwargs):
+                args = (first, *static, *rest)
+                return self.model.apply(
+                    {"params": params}, *args, method=method, **kwargs
+                )
+
+            self.compiled[method, static] = fast_jit(run)
+        return self.compiled[method, static](self.params, *args, **kwargs)
 
     def vision(self, patches):
-        return self.call("vision", patches, self.rows, self.cols)
+        return self.call("vision", patches, static=(self.rows, self.cols))
 
-    def joint(self, text=None, cells=None, segment=None, **kwargs):
+    def joint(self, text, cells=None, segment=None, length=None, videos=None):
         """(joined, seq); cells (b, t * k, d) as the reference has them."""
         vision = None
         if cells is not None:
             shape = (len(cells), -1, self.rows * self.cols // 4, cells.shape[-1])
             vision = joining.VisionPart(jnp.reshape(cells, shape), segment)
+        sizes = (self.rows, self.cols, length)
+        joined = self.call(_join, text, vision, videos, static=sizes)
+        return joined, self.call("encode_joint", joined)
 
-        def run(model):
-            joined = model.join(text, vision, self.rows, self.cols, **kwargs)
-            return joined, model.encode_joint(joined)
 
-        return self.call(run)
+def _join(model, text, rows, cols, length, vision, videos):
+    return model.join(text, vision, rows, cols, length, videos)
 
 
 def rotary(golden: Golden) -> dict:
+    return fast_jit(lambda: _rotary(golden))()
+
+
+def _rotary(golden: Golden) -> dict:
     z, found = golden.arrays("rotary"), {}
     for name in z:
         kind, _, size = name.rpartition("_")
@@ -80,6 +94,9 @@ def rotary(golden: Golden) -> dict:
             both = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-3)
             found[f"sinusoids_{size}"] = both
             scale = positions.position_scale(z[name], z["apply_in_1d"].shape[-1])
+            scale = jnp.broadcast_to(
+                scale, (*z[f"apply_in_{size}"].shape[:-2], scale.shape[-1])
+            )
             found[f"apply_out_{size}"] = z[f"apply_in_{size}"] * scale[..., None, :]
     row, col, segment, token = (
         z[f"mm_{k}"] for k in ("h", "w", "segment_idx", "token_idx")
@@ -101,8 +118,18 @@ def misc(golden: Golden) -> dict:
 
 def vision(golden: Golden) -> dict:
     images = golden.arrays("vision")["images"]
-    kept = {"capture_intermediates": True, "mutable": ["intermediates"]}
-    out, inside = golden.call("vision", images, golden.rows, golden.cols, **kept)
+    grid = (golden.rows, golden.cols)
+
+    def run(params):
+        return golden.model.apply(
+            {"params": params},
+            *(images, *grid),
+            method="vision",
+            capture_intermediates=True,
+            mutable=["intermediates"],
+        )
+
+    out, inside = fast_jit(run)(golden.params)
     inside = inside["intermediates"]["vision_encoder"]["transformer"]
     first = inside["layer_00"]
     return {
@@ -140,7 +167,7 @@ def joint_full(golden: Golden) -> dict:
         ),
         z["vision_input"],
         length=int(z["padding_len"]),
-        video_of_segment=z["video_src_idx"],
+        videos=z["video_src_idx"],
     )
     return {
         "x": joined.x,
@@ -189,13 +216,13 @@ def embed_video(golden: Golden) -> dict:
         head = golden.call("project", seq[0, : tokens.shape[1]])
         return layers.unit_normalize(head)
 
-    rest = golden.vision(z["images"][1:]).seq_attnpool
+    silent = embed(imgseq)
     return {
         "imgseq": imgseq,
         "audioseq": audioseq,
         "out": embed(imgseq, audioseq[None], part),
-        "out_noaudio": embed(imgseq),
-        "out_prompt": embed(jnp.concatenate([imgseq[:1], rest])),
+        "out_noaudio": silent,
+        "out_prompt": silent,  # one picture given encoded, the rest as pixels
     }
 
 

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import traverse_util
 from jaxtyping import Float, PRNGKeyArray
 
@@ -76,9 +75,12 @@ def centre_pixels(params: Params, mean_patch: Float[Array, " p"]) -> Params:
 
 def _slices(noise: Array, shape: dict[Path, tuple[int, ...]]) -> dict[Path, Array]:
     """Cuts one long draw into leaves."""
-    ends = np.cumsum([math.prod(s) for s in shape.values()])
-    pieces = jnp.split(noise, ends[:-1])
-    return {p: x.reshape(shape[p]) for p, x in zip(shape, pieces, strict=True)}
+    pieces, start = {}, 0
+    for path, sides in shape.items():
+        end = start + math.prod(sides)
+        pieces[path] = noise[start:end].reshape(sides)
+        start = end
+    return pieces
 
 
 def _spread(path: Path, shape: tuple[int, ...], initialiser: Initialiser) -> float:

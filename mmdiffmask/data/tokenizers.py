@@ -1,0 +1,163 @@
+"""Text to token ids: byte-level BPE in the released tokenizer's format.
+
+A tokenizer is a JSON file of the `tokenizers` library: MERLOT-Reserve's own
+`lowercase_encoder.json`, one trained here by `train_bpe`, or the shipped "toy", whose
+512 entries are trained on the toy set's text (`python -m preprocessing.toy_tokenizer`
+writes it again). Ids 0 to 9 are the same special tokens in all of them: the model
+reads padding, sound and mask positions from the ids.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable
+
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+
+SPECIAL_TOKENS = (
+    "<|PAD|>",
+    "<|START|>",
+    "<|END|>",
+    "<|MASK|>",
+    "<|MASKAUDIO|>",
+    "<|AUDIOSPAN|>",
+    "<|LTOVPOOL|>",
+    "<|unused0|>",
+    "<|UNK|>",
+    "<|RESETCTX|>",
+)
+PAD, START, END, MASK, MASKAUDIO, AUDIOSPAN, LTOVPOOL = range(7)
+TOY = pathlib.Path(__file__).with_name("toy_tokenizer.json")
+
+
+class Tokenizer:
+    """Encodes text; nothing is added at either end, padded or cut."""
+
+    def __init__(self, backend: tokenizers.Tokenizer):
+        self._backend = backend
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids there are, the special ones included."""
+        return self._backend.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, lowercased and without accents.
+
+        Special tokens written out in the text become their ids, as in the reference;
+        text of users goes through `encode_plain`.
+        """
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def encode_plain(self, text: str) -> list[int]:
+        """Ids of text in which no special token may occur, whatever it says.
+
+        A subtitle with "<|MASK|>" in it would otherwise move the read-out position.
+        """
+        for token in SPECIAL_TOKENS:
+            text = text.replace(token, " ")
+        return self.encode(text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, special tokens written out."""
+        return self._backend.decode(list(ids), skip_special_tokens=False)
+
+
+def load(name_or_path: str | os.PathLike) -> Tokenizer:
+    """The tokenizer named "toy", or of a JSON file.
+
+    Raises:
+      ValueError: if the file is missing, is no tokenizer, or has other special tokens
+        at ids 0 to 9.
+    """
+    path = TOY if name_or_path == "toy" else pathlib.Path(name_or_path)
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such tokenizer file; name a tokenizers JSON file or toy"
+        )
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises Exception itself
+        raise ValueError(
+            f"{path}: not a tokenizer of the tokenizers library: {error}"
+        ) from error
+    for index, expected in enumerate(SPECIAL_TOKENS):
+        found = backend.id_to_token(index)
+        if found != expected:
+            raise ValueError(
+                f"{path}: id {index} is {found!r}, but the model needs {expected};"
+                " use MERLOT-Reserve's tokenizer or one written by train_bpe"
+            )
+    backend.no_padding()
+    backend.no_truncation()
+    return Tokenizer(backend)
+
+
+def train_bpe(
+    texts: Iterable[str], vocabulary: int, path: str | os.PathLike
+) -> Tokenizer:
+    """Trains a byte-level BPE like MERLOT-Reserve's and writes it.
+
+    The same texts in the same order give the same bytes. Every text can be encoded:
+    the alphabet has all bytes that lowercased UTF-8 text can hold.
+
+    Args:
+      texts: what to learn merges from.
+      vocabulary: entries at most, special tokens and bytes included.
+      path: the JSON file to write.
+
+    Raises:
+      ValueError: if `vocabulary` has no room for special tokens and bytes.
+    """
+    alphabet = _alphabet()
+    least = len(SPECIAL_TOKENS) + len(alphabet)
+    if vocabulary < least:
+        raise ValueError(
+            f"a vocabulary of {vocabulary} is too small: special tokens and bytes"
+            f" alone are {least}"
+        )
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.normalizer = normalizers.BertNormalizer(
+        clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True
+    )
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        min_frequency=2,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    backend.train_from_iterator(texts, trainer)
+    path = pathlib.Path(path)
+    text = json.dumps(json.loads(backend.to_str()), ensure_ascii=False, indent=0)
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.replace(path)
+    return load(path)
+
+
+def _alphabet() -> list[str]:
+    """Signs of the bytes that lowercased, cleaned UTF-8 text can hold.
+
+    Without capitals, control characters and bytes that UTF-8 never uses, more of a
+    small vocabulary is left for words.
+    """
+    lead_and_continuation = [*range(0x80, 0xC0), *range(0xC2, 0xF5)]
+    plain = [b for b in range(0x20, 0x7F) if not chr(b).isupper()]
+    sign = _sign_of_byte()
+    return sorted(sign[b] for b in (*plain, *lead_and_continuation))
+
+
+def _sign_of_byte() -> dict[int, str]:
+    """The printable sign that byte-level BPE writes for each byte.
+
+    Bytes that print stand for themselves; the others, in order, are the characters
+    from 256 on.
+    """
+    printing = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [b for b in range(256) if b not in printing]
+    sign = {b: chr(b) for b in printing}
+    return sign | {b: chr(256 + i) for i, b in enumerate(others)}

@@ -1,0 +1,136 @@
+"""The tokenizer format: the released file's ids, training, errors."""
+
+import collections
+import functools
+import json
+import re
+import string
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from mmdiffmask.data import tokenizers
+
+TEXTS = ["The ball is red.", "the cup is blue", "Where is the red ball?"] * 3
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return tokenizers.load("toy")
+
+
+@pytest.fixture(scope="module")
+def released(shared):
+    return tokenizers.load(shared / "data/merlot_reserve/lowercase_encoder.json")
+
+
+def test_released_tokenizer_gives_the_references_ids(released, shared):
+    golden = shared / "golden/reserve"
+    for row in json.loads((golden / "tokenizations.json").read_text()):
+        assert released.encode(row["text"]) == row["ids"], row["text"]
+        assert released.decode(row["ids"]) == row["decoded"]
+    with np.load(golden / "span.npz") as z:
+        options = zip(z["label_space_options"], z["label_space_tokens"], strict=True)
+        for text, ids in options:
+            found = (released.encode(str(text)) + [0] * 15)[:15]
+            assert found == ids.tolist()
+    assert released.vocabulary == 32768
+    assert released.encode("answer: ") == [2216, 35, 149]  # RESERVE.md section 3.1
+
+
+def test_special_ids(toy):
+    specials = "".join(tokenizers.SPECIAL_TOKENS)
+    assert toy.encode(specials) == list(range(10))
+    names = ("PAD", "START", "END", "MASK", "MASKAUDIO", "AUDIOSPAN", "LTOVPOOL")
+    for name in names:
+        assert toy.encode(f"<|{name}|>") == [getattr(tokenizers, name)]
+    assert toy.vocabulary <= 512
+
+
+@pytest.mark.parametrize("text", ["12 to 88", "0 to 100", "what is anna doing?"])
+def test_text_comes_back(toy, text):
+    assert toy.decode(toy.encode(text)).strip() == text
+
+
+TOY = functools.cache(lambda: tokenizers.load("toy"))  # hypothesis takes no fixture
+
+
+@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.given(st.text())
+def test_any_text_encodes(text):
+    assert all(10 <= i < TOY().vocabulary for i in TOY().encode_plain(text))
+
+
+@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.given(st.text(string.printable))
+def test_plain_text_comes_back(text):
+    text = text.lower()
+    hypothesis.assume("<|" not in text)
+    visible = "".join(c for c in text if c.isprintable() or c.isspace()).split()
+    assert TOY().decode(TOY().encode(text)).split() == visible
+
+
+@pytest.mark.parametrize(
+    "text", ["na\u00efve \u4f60\u597d \U0001f600", "\u0416\u0443\u043a"]
+)
+def test_other_scripts_are_not_lost(toy, text):
+    plain = text.replace("\u00ef", "i").lower()
+    assert toy.decode(toy.encode(text)).split() == (
+        plain.replace("\u4f60\u597d", "\u4f60  \u597d").split()
+    )
+
+
+def test_special_tokens_in_a_users_text_are_words(toy):
+    assert tokenizers.MASK in toy.encode("a <|MASK|> b")
+    assert min(toy.encode_plain("a <|MASK|> b <|PAD|>")) >= 10
+
+
+def test_training_twice_gives_the_same_bytes(tmp_path):
+    for name in ("one.json", "two.json"):
+        found = tokenizers.train_bpe(iter(TEXTS), 210, tmp_path / name)
+        assert found.vocabulary <= 210
+    one, two = sorted(tmp_path.iterdir())  # nothing else is left behind
+    assert one.read_bytes() == two.read_bytes()
+    assert len(found.encode("the")) == 1
+    assert found.decode(found.encode("The BALL")) == " the ball"
+
+
+def test_too_small_a_vocabulary_is_named(tmp_path):
+    with pytest.raises(ValueError, match="vocabulary of 100 is too small"):
+        tokenizers.train_bpe(TEXTS, 100, tmp_path / "t.json")
+
+
+def test_wrong_files_are_named(tmp_path, toy):
+    with pytest.raises(ValueError, match="no such tokenizer file"):
+        tokenizers.load(tmp_path / "none.json")
+    text = tmp_path / "text.json"
+    text.write_text("{}")
+    with pytest.raises(ValueError, match=r"text\.json: not a tokenizer"):
+        tokenizers.load(text)
+    other = json.loads(tokenizers.TOY.read_text())
+    for token in other["added_tokens"]:
+        token["content"] = token["content"].replace("MASK|", "HIDE|")
+    vocabulary = other["model"]["vocab"]
+    other["model"]["vocab"] = {
+        k.replace("MASK|", "HIDE|"): v for k, v in vocabulary.items()
+    }
+    text.write_text(json.dumps(other))
+    with pytest.raises(ValueError, match=r"id 3 is '<\|HIDE\|>', but the model needs"):
+        tokenizers.load(text)
+
+
+def test_shipped_tokenizer_is_what_the_toy_set_says(toy, tmp_path):
+    trainer = pytest.importorskip(
+        "preprocessing.toy_tokenizer", reason="the toy set is not in this tree"
+    )
+    trainer.write(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == tokenizers.TOY.read_bytes(), (
+        "the toy set's words changed: run python -m preprocessing.toy_tokenizer"
+    )
+    text = " ".join(trainer.texts()).lower()
+    counts = collections.Counter(re.findall(r" ([a-z]+)", text))
+    common = [word for word, count in counts.items() if count >= 100]
+    assert len(common) > 50
+    assert {w for w in common if len(toy.encode(w)) > 1} == set()
