@@ -55,6 +55,7 @@ def _assert_same_run(a, b):
     assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_numbers_and_its_weights(finished):
     run_dir, progress = finished
     assert progress.finished == "steps" and progress.step == 6
@@ -81,6 +82,7 @@ def test_a_run_leaves_its_numbers_and_its_weights(finished):
     assert kept == {progress.best_step, 6}
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_alone(finished):
     run_dir, progress = finished
     before = _files(run_dir)
@@ -88,6 +90,7 @@ def test_a_finished_run_is_left_alone(finished):
     assert _files(run_dir) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_next_call_goes_on(finished, tmp_path, number):
     job, run_dir = tiny.make_job(), tmp_path / "run"
@@ -139,6 +142,7 @@ def test_no_training_scores_the_start_once(tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_other_settings_seed_or_model_are_refused(finished):
     run_dir = finished[0]
     with pytest.raises(ValueError, match=r"training.lr=0.001, not 0.5; go on with"):
@@ -147,6 +151,7 @@ def test_other_settings_seed_or_model_are_refused(finished):
         loop.train(tiny.make_job(seed=1), run_dir)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
     job = tiny.make_job()
 

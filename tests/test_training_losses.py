@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import grid
-from mmdiffmask.training import losses
+from mmdiffmask.training import losses, steps
 
 CLIPS = np.array([5, 9, 5, 7], np.uint32)  # examples 0 and 2 share a clip
 
@@ -57,6 +57,34 @@ def test_contrast_equals_the_formula(cells, log_scale):
     mean = np.mean([row[0] for row in wanted.values()])
     np.testing.assert_allclose(found.loss, mean, rtol=2e-4)
     assert {bool(row[2]) for row in wanted.values()} == {True, False}
+
+
+def test_eight_devices_equal_one():
+    """The batch is cut over devices, yet all its cells are candidates."""
+    rng = np.random.default_rng(3)
+    arrays = (
+        rng.normal(size=(8, 3, 4)).astype(np.float32),
+        rng.normal(size=(8, 3, 4)).astype(np.float32),
+        rng.random((8, 3)) < 0.7,
+        np.arange(8, dtype=np.uint32) // 2,
+    )
+
+    def loss(x, *rest):
+        found = losses.contrast(x, *rest, jnp.float32(2.0))
+        return found.loss, (found.is_hit, found.row_log_candidates)
+
+    found = []
+    for count in (1, 8):
+        mesh = steps.make_mesh(8, jax.devices()[:count])
+        cut = steps.by_example(mesh)
+        step = jax.jit(
+            jax.value_and_grad(loss, has_aux=True),
+            in_shardings=cut,
+            out_shardings=steps.replicated(mesh),
+        )
+        found.append(jax.device_get(step(*arrays)))
+    for a, b in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 def test_slots_without_a_row_change_nothing(cells):

@@ -66,6 +66,7 @@ def test_no_valid_patch_is_the_users_mistake():
         objective.embedding_statistics(model, _frozen().start, [batch])
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one_and_nothing_is_traced_twice():
     one, eight = (_step(steps.make_mesh(8, jax.devices()[:n])) for n in (1, 8))
     for a, b in zip(one[1], eight[1], strict=True):
@@ -78,7 +79,9 @@ def test_eight_devices_equal_one_and_nothing_is_traced_twice():
     )
     assert max(jax.tree.leaves(moved)) > 1e-4
     # Adam's first updates are signs: only weights whose gradient is rounding differ.
-    for a, b in zip(*map(jax.tree.leaves, (one[0].params, eight[0].params)), strict=True):
+    for a, b in zip(
+        *map(jax.tree.leaves, (one[0].params, eight[0].params)), strict=True
+    ):
         assert np.mean(np.abs(a - b) > 1e-5) < 0.01
 
 

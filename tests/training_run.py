@@ -14,7 +14,7 @@ import numpy as np
 
 from mmdiffmask import config, grid
 from mmdiffmask.models import joining, reserve
-from mmdiffmask.training import losses, loop, objective, steps
+from mmdiffmask.training import loop, losses, objective, steps
 from mmdiffmask.types import VideoBatch
 
 GRID = grid.PatchGrid(6, 10)

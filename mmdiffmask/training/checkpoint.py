@@ -143,7 +143,13 @@ def open_steps(run_dir: str | pathlib.Path) -> ocp.CheckpointManager:
         enable_async_checkpointing=False,
     )
     folder = os.path.abspath(pathlib.Path(run_dir) / STEPS)
-    return ocp.CheckpointManager(folder, options=options)
+    # Named here, as a manager that has not saved an item can not tell of it otherwise.
+    handlers = {
+        "params": ocp.StandardCheckpointHandler(),
+        "optimizer": ocp.StandardCheckpointHandler(),
+        "progress": ocp.JsonCheckpointHandler(),
+    }
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
 
 def save(
@@ -226,7 +232,9 @@ def restore_start(
         return objectives.Frozen(**saver.restore(folder, target))
 
 
-def load_params(run_dir: str | pathlib.Path, which: Which = "best") -> objectives.Params:
+def load_params(
+    run_dir: str | pathlib.Path, which: Which = "best"
+) -> objectives.Params:
     """The weights of a run, on the default device, whatever they were trained on.
 
     Args:
@@ -238,7 +246,9 @@ def load_params(run_dir: str | pathlib.Path, which: Which = "best") -> objective
     """
     run_dir = pathlib.Path(run_dir)
     if not (run_dir / CONFIG).is_file():
-        raise ValueError(f"{run_dir}: no run here; start one with `mmdiffmask pretrain`")
+        raise ValueError(
+            f"{run_dir}: no run here; start one with `mmdiffmask pretrain`"
+        )
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     if which == "start" and (run_dir / START).is_dir():
         folder = os.path.abspath(run_dir / START)

@@ -156,9 +156,7 @@ def _row(step, kind, stream, metric, pairs, weights) -> Row:
     is_some = np.all([weights @ n > 0 for _, n in pairs], axis=0)
     low, high = np.percentile(drawn[is_some], [2.5, 97.5])
     count = int(sum(n.sum() for _, n in pairs))
-    return Row(
-        step, kind, stream, metric, float(value), float(low), float(high), count
-    )
+    return Row(step, kind, stream, metric, float(value), float(low), float(high), count)
 
 
 def _resamples(

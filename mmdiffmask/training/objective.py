@@ -66,7 +66,9 @@ def embedding_statistics(
 
     @jax.jit
     def add(moments, params, batch):
-        embedded = model.apply({"params": params}, batch.patches, method="embed_patches")
+        embedded = model.apply(
+            {"params": params}, batch.patches, method="embed_patches"
+        )
         is_valid = valid_patches(batch).reshape(-1)
         flat = embedded.reshape(-1, embedded.shape[-1])
         return corrupt.add_moments(moments, flat, is_valid)
@@ -159,9 +161,7 @@ def masked_cells(
     """
     if objective.settings.mask_site == "patch_embedding":
         noise = _noise(objective.seed, frozen, batch)
-        return _vision(
-            objective, params, batch.patches, is_masked, noise
-        ).seq_attnpool
+        return _vision(objective, params, batch.patches, is_masked, noise).seq_attnpool
     seq = _vision(objective, params, batch.patches).seq
     vector = jax.random.normal(jax.random.key(REFERENCE_KEY), seq.shape[-1:])
     vector = jnp.broadcast_to(vector.astype(seq.dtype)[None, None, None], seq.shape)

@@ -37,9 +37,7 @@ def schedule(settings: config.Training) -> optax.Schedule:
     return rate
 
 
-def decay_towards(
-    strength: float, to: str
-) -> optax.GradientTransformationExtraArgs:
+def decay_towards(strength: float, to: str) -> optax.GradientTransformationExtraArgs:
     """Adds strength * (weights - start), on arrays with more than one axis.
 
     Stands before the scaling by the learning rate, as AdamW's decay does. The start
