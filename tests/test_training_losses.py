@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mmdiffmask import grid
-from mmdiffmask.training import losses
+from mmdiffmask.training import losses, steps
 
+contrast = jax.jit(losses.contrast)
 CLIPS = np.array([5, 9, 5, 7], np.uint32)  # examples 0 and 2 share a clip
 
 
@@ -46,7 +47,7 @@ def _restated(prediction, target, is_row, log_scale):
 
 @pytest.mark.parametrize("log_scale", [0.0, 3.0, 6.0])
 def test_contrast_equals_the_formula(cells, log_scale):
-    found = losses.contrast(*cells, CLIPS, jnp.float32(log_scale))
+    found = contrast(*cells, CLIPS, jnp.float32(log_scale))
     wanted = _restated(*cells, log_scale)
     for (e, s), (loss, count, is_hit, is_own) in wanted.items():
         r = 3 * e + s
@@ -59,48 +60,72 @@ def test_contrast_equals_the_formula(cells, log_scale):
     assert {bool(row[2]) for row in wanted.values()} == {True, False}
 
 
+def test_eight_devices_equal_one():
+    """The batch is cut over devices, yet all its cells are candidates."""
+    rng = np.random.default_rng(3)
+    arrays = (
+        rng.normal(size=(8, 3, 4)).astype(np.float32),
+        rng.normal(size=(8, 3, 4)).astype(np.float32),
+        rng.random((8, 3)) < 0.7,
+        np.arange(8, dtype=np.uint32) // 2,
+    )
+
+    def loss(x, *rest):
+        found = contrast(x, *rest, jnp.float32(2.0))
+        return found.loss, (found.is_hit, found.row_log_candidates)
+
+    found = []
+    for count in (1, 8):
+        mesh = steps.make_mesh(8, jax.devices()[:count])
+        cut = steps.by_example(mesh)
+        step = jax.jit(
+            jax.value_and_grad(loss, has_aux=True),
+            in_shardings=cut,
+            out_shardings=steps.replicated(mesh),
+        )
+        found.append(jax.device_get(step(*arrays)))
+    for a, b in zip(*map(jax.tree.leaves, found), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
 def test_slots_without_a_row_change_nothing(cells):
     prediction, target, is_row = cells
-    before = losses.contrast(*cells, CLIPS, jnp.float32(3.0))
+    before = contrast(*cells, CLIPS, jnp.float32(3.0))
     noise = 100 * np.random.default_rng(1).normal(size=prediction.shape)
     empty = ~is_row[..., None]
     prediction = np.where(empty, noise, prediction).astype(np.float32)
     target = np.where(empty, noise, target).astype(np.float32)
-    after = losses.contrast(prediction, target, is_row, CLIPS, jnp.float32(3.0))
+    after = contrast(prediction, target, is_row, CLIPS, jnp.float32(3.0))
     for a, b in zip(before, after, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_windows_of_one_clip_are_not_each_others_candidates(cells):
     prediction, target, is_row = cells
-    before = losses.contrast(*cells, CLIPS, jnp.float32(3.0))
+    before = contrast(*cells, CLIPS, jnp.float32(3.0))
     target = target.copy()
     target[2] = prediction[0, 0]  # the perfect distractor, were it a candidate
-    after = losses.contrast(prediction, target, is_row, CLIPS, jnp.float32(3.0))
+    after = contrast(prediction, target, is_row, CLIPS, jnp.float32(3.0))
     np.testing.assert_array_equal(before.is_hit[:3], after.is_hit[:3])
     np.testing.assert_allclose(before.row_loss[:2], after.row_loss[:2], rtol=1e-6)
     apart = np.arange(4, dtype=np.uint32)
-    apart = losses.contrast(prediction, target, is_row, apart, jnp.float32(3.0))
+    apart = contrast(prediction, target, is_row, apart, jnp.float32(3.0))
     assert not apart.is_hit[0]
 
 
 def test_order_of_examples_and_length_of_vectors_do_not_matter(cells):
     order = np.array([2, 0, 3, 1])
-    before = losses.contrast(*cells, CLIPS, jnp.float32(2.0))
+    before = contrast(*cells, CLIPS, jnp.float32(2.0))
     shuffled = [x[order] for x in cells]
-    after = losses.contrast(*shuffled, CLIPS[order], jnp.float32(2.0))
+    after = contrast(*shuffled, CLIPS[order], jnp.float32(2.0))
     np.testing.assert_allclose(before.loss, after.loss, rtol=1e-6)
-    longer = losses.contrast(
-        50 * cells[0], 9 * cells[1], cells[2], CLIPS, jnp.float32(2.0)
-    )
+    longer = contrast(50 * cells[0], 9 * cells[1], cells[2], CLIPS, jnp.float32(2.0))
     np.testing.assert_allclose(before.loss, longer.loss, rtol=1e-4)
 
 
 def test_no_gradient_through_targets_or_empty_slots(cells):
     def loss(prediction, target):
-        return losses.contrast(
-            prediction, target, cells[2], CLIPS, jnp.float32(2.0)
-        ).loss
+        return contrast(prediction, target, cells[2], CLIPS, jnp.float32(2.0)).loss
 
     of_prediction, of_target = jax.grad(loss, (0, 1))(*map(jnp.asarray, cells[:2]))
     assert not np.any(of_target)
@@ -110,10 +135,10 @@ def test_no_gradient_through_targets_or_empty_slots(cells):
 
 def test_nothing_to_predict_is_a_finite_loss(cells):
     nothing = np.zeros_like(cells[2])
-    found = losses.contrast(*cells[:2], nothing, CLIPS, jnp.float32(2.0))
+    found = contrast(*cells[:2], nothing, CLIPS, jnp.float32(2.0))
     assert found.loss == 0 and not found.is_hit.any()
     gradient = jax.grad(
-        lambda x: losses.contrast(x, cells[1], nothing, CLIPS, jnp.float32(2.0)).loss
+        lambda x: contrast(x, cells[1], nothing, CLIPS, jnp.float32(2.0)).loss
     )(jnp.asarray(cells[0]))
     assert np.all(gradient == 0)
 
@@ -121,7 +146,7 @@ def test_nothing_to_predict_is_a_finite_loss(cells):
 def test_equal_features_are_no_hit():
     same = np.ones((2, 2, 4), np.float32)
     clips = np.array([1, 2], np.uint32)
-    found = losses.contrast(same, same, np.ones((2, 2), bool), clips, jnp.float32(1))
+    found = contrast(same, same, np.ones((2, 2), bool), clips, jnp.float32(1))
     assert not found.is_hit.any()
     np.testing.assert_allclose(found.row_loss, np.log(4.0), rtol=1e-5)
 

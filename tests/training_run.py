@@ -96,9 +96,23 @@ def make_objective(settings=TRAINING, seed: int = 0) -> objective.Objective:
 
 
 def start(seed: int = 0):
-    """Random first weights."""
+    """Random first weights; numpy draws them, as compiling `init` takes longer."""
     size = (GRID.rows, GRID.cols, FRAMES, 1, LENGTH)
-    return reserve.init(jax.random.key(seed), MODEL, *size, initialiser="lecun")
+    shapes = jax.eval_shape(
+        lambda: reserve.init(jax.random.key(0), MODEL, *size, initialiser="lecun")
+    )
+    rng = np.random.default_rng(seed)
+
+    def draw(path, leaf):
+        name = path[-1].key
+        if name in ("bias", "scale", "contrastive_scales"):
+            value = {"bias": 0.0, "scale": 1.0}.get(name, MODEL.scale_init)
+            return np.full(leaf.shape, value, np.float32)
+        fan_in = leaf.shape[0] if leaf.ndim > 1 else 2500
+        values = rng.normal(size=leaf.shape) / np.sqrt(fan_in)
+        return values.astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:

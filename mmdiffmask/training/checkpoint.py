@@ -143,7 +143,13 @@ def open_steps(run_dir: str | pathlib.Path) -> ocp.CheckpointManager:
         enable_async_checkpointing=False,
     )
     folder = os.path.abspath(pathlib.Path(run_dir) / STEPS)
-    return ocp.CheckpointManager(folder, options=options)
+    # Named here, as a manager that has not saved an item can not tell of it otherwise.
+    handlers = {
+        "params": ocp.StandardCheckpointHandler(),
+        "optimizer": ocp.StandardCheckpointHandler(),
+        "progress": ocp.JsonCheckpointHandler(),
+    }
+    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
 
 def save(
@@ -241,7 +247,7 @@ def load_params(
     run_dir = pathlib.Path(run_dir)
     if not (run_dir / CONFIG).is_file():
         raise ValueError(
-            f"{run_dir}: no run here; start one with `mmdiffmask pretrain`"
+            f"{run_dir}: no run here; start one with mmdiffmask pretrain"
         )
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     if which == "start" and (run_dir / START).is_dir():
@@ -252,7 +258,7 @@ def load_params(
     with open_steps(run_dir) as manager:
         step = manager.best_step() if which == "best" else manager.latest_step()
         if step is None or which == "start":
-            raise ValueError(f"{run_dir}: no checkpoint yet; run `mmdiffmask pretrain`")
+            raise ValueError(f"{run_dir}: no checkpoint yet; run mmdiffmask pretrain")
         target = _abstract(_tree(manager.item_metadata(step)["params"]), here)
         items = ocp.args.Composite(params=ocp.args.StandardRestore(target))
         return manager.restore(step, args=items)["params"]
@@ -271,7 +277,7 @@ def check_same(found: Any, wanted: Any, place: Any) -> None:
         if there.get(name) != here.get(name):
             raise ValueError(
                 f"{place}: the checkpoint's {name} is {there.get(name, 'absent')}, the"
-                f" model's {here.get(name, 'absent')}; use the settings it was made with"
+                f" model's {here.get(name, 'absent')}; use its own settings"
             )
 
 

@@ -1,0 +1,242 @@
+"""Runs from start to end: stopping, resuming, being killed, foreign folders."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import training_run as tiny
+
+from mmdiffmask import config
+from mmdiffmask.training import checkpoint, journal, loop
+
+PROGRAM = pathlib.Path(__file__).with_name("training_run.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation(tmp_path_factory):
+    """The same step compiles once for all runs here, and lightly."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jit")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An undisturbed run."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    return run_dir, loop.train(tiny.make_job(), run_dir)
+
+
+def _files(run_dir):
+    return {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(run_dir.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _assert_same_run(a, b):
+    for which in ("start", "best", "last"):
+        trees = [checkpoint.load_params(run_dir, which) for run_dir in (a, b)]
+        for x, y in zip(*map(jax.tree.leaves, trees), strict=True):
+            np.testing.assert_array_equal(x, y)
+    assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_leaves_its_numbers_and_its_weights(finished):
+    run_dir, progress = finished
+    assert progress.finished == "steps" and progress.step == 6
+    lines = journal.read_metrics(run_dir)
+    train = [line["step"] for line in lines if line["kind"] == "train"]
+    assert train == [1, 2, 3, 4, 5, 6]
+    scores = [line for line in lines if line["kind"] == "eval"]
+    assert {line["step"] for line in scores} == {0, 3, 6}
+    assert {line["masks"] for line in scores} == {"own", "other"}
+    assert {line["stream"] for line in scores} == {"text", "audio", "all"}
+    losses = {
+        line["step"]: line["value"]
+        for line in scores
+        if (line["masks"], line["stream"], line["metric"]) == ("own", "all", "loss")
+    }
+    assert progress.best_step == min(losses, key=losses.get)
+    assert progress.best_loss == min(losses.values())
+    start, last = (
+        jax.tree.leaves(checkpoint.load_params(run_dir, which))
+        for which in ("start", "last")
+    )
+    assert any(np.any(a != b) for a, b in zip(start, last, strict=True))
+    kept = {int(path.name) for path in (run_dir / "steps").iterdir()}
+    assert kept == {progress.best_step, 6}
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_left_alone(finished):
+    run_dir, progress = finished
+    before = _files(run_dir)
+    assert loop.train(tiny.make_job(), run_dir) == progress
+    assert _files(run_dir) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_next_call_goes_on(finished, tmp_path, number):
+    job, run_dir = tiny.make_job(), tmp_path / "run"
+    batches = job.train_batches
+
+    def stopping(first):
+        manager = batches(first)
+        inner = manager.__enter__()
+
+        def until_signal():
+            for i, item in enumerate(inner):
+                if first + i == 4:  # the fifth update: no save is due there
+                    os.kill(os.getpid(), number)
+                yield item
+
+        return _Context(until_signal())
+
+    handlers = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt, match="Step 5 is saved"):
+        loop.train(dataclasses.replace(job, train_batches=stopping), run_dir)
+    assert signal.getsignal(number) is handlers
+    noted = run_dir / "metrics.jsonl"
+    with noted.open("a") as file:  # what a kill after step 5 would have left behind
+        file.write('{"kind": "train", "step": 6, "loss": 0.0}\n{"kind": "tr')
+    assert loop.train(tiny.make_job(), run_dir).finished == "steps"
+    _assert_same_run(finished[0], run_dir)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Context:
+    items: object
+
+    def __enter__(self):
+        return self.items
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_no_training_scores_the_start_once(tmp_path):
+    job = dataclasses.replace(tiny.make_job(), draw_masks=None)
+    progress = loop.train(job, tmp_path / "run")
+    assert progress == checkpoint.Progress(finished="no training")
+    lines = journal.read_metrics(tmp_path / "run")
+    assert {(line["kind"], line["step"]) for line in lines} == {("eval", 0)}
+    for which in ("best", "last"):
+        found = checkpoint.load_params(tmp_path / "run", which)
+        for a, b in zip(*map(jax.tree.leaves, (found, job.start())), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+def test_other_settings_seed_or_model_are_refused(finished):
+    run_dir = finished[0]
+    with pytest.raises(ValueError, match=r"training.lr=0.001, not 0.5; go on with"):
+        loop.train(tiny.make_job(lr=0.5), run_dir)
+    with pytest.raises(ValueError, match=r"--seed=0, not 1"):
+        loop.train(tiny.make_job(seed=1), run_dir)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
+    job = tiny.make_job()
+
+    def poisoned(first):
+        batches = [tiny.make_batch(range(8))] * 6
+        patches = np.full_like(batches[2].patches, np.nan)
+        batches[2] = batches[2]._replace(patches=patches)
+        return _Context((batch, 0) for batch in batches[first:])
+
+    job = dataclasses.replace(job, train_batches=poisoned)
+    with pytest.raises(ValueError, match="the loss at step 3 is nan; lower"):
+        loop.train(job, tmp_path / "run")
+    with checkpoint.open_steps(tmp_path / "run") as manager:
+        assert checkpoint.read_progress(manager).step == 2
+
+
+def _stop_after(losses, **changes):
+    settings = config.Training(steps=len(losses) - 1, **changes)
+    progress, step = checkpoint.Progress(), 0
+    for step, loss in enumerate(losses):
+        loss = None if loss is None else float(loss)
+        progress = loop.judge(progress, step, loss, settings)
+        if progress.finished:
+            break
+    return progress.finished, step, progress.best_step
+
+
+@pytest.mark.parametrize(
+    "losses, wanted",
+    [
+        ([5, 4, 3, 2, 1], ("steps", 4, 4)),
+        ([5, 4, 4, 4, 1], ("early stopping", 3, 1)),  # equal is not better
+        ([5, 6, 4, 6, 3], ("steps", 4, 4)),  # patience starts anew
+        ([5, 6, 7, 1, 1], ("early stopping", 2, 0)),
+        ([5, None, 6, None, 7], ("early stopping", 4, 0)),  # counts evaluations
+    ],
+)
+def test_early_stopping_table(losses, wanted):
+    assert _stop_after(losses, patience=2) == wanted
+
+
+def test_without_early_stopping_all_steps_run():
+    found = _stop_after([5, 6, 7, 8, 4.5], patience=1, early_stopping=False)
+    assert found == ("steps", 4, 4)
+
+
+def _run(run_dir, cache):
+    environment = {
+        **{k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+        "PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[1]), *sys.path]),
+    }
+    with (run_dir.parent / f"{run_dir.name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, PROGRAM, run_dir], env=environment, stderr=log
+        )
+
+
+def _kill_and_finish(tmp_path, kills):
+    whole, killed, cache = tmp_path / "whole", tmp_path / "killed", tmp_path / "jit"
+    assert _run(whole, cache).wait() == 0
+    began = time.monotonic()
+    assert _run(tmp_path / "again", cache).wait() == 0
+    lasts = time.monotonic() - began
+    _assert_same_run(whole, tmp_path / "again")
+    rng = random.Random(0)
+    for _ in range(kills):
+        process = _run(killed, cache)
+        time.sleep(rng.uniform(0.2, 0.9) * lasts)
+        process.kill()
+        process.wait()
+    assert _run(killed, cache).wait() == 0
+    _assert_same_run(whole, killed)
+    times = [json.loads(x) for x in (killed / "times.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in times] == sorted(line["step"] for line in times)
+
+
+@pytest.mark.slow
+def test_killed_twice_ends_with_the_same_bits(tmp_path):
+    _kill_and_finish(tmp_path, 2)
+
+
+@pytest.mark.long
+def test_killed_ten_times_ends_with_the_same_bits(tmp_path):
+    _kill_and_finish(tmp_path, 10)

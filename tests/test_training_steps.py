@@ -1,0 +1,206 @@
+"""The jitted steps: devices, traces, masks, and that the loss goes down."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import training_run as tiny
+
+from mmdiffmask.training import objective, optim, steps
+
+
+@functools.cache
+def _frozen():
+    params = tiny.start()
+    batches = [tiny.make_batch(range(4)), tiny.make_batch(range(4, 8))]
+    made = tiny.make_objective()
+    noise = objective.embedding_statistics(made.model, params, batches)
+    return objective.Frozen(params, *noise)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def _step(mesh, settings=tiny.TRAINING, clips=range(8), updates=2):
+    """State and metrics after some updates on one batch; fails if traced twice."""
+
+    chex.clear_trace_counter()
+
+    @chex.assert_max_traces(n=1)
+    def draw_masks(batch, epoch):
+        return tiny.draw_cells(1, batch, epoch)
+
+    tx = optim.make(settings)
+    step = steps.make_train_step(tiny.make_objective(settings), tx, draw_masks, mesh)
+    state = steps.first_state(tx, _frozen().start, mesh)
+    frozen = jax.device_put(_frozen(), steps.replicated(mesh))
+    batch, found = tiny.make_batch(clips), []
+    for epoch in range(updates):
+        state, metrics = step(state, frozen, batch, np.int32(epoch))
+        found.append(jax.device_get(metrics))
+    return jax.device_get(state), found
+
+
+def test_embedding_statistics_are_those_of_valid_patches():
+    batch = tiny.make_batch(range(8))
+    embedding = _frozen().start["vision_encoder"]["embedding"]
+    is_valid = batch.is_patch_valid & batch.is_frame_valid[..., None]
+    rows = batch.patches[is_valid] @ np.asarray(embedding["kernel"])
+    rows = rows + np.asarray(embedding["bias"])
+    np.testing.assert_allclose(_frozen().noise_mean, rows.mean(0), atol=1e-5)
+    np.testing.assert_allclose(_frozen().noise_sd, rows.std(0), rtol=1e-3)
+
+
+def test_no_valid_patch_is_the_users_mistake():
+    batch = tiny.make_batch([0])
+    batch = batch._replace(is_frame_valid=np.zeros_like(batch.is_frame_valid))
+    model = tiny.make_objective().model
+    with pytest.raises(ValueError, match="no training example has a valid frame"):
+        objective.embedding_statistics(model, _frozen().start, [batch])
+
+
+@pytest.mark.slow
+def test_eight_devices_equal_one_and_nothing_is_traced_twice():
+    one, eight = (_step(steps.make_mesh(8, jax.devices()[:n])) for n in (1, 8))
+    for a, b in zip(one[1], eight[1], strict=True):
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
+        np.testing.assert_allclose(a["gradient_norm"], b["gradient_norm"], rtol=1e-3)
+        assert a["rows"] == b["rows"] > 100
+        assert a["retrieval"] == b["retrieval"] and a["dropped"] == 0
+    moved = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), one[0].params, _frozen().start
+    )
+    assert max(jax.tree.leaves(moved)) > 1e-4
+    # Adam's first updates are signs: only weights whose gradient is rounding differ.
+    for a, b in zip(
+        *map(jax.tree.leaves, (one[0].params, eight[0].params)), strict=True
+    ):
+        assert np.mean(np.abs(a - b) > 1e-5) < 0.01
+
+
+def test_masks_do_not_depend_on_the_number_of_devices():
+    draw = functools.partial(tiny.draw_cells, 3)
+    batch = tiny.make_batch(range(8))
+    one, eight = (
+        np.asarray(steps.make_draw(draw, steps.make_mesh(8, jax.devices()[:n]))(batch))
+        for n in (1, 8)
+    )
+    np.testing.assert_array_equal(one, eight)
+    assert one.any() and not one[~np.asarray(objective.valid_patches(batch))].any()
+
+
+def test_devices_must_share_a_batch():
+    with pytest.raises(ValueError, match="batch_size=6 can not be shared by 8 devices"):
+        steps.make_mesh(6)
+
+
+@functools.cache
+def _forward_of(settings):
+    made = tiny.make_objective(settings)
+    return jax.jit(functools.partial(objective.forward, made))
+
+
+def _forward(batch, is_masked, settings=tiny.TRAINING, params=None):
+    params = _frozen().start if params is None else params
+    return _forward_of(settings)(params, _frozen(), batch, is_masked)
+
+
+@pytest.fixture(scope="module")
+def masked():
+    batch = tiny.make_batch(range(8))
+    return batch, tiny.draw_cells(1, batch, 0)
+
+
+def test_nothing_of_a_hidden_patch_reaches_the_prediction(masked):
+    batch, is_masked = masked
+    made = tiny.make_objective()
+    run = jax.jit(functools.partial(objective.masked_cells, made))
+    before = run(_frozen().start, _frozen(), batch, is_masked)
+    other = np.where(np.asarray(is_masked)[..., None], 0.7, batch.patches)
+    batch = batch._replace(patches=other.astype(np.float32))
+    after = run(_frozen().start, _frozen(), batch, is_masked)
+    np.testing.assert_array_equal(before, after)
+    clean = jax.jit(functools.partial(objective.clean_cells, made))
+    assert np.abs(clean(_frozen().start, _frozen(), batch) - after).max() > 1e-3
+
+
+def test_silent_examples_and_padded_rows_are_left_out(masked):
+    batch, is_masked = masked
+    before = _forward(batch, is_masked)
+    audio = before.streams["audio"].is_row.reshape(8, -1).any(1)
+    assert audio.tolist() == [i % 3 > 0 for i in range(8)]
+    text = before.streams["text"].is_row.reshape(8, -1)
+    np.testing.assert_array_equal(text, before.cells.is_row)
+    assert text.sum() > 150
+    fill = np.arange(8) < 6
+    fewer = _forward(batch._replace(is_real=fill), is_masked)
+    assert fewer.streams["text"].is_row.reshape(8, -1).any(1).tolist() == list(fill)
+    change = {"patches": batch.patches[::-1], "text_tokens": batch.text_tokens[::-1]}
+    for name, value in change.items():
+        rows = fill.reshape(8, *[1] * (value.ndim - 1))
+        change[name] = np.where(rows, getattr(batch, name), value)
+    other = _forward(batch._replace(**change, is_real=fill), is_masked)
+    np.testing.assert_allclose(fewer.loss, other.loss, rtol=1e-6)
+    assert abs(fewer.loss - before.loss) > 1e-4
+
+
+def test_unheard_sound_changes_nothing(masked):
+    batch, is_masked = masked
+    assert not batch.is_audio_valid[0].any()
+    made = tiny.make_objective()
+
+    @jax.jit
+    def audio(batch):
+        cells = objective.clean_cells(made, _frozen().start, _frozen(), batch)
+        rest = (made.model, made.grid, _frozen().start, batch, cells, ("audio",))
+        return objective.joint_cells(*rest)["audio"]
+
+    before = audio(batch)
+    after = audio(batch._replace(spectrogram=batch.spectrogram + 1.0))
+    np.testing.assert_array_equal(before[0], after[0])
+    assert np.abs(before[1] - after[1]).max() > 1e-4
+
+
+@pytest.mark.slow
+def test_one_batch_is_learned():
+    settings = tiny.dataclasses.replace(
+        tiny.TRAINING, steps=120, warmup_steps=10, lr=2e-3
+    )
+    mesh = steps.make_mesh(8, jax.devices()[:1])
+    _, found = _step(mesh, settings, updates=60)
+    assert found[0]["loss"] > 0.9 * found[0]["log_candidates"]
+    assert found[-1]["loss"] < 0.5 * found[0]["loss"]
+    assert found[-1]["retrieval"] > 0.5 > found[0]["retrieval"] + 0.4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes", [{"mask_site": "vit_output"}, {"target": "initial"}]
+)
+def test_other_sites_and_targets(masked, changes):
+    batch, is_masked = masked
+    settings = tiny.dataclasses.replace(tiny.TRAINING, **changes)
+    params = jax.tree.map(lambda x: 1.1 * x, _frozen().start)
+    live = _forward(batch, is_masked, params=params)
+    found = _forward(batch, is_masked, settings, params)
+    assert np.isfinite(found.loss) and abs(found.loss - live.loss) > 1e-4
+    made = tiny.make_objective(settings)
+    if "target" in changes:
+        clean = [
+            objective.clean_cells(made, p, _frozen(), batch)
+            for p in (params, _frozen().start)
+        ]
+        np.testing.assert_array_equal(*clean)
+    else:
+        cells = objective.masked_cells(made, params, _frozen(), batch, is_masked)
+        clean = objective.clean_cells(made, params, _frozen(), batch)
+        is_touched = jnp.any(is_masked.reshape(8, 7, 3, 2, 5, 2), (3, 5))
+        is_same = np.all(np.isclose(cells, clean, atol=1e-5), axis=-1)
+        np.testing.assert_array_equal(is_same, ~is_touched.reshape(8, 7, 15))
