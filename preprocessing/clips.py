@@ -4,7 +4,6 @@ Everything heavy is done once a clip although questions share it: each distinct 
 is decoded and looked at once, the sound is decoded once.
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -15,12 +14,6 @@ from mmdiffmask.data.records import Record
 from mmdiffmask.types import Boxes
 from preprocessing import audio, decode, patch_groups, segments, subtitles
 from preprocessing.items import Clip, Finder, Question, Settings, Skip
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sound:
-    samples: np.ndarray
-    scale: float
 
 
 def records(
@@ -88,7 +81,7 @@ def _batch(
     clip: Clip,
     asked: Asked,
     footage: decode.Footage,
-    sound: _Sound | None,
+    sound: audio.Track | None,
     lines: tuple[subtitles.Line, ...],
     settings: Settings,
     finder: Finder | None,
@@ -160,16 +153,16 @@ def _frame_fields(
 
 
 def _sound_fields(
-    window: segments.Window, sound: _Sound | None, settings: Settings
+    window: segments.Window, sound: audio.Track | None, settings: Settings
 ) -> dict:
     """Spectrograms, valid where the segment's middle lies within the track."""
     is_valid = np.zeros(settings.segments, bool)
     pictures = [audio.silence(settings.sub_segments)] * settings.segments
     for place, segment in enumerate(window.segments):
-        if sound and segment.frame_time_s < audio.duration_s(sound.samples):
+        if sound and segment.frame_time_s < sound.duration_s:
             is_valid[place] = True
             pictures[place] = audio.spectrogram(
-                sound.samples, segment.start_s, settings.sub_segments, sound.scale
+                sound, segment.start_s, settings.sub_segments
             )
     spectrogram = np.stack(pictures).astype(np.float16)
     return {"is_audio_valid": is_valid, "spectrogram": spectrogram}
@@ -182,15 +175,17 @@ def _span_percent(
     return segments.span_percent(span, window)
 
 
-def _load_sound(clip: Clip, skip: Callable[..., None]) -> _Sound | None:
+def _load_sound(clip: Clip, skip: Callable[..., None]) -> audio.Track | None:
     if clip.sound is None:
         return None
     try:
-        samples = audio.load(pathlib.Path(clip.raw) / clip.sound)
+        track = audio.load(pathlib.Path(clip.raw) / clip.sound)
     except (ValueError, OSError) as error:
         skip(clip.sound, _reason(error))
         return None
-    return None if samples is None else _Sound(samples, audio.peak(samples))
+    if track is not None and track.problem:
+        skip(clip.sound, track.problem)
+    return track
 
 
 def _load_subtitles(

@@ -5,6 +5,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import process
@@ -110,6 +111,7 @@ def _start(ticks) -> None:
     global _tick
     import cv2
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: end without a traceback
     cv2.setNumThreads(1)
     _tick = ticks.put
     threading.Thread(target=_end_with_parent, daemon=True).start()
