@@ -10,6 +10,7 @@ from mmdiffmask.grid import PatchGrid
 from preprocessing import build, outputs
 from preprocessing.items import Finder, Settings
 
+WORKERS = None  # one a core
 HELP = {
     "toy": "render the toy video-QA set into RAW, then make its records",
     "tvqa": "records of a TVQA download, one a question",
@@ -105,8 +106,8 @@ def _run(args: argparse.Namespace) -> None:
         return
     settings = Settings(args.grid, args.segments, args.sub_segments, args.boxed_clips)
     options = {
-        "finder": _finder(),
-        "worker_count": args.workers,
+        "finder": _finder(args),
+        "worker_count": WORKERS if args.workers is None else args.workers,
         "strict": args.strict,
     }
     if args.command == "toy":

@@ -126,7 +126,8 @@ def log_mel(wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "f 64"]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
     spectrum = np.fft.rfft(windows * np.hanning(N_FFT), axis=1)
     power = spectrum.real**2 + spectrum.imag**2
-    mel = power @ mel_filterbank().T
+    # Not a BLAS product: its last bits depend on the number of threads.
+    mel = np.einsum("fb,mb->fm", power, mel_filterbank())
     return (np.log(mel + LOG_OFFSET) - np.log(LOG_OFFSET)).astype(np.float32)
 
 

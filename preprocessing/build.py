@@ -113,7 +113,7 @@ def _build(
     if manifest is not None:
         if strict and manifest.counts["skipped"]:
             raise ValueError(
-                f"{out}: {manifest.counts['skipped']} things were skipped, see"
+                f"{out}: {manifest.counts['skipped']} thing(s) were skipped, see"
                 f" {outputs.SKIPPED}; mend them and make the records again"
             )
         return manifest

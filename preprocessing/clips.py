@@ -93,6 +93,7 @@ def _batch(
     boxes = patch_groups.no_boxes()
     if finder is not None and distinct:
         boxes = finder([frame.image for frame in distinct.values()])
+    heard = _listen(asked, sound, settings)
     numbers = {time_s: i for i, time_s in enumerate(distinct)}
     for question, window in asked:
         frames = _frames(window, shown, settings.segments)
@@ -113,7 +114,7 @@ def _batch(
             subtitles=subtitles.by_segment(lines, window, settings.segments),
             is_boxed=finder is not None,
             labels=dict(clip.labels),
-            **_sound_fields(window, sound, settings),
+            **_sound_fields(window, heard, settings),
             **_frame_fields(frames, patch_groups.of_window(boxes, places), settings),
         )
 
@@ -152,18 +153,28 @@ def _frame_fields(
     }
 
 
+def _listen(
+    asked: Asked, sound: audio.Track | None, settings: Settings
+) -> dict[segments.Segment, np.ndarray]:
+    """Spectrograms of the distinct segments whose middle lies within the track."""
+    every = {segment for _, window in asked for segment in window.segments}
+    return {
+        segment: audio.spectrogram(sound, segment.start_s, settings.sub_segments)
+        for segment in every
+        if sound is not None and segment.frame_time_s < sound.duration_s
+    }
+
+
 def _sound_fields(
-    window: segments.Window, sound: audio.Track | None, settings: Settings
+    window: segments.Window,
+    heard: dict[segments.Segment, np.ndarray],
+    settings: Settings,
 ) -> dict:
-    """Spectrograms, valid where the segment's middle lies within the track."""
     is_valid = np.zeros(settings.segments, bool)
     pictures = [audio.silence(settings.sub_segments)] * settings.segments
     for place, segment in enumerate(window.segments):
-        if sound and segment.frame_time_s < sound.duration_s:
-            is_valid[place] = True
-            pictures[place] = audio.spectrogram(
-                sound, segment.start_s, settings.sub_segments
-            )
+        if segment in heard:
+            is_valid[place], pictures[place] = True, heard[segment]
     spectrogram = np.stack(pictures).astype(np.float16)
     return {"is_audio_valid": is_valid, "spectrogram": spectrogram}
 

@@ -10,11 +10,10 @@ import numpy as np
 
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.types import Boxes
-from preprocessing import build
-from preprocessing.items import Settings
+from preprocessing import build, items
 
 GRID = PatchGrid(6, 10)
-SETTINGS = Settings(GRID, segments=3, sub_segments=1)
+SETTINGS = items.Settings(GRID, segments=3, sub_segments=1)
 RED = (210, 20, 30)
 
 
