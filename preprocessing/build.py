@@ -55,7 +55,8 @@ def build_toy(
     outputs.require_place(pathlib.Path(out))  # before the work of rendering
     if pathlib.Path(raw).is_file():
         raise ValueError(f"{raw}: is a file; --raw takes a folder")
-    count = options.get("worker_count") or workers.default_count()
+    count = options.get("worker_count")
+    count = workers.default_count() if count is None else max(count, 1)
     toy.render(
         raw,
         domain=domain,

@@ -42,9 +42,40 @@ def kill_at_random(raw, out, rng, longest_s):
     while run.poll() is None and not (out / outputs.WORK).is_dir():
         time.sleep(0.01)
     time.sleep(rng.uniform(0.0, longest_s))
+    workers = children(run.pid)
     run.send_signal(signal.SIGKILL)
     run.wait()
+    wait_for_end(workers)
     return run.returncode
+
+
+def wait_for_end(workers):
+    """No orphan goes on writing after its run was killed."""
+    deadline = time.monotonic() + 20
+    while any(alive(pid) for pid in workers):
+        assert time.monotonic() < deadline, "workers outlived their run"
+        time.sleep(0.02)
+
+
+def children(pid):
+    """Processes started by one; empty where there is no /proc to look in."""
+    found = set()
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.add(int(path.parent.name))
+    return found
+
+
+def alive(pid):
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def kill_and_finish(tree, straight, name, kills, seed):
@@ -153,43 +184,3 @@ def test_leftovers_of_a_kill_at_the_very_end_go(tree, straight, tmp_path):
     raw_trees.make(tree / "raw", out)
     assert raw_trees.contents(out) == straight
     assert not (out / outputs.WORK).exists()
-
-
-def test_workers_end_with_the_run(tree, tmp_path):
-    """No orphan goes on writing after its run was killed."""
-    if not pathlib.Path("/proc/self/stat").exists():
-        pytest.skip("needs /proc to see processes")
-    run = start(tree / "raw", tmp_path / "out", 2)
-    workers = set()
-    while not workers and run.poll() is None:
-        workers = children(run.pid)
-        time.sleep(0.02)
-    time.sleep(1.5)
-    workers |= children(run.pid)
-    run.kill()
-    run.wait()
-    assert workers
-    deadline = time.monotonic() + 20
-    while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(alive(pid) for pid in workers)
-
-
-def children(pid):
-    found = set()
-    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            found.add(int(path.parent.name))
-    return found
-
-
-def alive(pid):
-    try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rsplit(")", 1)[1].split()[0] != "Z"
