@@ -109,12 +109,12 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 def _start(ticks) -> None:
     """Runs first in each worker."""
     global _tick
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: end without a traceback
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _tick = ticks.put
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: end without a traceback
     cv2.setNumThreads(1)
-    _tick = ticks.put
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
