@@ -7,9 +7,10 @@ from typing import NoReturn
 
 from mmdiffmask.data.manifest import Manifest
 from mmdiffmask.grid import PatchGrid
-from preprocessing import build
+from preprocessing import build, outputs
 from preprocessing.items import Finder, Settings
 
+WORKERS = None  # one a core
 HELP = {
     "toy": "render the toy video-QA set into RAW, then make its records",
     "tvqa": "records of a TVQA download, one a question",
@@ -105,8 +106,8 @@ def _run(args: argparse.Namespace) -> None:
         return
     settings = Settings(args.grid, args.segments, args.sub_segments, args.boxed_clips)
     options = {
-        "finder": _finder(),
-        "worker_count": args.workers,
+        "finder": _finder(args),
+        "worker_count": WORKERS if args.workers is None else args.workers,
         "strict": args.strict,
     }
     if args.command == "toy":
@@ -118,15 +119,14 @@ def _run(args: argparse.Namespace) -> None:
     _tell(args.out, make(args.raw, args.out, settings, **options))
 
 
-def _finder() -> Finder:
-    from preprocessing import people  # here: the detectors are slow to import
-
-    return people.find
+def _finder(args: argparse.Namespace) -> Finder | None:
+    return None if args.boxed_clips == 0 else build.find_people
 
 
 def _tell(out: str, manifest: Manifest) -> None:
     counts = ", ".join(f"{n} {name}" for name, n in sorted(manifest.counts.items()))
-    print(f"{out}: {counts}")
+    see = f" (see {outputs.SKIPPED})" if manifest.counts["skipped"] else ""
+    print(f"{out}: {counts}{see}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -136,6 +136,8 @@ def main(argv: list[str] | None = None) -> int:
         _run(args)
     except ValueError as error:
         return _complain(str(error))
+    except OSError as error:
+        return _complain(f"{error.filename or args.out}: {error.strerror}")
     except KeyboardInterrupt:
         print("\npreprocessing: stopped; the same command goes on", file=sys.stderr)
         return 130

@@ -1,5 +1,6 @@
 """Sound: any container to mono samples, and those to Reserve's log-mel pictures."""
 
+import dataclasses
 import functools
 import os
 
@@ -17,15 +18,33 @@ N_FFT, HOP, N_MELS, FRAMES = 1536, 588, 64, 60
 MIN_HZ, MAX_HZ, LOG_OFFSET = 20.0, 11_025.0, 0.1
 
 
-def load(path: str | os.PathLike) -> Int16[np.ndarray, " n"] | None:
-    """The file's first sound track, mono at 22,620 Hz; sample 0 is the file's start.
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """A clip's sound.
 
-    Returns:
-      None if the file holds no sound track, or an empty one.
+    Attributes:
+      samples: mono at 22,620 Hz; sample 0 is the start of the file's pictures, if any.
+      peak: what samples are divided by: their largest magnitude, at least 1.
+      problem: why it ends early; "" if it does not.
+    """
+
+    samples: Int16[np.ndarray, " n"]
+    peak: float
+    problem: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / DECODED_HZ
+
+
+def load(path: str | os.PathLike) -> Track | None:
+    """The file's first sound track; None if it holds none, or an empty one.
 
     Raises:
-      ValueError: if the file can not be opened or its sound can not be decoded.
+      ValueError: if the file can not be opened or none of its sound can be decoded.
     """
+    pieces, problem = [], ""
     try:
         with av.open(os.fspath(path)) as container:
             if not container.streams.audio:
@@ -33,14 +52,20 @@ def load(path: str | os.PathLike) -> Int16[np.ndarray, " n"] | None:
             stream = container.streams.audio[0]
             stream.codec_context.thread_count = 1
             delay_s = _delay_s(container, stream)
-            pieces = list(_decode(container, stream))
+            for piece in _decode(container, stream):
+                pieces.append(piece)
     except (av.FFmpegError, OSError) as error:
-        raise ValueError(f"its sound can not be decoded ({error.strerror})") from error
+        problem = f"its sound can not be decoded to the end ({error.strerror})"
     if not pieces:
+        if problem:
+            raise ValueError(problem)
         return None
     shift = round(delay_s * DECODED_HZ)
     samples = np.concatenate(pieces)
-    return np.pad(samples, (shift, 0)) if shift > 0 else samples[-shift:]
+    samples = np.pad(samples, (shift, 0)) if shift > 0 else samples[-shift:]
+    if not len(samples):
+        return None
+    return Track(samples, float(max(samples.max(), -int(samples.min()), 1)), problem)
 
 
 def _delay_s(container, stream) -> float:
@@ -59,28 +84,15 @@ def _decode(container, stream):
         yield piece.to_ndarray()[0]
 
 
-def duration_s(samples: Int16[np.ndarray, " n"]) -> float:
-    """Length of a track that `load` gave."""
-    return len(samples) / DECODED_HZ
-
-
-def peak(samples: Int16[np.ndarray, " n"]) -> float:
-    """What a track is divided by: its largest magnitude, at least 1."""
-    if not len(samples):
-        return 1.0
-    return float(max(samples.max(), -int(samples.min()), 1))
-
-
 def spectrogram(
-    samples: Int16[np.ndarray, " n"], start_s: float, sub_segments: int, scale: float
+    track: Track, start_s: float, sub_segments: int
 ) -> Float[np.ndarray, "s 60 65"]:
     """Log-mel picture of one segment; silence where it reaches past the track.
 
     Args:
-      samples: of the whole clip, from `load`.
+      track: of the whole clip.
       start_s: of the segment; may be negative.
       sub_segments: s, of 14/9 s each.
-      scale: `peak` of the whole clip.
 
     Returns:
       64 log-mel values and, last, the playback speed 1, as Reserve's encoder takes.
@@ -88,9 +100,11 @@ def spectrogram(
     start = round(start_s * DECODED_HZ)
     length = round(sub_segments * SUB_SEGMENT_S * DECODED_HZ)
     wave = np.zeros(length, np.float32)
-    low, high = max(start, 0), min(start + length, len(samples))
+    low, high = max(start, 0), min(start + length, len(track.samples))
     if low < high:
-        wave[low - start : high - start] = samples[low:high] / np.float32(scale)
+        wave[low - start : high - start] = track.samples[low:high] / np.float32(
+            track.peak
+        )
     mel = log_mel(wave)[: sub_segments * FRAMES].reshape(sub_segments, FRAMES, N_MELS)
     return np.pad(mel, ((0, 0), (0, 0), (0, 1)), constant_values=1.0)
 
@@ -112,7 +126,8 @@ def log_mel(wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "f 64"]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
     spectrum = np.fft.rfft(windows * np.hanning(N_FFT), axis=1)
     power = spectrum.real**2 + spectrum.imag**2
-    mel = power @ mel_filterbank().T
+    # Not a BLAS product: its last bits depend on the number of threads.
+    mel = np.einsum("fb,mb->fm", power, mel_filterbank())
     return (np.log(mel + LOG_OFFSET) - np.log(LOG_OFFSET)).astype(np.float32)
 
 

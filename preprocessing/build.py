@@ -3,8 +3,10 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from mmdiffmask.data.manifest import Manifest
 from preprocessing import outputs, plans, tvqa, video, workers
@@ -13,6 +15,13 @@ from preprocessing.items import Finder, Settings
 CLIPS_PER_SHARD = {"tvqa": 16, "toy": 16, "video": 4}
 
 Path = str | os.PathLike
+
+
+def find_people(frames: Sequence[np.ndarray]) -> Any:
+    """Bodies and faces in RGB frames: `people.find`, loaded in the worker only."""
+    from preprocessing import people
+
+    return people.find(frames)
 
 
 def build_tvqa(raw: Path, out: Path, settings: Settings, **options: Any) -> Manifest:
@@ -43,7 +52,11 @@ def build_toy(
     """
     from preprocessing import toy
 
-    count = options.get("worker_count") or workers.default_count()
+    outputs.require_place(pathlib.Path(out))  # before the work of rendering
+    if pathlib.Path(raw).is_file():
+        raise ValueError(f"{raw}: is a file; --raw takes a folder")
+    count = options.get("worker_count")
+    count = workers.default_count() if count is None else max(count, 1)
     toy.render(
         raw,
         domain=domain,
@@ -64,7 +77,7 @@ def _build(
     out: Path,
     settings: Settings,
     *,
-    finder: Finder | None,
+    finder: Finder | None = find_people,
     worker_count: int | None = None,
     strict: bool = False,
     bar: bool = True,
@@ -78,7 +91,7 @@ def _build(
       raw: folder of raw data.
       out: folder of records; a killed run is taken up where it was.
       settings: of the data set.
-      finder: looks for boxes (importable by name); None = no boxes.
+      finder: looks for boxes (importable by name); None = no boxes. Default: people.
       worker_count: processes; None = one a core; 0 = this process, for debugging.
       strict: anything that can not be used is an error.
       bar: shows progress on stderr.
@@ -101,12 +114,14 @@ def _build(
     if manifest is not None:
         if strict and manifest.counts["skipped"]:
             raise ValueError(
-                f"{out}: {manifest.counts['skipped']} things were skipped, see"
+                f"{out}: {manifest.counts['skipped']} thing(s) were skipped, see"
                 f" {outputs.SKIPPED}; mend them and make the records again"
             )
         return manifest
     from preprocessing import runner  # heavy: only when there is work
 
+    if finder is find_people:
+        _require_weights()
     plan = _limited(reader.plan(raw), limits or {})
     count = workers.default_count() if worker_count is None else worker_count
     return runner.build(plan, out, described, settings, finder, count, strict, bar)
@@ -116,3 +131,11 @@ def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:
     clips = {split: found[: limits.get(split)] for split, found in plan.clips.items()}
     kept = {split: found for split, found in clips.items() if found}
     return dataclasses.replace(plan, clips=kept)
+
+
+def _require_weights() -> None:
+    """Raises ValueError, with the way to install it, if a weight file is missing."""
+    from preprocessing import weights
+
+    for file in (weights.SSDLITE, weights.PNET, weights.RNET, weights.ONET):
+        weights.read(file)

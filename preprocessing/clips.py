@@ -4,7 +4,6 @@ Everything heavy is done once a clip although questions share it: each distinct 
 is decoded and looked at once, the sound is decoded once.
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -15,12 +14,6 @@ from mmdiffmask.data.records import Record
 from mmdiffmask.types import Boxes
 from preprocessing import audio, decode, patch_groups, segments, subtitles
 from preprocessing.items import Clip, Finder, Question, Settings, Skip
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sound:
-    samples: np.ndarray
-    scale: float
 
 
 def records(
@@ -88,7 +81,7 @@ def _batch(
     clip: Clip,
     asked: Asked,
     footage: decode.Footage,
-    sound: _Sound | None,
+    sound: audio.Track | None,
     lines: tuple[subtitles.Line, ...],
     settings: Settings,
     finder: Finder | None,
@@ -100,6 +93,7 @@ def _batch(
     boxes = patch_groups.no_boxes()
     if finder is not None and distinct:
         boxes = finder([frame.image for frame in distinct.values()])
+    heard = _listen(asked, sound, settings)
     numbers = {time_s: i for i, time_s in enumerate(distinct)}
     for question, window in asked:
         frames = _frames(window, shown, settings.segments)
@@ -120,7 +114,7 @@ def _batch(
             subtitles=subtitles.by_segment(lines, window, settings.segments),
             is_boxed=finder is not None,
             labels=dict(clip.labels),
-            **_sound_fields(window, sound, settings),
+            **_sound_fields(window, heard, settings),
             **_frame_fields(frames, patch_groups.of_window(boxes, places), settings),
         )
 
@@ -159,18 +153,28 @@ def _frame_fields(
     }
 
 
+def _listen(
+    asked: Asked, sound: audio.Track | None, settings: Settings
+) -> dict[segments.Segment, np.ndarray]:
+    """Spectrograms of the distinct segments whose middle lies within the track."""
+    every = {segment for _, window in asked for segment in window.segments}
+    return {
+        segment: audio.spectrogram(sound, segment.start_s, settings.sub_segments)
+        for segment in every
+        if sound is not None and segment.frame_time_s < sound.duration_s
+    }
+
+
 def _sound_fields(
-    window: segments.Window, sound: _Sound | None, settings: Settings
+    window: segments.Window,
+    heard: dict[segments.Segment, np.ndarray],
+    settings: Settings,
 ) -> dict:
-    """Spectrograms, valid where the segment's middle lies within the track."""
     is_valid = np.zeros(settings.segments, bool)
     pictures = [audio.silence(settings.sub_segments)] * settings.segments
     for place, segment in enumerate(window.segments):
-        if sound and segment.frame_time_s < audio.duration_s(sound.samples):
-            is_valid[place] = True
-            pictures[place] = audio.spectrogram(
-                sound.samples, segment.start_s, settings.sub_segments, sound.scale
-            )
+        if segment in heard:
+            is_valid[place], pictures[place] = True, heard[segment]
     spectrogram = np.stack(pictures).astype(np.float16)
     return {"is_audio_valid": is_valid, "spectrogram": spectrogram}
 
@@ -182,15 +186,17 @@ def _span_percent(
     return segments.span_percent(span, window)
 
 
-def _load_sound(clip: Clip, skip: Callable[..., None]) -> _Sound | None:
+def _load_sound(clip: Clip, skip: Callable[..., None]) -> audio.Track | None:
     if clip.sound is None:
         return None
     try:
-        samples = audio.load(pathlib.Path(clip.raw) / clip.sound)
+        track = audio.load(pathlib.Path(clip.raw) / clip.sound)
     except (ValueError, OSError) as error:
         skip(clip.sound, _reason(error))
         return None
-    return None if samples is None else _Sound(samples, audio.peak(samples))
+    if track is not None and track.problem:
+        skip(clip.sound, track.problem)
+    return track
 
 
 def _load_subtitles(

@@ -47,10 +47,9 @@ def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:
       ValueError: if OUT holds anything else: records of other settings, an unfinished
         run of others, damaged records, or files that are none of ours.
     """
+    require_place(out)
     if not out.exists():
         return None
-    if not out.is_dir():
-        raise ValueError(f"{out}: is a file; --out takes a folder")
     if (out / manifest_lib.NAME).is_file():
         manifest = manifest_lib.read(out)
         _require_same(out, "records", manifest.settings, described)
@@ -64,11 +63,21 @@ def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:
         before = json.loads(state.read_text(encoding="utf-8"))
         described = described | {"versions": versions()}
         _require_same(out, "an unfinished run", before, described)
-    elif any(path.name != WORK for path in out.iterdir()):
+    return None
+
+
+def require_place(out: pathlib.Path) -> None:
+    """Raises ValueError unless `out` is new, empty or a folder of records."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ValueError(f"{out}: is a file; --out takes a folder")
+    if (out / manifest_lib.NAME).is_file() or (out / WORK / STATE).is_file():
+        return
+    if any(path.name != WORK for path in out.iterdir()):
         raise ValueError(
             f"{out}: holds other files; name a new or empty folder as --out"
         )
-    return None
 
 
 def _require_same(

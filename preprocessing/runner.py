@@ -85,7 +85,9 @@ def build(
     )
     outputs.put(work / outputs.STATE, state)
     tasks = _tasks(plan, out, settings, finder, described["clips_per_shard"])
-    notes = {task.note.name: note for task in tasks if (note := _read_note(task))}
+    notes = {
+        task.note.name: note for task in tasks if (note := _read_note(task, strict))
+    }
     missing = [task for task in tasks if task.note.name not in notes]
     total = sum(len(task.clips) for task in tasks)
     left = sum(len(task.clips) for task in missing)
@@ -128,7 +130,7 @@ def require_strict(skipped: Any, strict: bool) -> None:
         what = first.question or first.video
         raise ValueError(
             f"--strict: {what}: {first.file}: {first.reason};"
-            " mend or remove it, or leave --strict away to skip it"
+            " mend or remove it, or run again without --strict to go on without it"
         )
 
 
@@ -195,14 +197,15 @@ def _records(task: Task, skipped: list[Skip], counts: collections.Counter):
         workers.tick(1)
 
 
-def _read_note(task: Task) -> dict[str, Any] | None:
+def _read_note(task: Task, strict: bool) -> dict[str, Any] | None:
     """A finished shard's note; None if it is to be written (again)."""
     shard_path = pathlib.Path(task.out, task.file)
     if not task.note.is_file() or not shard_path.is_file():
         return None
     note = json.loads(task.note.read_text(encoding="utf-8"))
     is_whole = manifest_lib.sha256(shard_path) == note["shard"]["sha256"]
-    return note if is_whole else None
+    is_mended_perhaps = strict and note["skipped"]
+    return note if is_whole and not is_mended_perhaps else None
 
 
 def _finish(

@@ -5,6 +5,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import process
@@ -108,11 +109,12 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 def _start(ticks) -> None:
     """Runs first in each worker."""
     global _tick
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: end without a traceback
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _tick = ticks.put
     import cv2
 
     cv2.setNumThreads(1)
-    _tick = ticks.put
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:

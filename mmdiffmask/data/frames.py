@@ -28,15 +28,16 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
         data.rfind(END_OF_IMAGE) < max(data.rfind(START_OF_SCAN), 0)
     ):
         raise ValueError("the picture is cut short (no end of image)")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:  # a header that asks for too many pixels
+        raise ValueError(f"no picture that can be decoded ({error.err})") from error
     if image is None:
         raise ValueError("no picture that can be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def sizes(
-    frames: tuple[bytes, ...],
-) -> Int[np.ndarray, "t 2"]:
+def sizes(frames: tuple[bytes, ...]) -> Int[np.ndarray, "t 2"]:
     """Width and height of each stored frame; 0 where it is absent.
 
     Raises:

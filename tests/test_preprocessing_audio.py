@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import raw_trees
+
+from preprocessing import audio
+
+
+def golden_wave(length: int) -> np.ndarray:
+    t = np.arange(length) / 22_050
+    rising = np.sin(2 * np.pi * (200 + 300 * t) * t)
+    wave = 0.5 * np.sin(2 * np.pi * 440 * t) + 0.3 * rising
+    return (wave + 0.1 * np.sign(np.sin(2 * np.pi * 3 * t))).astype(np.float32)
+
+
+def test_log_mel_equals_the_reference(shared):
+    golden = np.load(shared / "golden/reserve/spectrogram.npz")
+    np.testing.assert_allclose(
+        audio.mel_filterbank(), golden["mel_filterbank"], rtol=0, atol=1e-7
+    )
+    mel = audio.log_mel(golden_wave(int(golden["wave_len_tvqa"])))
+    assert mel.shape == (180, 64)
+    expected = golden["spec_tvqa"]
+    np.testing.assert_allclose(
+        mel.reshape(3, 60, 64), expected[..., :64], rtol=0, atol=2e-5
+    )
+    assert (expected[..., 64] == 1).all()
+    mel = audio.log_mel(golden_wave(int(golden["wave_len_video"])))
+    pieces = np.stack([mel[2:62], mel[64:124], mel[126:186]])
+    expected = golden["spec_video"][..., :64]
+    np.testing.assert_allclose(pieces, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("subs", [1, 2, 3])
+def test_a_segment_is_its_stretch_of_the_track(subs):
+    rng = np.random.default_rng(0)
+    samples = rng.integers(-20_000, 20_000, 10 * audio.DECODED_HZ).astype(np.int16)
+    track = audio.Track(samples, 20_000.0)
+    picture = audio.spectrogram(track, 2.0, subs)
+    assert picture.shape == (subs, 60, 65)
+    assert (picture[..., 64] == 1).all()
+    length = round(subs * 14 / 9 * audio.DECODED_HZ)
+    stretch = samples[2 * audio.DECODED_HZ :][:length] / 20_000
+    expected = audio.log_mel(stretch.astype(np.float32))[: 60 * subs]
+    np.testing.assert_allclose(picture[..., :64].reshape(-1, 64), expected, atol=1e-5)
+
+
+def test_outside_the_track_is_silence():
+    track = audio.Track(raw_trees.tone(2.0, rate=audio.DECODED_HZ), 16_000.0)
+    before = audio.spectrogram(track, -5.0, 1)
+    np.testing.assert_array_equal(before, audio.silence(1))
+    half = audio.spectrogram(track, -0.7, 1)
+    assert half[0, :20, :64].max() < 1e-5
+    assert half[0, 40:, :64].max() > 0.5
+
+
+def test_load_resamples_a_tone_to_its_place(tmp_path):
+    raw_trees.write_wav(tmp_path / "a.wav", raw_trees.tone(2.0, 1000.0))
+    track = audio.load(tmp_path / "a.wav")
+    assert track.duration_s == pytest.approx(2.0, abs=0.01)
+    assert track.peak == pytest.approx(16_000, rel=0.02)
+    spectrum = np.abs(np.fft.rfft(track.samples[: audio.DECODED_HZ]))
+    assert spectrum.argmax() == pytest.approx(1000, abs=1)
+
+
+def test_sound_in_a_video(tmp_path):
+    raw_trees.write_video(tmp_path / "a.mp4", 3.0, has_sound=True)
+    assert audio.load(tmp_path / "a.mp4").duration_s == pytest.approx(3.0, abs=0.1)
+    raw_trees.write_video(tmp_path / "b.mp4", 1.0)
+    assert audio.load(tmp_path / "b.mp4") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"no sound at all" * 50])
+def test_a_bad_file_is_an_error(tmp_path, content):
+    (tmp_path / "a.mp3").write_bytes(content)
+    with pytest.raises(ValueError, match="can not be decoded"):
+        audio.load(tmp_path / "a.mp3")

@@ -1,0 +1,186 @@
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import raw_trees
+
+from preprocessing import outputs
+
+TESTS = pathlib.Path(__file__).parent
+START = "import sys; sys.path[:0] = sys.argv[1:3]; import raw_trees as r, pathlib;"
+MAKE = START + "r.make(pathlib.Path(sys.argv[3]), pathlib.Path(sys.argv[4]),"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume")
+    raw_trees.write_tvqa(folder / "raw", train=36, val=17)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def straight(tree):
+    """An undisturbed run with one worker."""
+    raw_trees.make(tree / "raw", tree / "straight", worker_count=1)
+    return raw_trees.contents(tree / "straight")
+
+
+def start(raw, out, workers):
+    code = MAKE + f"worker_count={workers})"
+    paths = [str(TESTS), str(TESTS.parent), str(raw), str(out)]
+    return subprocess.Popen([sys.executable, "-c", code, *paths])
+
+
+def kill_at_random(raw, out, rng, longest_s):
+    """Kills a run (not its workers) at a random moment after its first write."""
+    run = start(raw, out, 2)
+    while run.poll() is None and not (out / outputs.WORK).is_dir():
+        time.sleep(0.01)
+    time.sleep(rng.uniform(0.0, longest_s))
+    workers = children(run.pid)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    wait_for_end(workers)
+    return run.returncode
+
+
+def wait_for_end(workers):
+    """No orphan goes on writing after its run was killed."""
+    deadline = time.monotonic() + 20
+    while any(alive(pid) for pid in workers):
+        assert time.monotonic() < deadline, "workers outlived their run"
+        time.sleep(0.02)
+
+
+def children(pid):
+    """Processes started by one; empty where there is no /proc to look in."""
+    found = set()
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.add(int(path.parent.name))
+    return found
+
+
+def alive(pid):
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def kill_and_finish(tree, straight, name, kills, seed):
+    raw, out = tree / "raw", tree / name
+    rng = random.Random(seed)
+    codes = [kill_at_random(raw, out, rng, 4.0) for _ in range(kills)]
+    assert -signal.SIGKILL in codes
+    run = start(raw, out, 2)
+    assert run.wait() == 0
+    assert raw_trees.contents(out) == straight
+    assert not (out / outputs.WORK).exists()
+
+
+def test_killed_twice_by_two_workers_equals_straight_through_by_one(tree, straight):
+    kill_and_finish(tree, straight, "killed", 2, os.getpid())
+
+
+@pytest.mark.long
+def test_killed_ten_times(tree, straight):
+    kill_and_finish(tree, straight, "killed10", 10, os.getpid())
+
+
+def test_several_shards_and_nothing_else(straight):
+    assert sorted(straight) == sorted(
+        ["dataset_info.json", "features.json", "manifest.json", "skipped.jsonl"]
+        + [f"records-train.array_record-0000{i}-of-00003" for i in range(3)]
+        + [f"records-val.array_record-0000{i}-of-00002" for i in range(2)]
+    )
+
+
+@pytest.fixture
+def interrupted(tree, tmp_path):
+    """A run that stopped in its second shard, and a finder that counts its calls."""
+    calls = []
+
+    def finder(frames):
+        calls.append(len(frames))
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return raw_trees.find_red(frames)
+
+    finder.__module__, finder.__qualname__ = "raw_trees", "find_red"
+    with pytest.raises(KeyboardInterrupt):
+        raw_trees.make(tree / "raw", tmp_path / "out", finder=finder)
+    calls[:] = [0] * 20
+    return tmp_path / "out", finder, calls
+
+
+def test_a_finished_shard_is_not_made_again(tree, straight, interrupted):
+    out, finder, calls = interrupted
+    (done,) = out.glob("records-*")
+    before = done.stat().st_mtime_ns
+    raw_trees.make(tree / "raw", out, finder=finder)
+    assert len(calls) - 20 == 53 - 16
+    assert done.stat().st_mtime_ns == before
+    assert raw_trees.contents(out) == straight
+
+
+def test_a_damaged_shard_of_an_unfinished_run_is_made_again(
+    tree, straight, interrupted
+):
+    out, finder, calls = interrupted
+    (done,) = out.glob("records-*")
+    done.write_bytes(done.read_bytes()[:-9] + b"something")
+    raw_trees.make(tree / "raw", out, finder=finder)
+    assert len(calls) - 20 == 53
+    assert raw_trees.contents(out) == straight
+
+
+def test_an_unfinished_run_of_other_settings_is_refused(tree, interrupted):
+    out, _, _ = interrupted
+    before = raw_trees.contents(out)
+    with pytest.raises(ValueError, match="an unfinished run made with boxes"):
+        raw_trees.make(tree / "raw", out, finder=None)
+    assert raw_trees.contents(out) == before
+
+
+def state(folder):
+    paths = [folder, *folder.rglob("*")]
+    return {
+        str(path): (
+            path.stat().st_mtime_ns,
+            path.stat().st_ctime_ns,
+            path.stat().st_ino,
+        )
+        for path in paths
+    }
+
+
+def test_a_second_run_touches_nothing_and_is_quick(tree, straight):
+    out = tree / "straight"
+    before = state(out)
+    began = time.monotonic()
+    raw_trees.make(tree / "raw", out, worker_count=2)
+    assert time.monotonic() - began < 1.0
+    assert state(out) == before
+
+
+def test_leftovers_of_a_kill_at_the_very_end_go(tree, straight, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name, data in straight.items():
+        (out / name).write_bytes(data)
+    (out / outputs.WORK).mkdir()
+    (out / outputs.WORK / "train-00000.json").write_text("{}")
+    raw_trees.make(tree / "raw", out)
+    assert raw_trees.contents(out) == straight
+    assert not (out / outputs.WORK).exists()

@@ -1,0 +1,217 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import raw_trees
+
+from mmdiffmask.data import frames as frames_lib
+from mmdiffmask.data import records
+from preprocessing import clips, items, outputs, tvqa
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tvqa")
+    raw_trees.write_tvqa(folder / "raw", train=3, val=1)
+    return folder / "raw"
+
+
+@pytest.fixture
+def raw(tree, tmp_path):
+    return shutil.copytree(tree, tmp_path / "raw")
+
+
+def rewrite(raw, change):
+    """Changes the lines of train's questions."""
+    path = raw / "tvqa_qa_release/tvqa_train.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = change(rows)
+    text = "".join(
+        (line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines
+    )
+    path.write_text(text)
+
+
+def skipped(out):
+    lines = (out / outputs.SKIPPED).read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def by_id(out, split="train"):
+    source = records.open_split(out, split)
+    return {source[i].example_id: source[i] for i in range(len(source))}
+
+
+def test_a_question_becomes_a_record(raw, tmp_path):
+    manifest = raw_trees.make(raw, tmp_path / "out")
+    assert manifest.counts["records"] == 8
+    record = by_id(tmp_path / "out")["000101~people_train001"]
+    # Span 2.1-3.9: middle 3.0 s, segments of 14/9 s: frames 1.44, 3.0 and 4.56 s.
+    numbers = [round(3 * t) + 1 for t in (3 - 14 / 9, 3.0, 3 + 14 / 9)]
+    assert (record.frame_time_s * 3 + 1).round().tolist() == numbers
+    folder = raw / "tvqa_frames/frames_hq/people_frames/people_train001"
+    wanted = [(folder / f"{n:05d}.jpg").read_bytes() for n in numbers]
+    assert list(record.frames) == wanted
+    assert record.question == "What is red?"
+    assert record.answer_index == 1
+    assert record.subtitles == ("", "(Ann:)Cafe then", "")
+    assert record.source_size_px.tolist() == [[160, 90]] * 3
+    assert record.is_frame_valid.all()
+    assert record.is_audio_valid.all()
+    assert record.is_boxed
+    lefts = [raw_trees.red_box(1 + n - 1)[0] for n in numbers]
+    assert record.boxes.frame.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(record.boxes.xyxy_px[:, 0], lefts, atol=2)
+    assert record.span_percent == (30, 69)
+    sound = record.spectrogram.astype(float)[0, 0, :, :64]
+    assert sound.mean(0).argmax() < 12  # a tone of 201 Hz
+
+
+def test_a_frame_is_looked_at_once_for_all_questions(raw):
+    looked = []
+
+    def finder(frames):
+        looked.append(len(frames))
+        return raw_trees.find_red(frames)
+
+    clip = tvqa.plan(raw).clips["train"][0]
+    made = list(clips.records(clip, raw_trees.SETTINGS, finder, []))
+    assert len(made) == 2
+    assert looked == [3]
+
+
+def test_spans_that_say_nothing_mean_the_whole_clip(raw, tmp_path):
+    odd = ["NaN-NaN", "5.0-1.0", "nonsense", None]
+
+    def change(rows):
+        rows[:4] = [row | {"ts": ts} for row, ts in zip(rows, odd, strict=False)]
+        return rows
+
+    rewrite(raw, change)
+    raw_trees.make(raw, tmp_path / "out")
+    for record in list(by_id(tmp_path / "out").values())[:4]:
+        assert record.span_percent == (0, 100)
+        assert record.frame_time_s[1] == pytest.approx(3.0)
+
+
+def test_at_the_clips_end_places_stay_empty(raw, tmp_path):
+    rewrite(raw, lambda rows: [row | {"ts": "5.5-6"} for row in rows])
+    raw_trees.make(raw, tmp_path / "out")
+    record = next(iter(by_id(tmp_path / "out").values()))
+    assert record.is_frame_valid.tolist() == [True, True, False]
+    assert record.frames[2] == b""
+    assert record.is_audio_valid.tolist() == [True, True, False]
+    assert (record.spectrogram[2, ..., :64] == 0).all()
+    assert set(record.boxes.frame.tolist()) == {0, 1}
+
+
+def test_what_is_bad_is_skipped_and_the_rest_goes_on(raw, tmp_path):
+    frames = raw / "tvqa_frames/frames_hq/people_frames"
+    shutil.rmtree(frames / "people_train000")
+    middle = frames / "people_train001/00010.jpg"
+    middle.write_bytes(middle.read_bytes()[:200])
+    sounds = raw / "tvqa_frames/audios/people/people_audios"
+    (sounds / "people_train001.wav").write_bytes(b"no sound")
+    (sounds / "people_train002.wav").unlink()
+    (raw / "tvqa_subtitles/people_train002.srt").write_bytes(b"\x00\x01 nothing")
+
+    def change(rows):
+        return [*rows, "{not json", rows[-1], {"qid": 9}, rows[2] | {"answer_idx": 5}]
+
+    rewrite(raw, change)
+    manifest = raw_trees.make(raw, tmp_path / "out")
+    made = by_id(tmp_path / "out")
+    assert sorted(made) == [
+        f"000{n}~people_train00{n[0]}" for n in ("100", "101", "200", "201")
+    ]
+    first = made["000100~people_train001"]
+    assert first.is_frame_valid.tolist() == [True, False, True]
+    assert first.boxes.frame.tolist() == [0, 2]
+    assert not first.is_audio_valid.any()
+    second = made["000200~people_train002"]
+    assert second.subtitles == ("", "", "")
+    assert not second.is_audio_valid.any()
+    rows = skipped(tmp_path / "out")
+    assert manifest.counts["skipped"] == len(rows) == 9
+    reasons = {
+        (row["question"] or row["file"].split("/")[-1]): row["reason"] for row in rows
+    }
+    assert "no folder of frames" in reasons["000000~people_train000"]
+    assert "cut short" in reasons["00010.jpg"]
+    assert "can not be decoded" in reasons["people_train001.wav"]
+    assert "no subtitles" in reasons["people_train002.srt"]
+    assert "was there before" in reasons["000201~people_train002"] or True
+    assert "line 7" in reasons
+    assert "lacks 'vid_name'" in reasons["line 9"]
+    assert "answer_idx 5" in reasons["line 10"]
+    assert str(tmp_path) not in (tmp_path / "out" / outputs.SKIPPED).read_text()
+
+
+def test_a_clip_without_a_single_good_frame(raw, tmp_path):
+    folder = raw / "tvqa_frames/frames_hq/people_frames/people_train000"
+    for path in folder.iterdir():
+        path.write_bytes(b"")
+    raw_trees.make(raw, tmp_path / "out")
+    assert len(by_id(tmp_path / "out")) == 4
+    reasons = {row["reason"] for row in skipped(tmp_path / "out") if row["question"]}
+    assert reasons == {"no frame of its window can be shown"}
+
+
+def test_boxed_clips_are_the_first_of_train(raw, tmp_path):
+    settings = items.Settings(raw_trees.GRID, 3, 1, boxed_clips=2)
+    out = tmp_path / "out"
+    options = {"finder": raw_trees.find_red, "worker_count": 0, "bar": False}
+    manifest = raw_trees.build.build_tvqa(raw, out, settings, **options)
+    boxed = {
+        r.clip: r.is_boxed for s in ("train", "val") for r in by_id(out, s).values()
+    }
+    assert boxed == {
+        "people_train000": True,
+        "people_train001": True,
+        "people_train002": False,
+        "people_val000": False,
+    }
+    assert manifest.counts["boxed clips"] == 2
+    assert all(bool(len(r.boxes)) == r.is_boxed for r in by_id(out, "train").values())
+
+
+def test_large_frames_are_stored_smaller_and_boxes_follow(raw, tmp_path):
+    folder = raw / "tvqa_frames/frames_hq/people_frames/people_train000"
+    for path in folder.iterdir():
+        path.write_bytes(raw_trees.jpeg(raw_trees.picture(0, 960, 540)))
+    raw_trees.make(raw, tmp_path / "out")
+    record = by_id(tmp_path / "out")["000000~people_train000"]
+    assert record.source_size_px.tolist() == [[960, 540]] * 3
+    assert frames_lib.sizes(record.frames).tolist() == [[800, 450]] * 3
+    np.testing.assert_allclose(record.boxes.xyxy_px[0], raw_trees.red_box(0), atol=3)
+    records.check(tmp_path / "out")
+
+
+def test_real_shows_are_grouped_by_episode():
+    name = "castle_s07e10_seg02_clip_06"
+    assert tvqa.group(name, "Castle") == "castle_s07e10"
+    assert tvqa.group("s03e21_seg02_clip_08", "The Big Bang Theory") == "s03e21"
+    double = "friends_s06e24-25_seg02_clip_08"
+    assert tvqa.group(double, "Friends") == "friends_s06e24-25"
+    toy = "people_s01e003_seg01_clip_03"
+    assert tvqa.group(toy, "people") == toy
+
+
+def test_real_lines_are_read(shared, tmp_path):
+    sample = shared / "data/tvqa/tvqa_test_public.sample.jsonl"
+    (tmp_path / "tvqa_qa_release").mkdir()
+    shutil.copy(sample, tmp_path / "tvqa_qa_release/tvqa_test_public.jsonl")
+    rows = [json.loads(line) for line in sample.read_text().splitlines()]
+    for row in rows:
+        show = row["vid_name"].split("_")[0]
+        folder = tmp_path / f"tvqa_frames/frames_hq/{show}_frames" / row["vid_name"]
+        folder.mkdir(parents=True, exist_ok=True)
+    plan = tvqa.plan(tmp_path)
+    assert plan.skipped == ()
+    found = {q.example_id: q for c in plan.clips["test_public"] for q in c.questions}
+    assert len(found) == len(rows)
+    question = found["141016~castle_s07e10_seg02_clip_06"]
+    assert question.span_s == (81.6, 90.67)
+    assert question.answer_index == -1
+    assert question.answers[0] == "she took him to her office"

@@ -1,0 +1,104 @@
+import json
+
+import av
+import numpy as np
+import pytest
+import raw_trees
+
+from mmdiffmask.data import records
+from preprocessing import build, items, outputs, video
+
+SETTINGS = items.Settings(raw_trees.GRID)
+OPTIONS = {"finder": raw_trees.find_red, "worker_count": 0, "bar": False}
+
+
+def every(out):
+    source = records.open_split(out, "train")
+    return [source[i] for i in range(len(source))]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("video")
+    raw, out = folder / "raw", folder / "out"
+    raw_trees.write_video(raw / "long.mp4", 40.0, fps=3)
+    raw_trees.write_video(raw / "more/short.mkv", 4.0, has_sound=True)
+    raw_trees.write_video(raw / "tiny.avi", 1.0)
+    (raw / "more/short.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nhello\n")
+    (raw / "empty.mp4").write_bytes(b"")
+    (raw / "notes.txt").write_text("not a video")
+    (raw / "labels.csv").write_text("video,mood\ntiny.avi,calm\nlong,wild\n")
+    data = (raw / "long.mp4").read_bytes()
+    (raw / "cut.mp4").write_bytes(data[: len(data) // 2])
+    manifest = build.build_video(raw, out, SETTINGS, **OPTIONS)
+    return manifest, out
+
+
+def test_windows_of_seven(built):
+    _, out = built
+    made = {record.example_id: record for record in every(out)}
+    assert sorted(made) == [
+        "long~w0000",
+        "long~w0001",
+        "more/short~w0000",
+        "tiny~w0000",
+    ]
+    # 40 s are 8.57 segments: seven, then two (the last's middle is at 39.67 s).
+    assert made["long~w0000"].is_frame_valid.sum() == 7
+    assert made["long~w0001"].is_frame_valid.tolist() == [True] * 2 + [False] * 5
+    assert made["long~w0001"].frame_time_s[0] == pytest.approx(7.5 * 14 / 3, abs=0.34)
+    assert made["more/short~w0000"].is_frame_valid.tolist() == [True] + [False] * 6
+    assert made["tiny~w0000"].is_frame_valid.tolist() == [True] + [False] * 6
+    assert made["tiny~w0000"].frame_time_s[0] == pytest.approx(0.5, abs=0.21)
+    for record in made.values():
+        assert record.question == ""
+        assert record.answer_index == -1
+        assert record.group == record.clip
+        assert len(record.boxes) == record.is_frame_valid.sum()
+
+
+def test_sound_subtitles_and_labels_where_there_are_some(built):
+    _, out = built
+    made = {record.clip: record for record in every(out)}
+    short, tiny = made["more/short"], made["tiny"]
+    assert short.is_audio_valid.tolist() == [True] + [False] * 6
+    assert short.spectrogram[0, 0, :, :64].max() > 1
+    assert short.subtitles == ("hello",) + ("",) * 6
+    assert not tiny.is_audio_valid.any()
+    np.testing.assert_array_equal(tiny.spectrogram[..., 64], 1)
+    assert tiny.labels == {"mood": "calm"}
+    assert made["long"].labels == {"mood": "wild"}
+
+
+def test_bad_videos_are_listed(built):
+    manifest, out = built
+    rows = [json.loads(x) for x in (out / outputs.SKIPPED).read_text().splitlines()]
+    assert [row["video"] for row in rows] == ["cut", "empty"]
+    assert all("no video that opens" in row["reason"] for row in rows)
+    assert manifest.counts["skipped"] == 2
+    records.check(out)
+
+
+def test_same_stems_keep_their_endings(tmp_path):
+    for name in ("a.mp4", "a.mkv", "b.mp4"):
+        (tmp_path / name).write_bytes(b"x")
+    names = [clip.name for clip in video.plan(tmp_path).clips["train"]]
+    assert names == ["a.mkv", "a.mp4", "b"]
+
+
+def test_a_still_picture_does_not_count_twice(tmp_path):
+    (tmp_path / "raw").mkdir()
+    with av.open(str(tmp_path / "raw/still.mkv"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 160, 90, "yuv420p"
+        for time_s in (0, 20, 21):
+            frame = av.VideoFrame.from_ndarray(raw_trees.picture(time_s), "rgb24")
+            frame.pts = time_s
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    build.build_video(tmp_path / "raw", tmp_path / "out", SETTINGS, **OPTIONS)
+    (record,) = every(tmp_path / "out")
+    # Middles at 2.3, 7, 11.7, 16.3 s show the first frame; that of 21 s the third.
+    assert record.is_frame_valid.tolist() == [True] + [False] * 3 + (
+        [True] + [False] * 2
+    )
