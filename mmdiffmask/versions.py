@@ -11,7 +11,10 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scip
 
 # What each stage's result is made by, relative to the folder of the packages.
 STAGES = {
-    "records": ("preprocessing", "mmdiffmask/grid.py", "mmdiffmask/data/records.py"),
+    "records": (
+        *("preprocessing", "mmdiffmask/grid.py", "mmdiffmask/data/frames.py"),
+        *("mmdiffmask/data/records.py", "mmdiffmask/data/schema.py"),
+    ),
     "run": (
         *("mmdiffmask/build.py", "mmdiffmask/examples.py", "mmdiffmask/grid.py"),
         *("mmdiffmask/data", "mmdiffmask/models", "mmdiffmask/masking"),

@@ -246,9 +246,7 @@ def load_params(
     """
     run_dir = pathlib.Path(run_dir)
     if not (run_dir / CONFIG).is_file():
-        raise ValueError(
-            f"{run_dir}: no run here; start one with mmdiffmask pretrain"
-        )
+        raise ValueError(f"{run_dir}: no run here; start one with mmdiffmask pretrain")
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     if which == "start" and (run_dir / START).is_dir():
         folder = os.path.abspath(run_dir / START)
