@@ -15,7 +15,7 @@ NAME = "manifest.json"
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One ArrayRecord file: its name in the folder, its size and what it must hash to."""
+    """One ArrayRecord file: its name in the folder, its size, its checksum."""
 
     file: str
     records: int

@@ -19,7 +19,21 @@ from mmdiffmask.data import schema
 from mmdiffmask.data.manifest import Manifest, Shard
 from mmdiffmask.data.schema import Record, features
 
-__all__ = ['Record','Manifest','Shard','Source','Summary','check','features','open_split','read_manifest','shard_name','splits','write_shard','write_tfds_metadata']
+__all__ = [
+    "Record",
+    "Manifest",
+    "Shard",
+    "Source",
+    "Summary",
+    "check",
+    "features",
+    "open_split",
+    "read_manifest",
+    "shard_name",
+    "splits",
+    "write_shard",
+    "write_tfds_metadata",
+]
 
 NAME = "records"
 WRITER_OPTIONS = "group_size:1"  # one record a chunk: cheap random access
@@ -117,7 +131,8 @@ class Source:
         """The record at a position, 0 <= index < len; IndexError past the end."""
         if not 0 <= index < self._length:
             raise IndexError(f"record {index} of {self._length}")
-        return schema.from_example(self._features.deserialize_example_np(self._raw[index]))
+        example = self._features.deserialize_example_np(self._raw[index])
+        return schema.from_example(example)
 
 
 def read_manifest(records_dir: str | os.PathLike) -> Manifest:

@@ -104,8 +104,12 @@ def to_example(record: Record) -> dict[str, Any]:
     boxes = {name: getattr(record.boxes, name) for name in BOX_FIELDS}
     for name in ("kind", "label", "source"):
         boxes[name] = list(boxes[name])
-    for name, dtype in {"frame": np.int32, "track": np.int32, "score": np.float32,
-                        "xyxy_px": np.float32}.items():
+    for name, dtype in {
+        "frame": np.int32,
+        "track": np.int32,
+        "score": np.float32,
+        "xyxy_px": np.float32,
+    }.items():
         boxes[name] = boxes[name].astype(dtype)
     return example | {"boxes": boxes}
 
