@@ -78,7 +78,7 @@ def make_records(experiment: config.Experiment, root: pathlib.Path) -> str:
             f"config {experiment.name} has no data of its own: name records, --data DIR"
         )
     # Only here and in the command line: the package works without preprocessing.
-    from preprocessing import build, items, people
+    from preprocessing import build, items
 
     geometry = {name: getattr(data, name) for name in ("rows", "cols", "segments")}
     key = config.fingerprint(
@@ -96,7 +96,6 @@ def make_records(experiment: config.Experiment, root: pathlib.Path) -> str:
         folder / "raw",
         folder / "records",
         settings,
-        finder=people.find,
         worker_count=WORKERS,
         domain=toy.domain,
         train_clips=toy.train_clips,

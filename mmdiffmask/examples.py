@@ -12,7 +12,7 @@ from jaxtyping import Bool, UInt32
 
 from mmdiffmask import config, grid
 from mmdiffmask.data import loader, records, tokenizers, video
-from mmdiffmask.masking import clips, sampling, strategies, units
+from mmdiffmask.masking import anchors, clips, sampling, strategies, units
 from mmdiffmask.types import VideoBatch
 
 EVAL_SEED = 0  # held-out masks are the same for every strategy and every seed
@@ -34,7 +34,7 @@ def make_row(
 ) -> Callable[[int], VideoBatch]:
     """Position in the split -> its row, with the units of the settings' box kind."""
     place, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
-    embeddings = load_embeddings(masking.label_embeddings)
+    embeddings = _embeddings(masking)
 
     def of_record(record, is_patch_valid):
         return units.from_boxes(
@@ -53,22 +53,9 @@ def make_row(
     return row
 
 
-def load_embeddings(path: str | None) -> dict[str, np.ndarray] | None:
-    """Label -> vector, from an .npz file; None where none is named.
-
-    Raises:
-      ValueError: if the file is missing or no .npz.
-    """
-    if path is None:
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ValueError(
-            f"masking.label_embeddings={path}: needs an .npz file with one vector per"
-            f" label ({error})"
-        ) from error
+def _embeddings(masking: config.Masking) -> dict[str, np.ndarray] | None:
+    path = masking.label_embeddings
+    return None if path is None else anchors.load_embeddings(path)
 
 
 def draw_masks(
