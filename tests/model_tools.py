@@ -1,6 +1,7 @@
 """Cheap compiling and cheap parameters for tests of small modules."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -8,6 +9,12 @@ def fast_jit(function, **kwargs):
     """`jax.jit` that compiles in half the time: these programs run once or twice."""
     options = {"xla_backend_optimization_level": 0}
     return jax.jit(function, compiler_options=options, **kwargs)
+
+
+def normal(*shape, seed=0, spread=1.0):
+    """Float32 inputs; `jax.random` takes seconds to compile for some shapes."""
+    noise = np.random.default_rng(seed).normal(size=shape)
+    return jnp.asarray(spread * noise, jnp.float32)
 
 
 def fill(module, *args, spread=0.1):

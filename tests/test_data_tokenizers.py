@@ -66,10 +66,9 @@ def test_any_text_encodes(text):
 @hypothesis.settings(max_examples=50, deadline=None)
 @hypothesis.given(st.text(string.printable))
 def test_plain_text_comes_back(text):
-    text = text.lower()
     hypothesis.assume("<|" not in text)
-    visible = "".join(c for c in text if c.isprintable() or c.isspace()).split()
-    assert TOY().decode(TOY().encode(text)).split() == visible
+    kept = text.lower().translate(dict.fromkeys(b"\x0b\x0c"))  # control characters go
+    assert TOY().decode(TOY().encode(text)).split() == kept.split()
 
 
 @pytest.mark.parametrize(

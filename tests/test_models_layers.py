@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_tools import fast_jit, fill
+from model_tools import fast_jit, fill, normal
 
 from mmdiffmask.models import layers, positions
 
@@ -13,10 +13,8 @@ from mmdiffmask.models import layers, positions
 @pytest.fixture(scope="module")
 def attention():
     module = layers.SelfAttention(hidden=64, head_size=32, dtype=jnp.dtype("float32"))
-    keys = jax.random.split(jax.random.key(0), 3)
-    x = jax.random.normal(keys[0], (2, 5, 64))
-    scale = jax.random.normal(keys[1], (1, 5, 32))
-    attend = jax.random.bernoulli(keys[2], 0.6, (2, 5, 5)).at[1, 3].set(False)
+    x, scale = normal(2, 5, 64), normal(1, 5, 32, seed=1)
+    attend = (normal(2, 5, 5, seed=2) > -0.3).at[1, 3].set(False)
     bias = jnp.where(attend, 0.0, layers.NOT_ALLOWED)[:, None]
     params = fill(module, x, scale, bias)["params"]
     output = fast_jit(module.apply)({"params": params}, x, scale, bias)
@@ -89,7 +87,7 @@ def test_a_row_that_sees_nothing_is_uniform(attention):
 
 def test_padding_changes_nothing_that_is_read():
     module = layers.Encoder(64, 32, 1, jnp.dtype("float32"))
-    x = jax.random.normal(jax.random.key(0), (2, 6, 64))
+    x = normal(2, 6, 64)
     coordinates = jnp.linspace(0.0, 1.0, 6)[None, :, None]
     is_valid = jnp.arange(6)[None] < jnp.array([[4], [0]])
     params = fill(module, x, coordinates, is_valid)
@@ -105,7 +103,7 @@ def test_padding_changes_nothing_that_is_read():
 
 
 def test_remat_changes_memory_and_nothing_else():
-    x = jax.random.normal(jax.random.key(0), (2, 4, 64))
+    x = normal(2, 4, 64)
     coordinates = jnp.linspace(0.0, 1.0, 4)[None, :, None]
     plain = layers.Encoder(64, 32, 1, jnp.dtype("float32"))
     remat = plain.clone(remat=True)
@@ -125,7 +123,7 @@ def test_remat_changes_memory_and_nothing_else():
 
 def test_attention_pool_is_the_formula():
     module = layers.AttentionPool(hidden=64, head_size=32, dtype=jnp.dtype("float32"))
-    x = jax.random.normal(jax.random.key(0), (1, 2, 4, 64))
+    x = normal(1, 2, 4, 64)
     params = fill(module, x)["params"]
     found = fast_jit(module.apply)({"params": params}, x)
 

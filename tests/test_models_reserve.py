@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
-from model_tools import fast_jit
+from model_tools import fast_jit, normal
 
 from mmdiffmask import config
 from mmdiffmask.models import joining, reserve
@@ -42,7 +42,7 @@ def params():
 
 @pytest.fixture(scope="module")
 def patches():
-    return jax.random.uniform(jax.random.key(1), (2, 3, ROWS * COLS, 768))
+    return 0.5 + normal(2, 3, ROWS * COLS, 768, spread=0.2)
 
 
 def apply(params, method, *args, **kwargs):
@@ -138,8 +138,8 @@ def test_small_fits_in_8_megabytes():
 
 
 def test_masked_patches_leave_no_trace(params, patches):
-    is_masked = jax.random.bernoulli(jax.random.key(2), 0.3, patches.shape[:-1])
-    noise = jax.random.normal(jax.random.key(3), (*is_masked.shape, TINY.hidden))
+    is_masked = normal(*patches.shape[:-1], seed=1) > 0.5
+    noise = normal(*is_masked.shape, TINY.hidden, seed=2)
     other = jnp.where(is_masked[..., None], 1.0 - patches, patches)
 
     @fast_jit

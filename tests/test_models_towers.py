@@ -1,10 +1,9 @@
 """Cells, CLS attention and leading axes of the towers."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_tools import fast_jit, fill
+from model_tools import fast_jit, fill, normal
 
 from mmdiffmask import config
 from mmdiffmask.models import towers
@@ -29,7 +28,7 @@ def test_cells_group_two_by_two():
 @pytest.fixture(scope="module")
 def vision():
     tower = towers.VisionTower(TINY)
-    patches = jax.random.uniform(jax.random.key(0), (2, 3, 8, 12))
+    patches = normal(2, 3, 8, 12)
     return tower, fill(tower, patches, 2, 4, spread=0.2), patches
 
 
@@ -62,7 +61,7 @@ def test_every_frame_is_encoded_by_itself(vision):
 
 def test_sound_keeps_its_leading_axes():
     tower = towers.AudioTower(TINY)
-    sound = jax.random.normal(jax.random.key(0), (2, 3, 60, 65))
+    sound = normal(2, 3, 60, 65)
     params = fill(tower, sound)
     out = fast_jit(tower.apply)(params, sound)
     assert out.cls.shape == (2, 3, 64)
