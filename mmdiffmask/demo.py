@@ -166,7 +166,10 @@ def _run_rows(
     }
     if not todo:
         return
-    os.environ.update(ONE_THREAD)  # inherited by the processes, which start afresh
+    # Inherited by the processes, which start afresh.
+    os.environ.update(ONE_THREAD)
+    compiled = workdir.parent.parent / "data" / "compiled"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled.resolve()))
     context = multiprocessing.get_context("spawn")
     total = sum(
         cell.training.steps for cell in todo.values() if cell.masking.strategy != "none"

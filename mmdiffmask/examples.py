@@ -48,7 +48,7 @@ def make_row(
         )
 
     def row(index: int) -> VideoBatch:
-        return video.row(source[index], data, place, tokenizer.encode, of_record)
+        return video.row(source[index], data, place, tokenizer.encode_plain, of_record)
 
     return row
 

@@ -1,5 +1,6 @@
 """Raw data to records in one call; what the command line and the demo share."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -68,6 +69,22 @@ def build_toy(
     )
     limits = {"train": train_clips, "val": val_clips}
     return _build("toy", tvqa, raw, out, settings, limits=limits, **options)
+
+
+@contextlib.contextmanager
+def _bar(is_shown: bool) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr that appears with the first clip that is rendered."""
+    with contextlib.ExitStack() as stack:
+        bars: list[tqdm.tqdm] = []
+
+        def show(done: int, wanted: int) -> None:
+            if not bars and is_shown:
+                bar = tqdm.tqdm(total=wanted, unit="clip", desc="rendering")
+                bars.append(stack.enter_context(bar))
+            for bar in bars:
+                bar.update(done - bar.n)
+
+        yield show
 
 
 def _build(

@@ -8,6 +8,16 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Shared with the processes that tests start: most of their time is compiling.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "compiled")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+# Two threads on two busy cores are slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 import jaxtyping
 import pytest
@@ -15,7 +25,7 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxtyping.install_import_hook("mmdiffmask", "beartype.beartype")
 
-SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
+SHARED = ROOT.parent / "shared"
 
 
 @pytest.fixture(scope="session")

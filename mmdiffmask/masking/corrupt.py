@@ -65,7 +65,9 @@ def noise(
     Departs: the released code puts one constant vector everywhere, which marks a
     hidden patch beyond doubt (RELEASED_CODE.md section 2). DESIGN section 5.
     """
-    drawn = jax.random.normal(key, (q, mean.shape[0]), jnp.float32)
+    # Drawn flat: XLA compiles the same numbers in a longer shape for many seconds.
+    drawn = jax.random.normal(key, (q * mean.shape[0],), jnp.float32)
+    drawn = drawn.reshape(q, mean.shape[0])
     return jnp.asarray(mean)[None] + jnp.asarray(sd)[None] * drawn
 
 
