@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import tqdm
 
 from mmdiffmask.data.manifest import Manifest
 from preprocessing import outputs, plans, tvqa, video, workers
