@@ -4,10 +4,11 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import tqdm
 import tqdm
 
 from mmdiffmask.data.manifest import Manifest
