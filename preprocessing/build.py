@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import tqdm
-import tqdm
 
 from mmdiffmask.data.manifest import Manifest
 from preprocessing import outputs, plans, tvqa, video, workers
