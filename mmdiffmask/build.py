@@ -36,6 +36,7 @@ def check(experiment: config.Experiment) -> None:
     for name in experiment.compare:
         strategies.find(name)
     optim.check(experiment.training)
+    examples.embeddings_of(experiment.masking)
     size = tokenizers.load(experiment.data.tokenizer).vocabulary
     if size > experiment.model.vocabulary:
         raise ValueError(

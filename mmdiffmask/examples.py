@@ -34,7 +34,7 @@ def make_row(
 ) -> Callable[[int], VideoBatch]:
     """Position in the split -> its row, with the units of the settings' box kind."""
     place, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
-    embeddings = _embeddings(masking)
+    embeddings = embeddings_of(masking)
 
     def of_record(record, is_patch_valid):
         return units.from_boxes(
@@ -53,7 +53,8 @@ def make_row(
     return row
 
 
-def _embeddings(masking: config.Masking) -> dict[str, np.ndarray] | None:
+def embeddings_of(masking: config.Masking) -> dict[str, np.ndarray] | None:
+    """Label -> vector, as the settings name a file; None: label = anchor only."""
     path = masking.label_embeddings
     return None if path is None else anchors.load_embeddings(path)
 

@@ -34,3 +34,12 @@ def shared() -> pathlib.Path:
     if not SHARED.is_dir():
         pytest.skip("no ../shared beside the project: golden data and media absent")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_records(tmp_path_factory) -> str:
+    """The records of tpu_configs/tiny.py, made once by the real pipeline."""
+    from mmdiffmask import config, demo
+
+    experiment = config.load(ROOT / "tpu_configs" / "tiny.py")
+    return demo.make_records(experiment, tmp_path_factory.mktemp("tiny"))

@@ -1,0 +1,156 @@
+"""The whole path on tiny.py: records, training, probe, report; killed and resumed."""
+
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from mmdiffmask import __main__ as command_line
+from mmdiffmask import config, examples, runs
+from mmdiffmask.training import checkpoint
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TINY = str(ROOT / "tpu_configs" / "tiny.py")
+
+
+def tree_digest(folder: pathlib.Path) -> dict[str, tuple[str, int]]:
+    """Path -> (hash, time of change) of every file."""
+    return {
+        str(p): (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_mtime_ns)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory, tiny_records):
+    """A folder with the rows `none` and `difference`, probed."""
+    folder = tmp_path_factory.mktemp("runs")
+    for strategy in ("none", "difference"):
+        arguments = ["--workdir", str(folder / strategy), "--data", tiny_records]
+        arguments += ["--set", f"masking.strategy={strategy}"]
+        assert command_line.main(["pretrain", TINY, *arguments]) == 0
+        assert command_line.main(["probe", TINY, *arguments]) == 0
+    return folder
+
+
+def test_training_moves_the_weights_and_probing_does_not(workdir):
+    start = checkpoint.load_params(workdir / "difference", "start")
+    last = checkpoint.load_params(workdir / "difference", "last")
+    none = checkpoint.load_params(workdir / "none", "last")
+    assert runs.fingerprint(start) == runs.fingerprint(none)
+    assert runs.fingerprint(start) != runs.fingerprint(last)
+    found = json.loads((workdir / "difference" / runs.PROBE).read_text())
+    assert found["key"]["weights"] == runs.fingerprint(last)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last))
+
+
+def test_rerunning_finished_work_changes_no_file(workdir, tiny_records):
+    before = tree_digest(workdir / "difference")
+    arguments = ["--workdir", str(workdir / "difference"), "--data", tiny_records]
+    for name in ("pretrain", "probe"):
+        assert command_line.main([name, TINY, *arguments]) == 0
+    assert tree_digest(workdir / "difference") == before
+
+
+def test_another_seed_does_not_enter_the_folder(workdir, tiny_records, capsys):
+    arguments = ["--workdir", str(workdir / "difference"), "--data", tiny_records]
+    assert command_line.main(["pretrain", TINY, *arguments, "--seed", "1"]) == 2
+    assert "--seed=0, not 1" in capsys.readouterr().err
+
+
+def test_the_report_shows_both_rows_and_loads_nothing(workdir, capsys):
+    assert command_line.main(["report", str(workdir)]) == 0
+    path = pathlib.Path(capsys.readouterr().out.strip())
+    assert path.is_absolute()
+    html = path.read_text()
+    for found in re.findall(r'(?:src|href)="([^"]+)"', html):
+        assert found.startswith(("data:image", "https://arxiv.org", "#")), found
+    for word in ("none", "difference", "random weights", "untrained network", "copy"):
+        assert word in html
+    assert "<script" not in html
+
+
+def test_masks_of_a_run_are_summarised(workdir):
+    masks = json.loads((workdir / "difference" / runs.MASKS).read_text())
+    assert masks["whole_box"] > 0.4
+    assert masks["hidden_share"] == pytest.approx(0.25, abs=0.02)
+    assert not (workdir / "none" / runs.MASKS).exists()
+
+
+def test_held_out_masks_do_not_depend_on_the_strategy(tiny_records):
+    base = config.load(TINY)
+    source = examples.open_split(tiny_records, "train")
+    found = []
+    for strategy in ("random", "difference"):
+        changed = config.override(base, [f"masking.strategy={strategy}"])
+        kinds = examples.mask_kinds(changed.masking)
+        assert set(kinds) == {"random", "body"}
+        masks, _ = examples.masks_of(changed, source, [0, 1], *kinds["body"], 0)
+        found.append(masks.is_masked)
+    np.testing.assert_array_equal(*found)
+
+
+def start_run(folder: pathlib.Path, records: str) -> subprocess.Popen:
+    """`mmdiffmask pretrain` on one device, in its own process."""
+    words = [sys.executable, "-m", "mmdiffmask", "pretrain", TINY]
+    words += ["--workdir", str(folder), "--data", records, "--set", "training.steps=12"]
+    words += ["--set", "training.save_every=1"]
+    one_device = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    return subprocess.Popen(words, cwd=ROOT, env=one_device, stderr=subprocess.DEVNULL)
+
+
+def steps_noted(folder: pathlib.Path) -> int:
+    path = folder / "metrics.jsonl"
+    return path.read_text().count('"train"') if path.is_file() else 0
+
+
+def kill_and_resume(folder: pathlib.Path, records: str, kills: int) -> None:
+    """Ends a run at a random moment, so many times, then lets it finish."""
+    rng, killed = random.Random(kills), 0
+    while killed < kills:
+        run, goal = start_run(folder, records), steps_noted(folder) + rng.randint(0, 2)
+        while run.poll() is None and steps_noted(folder) < goal:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 1.0))
+        if run.poll() is None:
+            run.send_signal(signal.SIGKILL)
+        killed += run.wait() == -signal.SIGKILL
+        if steps_noted(folder) >= 12:
+            break
+    assert killed >= min(kills, 2)
+    assert start_run(folder, records).wait() == 0
+
+
+def check_killed_run(folder: pathlib.Path, records: str, kills: int) -> None:
+    assert start_run(folder / "calm", records).wait() == 0
+    kill_and_resume(folder / "killed", records, kills)
+    calm, killed = (
+        runs.fingerprint(checkpoint.load_params(folder / name, "last"))
+        for name in ("calm", "killed")
+    )
+    assert calm == killed
+    calm, killed = (
+        (folder / name / "metrics.jsonl").read_bytes() for name in ("calm", "killed")
+    )
+    assert calm == killed
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_bits(tmp_path, tiny_records):
+    check_killed_run(tmp_path, tiny_records, 2)
+
+
+@pytest.mark.long
+def test_a_run_killed_ten_times_ends_with_the_same_bits(tmp_path, tiny_records):
+    check_killed_run(tmp_path, tiny_records, 10)
