@@ -77,11 +77,9 @@ def claim(run_dir: str | pathlib.Path, settings: dict[str, Any], seed: int) -> N
 
 def _check_empty(run_dir: pathlib.Path) -> None:
     """Refuses a folder of something else; a killed claim leaves only its .tmp."""
-    if not run_dir.exists():
-        return
-    if not run_dir.is_dir():
+    if run_dir.exists() and not run_dir.is_dir():
         raise ValueError(f"{run_dir}: is a file; --workdir must be a folder")
-    if any(path.name != CONFIG + ".tmp" for path in run_dir.iterdir()):
+    if any(path.name != CONFIG + ".tmp" for path in run_dir.glob("*")):
         raise ValueError(
             f"{run_dir}: holds no run but is not empty; choose another --workdir"
         )
