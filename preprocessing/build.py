@@ -59,15 +59,16 @@ def build_toy(
         raise ValueError(f"{raw}: is a file; --raw takes a folder")
     count = options.get("worker_count")
     count = workers.default_count() if count is None else max(count, 1)
-    toy.render(
-        raw,
-        domain=domain,
-        train_clips=train_clips,
-        val_clips=val_clips,
-        seed=seed,
-        workers=count,
-        progress=progress,
-    )
+    with _bar(options.get("bar", True)) as show:
+        toy.render(
+            raw,
+            domain=domain,
+            train_clips=train_clips,
+            val_clips=val_clips,
+            seed=seed,
+            workers=count,
+            progress=progress or show,
+        )
     limits = {"train": train_clips, "val": val_clips}
     return _build("toy", tvqa, raw, out, settings, limits=limits, **options)
 
