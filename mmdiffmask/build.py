@@ -14,7 +14,7 @@ from jaxtyping import Float
 from mmdiffmask import config, examples
 from mmdiffmask.data import loader, records, splits, tokenizers
 from mmdiffmask.masking import strategies
-from mmdiffmask.models import reserve
+from mmdiffmask.models import reserve, towers
 from mmdiffmask.training import loop, losses, optim, steps
 from mmdiffmask.training import objective as objectives
 from mmdiffmask.types import VideoBatch
@@ -22,7 +22,7 @@ from mmdiffmask.types import VideoBatch
 PIXEL_CLIPS = 64  # of train, for the mean picture that a small start is centred on
 
 # Geometry that comes from the records, where records are given.
-OF_RECORDS = ("rows", "cols", "patch_px", "segments", "sub_segments")
+OF_RECORDS = ("rows", "cols", "segments", "sub_segments")
 
 
 def check(experiment: config.Experiment) -> None:
@@ -59,7 +59,6 @@ def adopt(
     found = {
         "rows": manifest.grid.rows,
         "cols": manifest.grid.cols,
-        "patch_px": manifest.grid.patch_px,
         "segments": manifest.segments,
         "sub_segments": manifest.sub_segments,
     }
@@ -169,7 +168,7 @@ def _start(
 
     @functools.cache
     def mean_patch() -> Float[np.ndarray, " p"]:
-        total, count = np.zeros(data.patch_px**2 * 3), 0
+        total, count = np.zeros(towers.PATCH_VALUES), 0
         for i in positions:
             example = row(i)
             total += example.patches[example.is_patch_valid].sum(0, dtype=np.float64)

@@ -1,104 +1,20 @@
 """Runs' folders become one `RunSummary`, and that becomes the page."""
 
-import dataclasses
 import math
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from mmdiffmask import config, examples, runs, versions
+from mmdiffmask import config, examples, run_folder, versions
 from mmdiffmask.data import records, splits
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
 from mmdiffmask.report import curves, page, pictures, summary
-from mmdiffmask.training import checkpoint, journal
 
 UNTRAINED, COPY = "untrained network", "copy"
 CELLS = {"touched": "touched", "hidden": "hidden", "same clip": "in_clip"}
 KINDS = {"random": "random", "body": "person", "face": "face", "object": "object"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What a run's folder holds.
-
-    Attributes:
-      name: of its row.
-      folder: where it lies.
-      settings: dotted name -> value.
-      seed: of the run.
-      data: data.json (`runs.DATA`).
-      lines: metrics.jsonl.
-      probe: probe.json, or None where the run was not probed.
-      masks: what its masks were made of, or None for `none`.
-    """
-
-    name: str
-    folder: pathlib.Path
-    settings: dict[str, Any]
-    seed: int
-    data: dict[str, Any]
-    lines: list[dict[str, Any]]
-    probe: dict[str, Any] | None
-    masks: metrics.MaskSummary | None
-
-
-def read_runs(workdir: pathlib.Path) -> list[Run]:
-    """The finished runs in a folder: itself, or the folders in it; `none` first.
-
-    Raises:
-      ValueError: if there is no finished run, or runs do not belong together.
-    """
-    if not workdir.is_dir():
-        raise ValueError(f"{workdir}: no such folder")
-    folders = [workdir, *sorted(p for p in workdir.iterdir() if p.is_dir())]
-    found = [f for f in folders if (f / checkpoint.CONFIG).is_file()]
-    done = [f for f in found if (f / runs.DATA).is_file()]
-    if not done:
-        state = "no finished run" if found else "no run"
-        raise ValueError(
-            f"{workdir}: {state} here; mmdiffmask pretrain CONFIG.py --workdir"
-            f" {workdir} makes one"
-        )
-    order = {name: i for i, name in enumerate(strategies.REGISTRY)}
-    read = [_read(folder) for folder in done]
-    read.sort(key=lambda run: (order[run.settings["masking.strategy"]], run.name))
-    if len({run.data["manifest"] for run in read}) > 1:
-        raise ValueError(f"{workdir}: its runs were trained on different records")
-    return _with_unique_names(read)
-
-
-def _read(folder: pathlib.Path) -> Run:
-    found = checkpoint.read_json(folder / checkpoint.CONFIG)
-    settings = found["settings"]
-    name = settings["masking.strategy"]
-    if name == "difference" and settings["masking.boxes"] != "body":
-        name += f" ({settings['masking.boxes']})"
-    probe, masks = folder / runs.PROBE, folder / runs.MASKS
-    return Run(
-        name=name,
-        folder=folder,
-        settings=settings,
-        seed=found["seed"],
-        data=checkpoint.read_json(folder / runs.DATA),
-        lines=journal.read_metrics(folder),
-        probe=checkpoint.read_json(probe) if probe.is_file() else None,
-        masks=metrics.MaskSummary(**checkpoint.read_json(masks))
-        if masks.is_file()
-        else None,
-    )
-
-
-def _with_unique_names(found: list[Run]) -> list[Run]:
-    names = [run.name for run in found]
-    return [
-        run
-        if names.count(run.name) == 1
-        else dataclasses.replace(run, name=f"{run.name}, {run.folder.name}")
-        for run in found
-    ]
 
 
 def _last(lines: list[dict], masks: str, metric: str, first: bool = False) -> dict:
@@ -118,7 +34,9 @@ def _score(row: dict) -> metrics.Score:
     return metrics.Score(row["value"], row["low"], row["high"], row["count"])
 
 
-def retrieval_tasks(found: Sequence[Run]) -> tuple[summary.RetrievalTask, ...]:
+def retrieval_tasks(
+    found: Sequence[run_folder.Run],
+) -> tuple[summary.RetrievalTask, ...]:
     """Held-out retrieval of every run, beside chance and its floors."""
     kinds = [k for k in KINDS if all(_last(r.lines, k, "loss") for r in found)]
     tasks = []
@@ -140,7 +58,7 @@ def retrieval_tasks(found: Sequence[Run]) -> tuple[summary.RetrievalTask, ...]:
     return tuple(tasks)
 
 
-def _candidates(run: Run, kind: str, cells: str) -> float:
+def _candidates(run: run_folder.Run, kind: str, cells: str) -> float:
     """Among how many cells one is looked for, mean."""
     streams = len(run.settings["training.streams"])
     if cells != "same clip":
@@ -149,7 +67,7 @@ def _candidates(run: Run, kind: str, cells: str) -> float:
     return max(1.0, count / streams / max(1, run.data["clips"]["dev"]))
 
 
-def panels(found: Sequence[Run]) -> tuple[curves.Panel, ...]:
+def panels(found: Sequence[run_folder.Run]) -> tuple[curves.Panel, ...]:
     """Curves of training and of held-out scores, with their floors."""
     trained = [run for run in found if run.settings["masking.strategy"] != "none"]
     if not trained:
@@ -166,7 +84,7 @@ def panels(found: Sequence[Run]) -> tuple[curves.Panel, ...]:
     return tuple(made)
 
 
-def _training_panel(trained: Sequence[Run]) -> curves.Panel:
+def _training_panel(trained: Sequence[run_folder.Run]) -> curves.Panel:
     lines, guess = [], 0.0
     for run in trained:
         rows = [line for line in run.lines if line["kind"] == "train"]
@@ -186,7 +104,7 @@ def _training_panel(trained: Sequence[Run]) -> curves.Panel:
 
 
 def _held_out_panel(
-    trained: Sequence[Run], kind: str, metric: str, title: str
+    trained: Sequence[run_folder.Run], kind: str, metric: str, title: str
 ) -> curves.Panel:
     lines = []
     for run in trained:
@@ -229,12 +147,12 @@ def _probe_cell(entry: dict) -> summary.ProbeCell:
     )
 
 
-def _steps(run: Run) -> int:
+def _steps(run: run_folder.Run) -> int:
     trained = [line["step"] for line in run.lines if line["kind"] == "train"]
     return run.probe["step"] if run.probe else max(trained, default=0)
 
 
-def comparisons(found: Sequence[Run]) -> tuple[summary.Comparison, ...]:
+def comparisons(found: Sequence[run_folder.Run]) -> tuple[summary.Comparison, ...]:
     """Every pair of probed rows on every label; named by the settings, not chosen."""
     probed = [run for run in found if run.probe]
     made: list[summary.Comparison] = []
@@ -290,7 +208,7 @@ def summarise(workdir: pathlib.Path, times: dict[str, float]) -> summary.RunSumm
     Raises:
       ValueError: if there is no finished run, or its records are gone.
     """
-    found = read_runs(workdir)
+    found = run_folder.read_runs(workdir)
     base, first = found[-1], found[0]
     probed = [run for run in found if run.probe] or found
     experiment = config.from_settings(base.settings)
@@ -338,7 +256,7 @@ def _describe(experiment: config.Experiment) -> str:
     )
 
 
-def _row(run: Run) -> summary.StrategyRow:
+def _row(run: run_folder.Run) -> summary.StrategyRow:
     strategy = strategies.find(run.settings["masking.strategy"])
     labels = run.probe["labels"] if run.probe else {}
     return summary.StrategyRow(
@@ -350,7 +268,7 @@ def _row(run: Run) -> summary.StrategyRow:
     )
 
 
-def _probe_clips(run: Run) -> dict[str, int]:
+def _probe_clips(run: run_folder.Run) -> dict[str, int]:
     if not run.probe:
         return {}
     return {"val": max(len(v["clips"]) for v in run.probe["labels"].values())}

@@ -38,9 +38,8 @@ class Data:
     toy: Toy | None = None  # where no --data is given: the toy set is made
     segments: int = _number(7, 1, 16)
     sub_segments: int = _number(3, 1, 3)  # sound clips of 1.5556 s per segment
-    rows: int = _number(12, 2)
+    rows: int = _number(12, 2)  # of patches of 16 x 16 pixels, which is fixed
     cols: int = _number(20, 2)
-    patch_px: int = _number(16, 1)
     min_overlap: float = _number(0.0, 0.0, 1.0)  # share of a patch a box must pass
     text_length: int = _number(256, 8)  # tokens of a text or audio stream
     tokenizer: str = "toy"  # "toy" (shipped) or a tokenizers JSON file

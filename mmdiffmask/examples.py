@@ -20,7 +20,7 @@ EVAL_SEED = 0  # held-out masks are the same for every strategy and every seed
 
 def patch_grid(data: config.Data) -> grid.PatchGrid:
     """The grid of the settings."""
-    return grid.PatchGrid(data.rows, data.cols, data.patch_px)
+    return grid.PatchGrid(data.rows, data.cols)
 
 
 @functools.lru_cache(maxsize=4)

@@ -37,7 +37,6 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
             sub_segments=manifest.sub_segments,
             rows=manifest.grid.rows,
             cols=manifest.grid.cols,
-            patch_px=manifest.grid.patch_px,
         ),
         masking=dataclasses.replace(config.Masking(), mask_unit="patch"),
     )

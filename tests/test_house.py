@@ -22,6 +22,7 @@ RANKS = [
     {"examples"},
     {"build"},
     {"runs"},
+    {"run_folder"},
     {"collect"},
     {"sheet", "demo"},
     {"__main__"},

@@ -1,0 +1,91 @@
+"""What the folders of finished runs hold, as the report reads them."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from mmdiffmask import runs
+from mmdiffmask.masking import strategies
+from mmdiffmask.probe import metrics
+from mmdiffmask.training import checkpoint, journal
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a run's folder holds.
+
+    Attributes:
+      name: of its row.
+      folder: where it lies.
+      settings: dotted name -> value.
+      seed: of the run.
+      data: data.json (`runs.DATA`).
+      lines: metrics.jsonl.
+      probe: probe.json, or None where the run was not probed.
+      masks: what its masks were made of, or None for `none`.
+    """
+
+    name: str
+    folder: pathlib.Path
+    settings: dict[str, Any]
+    seed: int
+    data: dict[str, Any]
+    lines: list[dict[str, Any]]
+    probe: dict[str, Any] | None
+    masks: metrics.MaskSummary | None
+
+
+def read_runs(workdir: pathlib.Path) -> list[Run]:
+    """The finished runs in a folder: itself, or the folders in it; `none` first.
+
+    Raises:
+      ValueError: if there is no finished run, or runs do not belong together.
+    """
+    if not workdir.is_dir():
+        raise ValueError(f"{workdir}: no such folder")
+    folders = [workdir, *sorted(p for p in workdir.iterdir() if p.is_dir())]
+    found = [f for f in folders if (f / checkpoint.CONFIG).is_file()]
+    done = [f for f in found if (f / runs.DATA).is_file()]
+    if not done:
+        state = "no finished run" if found else "no run"
+        raise ValueError(
+            f"{workdir}: {state} here; mmdiffmask pretrain CONFIG.py --workdir"
+            f" {workdir} makes one"
+        )
+    order = {name: i for i, name in enumerate(strategies.REGISTRY)}
+    read = [_read(folder) for folder in done]
+    read.sort(key=lambda run: (order[run.settings["masking.strategy"]], run.name))
+    if len({run.data["manifest"] for run in read}) > 1:
+        raise ValueError(f"{workdir}: its runs were trained on different records")
+    return _with_unique_names(read)
+
+
+def _read(folder: pathlib.Path) -> Run:
+    found = checkpoint.read_json(folder / checkpoint.CONFIG)
+    settings = found["settings"]
+    name = settings["masking.strategy"]
+    if name == "difference" and settings["masking.boxes"] != "body":
+        name += f" ({settings['masking.boxes']})"
+    probe, masks = folder / runs.PROBE, folder / runs.MASKS
+    return Run(
+        name=name,
+        folder=folder,
+        settings=settings,
+        seed=found["seed"],
+        data=checkpoint.read_json(folder / runs.DATA),
+        lines=journal.read_metrics(folder),
+        probe=checkpoint.read_json(probe) if probe.is_file() else None,
+        masks=metrics.MaskSummary(**checkpoint.read_json(masks))
+        if masks.is_file()
+        else None,
+    )
+
+
+def _with_unique_names(found: list[Run]) -> list[Run]:
+    names = [run.name for run in found]
+    return [
+        run
+        if names.count(run.name) == 1
+        else dataclasses.replace(run, name=f"{run.name}, {run.folder.name}")
+        for run in found
+    ]
