@@ -166,35 +166,41 @@ def comparisons(found: Sequence[run_folder.Run]) -> tuple[summary.Comparison, ..
     return tuple(made)
 
 
-def draw_example(
+def draw_examples(
     experiment: config.Experiment,
     source: records.Source,
-    position: int,
+    positions: Sequence[int],
     masks: dict[str, tuple[str, str]],
     seed: int,
-) -> summary.Example:
-    """One record with its boxes and its masks.
+) -> tuple[summary.Example, ...]:
+    """Some records with their boxes and their masks.
 
     Args:
       experiment: its grid, mask unit, budget.
       source: a split.
-      position: in the split.
+      positions: in the split.
       masks: row name -> (strategy, box kind).
       seed: of the masks.
     """
-    hidden, first = {}, None
+    hidden, shown = {}, None
     for name, (strategy, boxes) in masks.items():
         made, batch = examples.masks_of(
-            experiment, source, [position], strategy, boxes, seed
+            experiment, source, positions, strategy, boxes, seed
         )
-        hidden[name] = made.is_masked[0]
-        first = batch if boxes == "body" or first is None else first
-    return summary.make_example(
-        examples.patch_grid(experiment.data),
-        pictures.decode(source[position]),
-        hidden,
-        np.asarray(first.unit_of_token[0]),
-        np.asarray(first.is_box_unit[0]),
+        hidden[name] = made.is_masked
+        shown = batch if boxes == "body" or shown is None else shown
+    if shown is None:
+        return ()
+    grid = examples.patch_grid(experiment.data)
+    return tuple(
+        summary.make_example(
+            grid,
+            pictures.decode(source[position]),
+            {name: is_masked[i] for name, is_masked in hidden.items()},
+            np.asarray(shown.unit_of_token[i]),
+            np.asarray(shown.is_box_unit[i]),
+        )
+        for i, position in enumerate(positions)
     )
 
 
@@ -234,9 +240,7 @@ def summarise(workdir: pathlib.Path, times: dict[str, float]) -> summary.RunSumm
         retrieval=retrieval_tasks(found),
         comparisons=comparisons(found),
         panels=panels(found),
-        examples=tuple(
-            draw_example(experiment, source, i, masks, base.seed) for i in shown
-        ),
+        examples=draw_examples(experiment, source, shown, masks, base.seed),
         clips=base.data["clips"] | _probe_clips(first),
         skipped=int(manifest.counts.get("skipped", 0)),
         seed=base.seed,
