@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import pathlib
-import time
 from typing import Any
 
 import jax
@@ -19,7 +18,7 @@ from mmdiffmask.models import joining
 from mmdiffmask.probe import features, linear, metrics
 from mmdiffmask.training import checkpoint, loop
 
-MASKS, PROBE, DATA, TIMES = "masks.json", "probe.json", "data.json", "stage_times.json"
+MASKS, PROBE, DATA = "masks.json", "probe.json", "data.json"
 MASK_CLIPS = 256  # of train, for the summary of what masks were made of
 
 
@@ -141,14 +140,12 @@ def probe(
     path = folder / PROBE
     if path.is_file() and (found := checkpoint.read_json(path))["key"] == key:
         return found
-    began = time.monotonic()
     sets = _labelled_sets(experiment, records_dir, folder, params, key["weights"])
     result = {"key": key, "labels": {}}
     for label in experiment.probe.labels:
         result["labels"][label] = _probe_label(experiment.probe, label, *sets)
     result["step"] = _step(folder, which)
     checkpoint.write_json(path, result)
-    checkpoint.write_json(folder / TIMES, {"probe": time.monotonic() - began})
     return result
 
 
