@@ -48,7 +48,7 @@ def retrieval_tasks(
                 continue
             start = found[0].lines
             rows[UNTRAINED] = _last(start, kind, f"retrieval_{suffix}", first=True)
-            rows[COPY] = _last(start, kind, f"copy_{suffix}", first=True)
+            rows[COPY] = _best_copy(found, kind, f"copy_{suffix}")
             candidates = _candidates(found[0], kind, cells)
             scores = {name: _score(row) for name, row in rows.items() if row}
             chance = 1 / candidates
@@ -56,6 +56,12 @@ def retrieval_tasks(
                 summary.RetrievalTask(KINDS[kind], cells, candidates, chance, scores)
             )
     return tuple(tasks)
+
+
+def _best_copy(found: Sequence[run_folder.Run], kind: str, metric: str) -> dict:
+    """The copy floor with the features, of any row's last checkpoint, that copy best."""
+    rows = [_last(run.lines, kind, metric) for run in found]
+    return max((row for row in rows if row), key=lambda row: row["value"], default={})
 
 
 def _candidates(run: run_folder.Run, kind: str, cells: str) -> float:
@@ -123,8 +129,9 @@ def _held_out_panel(
     if is_share:
         chance = 1 / _candidates(first, kind, "hidden")
         levels = [("guessing", chance)]
-        for name, what in ((UNTRAINED, "retrieval_hidden"), (COPY, "copy_hidden")):
-            row = _last(first.lines, kind, what, first=True)
+        untrained = _last(first.lines, kind, "retrieval_hidden", first=True)
+        copy = _best_copy(trained, kind, "copy_hidden")
+        for name, row in ((UNTRAINED, untrained), (COPY, copy)):
             levels += [(name, row["value"])] if row else []
         note = "The same held-out masks for every row; bands are 95 % over clips."
     else:
@@ -232,7 +239,7 @@ def summarise(workdir: pathlib.Path, times: dict[str, float]) -> summary.RunSumm
     return summary.RunSummary(
         title=f"What to mask: {experiment.name}",
         data=_describe(experiment),
-        start="started from random weights",
+        start="random weights",
         is_random_start=True,
         anchors=tuple(base.settings["masking.anchors"]),
         rows=tuple(_row(run) for run in probed),
@@ -253,10 +260,10 @@ def summarise(workdir: pathlib.Path, times: dict[str, float]) -> summary.RunSumm
 def _describe(experiment: config.Experiment) -> str:
     toy = experiment.data.toy
     if toy is None:
-        return "the user's own videos"
+        return "The clips: the user's own videos."
     return (
-        f"short rendered clips, domain “{toy.domain}”, with the detectors' own boxes"
-        " (not the true ones)"
+        f"The clips: short rendered ones, domain “{toy.domain}”, with the detectors'"
+        " boxes, not the true ones."
     )
 
 
