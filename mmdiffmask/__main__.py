@@ -7,6 +7,7 @@ import argparse
 import logging
 import pathlib
 import sys
+from typing import NoReturn
 
 EXIT_USER = 2
 EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same command again
@@ -22,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         return arguments.run(arguments) or 0
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         if arguments.traceback:
             raise
         print(f"mmdiffmask {arguments.command}: {error}", file=sys.stderr)
@@ -36,8 +37,15 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_RESUME
 
 
+class _Parser(argparse.ArgumentParser):
+    """Two lines for a wrong command line: what is wrong, and where usage stands."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USER, f"{self.prog}: {message}\nusage: {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="mmdiffmask", description=__doc__)
+    parser = _Parser(prog="mmdiffmask", description=__doc__)
     parser.add_argument(
         "--traceback", action="store_true", help="show where an error was raised"
     )
@@ -55,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("config", help="a Python file with get_config()")
         command.add_argument("--workdir", required=True, help="folder of the run")
         command.add_argument("--data", help="records; absent: the config's own, made")
-        command.add_argument("--seed", type=int, default=0, help="of the whole run (0)")
+        command.add_argument("--seed", type=int, help="of the whole run (0)")
         command.add_argument(
             "--set",
             action="append",
@@ -84,39 +92,44 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _experiment(arguments: argparse.Namespace):
-    """The checked experiment and the folder of its records (made if absent)."""
-    from mmdiffmask import build, config, demo
+    """The experiment that the arguments name, checked."""
+    from mmdiffmask import build, config
 
     experiment = config.override(config.load(arguments.config), arguments.set)
-    if arguments.seed < 0:
+    if arguments.seed is not None and arguments.seed < 0:
         raise ValueError(f"--seed {arguments.seed}: must be 0 or more")
     build.check(experiment)
-    if arguments.data is None:
-        return experiment, demo.make_records(experiment, pathlib.Path("."))
-    build.check_records(arguments.data)
-    return build.adopt(experiment, arguments.data, arguments.set), arguments.data
+    if arguments.data is not None:
+        build.check_records(arguments.data)
+        experiment = build.adopt(experiment, arguments.data, arguments.set)
+    return experiment
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import runs
+    from mmdiffmask import config, demo, runs
+    from mmdiffmask.training import checkpoint
 
-    experiment, records = _experiment(arguments)
-    runs.pretrain(experiment, records, arguments.workdir, arguments.seed)
+    experiment, seed = _experiment(arguments), arguments.seed or 0
+    checkpoint.check_place(arguments.workdir, config.settings(experiment), seed)
+    records = arguments.data or demo.make_records(experiment, pathlib.Path("."))
+    runs.pretrain(experiment, records, arguments.workdir, seed)
 
 
 def _probe(arguments: argparse.Namespace) -> None:
     from mmdiffmask import runs
 
     runs.check_run(arguments.workdir)
-    experiment, records = _experiment(arguments)
-    found = runs.probe(experiment, records, arguments.workdir, arguments.seed)
+    experiment = runs.of_run(
+        arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
+    )
+    found = runs.probe(experiment, arguments.workdir, arguments.data)
     print(runs.table(found))
 
 
 def _report(arguments: argparse.Namespace) -> None:
     from mmdiffmask import collect
 
-    print(collect.write_page(pathlib.Path(arguments.workdir), {}))
+    print(collect.write_page(pathlib.Path(arguments.workdir)))
 
 
 def _inspect(arguments: argparse.Namespace) -> None:

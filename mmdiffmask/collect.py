@@ -1,8 +1,8 @@
 """Runs' folders become one `RunSummary`, and that becomes the page."""
 
-import math
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,11 @@ from mmdiffmask import config, examples, run_folder, versions
 from mmdiffmask.data import records, splits
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
-from mmdiffmask.report import curves, page, pictures, summary
+from mmdiffmask.report import curves, page, pictures, sentences, summary
+from mmdiffmask.training import checkpoint
 
 UNTRAINED, COPY = "untrained network", "copy"
+TIMES = "stage_seconds.json"  # the demo's, stage -> seconds
 CELLS = {"touched": "touched", "hidden": "hidden", "same clip": "in_clip"}
 KINDS = {"random": "random", "body": "person", "face": "face", "object": "object"}
 
@@ -49,28 +51,24 @@ def retrieval_tasks(
             start = found[0].lines
             rows[UNTRAINED] = _last(start, kind, f"retrieval_{suffix}", first=True)
             rows[COPY] = _best_copy(found, kind, f"copy_{suffix}")
-            candidates = _candidates(found[0], kind, cells)
             scores = {name: _score(row) for name, row in rows.items() if row}
-            chance = 1 / candidates
+            chance = _chance(found[0], kind, cells)
             tasks.append(
-                summary.RetrievalTask(KINDS[kind], cells, candidates, chance, scores)
+                summary.RetrievalTask(KINDS[kind], cells, 1 / chance, chance, scores)
             )
     return tuple(tasks)
 
 
 def _best_copy(found: Sequence[run_folder.Run], kind: str, metric: str) -> dict:
-    """The copy floor with the features, of any row's last checkpoint, that copy best."""
+    """The copy floor of the last checkpoint, of any row, whose features copy best."""
     rows = [_last(run.lines, kind, metric) for run in found]
     return max((row for row in rows if row), key=lambda row: row["value"], default={})
 
 
-def _candidates(run: run_folder.Run, kind: str, cells: str) -> float:
-    """Among how many cells one is looked for, mean."""
-    streams = len(run.settings["training.streams"])
-    if cells != "same clip":
-        return math.exp(_last(run.lines, kind, "log_candidates")["value"] / streams)
-    count = _last(run.lines, kind, "retrieval_touched")["count"]
-    return max(1.0, count / streams / max(1, run.data["clips"]["dev"]))
+def _chance(run: run_folder.Run, kind: str, cells: str) -> float:
+    """How often guessing finds a cell."""
+    metric = "chance_in_clip" if cells == "same clip" else "chance"
+    return _last(run.lines, kind, metric)["value"]
 
 
 def panels(found: Sequence[run_folder.Run]) -> tuple[curves.Panel, ...]:
@@ -85,8 +83,10 @@ def panels(found: Sequence[run_folder.Run]) -> tuple[curves.Panel, ...]:
         made.append(
             _held_out_panel(trained, kind, "loss", f"Held-out loss, {word} masks")
         )
-        title = f"Finding wholly hidden cells, held-out {word} masks"
-        made.append(_held_out_panel(trained, kind, "retrieval_hidden", title))
+        # Masks of patches may hide no cell wholly.
+        if all(_last(run.lines, kind, "retrieval_hidden") for run in found):
+            title = f"Finding wholly hidden cells, held-out {word} masks"
+            made.append(_held_out_panel(trained, kind, "retrieval_hidden", title))
     return tuple(made)
 
 
@@ -127,7 +127,7 @@ def _held_out_panel(
         lines.append(curves.Line(run.name, *(tuple(c) for c in columns)))
     first, is_share = trained[0], metric != "loss"
     if is_share:
-        chance = 1 / _candidates(first, kind, "hidden")
+        chance = _chance(first, kind, "hidden")
         levels = [("guessing", chance)]
         untrained = _last(first.lines, kind, "retrieval_hidden", first=True)
         copy = _best_copy(trained, kind, "copy_hidden")
@@ -161,15 +161,14 @@ def _steps(run: run_folder.Run) -> int:
 
 def comparisons(found: Sequence[run_folder.Run]) -> tuple[summary.Comparison, ...]:
     """Every pair of probed rows on every label; named by the settings, not chosen."""
-    probed = [run for run in found if run.probe]
     made: list[summary.Comparison] = []
-    for label in probed[0].probe["labels"] if len(probed) > 1 else ():
+    for label in found[0].probe["labels"]:
         is_right = {
             run.name: np.array(run.probe["labels"][label]["joint"]["is_right"], bool)
-            for run in probed
+            for run in found
         }
-        resamples = probed[0].settings["probe.bootstrap"]
-        made += summary.compare(label, is_right, probed[0].seed, resamples)
+        resamples = found[0].settings["probe.bootstrap"]
+        made += summary.compare(label, is_right, found[0].seed, resamples)
     return tuple(made)
 
 
@@ -211,19 +210,15 @@ def draw_examples(
     )
 
 
-def summarise(workdir: pathlib.Path, times: dict[str, float]) -> summary.RunSummary:
+def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     """Everything the page says about the runs in a folder.
 
-    Args:
-      workdir: a run, or a folder of runs.
-      times: stage -> seconds, as far as known.
-
     Raises:
-      ValueError: if there is no finished run, or its records are gone.
+      ValueError: if there is no finished run, runs do not belong on one page, or
+        their records are gone.
     """
-    found = run_folder.read_runs(workdir)
-    base, first = found[-1], found[0]
-    probed = [run for run in found if run.probe] or found
+    found, unfinished = run_folder.read_runs(workdir)
+    base = found[-1]
     experiment = config.from_settings(base.settings)
     records_dir = base.data["records"]
     source = examples.open_split(records_dir, "train")
@@ -234,42 +229,71 @@ def summarise(workdir: pathlib.Path, times: dict[str, float]) -> summary.RunSumm
         for run in found
         if run.settings["masking.strategy"] != "none"
     }
-    labels = first.probe["labels"] if first.probe else {}
+    is_probed = all(run.probe for run in found)
+    labels = found[0].probe["labels"] if is_probed else {}
     manifest = records.read_manifest(records_dir)
     return summary.RunSummary(
         title=f"What to mask: {experiment.name}",
-        data=_describe(experiment),
+        data=_describe(manifest.settings),
         start="random weights",
         is_random_start=True,
         anchors=tuple(base.settings["masking.anchors"]),
-        rows=tuple(_row(run) for run in probed),
+        rows=tuple(_row(run, is_probed) for run in found),
         floors={k: metrics.Floors(**v["floors"]) for k, v in labels.items()},
         retrieval=retrieval_tasks(found),
-        comparisons=comparisons(found),
+        comparisons=comparisons(found) if is_probed else (),
         panels=panels(found),
         examples=draw_examples(experiment, source, shown, masks, base.seed),
-        clips=base.data["clips"] | _probe_clips(first),
+        clips=base.data["clips"] | _probe_clips(found[0]),
         skipped=int(manifest.counts.get("skipped", 0)),
         seed=base.seed,
         settings={k: str(v) for k, v in base.settings.items()},
         versions=versions.of_packages(),
-        times=times,
+        times=_times(workdir, found),
+        not_shown=_not_shown(found, unfinished),
     )
 
 
-def _describe(experiment: config.Experiment) -> str:
-    toy = experiment.data.toy
-    if toy is None:
-        return "The clips: the user's own videos."
-    return (
-        f"The clips: short rendered ones, domain “{toy.domain}”, with the detectors'"
-        " boxes, not the true ones."
-    )
+def _not_shown(
+    found: Sequence[run_folder.Run], unfinished: Sequence[str]
+) -> tuple[str, ...]:
+    """Limits of these very runs, a sentence each."""
+    said = []
+    if unfinished:
+        said.append(f"Runs that are not finished: {', '.join(unfinished)}.")
+    bare = [run.name for run in found if not run.probe]
+    if bare:
+        said.append(
+            f"No accuracies, since these rows have no probe yet: {', '.join(bare)}."
+        )
+    dev = found[0].data["clips"]["dev"]
+    if dev < sentences.FEW_CLIPS:
+        said.append(
+            f"Held-out scores come from {dev} clip(s): their intervals say nothing."
+        )
+    return tuple(said)
 
 
-def _row(run: run_folder.Run) -> summary.StrategyRow:
+def _times(workdir: pathlib.Path, found: Sequence[run_folder.Run]) -> dict[str, float]:
+    """Stage -> seconds, as the demo noted them; else the runs' own."""
+    if (workdir / TIMES).is_file():
+        return checkpoint.read_json(workdir / TIMES)
+    return {f"training of {run.name}": run.seconds for run in found if run.seconds}
+
+
+def _describe(settings: dict[str, Any]) -> str:
+    """What the clips are, from the settings that their records were made with."""
+    kinds = {
+        "toy": "short rendered ones, with the detectors' boxes, not the true ones",
+        "tvqa": "TVQA's, with the detectors' boxes",
+        "video": "the user's own videos, with the detectors' boxes",
+    }
+    return f"The clips: {kinds[settings['source']]}."
+
+
+def _row(run: run_folder.Run, is_probed: bool) -> summary.StrategyRow:
     strategy = strategies.find(run.settings["masking.strategy"])
-    labels = run.probe["labels"] if run.probe else {}
+    labels = run.probe["labels"] if is_probed else {}
     return summary.StrategyRow(
         name=run.name,
         description=strategy.summary,
@@ -285,9 +309,9 @@ def _probe_clips(run: run_folder.Run) -> dict[str, int]:
     return {"val": max(len(v["clips"]) for v in run.probe["labels"].values())}
 
 
-def write_page(workdir: pathlib.Path, times: dict[str, float]) -> pathlib.Path:
+def write_page(workdir: pathlib.Path) -> pathlib.Path:
     """Writes WORKDIR/report.html; returns its absolute path."""
-    html = page.build(summarise(workdir, times))
+    html = page.build(summarise(workdir))
     path = workdir.resolve() / "report.html"
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(html, encoding="utf-8")

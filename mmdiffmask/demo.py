@@ -12,10 +12,11 @@ from collections.abc import Iterator
 
 import tqdm
 
-from mmdiffmask import collect, config, examples, runs, versions
+from mmdiffmask import build, collect, config, examples, runs, versions
 from mmdiffmask.training import checkpoint, journal
 
 WORKERS = 2
+IDLE_S = 10.0  # a stage that took less found its work done: no time of that work
 SEED = 0
 DONE = "done.json"  # of a row: the code that probed it
 # One thread a process: two of them share two cores better than their threads would.
@@ -78,9 +79,10 @@ def make_records(experiment: config.Experiment, root: pathlib.Path) -> str:
             f"config {experiment.name} has no data of its own: name records, --data DIR"
         )
     # Only here and in the command line: the package works without preprocessing.
-    from preprocessing import build, items
+    from preprocessing import build as preprocessing
+    from preprocessing import items
 
-    geometry = {name: getattr(data, name) for name in ("rows", "cols", "segments")}
+    geometry = {name: getattr(data, name) for name in build.OF_RECORDS}
     key = config.fingerprint(
         config.to_json(data.toy), str(geometry), versions.of_code("records")
     )
@@ -92,7 +94,7 @@ def make_records(experiment: config.Experiment, root: pathlib.Path) -> str:
         boxed_clips=data.toy.boxed_clips,
     )
     toy = data.toy
-    build.build_toy(
+    preprocessing.build_toy(
         folder / "raw",
         folder / "records",
         settings,
@@ -122,13 +124,12 @@ def run(root: pathlib.Path) -> pathlib.Path:
     workdir.mkdir(parents=True, exist_ok=True)
     with clock.stage("pretrain and probe every row"):
         _run_rows(experiment, records_dir, workdir)
-    path = workdir / "stage_seconds.json"
+    path = workdir / collect.TIMES
     known = checkpoint.read_json(path) if path.is_file() else {}
-    # A stage that found its work done says nothing about what the work costs.
-    times = clock.seconds | known
+    times = {k: v for k, v in clock.seconds.items() if v > IDLE_S} | known
     checkpoint.write_json(path, times)
     logging.info("writing the report")
-    return collect.write_page(workdir, times)
+    return collect.write_page(workdir)
 
 
 class _Clock:
@@ -202,5 +203,5 @@ def _steps_done(folder: pathlib.Path) -> int:
 def _run_row(experiment: config.Experiment, records_dir: str, folder: str) -> None:
     """One row in its process: training, then its probe."""
     runs.pretrain(experiment, records_dir, folder, SEED)
-    runs.probe(experiment, records_dir, folder, SEED)
+    runs.probe(experiment, folder)
     checkpoint.write_json(pathlib.Path(folder) / DONE, versions.of_code("probe"))

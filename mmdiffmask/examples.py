@@ -74,7 +74,11 @@ def draw_masks(
 
 def mask_kinds(masking: config.Masking) -> dict[str, tuple[str, str]]:
     """Kinds of held-out masks -> (strategy, box kind); the run's own is among them."""
-    kinds = {"random": ("random", masking.boxes), "body": ("difference", "body")}
+    kinds = {
+        "random": ("random", "body"),
+        "body": ("difference", "body"),
+        "face": ("difference", "face"),
+    }
     if masking.strategy == "difference":
         kinds.setdefault(masking.boxes, ("difference", masking.boxes))
     return kinds
@@ -122,5 +126,5 @@ def masks_of(
 def _without_pixels(row: VideoBatch) -> VideoBatch:
     """The row with its frames emptied: masks need none, and many rows are held."""
     return row._replace(
-        patches=row.patches[..., :1], spectrogram=row.spectrogram[:, :0]
+        patches=row.patches[..., :1].copy(), spectrogram=row.spectrogram[:, :0].copy()
     )

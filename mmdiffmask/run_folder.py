@@ -9,6 +9,9 @@ from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
 from mmdiffmask.training import checkpoint, journal
 
+# What tells the rows of a page from one another.
+OF_ROW = ("masking.strategy", "masking.boxes", "name", "compare", "report_clips")
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -23,6 +26,7 @@ class Run:
       lines: metrics.jsonl.
       probe: probe.json, or None where the run was not probed.
       masks: what its masks were made of, or None for `none`.
+      seconds: spent on updates and evaluations.
     """
 
     name: str
@@ -33,10 +37,14 @@ class Run:
     lines: list[dict[str, Any]]
     probe: dict[str, Any] | None
     masks: metrics.MaskSummary | None
+    seconds: float
 
 
-def read_runs(workdir: pathlib.Path) -> list[Run]:
-    """The finished runs in a folder: itself, or the folders in it; `none` first.
+def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
+    """The runs in a folder: itself, or the folders in it.
+
+    Returns:
+      The finished ones, `none` first; the names of those that are not finished.
 
     Raises:
       ValueError: if there is no finished run, or runs do not belong together.
@@ -55,9 +63,30 @@ def read_runs(workdir: pathlib.Path) -> list[Run]:
     order = {name: i for i, name in enumerate(strategies.REGISTRY)}
     read = [_read(folder) for folder in done]
     read.sort(key=lambda run: (order[run.settings["masking.strategy"]], run.name))
-    if len({run.data["manifest"] for run in read}) > 1:
-        raise ValueError(f"{workdir}: its runs were trained on different records")
-    return _with_unique_names(read)
+    for run in read[1:]:
+        _check_comparable(read[0], run)
+    return _with_unique_names(read), [f.name for f in found if f not in done]
+
+
+def _check_comparable(first: Run, other: Run) -> None:
+    """Rows of a page differ in what they mask, and in nothing else.
+
+    Raises:
+      ValueError: naming the first thing in which two runs differ.
+    """
+    pairs = {"records": (first.data["manifest"], other.data["manifest"])}
+    pairs["seed"] = (first.seed, other.seed)
+    for name in first.settings | other.settings:
+        if name not in OF_ROW:
+            pairs[name] = (first.settings.get(name), other.settings.get(name))
+    if first.probe and other.probe:
+        pairs["probe"] = (first.probe["key"]["probe"], other.probe["key"]["probe"])
+    for name, (one, two) in pairs.items():
+        if one != two:
+            raise ValueError(
+                f"{first.folder} and {other.folder} differ in {name} ({one}, {two}), so"
+                " they do not belong on one page; report on each alone"
+            )
 
 
 def _read(folder: pathlib.Path) -> Run:
@@ -75,6 +104,7 @@ def _read(folder: pathlib.Path) -> Run:
         data=checkpoint.read_json(folder / runs.DATA),
         lines=journal.read_metrics(folder),
         probe=checkpoint.read_json(probe) if probe.is_file() else None,
+        seconds=journal.seconds(folder),
         masks=metrics.MaskSummary(**checkpoint.read_json(masks))
         if masks.is_file()
         else None,

@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmdiffmask import build, config, examples
+from mmdiffmask import build, config, examples, versions
 from mmdiffmask.data import loader, manifest, splits
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import joining
@@ -50,13 +51,8 @@ def is_finished(
     folder = pathlib.Path(run_dir)
     if not (folder / DATA).is_file():
         return False
-    checkpoint.claim(folder, config.settings(experiment), seed)
-    found = checkpoint.read_json(folder / DATA)
-    if found["manifest"] != _identity(records_dir)["manifest"]:
-        raise ValueError(
-            f"{run_dir}: was trained on other records ({found['records']}); choose"
-            " another --workdir"
-        )
+    checkpoint.check_place(folder, config.settings(experiment), seed)
+    _check_records(folder, records_dir)
     return True
 
 
@@ -115,26 +111,69 @@ def check_run(run_dir: str) -> None:
         )
 
 
+def of_run(
+    run_dir: str,
+    asked: config.Experiment,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+) -> config.Experiment:
+    """The run's own settings, with the probe's from `asked`.
+
+    Args:
+      run_dir: of a run.
+      asked: the config that the user names; only its `probe` counts.
+      overrides: what the user set by hand: must agree with the run.
+      seed: must be the run's; None: not asked for.
+
+    Raises:
+      ValueError: naming the first thing that was asked for and is not the run's.
+    """
+    found = checkpoint.read_json(pathlib.Path(run_dir) / checkpoint.CONFIG)
+    own, wanted = found["settings"], config.settings(asked)
+    if seed is not None and seed != found["seed"]:
+        raise ValueError(f"--seed {seed}: the run in {run_dir} has {found['seed']}")
+    by_hand = {item.partition("=")[0].strip() for item in overrides}
+    for name, value in json.loads(json.dumps(wanted)).items():
+        is_asked = name in by_hand or name.startswith("model.")
+        if is_asked and not name.startswith("probe.") and own.get(name) != value:
+            raise ValueError(
+                f"{name}={value}: the run in {run_dir} has {own.get(name)}; name its"
+                " own config"
+            )
+    return dataclasses.replace(config.from_settings(own), probe=asked.probe)
+
+
 def probe(
-    experiment: config.Experiment, records_dir: str, run_dir: str, seed: int
+    experiment: config.Experiment, run_dir: str, records_dir: str | None = None
 ) -> dict[str, Any]:
     """Linear heads on the frozen features of the run; the content of probe.json.
 
     Features are cached beside the checkpoint; heads are fitted anew unless probe.json
-    was made with the same settings from the same weights and records.
+    was made with the same settings and code from the same weights and records.
+
+    Args:
+      experiment: the run's settings (`of_run`).
+      run_dir: of a finished run.
+      records_dir: None: where the run's records were when it was trained.
 
     Raises:
-      ValueError: if there is no run, or the records have no val split or no labels.
+      ValueError: if the run is not finished, its records have changed, or they have
+        no val split or no labels.
     """
     check_run(run_dir)
     folder = pathlib.Path(run_dir)
+    if not (folder / DATA).is_file():
+        raise ValueError(f"{run_dir}: not finished; go on with mmdiffmask pretrain")
+    records_dir = records_dir or checkpoint.read_json(folder / DATA)["records"]
+    _check_records(folder, records_dir)
     which = experiment.probe.checkpoint
     params = checkpoint.load_params(folder, which)
     key = {
         "probe": dataclasses.asdict(experiment.probe),
         "data": dataclasses.asdict(experiment.data),
         "weights": fingerprint(params),
-        **_identity(records_dir),
+        "code": [versions.of_code("run"), versions.of_code("probe")],
+        "manifest": _identity(records_dir)["manifest"],
     }
     key = json.loads(json.dumps(key))
     path = folder / PROBE
@@ -147,6 +186,17 @@ def probe(
     result["step"] = _step(folder, which)
     checkpoint.write_json(path, result)
     return result
+
+
+def _check_records(folder: pathlib.Path, records_dir: str) -> None:
+    """Refuses records that the run was not trained on."""
+    found = checkpoint.read_json(folder / DATA)
+    manifest.read(records_dir)
+    if found["manifest"] != _identity(records_dir)["manifest"]:
+        raise ValueError(
+            f"{folder}: was trained on other records ({found['records']}) than"
+            f" {records_dir}"
+        )
 
 
 def fingerprint(params: Any) -> str:
@@ -189,6 +239,7 @@ def _labelled_sets(experiment, records_dir, folder, params, weights):
             name,
             config.to_json(experiment.data),
             config.to_json(experiment.model),
+            versions.of_code("run"),
         )
 
         def compute(of=of, positions=positions):

@@ -14,11 +14,12 @@ STAGES = {
     "records": (
         *("preprocessing", "mmdiffmask/grid.py", "mmdiffmask/data/frames.py"),
         *("mmdiffmask/data/records.py", "mmdiffmask/data/schema.py"),
+        *("mmdiffmask/data/manifest.py", "mmdiffmask/types.py"),
     ),
     "run": (
         *("mmdiffmask/build.py", "mmdiffmask/examples.py", "mmdiffmask/grid.py"),
         *("mmdiffmask/data", "mmdiffmask/models", "mmdiffmask/masking"),
-        "mmdiffmask/training",
+        *("mmdiffmask/training", "mmdiffmask/probe/metrics.py", "mmdiffmask/types.py"),
     ),
     "probe": ("mmdiffmask/probe", "mmdiffmask/runs.py"),
 }

@@ -95,7 +95,7 @@ def test_held_out_masks_do_not_depend_on_the_strategy(tiny_records):
     for strategy in ("random", "difference"):
         changed = config.override(base, [f"masking.strategy={strategy}"])
         kinds = examples.mask_kinds(changed.masking)
-        assert set(kinds) == {"random", "body"}
+        assert set(kinds) == {"random", "body", "face"}
         masks, _ = examples.masks_of(changed, source, [0, 1], *kinds["body"], 0)
         found.append(masks.is_masked)
     np.testing.assert_array_equal(*found)

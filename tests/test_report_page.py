@@ -84,7 +84,7 @@ def _run(label=EVIL, **kw):
         floors={label: metrics.Floors(0.25, 0.31, 4)},
         comparisons=summary.compare(label, right, 0, 300),
         panels=(curves.Panel(EVIL, EVIL, (line,)),),
-        examples=(_example(EVIL),), clips={EVIL: 200}, skipped=2, seed=7,
+        examples=(_example(EVIL),), clips={EVIL: 200, "dev": 20}, skipped=2, seed=7,
         settings={"a.b": EVIL}, versions={"jax": "0.10.2"}, times={"boxes": 75.0},
         not_shown=(EVIL,),
     )  # fmt: skip
@@ -153,7 +153,7 @@ def test_numbers_shown_are_the_numbers_given():
         assert f"{100 * joint.low:.1f} to {100 * joint.high:.1f} %" in shown
     wanted = [
         "51.2 % boxes hidden whole", "20.1 % boxes hidden in part",
-        "28.7 % outside boxes", "boxes cover 43.3 %", "no box in 3 of 20 clips",
+        "28.7 % outside boxes", "units of boxes: 43.3 %", "no box in 3 of 20 clips",
         "26.0 of 105.0", "25.5 wholly hidden", "60.0 patches (25.0 %)", "31.0 %",
         "25.0 %", "4 labels", "0.16 %", "one of about 640", "18.8 to 22.3 %",
         "1 min 15 s",

@@ -152,7 +152,7 @@ def fit(
         loss, start, jac=True, method="L-BFGS-B", options=options
     )
     gradient = float(np.abs(found.jac).max())
-    if gradient > GRADIENT_LIMIT:
+    if not gradient <= GRADIENT_LIMIT:  # NaN is not the optimum either
         raise RuntimeError(f"softmax regression: {found.message}, at {gradient:.1e}")
     kernel = basis @ found.x[:size].reshape(-1, n_classes)
     return Head(kernel, found.x[size:], gradient)

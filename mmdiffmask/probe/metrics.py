@@ -16,7 +16,7 @@ Z_POWER = 0.8416212335729143  # seen in 80 % of repetitions
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A share with its 95 % interval over `n` clips."""
+    """A share with its 95 % interval over clips; `n` clips, or cells, were counted."""
 
     value: float
     low: float

@@ -3,6 +3,7 @@
 from mmdiffmask.probe import metrics
 from mmdiffmask.report import curves, summary
 
+FEW_CLIPS = 5  # intervals over fewer say nothing
 UNTRAINED = "untrained network"
 COPY = "copy"
 CELL_WORDS = {
@@ -94,7 +95,8 @@ def _side(is_above: bool, what: str, value: str) -> str:
 def in_short(run: summary.RunSummary) -> list[str]:
     """The findings for a reader in a hurry, by counting the labels' comparisons."""
     pairs = [c for c in run.comparisons if c.measure in run.floors]
-    found = [_learned(task, run.names) for task in run.retrieval]
+    is_enough = run.clips.get("dev", 0) >= FEW_CLIPS
+    found = [_learned(task, run.names) for task in run.retrieval if is_enough]
     found = [text for text in found if text]
     for b, question in (
         ("none", "Did {a} masking improve what can be read out of the frozen network?"),

@@ -44,11 +44,13 @@ class Progress:
     finished: str | None = None
 
 
-def claim(run_dir: str | pathlib.Path, settings: dict[str, Any], seed: int) -> None:
-    """Makes the folder a run's, or checks that it is this run's.
+def check_place(
+    run_dir: str | pathlib.Path, settings: dict[str, Any], seed: int
+) -> bool:
+    """Whether the folder holds this run already; touches nothing.
 
     Args:
-      run_dir: made if absent.
+      run_dir: need not exist.
       settings: dotted name -> value (`config.settings`).
       seed: of the run.
 
@@ -57,22 +59,38 @@ def claim(run_dir: str | pathlib.Path, settings: dict[str, Any], seed: int) -> N
         another seed (the first that differs is named).
     """
     run_dir = pathlib.Path(run_dir)
-    wanted = json.loads(json.dumps({"seed": seed, "settings": settings}))
-    file = run_dir / CONFIG
-    if not file.is_file():
+    if not (run_dir / CONFIG).is_file():
         _check_empty(run_dir)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_json(file, wanted)
-    difference = _first_difference(read_json(file), wanted)
+        return False
+    wanted = _content(settings, seed)
+    difference = _first_difference(read_json(run_dir / CONFIG), wanted)
     if difference:
         raise ValueError(
             f"{run_dir}: holds a run with {difference}; go on with the same settings,"
             " or choose another --workdir"
         )
+    return True
+
+
+def claim(run_dir: str | pathlib.Path, settings: dict[str, Any], seed: int) -> None:
+    """Makes the folder this run's, if it is not yet. Arguments as in `check_place`.
+
+    Raises:
+      ValueError: as `check_place`.
+    """
+    run_dir = pathlib.Path(run_dir)
+    if not check_place(run_dir, settings, seed):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_json(run_dir / CONFIG, _content(settings, seed))
     if not (run_dir / VERSIONS).is_file():
         write_json(run_dir / VERSIONS, versions.of_packages())
     elif read_json(run_dir / VERSIONS) != versions.of_packages():
         logging.warning("%s: was begun with other versions of packages", run_dir)
+
+
+def _content(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """What config.json holds, as JSON gives it back."""
+    return json.loads(json.dumps({"seed": seed, "settings": settings}))
 
 
 def _check_empty(run_dir: pathlib.Path) -> None:

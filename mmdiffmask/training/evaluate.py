@@ -19,6 +19,8 @@ SHARES = {
     "copy_touched": ("copies_touched", "rows"),
     "copy_hidden": ("copies_hidden", "hidden_rows"),
     "copy_in_clip": ("copies_in_clip", "rows"),
+    "chance": ("chance", "rows"),
+    "chance_in_clip": ("clips", "rows"),
 }
 MEANS = {"loss": ("loss", "rows"), "log_candidates": ("log_candidates", "rows")}
 
@@ -33,7 +35,7 @@ class Row:
       stream: "text", "audio", or "all": losses summed, shares pooled over streams.
       metric: "loss", "log_candidates" (the loss of guessing), or a name of `SHARES`:
         retrieval@1 or its copy floor on touched cells, wholly hidden cells, or touched
-        cells among the clip's own.
+        cells among the clip's own; "chance" and "chance_in_clip" of guessing.
       value: None where there was nothing to count.
       low: lower end of the 95% interval over clips.
       high: upper end.

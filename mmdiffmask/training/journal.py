@@ -72,3 +72,9 @@ def read_metrics(run_dir: str | pathlib.Path) -> list[dict[str, Any]]:
     """
     path = pathlib.Path(run_dir) / METRICS
     return _whole_lines(path) if path.is_file() else []
+
+
+def seconds(run_dir: str | pathlib.Path) -> float:
+    """Seconds that updates and evaluations took, those that were done twice once."""
+    path = pathlib.Path(run_dir) / TIMES
+    return sum(x["seconds"] for x in _whole_lines(path)) if path.is_file() else 0.0

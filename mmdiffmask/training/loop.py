@@ -202,8 +202,8 @@ class _Runner:
                 step = progress.step + 1
                 pending.append((step, epoch, metrics))
                 is_eval = step % settings.eval_every == 0 or step == settings.steps
-                is_save = is_eval or step % settings.save_every == 0
-                is_save = is_save or stop.is_set()
+                is_stop = stop.is_set()  # read once: what it asks for is saved below
+                is_save = is_eval or step % settings.save_every == 0 or is_stop
                 if is_save or len(pending) >= CHECK_EVERY:
                     began = self.note_updates(pending, began, bar)
                     pending = []
@@ -216,7 +216,7 @@ class _Runner:
                 bar.update()
                 if progress.finished:
                     return progress
-                if stop.is_set():
+                if is_stop:
                     raise KeyboardInterrupt(f"Step {step} is saved.")
         raise AssertionError("training batches ended before the last step")
 

@@ -30,12 +30,15 @@ class Counts(NamedTuple):
 
     `hits_*` are of the model, `copies_*` of the copy floor: over all touched cells,
     over wholly hidden ones, and over touched ones among the clip's own cells.
+    `chance` sums 1 / candidates over the rows; `clips` is 1 where there is a row.
     """
 
     rows: Float[Array, " b"]
     hidden_rows: Float[Array, " b"]
     loss: Float[Array, " b"]
     log_candidates: Float[Array, " b"]
+    chance: Float[Array, " b"]
+    clips: Float[Array, " b"]
     hits_touched: Float[Array, " b"]
     hits_hidden: Float[Array, " b"]
     hits_in_clip: Float[Array, " b"]
@@ -180,6 +183,8 @@ def count_rows(
         hidden_rows=total(is_hidden),
         loss=total(model.row_loss),
         log_candidates=total(model.row_log_candidates),
+        chance=total(jnp.exp(-model.row_log_candidates) * model.is_row),
+        clips=jnp.minimum(total(model.is_row), 1.0),
         hits_touched=total(model.is_hit),
         hits_hidden=total(model.is_hit, is_hidden),
         hits_in_clip=total(model.is_hit_in_clip),
