@@ -10,11 +10,11 @@ from mmdiffmask import config
 
 
 def get_config() -> config.Experiment:
-    """`small` on the people domain; 1,500 + 1,500 clips; 300 steps a strategy."""
+    """`small` on the people domain; 1,500 + 1,500 clips, 800 boxed; 300 steps."""
     return config.Experiment(
         name="toy",
         data=config.Data(
-            toy=config.Toy(train_clips=1500, val_clips=1500, boxed_clips=1500),
+            toy=config.Toy(train_clips=1500, val_clips=1500, boxed_clips=800),
             sub_segments=1,
             rows=6,
             cols=10,
