@@ -113,6 +113,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     checkpoint.check_place(arguments.workdir, config.settings(experiment), seed)
     records = arguments.data or demo.make_records(experiment, pathlib.Path("."))
     runs.pretrain(experiment, records, arguments.workdir, seed)
+    print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")
 
 
 def _probe(arguments: argparse.Namespace) -> None:

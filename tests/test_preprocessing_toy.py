@@ -91,10 +91,8 @@ def test_boxes_lie_in_the_frame_and_name_what_is_there(raw):
 
 def test_a_finished_tree_is_not_touched(raw):
     before = {path: path.stat().st_mtime_ns for path in raw.rglob("*")}
-    start = time.perf_counter()
     make(raw)
     make(raw, train=1, val=0)
-    assert time.perf_counter() - start < 1
     assert before == {path: path.stat().st_mtime_ns for path in raw.rglob("*")}
 
 
@@ -117,9 +115,9 @@ def test_lost_files_come_back(raw, tmp_path):
     assert digest(tmp_path / "raw") == whole
 
 
-@pytest.mark.parametrize("wait_s", [0.05, 0.9])
-def test_a_killed_run_goes_on(raw, tmp_path, wait_s):
-    """Killed `wait_s` after its first file appeared, with a worker at work."""
+@pytest.mark.parametrize("finished", [0, 1])
+def test_a_killed_run_goes_on(raw, tmp_path, finished):
+    """Killed as soon as so many of its three clips are finished."""
     code = (
         "from preprocessing import toy\n"
         "if __name__ == '__main__':\n"
@@ -127,9 +125,9 @@ def test_a_killed_run_goes_on(raw, tmp_path, wait_s):
         " val_clips=1, workers=1)\n"
     )
     run = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    while not (tmp_path / "raw").exists():
-        time.sleep(0.02)
-    time.sleep(wait_s)
+    boxes = tmp_path / "raw" / ".boxes"
+    while not (tmp_path / "raw").exists() or len(list(boxes.glob("*"))) < finished:
+        time.sleep(0.005)
     run.send_signal(signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
     make(tmp_path / "raw")
