@@ -50,7 +50,8 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
       ValueError: if there is no finished run, or runs do not belong together.
     """
     if not workdir.is_dir():
-        raise ValueError(f"{workdir}: no such folder")
+        what = "is a file, not a folder" if workdir.exists() else "no such folder"
+        raise ValueError(f"{workdir}: {what}")
     folders = [workdir, *sorted(p for p in workdir.iterdir() if p.is_dir())]
     found = [f for f in folders if (f / checkpoint.CONFIG).is_file()]
     done = [f for f in found if (f / runs.DATA).is_file()]
@@ -61,7 +62,15 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
             f" {workdir} makes one"
         )
     order = {name: i for i, name in enumerate(strategies.REGISTRY)}
-    read = [_read(folder) for folder in done]
+    read = []
+    for folder in done:
+        try:
+            read.append(_read(folder))
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{folder}: a file of this run is damaged ({error!r}); train it again"
+                " in another folder"
+            ) from error
     read.sort(key=lambda run: (order[run.settings["masking.strategy"]], run.name))
     for run in read[1:]:
         _check_comparable(read[0], run)
@@ -74,7 +83,9 @@ def _check_comparable(first: Run, other: Run) -> None:
     Raises:
       ValueError: naming the first thing in which two runs differ.
     """
-    pairs = {"records": (first.data["manifest"], other.data["manifest"])}
+    pairs = {}
+    if first.data["manifest"] != other.data["manifest"]:
+        pairs["records"] = (first.data["records"], other.data["records"])
     pairs["seed"] = (first.seed, other.seed)
     for name in first.settings | other.settings:
         if name not in OF_ROW:
@@ -96,13 +107,17 @@ def _read(folder: pathlib.Path) -> Run:
     if name == "difference" and settings["masking.boxes"] != "body":
         name += f" ({settings['masking.boxes']})"
     probe, masks = folder / runs.PROBE, folder / runs.MASKS
+    lines = journal.read_metrics(folder)
+    if not lines:
+        raise ValueError(f"{folder}: its {journal.METRICS} is empty or gone")
+    data = checkpoint.read_json(folder / runs.DATA)
     return Run(
         name=name,
         folder=folder,
         settings=settings,
         seed=found["seed"],
-        data=checkpoint.read_json(folder / runs.DATA),
-        lines=journal.read_metrics(folder),
+        data={key: data[key] for key in ("records", "manifest", "clips")},
+        lines=lines,
         probe=checkpoint.read_json(probe) if probe.is_file() else None,
         seconds=journal.seconds(folder),
         masks=metrics.MaskSummary(**checkpoint.read_json(masks))

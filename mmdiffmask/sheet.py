@@ -1,6 +1,5 @@
 """One record as a picture: its boxes and what each strategy would hide."""
 
-import dataclasses
 import pathlib
 
 import numpy as np
@@ -38,7 +37,6 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
             rows=manifest.grid.rows,
             cols=manifest.grid.cols,
         ),
-        masking=dataclasses.replace(config.Masking(), mask_unit="patch"),
     )
     masks = {}
     for name, boxes in (("random", "body"), ("difference", "body")):

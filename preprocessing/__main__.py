@@ -125,7 +125,7 @@ def _finder(args: argparse.Namespace) -> Finder | None:
 
 def _tell(out: str, manifest: Manifest) -> None:
     counts = ", ".join(f"{n} {name}" for name, n in sorted(manifest.counts.items()))
-    see = f" (see {outputs.SKIPPED})" if manifest.counts["skipped"] else ""
+    see = f" (see {outputs.SKIPPED})" if manifest.counts.get("skipped") else ""
     print(f"{out}: {counts}{see}")
 
 

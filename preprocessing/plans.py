@@ -69,9 +69,12 @@ def read_labels(raw: pathlib.Path) -> dict[str, tuple[tuple[str, str], ...]]:
 
 
 def fingerprint(
-    raw: pathlib.Path, contents: Iterable[str], sizes: Iterable[str]
+    raw: pathlib.Path,
+    contents: Iterable[str],
+    sizes: Iterable[str],
+    names: Iterable[str] = (),
 ) -> str:
-    """sha256 over some files' contents and others' names and sizes.
+    """sha256 over some files' contents, others' names and sizes, and bare names.
 
     Cheap on purpose: it is taken again whenever the command is repeated.
     """
@@ -81,5 +84,20 @@ def fingerprint(
         if path.is_file():
             digest.update(f"{name}\n".encode() + path.read_bytes())
     for name in sizes:
-        digest.update(f"{name}\t{(raw / name).stat().st_size}\n".encode())
+        try:
+            size = str((raw / name).stat().st_size)
+        except OSError:  # a link to nowhere: listed when it is to be read
+            size = "missing"
+        digest.update(f"{name}\t{size}\n".encode(errors="surrogateescape"))
+    for name in names:
+        digest.update(f"{name}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8, as ids in records must be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -28,13 +28,20 @@ def _file(split: str) -> str:
 
 
 def fingerprint(raw_dir: str | pathlib.Path) -> str:
-    """Changes with the questions and labels.
+    """Changes with the questions, the labels, and which raw files there are.
+
+    Of frames only the folders count: a look at every frame of TVQA takes minutes.
 
     Raises:
       ValueError: if the folder is missing.
     """
     raw = plans.raw_folder(raw_dir)
-    return plans.fingerprint(raw, [*map(_file, SPLITS), plans.LABELS], ())
+    subtitles = raw / SUBTITLES
+    names = sorted(os.listdir(subtitles)) if subtitles.is_dir() else []
+    files = [f"{SUBTITLES}/{name}" for name in names]
+    files += sorted(_index_sounds(raw).values())
+    folders = sorted(_index_frames(raw).values())
+    return plans.fingerprint(raw, [*map(_file, SPLITS), plans.LABELS], files, folders)
 
 
 def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
@@ -113,7 +120,7 @@ def _read_questions(
                 raise ValueError("a question of this id was there before")
             if video not in folders:
                 raise ValueError(f"no folder of frames in {FRAMES}")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             skipped.append(Skip(video, question_id, _file(split), reason))
             continue

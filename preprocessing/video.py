@@ -4,11 +4,12 @@ Subtitles (a .srt, .vtt or .ass file of the same name beside it), sound and labe
 are used where they are there. Everything is one split, `train`.
 """
 
+import collections
 import os
 import pathlib
 
 from preprocessing import plans
-from preprocessing.items import Clip
+from preprocessing.items import Clip, Skip
 
 SPLIT = "train"
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
@@ -36,7 +37,16 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     """
     raw = plans.raw_folder(raw_dir)
     labels = plans.read_labels(raw)
-    names = _names(raw)
+    every = _names(raw)
+    names = {name: file for name, file in every.items() if plans.is_text(file)}
+    skipped = tuple(
+        Skip(shown, "", shown, "its name is not UTF-8; rename it")
+        for shown in sorted(
+            file.encode(errors="surrogateescape").decode(errors="replace")
+            for file in every.values()
+            if not plans.is_text(file)
+        )
+    )
     clips = tuple(
         Clip(
             raw=str(raw),
@@ -51,7 +61,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         for name, file in sorted(names.items())
     )
     lacks = f"none of {len(clips)} video files opens" if clips else "no video files"
-    return plans.Plan(str(raw), {SPLIT: clips} if clips else {}, (), lacks)
+    return plans.Plan(str(raw), {SPLIT: clips} if clips else {}, skipped, lacks)
 
 
 def _names(raw: pathlib.Path) -> dict[str, str]:
@@ -65,8 +75,9 @@ def _names(raw: pathlib.Path) -> dict[str, str]:
             if os.path.splitext(name)[1].lower() in ENDINGS and name[0] != "."
         ]
     stems = [os.path.splitext(file)[0] for file in files]
+    count = collections.Counter(stems)
     return {
-        file if stems.count(stem) > 1 else stem: file
+        file if count[stem] > 1 else stem: file
         for stem, file in zip(stems, files, strict=True)
     }
 

@@ -110,3 +110,10 @@ def test_the_module_runs_as_a_program():
     )
     assert run.returncode == 2 and run.stderr.count("\n") == 1
     assert "no/such/folder: no such folder" in run.stderr
+
+
+def test_a_damaged_run_is_named(capsys, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "data.json").write_text("{}")
+    assert "damaged" in complaint(capsys, "report", tmp_path)
+    assert "is a file" in complaint(capsys, "report", tmp_path / "config.json")

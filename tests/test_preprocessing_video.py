@@ -1,4 +1,5 @@
 import json
+import os
 
 import av
 import numpy as np
@@ -102,3 +103,17 @@ def test_a_still_picture_does_not_count_twice(tmp_path):
     assert record.is_frame_valid.tolist() == [True] + [False] * 3 + (
         [True] + [False] * 2
     )
+
+
+def test_a_name_that_is_not_text_and_a_dangling_link_cost_only_themselves(tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "good.mp4").write_bytes(b"not opened by a plan")
+    (raw / "gone.mp4").symlink_to(raw / "nowhere.mp4")
+    (raw / os.fsdecode(b"caf\xe9.mp4")).write_bytes(b"x")
+    assert len(video.fingerprint(raw)) == 64
+    found = video.plan(raw)
+    assert [clip.name for clip in found.clips["train"]] == ["gone", "good"]
+    assert [skip.reason for skip in found.skipped] == [
+        "its name is not UTF-8; rename it"
+    ]
