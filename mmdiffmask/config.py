@@ -43,7 +43,7 @@ class Data:
     cols: int = _number(20, 2)
     min_overlap: float = _number(0.0, 0.0, 1.0)  # share of a patch a box must pass
     text_length: int = _number(256, 8)  # tokens of a text or audio stream
-    tokenizer: str = "toy"  # "toy" (shipped) or a tokenizers JSON file
+    tokenizer: str = "toy"  # "toy" (shipped), "reserve" (looked up), or a JSON file
     dev_share: float = _number(0.1, 0.0, 0.9)  # of TRAIN, by hash of the clip
 
 
@@ -63,6 +63,37 @@ class Model:
     centre_pixels: bool = False  # small from scratch: True (TOY section 8)
     dtype: Literal["float32", "bfloat16"] = "float32"  # of computing; weights float32
     remat: bool = False
+    checkpoint: str | None = None  # weights to start from; "small" (shipped), a path
+
+
+# DESIGN section 6. Small models from scratch: initialiser, temperature and centred
+# pixels as TOY.md sections 3 and 8 measured.
+MODELS = {
+    "tiny": Model(
+        hidden=64,
+        vision_layers=1,
+        audio_layers=1,
+        span_layers=1,
+        joint_layers=1,
+        vocabulary=512,
+        scale_init=3.0,
+        initialiser="lecun",
+        centre_pixels=True,
+    ),
+    "small": Model(
+        hidden=128,
+        vision_layers=2,
+        audio_layers=1,
+        span_layers=1,
+        joint_layers=2,
+        vocabulary=2048,
+        scale_init=3.0,
+        initialiser="lecun",
+        centre_pixels=True,
+    ),
+    "base": Model(),
+    "large": Model(hidden=1024, vision_layers=24, joint_layers=24),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,9 +114,38 @@ class Masking:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reserve:
+    """Reserve's own objective (RESERVE.md section 4), and grounding at small scale."""
+
+    target_share: float = _number(0.25, 0.0, 0.5)  # of sub-segments; twice: text, sound
+    spans: int = _number(14, 1)  # most masked spans of an example
+    word_share: float = _number(0.8, 0.0, 1.0)  # clips next to a target as words
+    heard_share: float = _number(0.5, 0.0, 1.0)  # matching by sound, else by words
+    cut_share: float = _number(0.1, 0.0, 1.0)  # groups cut into two videos
+    random_text: str | None = None  # a text file, a paragraph a line; None: left out
+    random_spans: int = _number(38, 1)  # masked in it
+    # Weights of the terms; 0 leaves the term and its sequences out.
+    imgs_to_audio: float = _number(1.0, 0.0)
+    text_to_audio: float = _number(1.0, 0.0)
+    stuff_to_span: float = _number(1.0, 0.0)
+    patches: float = _number(1.0, 0.0)  # with objective reserve+patches
+    closed_span: float = _number(0.0, 0.0)  # grounding, TOY.md section 3
+    pooled_cells: float = _number(0.0, 0.0)  # grounding, TOY.md section 3
+    # The closed vocabulary of the grounding terms: "toy", or a JSON file.
+    words: str | None = None
+    cloze_frames: int = _number(1, 1)  # of each clip, drawn anew each epoch
+    cloze_masks: int = _number(3, 1)  # words hidden in a narration
+    # Share of cloze texts that are a training question with its answer hidden: only
+    # for pretraining a start, never in continued pretraining (DESIGN section 5).
+    cloze_questions: float = _number(0.0, 0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Training:
     """Continued pretraining (DESIGN section 5)."""
 
+    objective: Literal["patches", "reserve", "reserve+patches"] = "patches"
+    optimiser: Literal["adamw", "reserve", "reserve_finetune"] = "adamw"
     steps: int = _number(10_000, 0)
     batch_size: int = _number(32, 2)
     lr: float = _number(5e-6, 0.0, 1.0)  # Table 4, CPT multimodal
@@ -127,6 +187,7 @@ class Experiment:
     model: Model = Model()
     masking: Masking = Masking()
     training: Training = Training()
+    reserve: Reserve = Reserve()
     probe: Probe = Probe()
     compare: tuple[str, ...] = ("none", "random", "difference")  # rows of the demo
     report_clips: int = _number(4, 1)

@@ -40,17 +40,7 @@ def get_config() -> config.Experiment:
             min_overlap=0.25,
             text_length=64,
         ),
-        model=config.Model(
-            hidden=128,
-            vision_layers=2,
-            audio_layers=1,
-            span_layers=1,
-            joint_layers=2,
-            vocabulary=2048,
-            scale_init=3.0,
-            initialiser="lecun",
-            centre_pixels=True,
-        ),
+        model=config.MODELS["small"],
         training=config.Training(
             steps=150,
             batch_size=16,

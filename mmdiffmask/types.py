@@ -65,6 +65,49 @@ class MaskInputs(NamedTuple):
     attention: Float[Array, " n"] | None = None
 
 
+class Sequences(NamedTuple):
+    """Token sequences of one kind, g for each example (RESERVE.md section 4.1).
+
+    `audio_pointer` is the sub-segment of sound that a token belongs to, counted over
+    the whole example, and `text_pointer` the span that a MASK hides; -1 = none.
+    """
+
+    tokens: Int[Array, "b g l"]
+    audio_pointer: Int[Array, "b g l"]
+    text_pointer: Int[Array, "b g l"]
+
+
+class ReserveBatch(NamedTuple):
+    """The sequences of Reserve's own objective.
+
+    `text_spans` are the k hidden texts of an example (0 = padding, an empty row is no
+    span); `video_of_segment` tells segments of different videos apart.
+    """
+
+    text2audio: Sequences
+    audio2text: Sequences
+    audio_text_matching: Sequences
+    random_text: Sequences | None
+    text_spans: Int[Array, "b k 15"]
+    video_of_segment: Int[Array, "b t"]
+
+
+class ClozeBatch(NamedTuple):
+    """Texts with single words of a closed vocabulary hidden, and the frames shown.
+
+    `segment` places tokens as in the streams; `target` is the vocabulary entry behind
+    the i-th MASK of the text, -1 = no such MASK; `frame` are the f frames that go with
+    the text, positions in [0, t); `is_narrated` marks the entries that the clip's
+    subtitles mention.
+    """
+
+    tokens: Int[Array, "b l"]
+    segment: Int[Array, "b l"]
+    target: Int[Array, "b i"]
+    frame: Int[Array, "b f"]
+    is_narrated: Bool[Array, "b v"]
+
+
 class VideoBatch(NamedTuple):
     """One global batch of clips as the jitted step sees it.
 
@@ -93,3 +136,5 @@ class VideoBatch(NamedTuple):
     example_hash: UInt32[Array, " b"]
     clip_hash: UInt32[Array, " b"]
     is_real: Bool[Array, " b"]
+    reserve: ReserveBatch | None = None  # only where the objective needs them
+    cloze: ClozeBatch | None = None

@@ -1,7 +1,5 @@
 """The model against the reference implementation, and its own laws."""
 
-import dataclasses
-
 import flax.serialization
 import golden_reserve
 import jax
@@ -14,19 +12,9 @@ from model_tools import fast_jit, normal
 from mmdiffmask import config
 from mmdiffmask.models import joining, reserve
 
-TINY = config.Model(
-    hidden=64,
-    vision_layers=1,
-    audio_layers=1,
-    span_layers=1,
-    joint_layers=1,
-    vocabulary=512,
+TINY, SMALL, BASE, LARGE = (
+    config.MODELS[name] for name in ("tiny", "small", "base", "large")
 )
-SMALL = dataclasses.replace(
-    TINY, hidden=128, vision_layers=2, joint_layers=2, vocabulary=2048
-)
-BASE = config.Model()
-LARGE = dataclasses.replace(BASE, hidden=1024, vision_layers=24, joint_layers=24)
 ROWS, COLS = 4, 6
 
 

@@ -21,17 +21,7 @@ def get_config() -> config.Experiment:
             text_length=32,
             dev_share=0.3,
         ),
-        model=config.Model(
-            hidden=64,
-            vision_layers=1,
-            audio_layers=1,
-            span_layers=1,
-            joint_layers=1,
-            vocabulary=512,
-            scale_init=3.0,
-            initialiser="lecun",
-            centre_pixels=True,
-        ),
+        model=config.MODELS["tiny"],
         training=config.Training(
             steps=6,
             batch_size=8,

@@ -21,7 +21,7 @@ def get_config() -> config.Experiment:
             min_overlap=0.25,
             text_length=64,
         ),
-        model=small(),
+        model=config.MODELS["small"],
         training=config.Training(
             steps=300,
             batch_size=16,
@@ -34,19 +34,4 @@ def get_config() -> config.Experiment:
             early_stopping=False,
         ),
         probe=config.Probe(checkpoint="last"),
-    )
-
-
-def small() -> config.Model:
-    """A laptop's model: about 1.9 M parameters (DESIGN section 6)."""
-    return config.Model(
-        hidden=128,
-        vision_layers=2,
-        audio_layers=1,
-        span_layers=1,
-        joint_layers=2,
-        vocabulary=2048,
-        scale_init=3.0,  # at 1 a small model's softmax stays too soft (TOY section 3)
-        initialiser="lecun",
-        centre_pixels=True,
     )

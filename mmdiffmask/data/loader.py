@@ -66,12 +66,12 @@ def epoch_at(step: int, batch_size: int, n_examples: int) -> int:
 
 def stack(rows: Sequence[VideoBatch]) -> VideoBatch:
     """Rows as a batch."""
-    return VideoBatch(*(np.stack(field) for field in zip(*rows, strict=True)))
+    return jax.tree.map(lambda *fields: np.stack(fields), *rows)
 
 
 def blank(row: VideoBatch) -> VideoBatch:
     """A row that only fills up a batch: nothing valid, nothing to mask, not real."""
-    zeros = VideoBatch(*(np.zeros_like(field) for field in row))
+    zeros = jax.tree.map(np.zeros_like, row)
     return zeros._replace(unit_of_token=np.full_like(row.unit_of_token, -1))
 
 
@@ -80,7 +80,7 @@ def to_devices(batch: VideoBatch, sharding: jax.sharding.Sharding | None) -> Vid
     if sharding is None:
         return batch
     put = jax.make_array_from_process_local_data
-    return VideoBatch(*(put(sharding, np.asarray(field)) for field in batch))
+    return jax.tree.map(lambda field: put(sharding, np.asarray(field)), batch)
 
 
 def train_batches(
