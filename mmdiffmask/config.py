@@ -169,7 +169,14 @@ class Training:
 class Probe:
     """Linear heads on frozen features (DESIGN section 7)."""
 
+    read_outs: tuple[Literal["clip", "match", "answer"], ...] = ("clip",)
     labels: tuple[str, ...] = ("action", "object", "shirt")  # columns of labels.csv
+    # Kinds of questions to tell apart in the tables, each "name=regular expression".
+    kinds: tuple[str, ...] = ("all=",)
+    questions: int = _number(100_000, 10)  # most of train that heads are fitted on
+    eval_questions: int = _number(100_000, 10)  # most of val, the first by id
+    floors: bool = True  # also without frames, sound, subtitles, question; untrained
+    link: Literal["softmax", "sigmoid"] = "softmax"  # released code; paper's text
     # Of these the penalty is chosen on dev.
     l2: tuple[float, ...] = _number((1e-4, 1e-3, 1e-2, 1e-1, 1.0), 1e-9)
     neighbours: int = _number(10, 1)
