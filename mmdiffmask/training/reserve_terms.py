@@ -1,0 +1,180 @@
+"""Reserve's own objective: three contrasts between what is hidden and what is said.
+
+Source: RESERVE.md section 4.1. Sequences come from `data.reserve_sequences`.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
+
+from mmdiffmask.models import joining, reserve, towers
+from mmdiffmask.training import pairs
+from mmdiffmask.types import Array, ReserveBatch, Sequences
+
+MASK, MASKAUDIO, LTOVPOOL = 3, 4, 6  # ids of every tokenizer here
+TERMS = ("imgs_to_audio", "text_to_audio", "stuff_to_span")
+SOURCES = ("text2audio", "audio2text", "random_text")  # of masked spans
+Params = Any
+
+
+def forward(
+    model: reserve.Reserve,
+    params: Params,
+    batch: ReserveBatch,
+    frames: towers.Tower,
+    sound: towers.Tower,
+    is_frame_valid: Bool[Array, "b t"],
+    is_sound_valid: Bool[Array, "b m"],
+    rows: int,
+    cols: int,
+) -> dict[str, pairs.Pairs]:
+    """The pairs of each term, over the whole batch.
+
+    Departs: frames and sound that are absent are nobody's pair or candidate and are
+    not looked at; the reference knows no absent ones.
+
+    Args:
+      model: MERLOT-Reserve.
+      params: its parameters.
+      batch: the sequences and the hidden spans.
+      frames: the vision tower's output, (b, t, ..).
+      sound: the audio tower's output of every sub-segment in time's order, (b, m, ..).
+      is_frame_valid: frames that are real.
+      is_sound_valid: sub-segments with real sound.
+      rows: patch rows of the frames' grid.
+      cols: patch columns.
+    """
+    call = _caller(model, params)
+    per_segment = is_sound_valid.shape[1] // is_frame_valid.shape[1]
+    shape = (batch, frames, sound, is_frame_valid, per_segment, (rows, cols))
+    text2audio = _with_frames(call, batch.text2audio, *shape)
+    audio2text = _with_frames(call, batch.audio2text, *shape)
+    hidden = [(batch.text2audio, text2audio), (batch.audio2text, audio2text)]
+    if batch.random_text is not None:
+        tokens = batch.random_text.tokens
+        alone = joining.TextPart(_rows(tokens))
+        seq = call("joint", alone).seq
+        hidden.append((batch.random_text, seq.reshape(*tokens.shape, -1)))
+    scales = call("scales")
+    return {
+        "imgs_to_audio": _frames_term(
+            call, batch, frames, sound, is_frame_valid, scales
+        ),
+        "text_to_audio": _sound_term(
+            call, batch.text2audio, text2audio, sound, is_sound_valid, scales
+        ),
+        "stuff_to_span": _span_term(call, batch.text_spans, hidden, scales),
+    }
+
+
+def _caller(model: reserve.Reserve, params: Params):
+    def call(method, *args):
+        return model.apply({"params": params}, *args, method=method)
+
+    return call
+
+
+def _rows(x: Array) -> Array:
+    """Sequences of all examples as one batch."""
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _with_frames(
+    call,
+    sequences: Sequences,
+    batch: ReserveBatch,
+    frames: towers.Tower,
+    sound: towers.Tower,
+    is_frame_valid: Bool[Array, "b t"],
+    per_segment: int,
+    size: tuple[int, int],
+) -> Float[Array, "b g l d"]:
+    """Joint output at the tokens of sequences that see their group's frames."""
+    examples, groups, length = sequences.tokens.shape
+    each = is_frame_valid.shape[1] // groups  # frames of a group
+    cells = frames.seq_attnpool
+    text = joining.TextPart(
+        _rows(sequences.tokens),
+        _rows((sequences.audio_pointer // per_segment) % each),
+        jnp.repeat(sound.seq_attnpool, groups, axis=0),
+        _rows(sequences.audio_pointer),
+    )
+    vision = joining.VisionPart(
+        cells.reshape(examples * groups, each, *cells.shape[2:]),
+        None,
+        is_frame_valid.reshape(-1, each),
+    )
+    video = batch.video_of_segment.reshape(-1, each)
+    seq = call("joint", text, vision, *size, None, video).text
+    return seq.reshape(examples, groups, length, -1)
+
+
+def _pool(
+    seq: Float[Array, "b l d"], index: Int[Array, "b l"], count: int
+) -> tuple[Float[Array, "b k d"], Bool[Array, "b k"]]:
+    """The sum of the positions of each index (-1: none), and whether there are any."""
+    is_at = index[:, :, None] == jnp.arange(count)[None, None, :]  # (b, l, k)
+    pooled = jnp.einsum("blk,bld->bkd", is_at.astype(seq.dtype), seq)
+    return pooled, jnp.any(is_at, axis=1)
+
+
+def _flat(sequences: Sequences, seq: Float[Array, "b g l d"], token: int) -> tuple:
+    """Outputs, tokens and whether each is `token`, an example's sequences in a row."""
+    examples = len(seq)
+    is_token = (sequences.tokens == token).reshape(examples, -1)
+    return seq.reshape(examples, -1, seq.shape[-1]), is_token
+
+
+def _frames_term(
+    call, sequences: Sequences, frames, sound, is_frame_valid, scales
+) -> pairs.Pairs:
+    """LTOVPOOL of each segment, which has heard or read it, with its frame's CLS."""
+    tokens = _rows(sequences.tokens)
+    examples, groups, length = sequences.tokens.shape
+    is_pool = tokens == LTOVPOOL
+    so_far = jnp.cumsum(is_pool, axis=1)
+    text = joining.TextPart(
+        tokens,
+        so_far,
+        jnp.repeat(sound.seq_attnpool, groups, axis=0),
+        _rows(sequences.audio_pointer),
+    )
+    seq = call("joint", text).seq
+    index = jnp.where(is_pool, so_far - 1, -1).reshape(examples, groups * length)
+    seq = seq.reshape(examples, groups * length, -1)
+    pooled, is_there = _pool(seq, index, is_frame_valid.shape[1])
+    is_row = (is_there & is_frame_valid).reshape(-1)
+    x = pairs.scaled(call("project", pooled), scales[0])
+    y = pairs.scaled(frames.cls, scales[0])
+    return pairs.Pairs(_rows(x), _rows(y), is_row, is_row)
+
+
+def _sound_term(
+    call, sequences: Sequences, seq, sound, is_sound_valid, scales
+) -> pairs.Pairs:
+    """MASKAUDIO with the CLS of its sub-segment's sound; other sound is extra."""
+    flat, is_token = _flat(sequences, seq, MASKAUDIO)
+    pointer = sequences.audio_pointer.reshape(is_token.shape)
+    index = jnp.where(is_token, pointer, -1)
+    pooled, is_there = _pool(flat, index, is_sound_valid.shape[1])
+    x = pairs.scaled(call("project", pooled), scales[1])
+    y = pairs.scaled(sound.cls, scales[1])
+    is_row = (is_there & is_sound_valid).reshape(-1)
+    return pairs.Pairs(_rows(x), _rows(y), is_row, is_sound_valid.reshape(-1))
+
+
+def _span_term(call, spans: Int[Array, "b k 15"], hidden: list, scales) -> pairs.Pairs:
+    """MASK with the vector of the words that it hides."""
+    count, total, source = spans.shape[1], 0.0, jnp.full(spans.shape[:2], -1)
+    for number, (sequences, seq) in enumerate(hidden):
+        flat, is_token = _flat(sequences, seq, MASK)
+        pointer = sequences.text_pointer.reshape(is_token.shape)
+        index = jnp.where(is_token, pointer, -1)
+        pooled, is_there = _pool(flat, index, count)
+        total = total + pooled
+        source = jnp.where(is_there, number, source)
+    x = pairs.scaled(call("project", total), scales[2])
+    y = pairs.scaled(call("span", spans), scales[2])
+    is_row = ((source >= 0) & jnp.any(spans != joining.PADDING, axis=2)).reshape(-1)
+    return pairs.Pairs(_rows(x), _rows(y), is_row, is_row, source.reshape(-1))
