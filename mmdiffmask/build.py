@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from mmdiffmask import config, examples
-from mmdiffmask.data import loader, records, splits, tokenizers
+from mmdiffmask.data import loader, records, splits, tokenizers, vocabulary
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import reserve, towers
-from mmdiffmask.training import loop, losses, optim, steps
+from mmdiffmask.training import grounding, loop, losses, optim, steps, total
 from mmdiffmask.training import objective as objectives
 from mmdiffmask.types import VideoBatch
 
@@ -36,12 +36,42 @@ def check(experiment: config.Experiment) -> None:
     for name in experiment.compare:
         strategies.find(name)
     optim.check(experiment.training)
+    _check_objective(experiment)
     examples.embeddings_of(experiment.masking)
+    examples.words_of(experiment)
     size = tokenizers.load(experiment.data.tokenizer).vocabulary
     if size > experiment.model.vocabulary:
         raise ValueError(
             f"data.tokenizer={experiment.data.tokenizer} has {size} entries, but"
             f" model.vocabulary={experiment.model.vocabulary}; raise the latter"
+        )
+
+
+def _check_objective(experiment: config.Experiment) -> None:
+    """Objective and strategy must fit each other."""
+    objective, strategy = experiment.training.objective, experiment.masking.strategy
+    if objective == "patches" and strategy == "replay":
+        raise ValueError(
+            "masking.strategy=replay needs training.objective=reserve+patches: without"
+            " language terms there is nothing to train on"
+        )
+    if objective == "reserve" and strategy not in ("replay", "none"):
+        raise ValueError(
+            "training.objective=reserve hides no patches, so"
+            f" masking.strategy={strategy} has no effect: set masking.strategy=replay,"
+            " or the objective to reserve+patches"
+        )
+    weights = total.language_weights(experiment.training, experiment.reserve)
+    if objective != "patches" and not weights:
+        raise ValueError(
+            f"training.objective={objective}: all weights of the language terms in"
+            " reserve are 0; raise one"
+        )
+    if experiment.reserve.cloze_questions and objective != "patches":
+        logging.warning(
+            "reserve.cloze_questions=%s: right answers of training questions are"
+            " trained on; only for pretraining a start",
+            experiment.reserve.cloze_questions,
         )
 
 
@@ -87,26 +117,23 @@ def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
     source = examples.open_split(records_dir, "train")
-    split = splits.split_train(source, data.dev_share, boxed_only=True)
+    has_patches = "patches" in training.objective
+    split = splits.split_train(source, data.dev_share, boxed_only=has_patches)
     batch_size = _fit_batch(training.batch_size, len(split.first_of_clips(split.train)))
     mesh = steps.make_mesh(batch_size)
-    row = examples.make_row(data, masking, source)
+    row = examples.make_row(data, masking, source, examples.language(experiment, seed))
+    dev_row = examples.make_row(
+        data, masking, source, examples.language(experiment, examples.EVAL_SEED)
+    )
     dev = split.first_of_clips(split.dev)[: training.eval_clips]
     noise = split.first_of_clips(split.train)[: training.noise_clips]
-    cells = data.segments * examples.patch_grid(data).n_cells
-    patches = data.segments * examples.patch_grid(data).n_patches
-    most_cells = losses.max_cells(masking.ratio, masking.mask_unit, patches, cells)
     batches = functools.partial(loader.eval_batches, sharding=steps.by_example(mesh))
-    # Static masks of patches touch more cells for some strategies than for others;
-    # the slots are those of the settings' mask unit.
+    kinds = examples.mask_kinds(masking)
+    if not has_patches:  # no detector need have looked at these clips
+        kinds = {"random": kinds["random"]}
+    words = examples.words_of(experiment)
     return loop.Job(
-        objective=objectives.Objective(
-            model(experiment.model),
-            examples.patch_grid(data),
-            training,
-            most_cells,
-            seed,
-        ),
+        objective=_objective(experiment, words, seed),
         settings=training,
         all_settings=config.settings(experiment),
         mesh=mesh,
@@ -115,15 +142,41 @@ def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
         train_batches=_train_batches(
             row, split.train, batch_size, training, seed, mesh
         ),
-        dev_batches=lambda: batches(row, dev, batch_size),
+        dev_batches=lambda: batches(dev_row, dev, batch_size),
         draw_masks=_draw_patches(experiment, seed),
         eval_masks={
             kind: examples.masks_of(
                 experiment, source, dev, name, boxes, examples.EVAL_SEED
             )[0].draw
-            for kind, (name, boxes) in examples.mask_kinds(masking).items()
+            for kind, (name, boxes) in kinds.items()
         },
         own_masks=examples.own_kind(masking),
+        word_class=() if words is None else words.word_class,
+        is_trained=masking.strategy != "none",
+    )
+
+
+def _objective(
+    experiment: config.Experiment, words: vocabulary.Vocabulary | None, seed: int
+) -> objectives.Objective:
+    """Everything but parameters and data that the loss depends on."""
+    data, masking = experiment.data, experiment.masking
+    place = examples.patch_grid(data)
+    cells, patches = data.segments * place.n_cells, data.segments * place.n_patches
+    found = None
+    if words is not None:
+        encode = tokenizers.load(data.tokenizer).encode_plain
+        found = grounding.Vocabulary(words.spans(encode), words.is_content)
+    return objectives.Objective(
+        model(experiment.model),
+        place,
+        experiment.training,
+        # Static masks of patches touch more cells for some strategies than for others;
+        # the slots are those of the settings' mask unit.
+        losses.max_cells(masking.ratio, masking.mask_unit, patches, cells),
+        seed,
+        experiment.reserve,
+        found,
     )
 
 
@@ -145,7 +198,7 @@ def _fit_batch(batch_size: int, n_clips: int) -> int:
 
 
 def _draw_patches(experiment: config.Experiment, seed: int):
-    """(batch, epoch) -> hidden patches (b, t, n), or None for the row `none`."""
+    """(batch, epoch) -> hidden patches (b, t, n), or None where nothing is hidden."""
     strategy = experiment.masking.strategy
     if strategies.find(strategy).weight is None:
         return None
@@ -197,7 +250,7 @@ def _train_batches(row, train, batch_size, training, seed, mesh):
     @contextlib.contextmanager
     def batches(first: int) -> Iterator[Iterator[tuple[VideoBatch, int]]]:
         stream = loader.train_batches(
-            lambda i: row(train[i]),
+            lambda i, epoch: row(train[i], epoch),
             len(train),
             batch_size,
             seed,

@@ -124,6 +124,7 @@ class Reserve:
     cut_share: float = _number(0.1, 0.0, 1.0)  # groups cut into two videos
     random_text: str | None = None  # a text file, a paragraph a line; None: left out
     random_spans: int = _number(38, 1)  # masked in it
+    clips: int = _number(0, 0)  # of a batch, for the three terms; 0: all of them
     # Weights of the terms; 0 leaves the term and its sequences out.
     imgs_to_audio: float = _number(1.0, 0.0)
     text_to_audio: float = _number(1.0, 0.0)
@@ -183,6 +184,18 @@ class Probe:
     batch_size: int = _number(32, 1)
     checkpoint: Literal["best", "last"] = "best"  # last: after a fixed number of steps
     bootstrap: int = _number(2000, 100)  # resamples of clips for the 95 % interval
+
+
+# Kinds of the toy set's questions, for `Probe.kinds`.
+TOY_KINDS = (
+    "object=^Which ",
+    "colour=^What is the colour",
+    "doing=^What is the person",
+    "who=^Who is ",
+    "scene=^Where ",
+    "topic=^What does ",
+    "speaker=^Who talks ",
+)
 
 
 @dataclasses.dataclass(frozen=True)

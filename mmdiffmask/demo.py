@@ -40,18 +40,28 @@ def get_config() -> config.Experiment:
             min_overlap=0.25,
             text_length=64,
         ),
-        model=config.MODELS["small"],
+        model=dataclasses.replace(config.MODELS["small"], checkpoint="small"),
         training=config.Training(
-            steps=150,
+            objective="reserve+patches",
+            steps=100,
             batch_size=16,
-            lr=1e-3,
+            lr=5e-4,
             warmup_steps=20,
-            eval_every=30,
+            eval_every=25,
             eval_clips=64,
-            save_every=30,
+            save_every=25,
             early_stopping=False,
         ),
-        probe=config.Probe(checkpoint="last"),
+        # The start's own terms, but for questions: no answer is ever trained on.
+        reserve=config.Reserve(clips=8, closed_span=1.0, pooled_cells=1.0, words="toy"),
+        probe=config.Probe(
+            read_outs=("clip", "match"),
+            kinds=config.TOY_KINDS,
+            questions=600,
+            eval_questions=600,
+            checkpoint="last",
+        ),
+        compare=("none", "replay", "random", "difference"),
     )
 
 

@@ -11,10 +11,21 @@ import numpy as np
 from jaxtyping import Bool, UInt32
 
 from mmdiffmask import config, grid
-from mmdiffmask.data import loader, records, tokenizers, video
+from mmdiffmask.data import (
+    cloze,
+    loader,
+    records,
+    reserve_sequences,
+    tokenizers,
+    video,
+    vocabulary,
+)
 from mmdiffmask.masking import anchors, clips, sampling, strategies, units
+from mmdiffmask.training import grounding, reserve_terms, total
 from mmdiffmask.types import VideoBatch
 
+# (row, its record, epoch) -> the row with what the language terms need
+AddLanguage = Callable[[VideoBatch, Any, int], VideoBatch]
 EVAL_SEED = 0  # held-out masks are the same for every strategy and every seed
 
 
@@ -30,9 +41,19 @@ def open_split(records_dir: str, split: str) -> records.Source:
 
 
 def make_row(
-    data: config.Data, masking: config.Masking, source: records.Source
-) -> Callable[[int], VideoBatch]:
-    """Position in the split -> its row, with the units of the settings' box kind."""
+    data: config.Data,
+    masking: config.Masking,
+    source: records.Source,
+    add: AddLanguage | None = None,
+) -> Callable[..., VideoBatch]:
+    """(position in the split, epoch = 0) -> its row.
+
+    Args:
+      data: grid, segments and streams.
+      masking: its box kind decides the units.
+      source: the split.
+      add: `language`, where the objective has language terms.
+    """
     place, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
     embeddings = embeddings_of(masking)
 
@@ -47,10 +68,48 @@ def make_row(
             embeddings,
         )
 
-    def row(index: int) -> VideoBatch:
-        return video.row(source[index], data, place, tokenizer.encode_plain, of_record)
+    def row(index: int, epoch: int = 0) -> VideoBatch:
+        record = source[index]
+        made = video.row(record, data, place, tokenizer.encode_plain, of_record)
+        return made if add is None else add(made, record, epoch)
 
     return row
+
+
+def language(experiment: config.Experiment, seed: int) -> AddLanguage | None:
+    """Adds to a row what the run's language terms need; None: it has none."""
+    weights = total.language_weights(experiment.training, experiment.reserve)
+    if not weights:
+        return None
+    data, settings = experiment.data, experiment.reserve
+    encode = tokenizers.load(data.tokenizer).encode_plain
+    is_reserve = any(name in weights for name in reserve_terms.TERMS)
+    words = words_of(experiment)
+
+    def add(row: VideoBatch, record: records.Record, epoch: int) -> VideoBatch:
+        rest = (encode, seed, epoch)
+        if is_reserve:
+            sequences = reserve_sequences.row(record, data, settings, *rest)
+            row = row._replace(reserve=sequences)
+        if words is not None:
+            hidden = cloze.row(record, data, settings, words, *rest)
+            row = row._replace(cloze=hidden)
+        return row
+
+    return add
+
+
+def words_of(experiment: config.Experiment) -> vocabulary.Vocabulary | None:
+    """The closed vocabulary of the grounding terms; None where neither is used."""
+    weights = total.language_weights(experiment.training, experiment.reserve)
+    if not any(name in weights for name in grounding.TERMS):
+        return None
+    if experiment.reserve.words is None:
+        raise ValueError(
+            "reserve.closed_span and reserve.pooled_cells need a closed vocabulary: set"
+            " reserve.words to toy or to a JSON file"
+        )
+    return vocabulary.load(experiment.reserve.words)
 
 
 def embeddings_of(masking: config.Masking) -> dict[str, np.ndarray] | None:

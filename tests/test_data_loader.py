@@ -11,7 +11,7 @@ from mmdiffmask.data import loader
 from mmdiffmask.types import VideoBatch
 
 
-def make_row(i):
+def make_row(i, epoch=0):
     """A row that carries its index in every field."""
     values = dict.fromkeys(VideoBatch._fields, np.full(3, i, np.int32))
     return VideoBatch(**values)._replace(
@@ -97,7 +97,7 @@ def test_leaving_the_block_stops_the_thread():
 def test_batches_are_made_ahead_but_not_far():
     made = []
 
-    def counted(i):
+    def counted(i, epoch):
         made.append(i)
         return make_row(i)
 

@@ -13,6 +13,7 @@ from jaxtyping import Int
 from mmdiffmask.types import VideoBatch
 
 MakeRow = Callable[[int], VideoBatch]
+MakeEpochRow = Callable[[int, int], VideoBatch]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,12 +52,17 @@ def order_at(
     if n_examples < 1:
         raise ValueError("no example to train on: the data set or its split is empty")
     place = step * batch_size + np.arange(batch_size)
-    epoch = place // n_examples
+    epoch = epochs_at(step, batch_size, n_examples)
     result = np.zeros(batch_size, np.int64)
     for e in np.unique(epoch):
         permutation = np.random.default_rng([seed, int(e)]).permutation(n_examples)
         result[epoch == e] = permutation[place[epoch == e] % n_examples]
     return result
+
+
+def epochs_at(step: int, batch_size: int, n_examples: int) -> Int[np.ndarray, " b"]:
+    """The epoch of each example of a step."""
+    return (step * batch_size + np.arange(batch_size)) // n_examples
 
 
 def epoch_at(step: int, batch_size: int, n_examples: int) -> int:
@@ -84,7 +90,7 @@ def to_devices(batch: VideoBatch, sharding: jax.sharding.Sharding | None) -> Vid
 
 
 def train_batches(
-    make_row: MakeRow,
+    make_row: MakeEpochRow,
     n_examples: int,
     batch_size: int,
     seed: int,
@@ -98,7 +104,7 @@ def train_batches(
     """Training batches from `start_step` on, without end or up to `stop_step`.
 
     Args:
-      make_row: index of an example, in [0, n_examples) -> its row.
+      make_row: index of an example, in [0, n_examples), and epoch -> its row.
       n_examples: how many there are.
       batch_size: global, over all hosts.
       seed: of the order.
@@ -116,7 +122,9 @@ def train_batches(
         step = start_step
         while stop_step is None or step < stop_step:
             examples = order_at(seed, step, batch_size, n_examples)
-            rows = [make_row(int(i)) for i in host.of(examples)]
+            epochs = epochs_at(step, batch_size, n_examples)
+            mine = zip(host.of(examples), host.of(epochs), strict=True)
+            rows = [make_row(int(i), int(epoch)) for i, epoch in mine]
             yield to_devices(stack(rows), sharding)
             step += 1
 
@@ -134,7 +142,7 @@ def eval_batches(
 ) -> "Prefetch":
     """The examples once, in order; the last batch filled with rows `is_real` False.
 
-    Arguments and result as in `train_batches`; `examples` are the indices to make.
+    As `train_batches`; `examples` are the indices to make, `make_row` takes no epoch.
     """
 
     def batches() -> Iterator[VideoBatch]:

@@ -57,7 +57,7 @@ def text_stream(
     """Tokens and segments: the option (segment 0), then subtitles of segment 1..t."""
     parts = [option(record, encode)]
     parts += [_words(encode, subtitle) for subtitle in record.subtitles]
-    return _stream(parts, length)
+    return stream(parts, length)
 
 
 def audio_stream(
@@ -71,10 +71,10 @@ def audio_stream(
     """
     t, s = record.spectrogram.shape[:2]
     spans = [[AUDIOSPAN] * (TOKENS_PER_SOUND * s)] * t
-    return _stream([option(record, encode), *spans], length)
+    return stream([option(record, encode), *spans], length)
 
 
-def _stream(
+def stream(
     parts: Sequence[Sequence[int]], length: int
 ) -> tuple[Int[np.ndarray, " l"], Int[np.ndarray, " l"]]:
     """Parts 0, 1, .. behind each other, cut or padded (token 0, segment 0)."""

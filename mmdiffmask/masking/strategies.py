@@ -53,7 +53,7 @@ class Strategy:
       name: its name in settings; part of the key of its masks.
       unit: "patch": every patch (cell) on its own, boxes play no part; "box": the
         boxes of the chosen kind, and background only as fill.
-      weight: weight of each unit; None: no continued pretraining at all.
+      weight: weight of each unit; None: nothing is hidden.
       summary: one line for reports.
     """
 
@@ -65,6 +65,7 @@ class Strategy:
 
 _ROWS = (
     Strategy("none", "patch", None, "the starting checkpoint, not trained further"),
+    Strategy("replay", "patch", None, "the start's own objective, nothing hidden"),
     Strategy("random", "patch", uniform, "patches drawn at random"),
     Strategy("difference", "box", by_score, "boxes drawn by similarity to anchors"),
 )

@@ -130,25 +130,41 @@ def summarise(
     Intervals are percentiles of a bootstrap over clips: cells of a clip, and examples
     that share one, depend on each other.
     """
-    weights = _resamples(clip_hash, seed)
+    weights = resamples(clip_hash, seed)
     rows = []
     for name, counts in streams.items():
         for metric, (total, count) in (MEANS | SHARES).items():
             pair = [(getattr(counts, total), getattr(counts, count))]
-            rows.append(_row(step, kind, name, metric, pair, weights))
+            rows.append(row_of(step, kind, name, metric, pair, weights))
     everything = list(streams.values())
     for metric, (total, count) in MEANS.items():
         pairs = [(getattr(c, total), getattr(c, count)) for c in everything]
-        rows.append(_row(step, kind, "all", metric, pairs, weights))
+        rows.append(row_of(step, kind, "all", metric, pairs, weights))
     for metric, (total, count) in SHARES.items():
         hits = sum(getattr(c, total) for c in everything)
         of = sum(getattr(c, count) for c in everything)
-        rows.append(_row(step, kind, "all", metric, [(hits, of)], weights))
+        rows.append(row_of(step, kind, "all", metric, [(hits, of)], weights))
     return rows
 
 
-def _row(step, kind, stream, metric, pairs, weights) -> Row:
-    """The sum of the pairs' ratios; a pair without any count adds nothing."""
+def row_of(
+    step: int,
+    kind: str,
+    stream: str,
+    metric: str,
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+    weights: Float[np.ndarray, "r e"],
+) -> Row:
+    """The sum of the pairs' ratios; a pair without any count adds nothing.
+
+    Args:
+      step: as the row has it, like the next three.
+      kind: of masks.
+      stream: or word class.
+      metric: its name.
+      pairs: (sums, counts) per example.
+      weights: `resamples`.
+    """
     pairs = [(np.asarray(x, float), np.asarray(n, float)) for x, n in pairs]
     pairs = [(x, n) for x, n in pairs if n.sum() > 0]
     if not pairs:
@@ -161,10 +177,10 @@ def _row(step, kind, stream, metric, pairs, weights) -> Row:
     return Row(step, kind, stream, metric, float(value), float(low), float(high), count)
 
 
-def _resamples(
+def resamples(
     clip_hash: UInt32[np.ndarray, " e"], seed: int
 ) -> Float[np.ndarray, "r e"]:
-    """How often each example stands in each resample of the clips."""
+    """How often each example stands in each resample of a bootstrap over clips."""
     clips, clip_of = np.unique(clip_hash, return_inverse=True)
     generator = np.random.default_rng(seed)
     share = np.full(len(clips), 1.0 / len(clips))

@@ -20,7 +20,15 @@ import tqdm
 from jax.sharding import Mesh
 
 from mmdiffmask import config
-from mmdiffmask.training import checkpoint, evaluate, journal, optim, steps
+from mmdiffmask.training import (
+    checkpoint,
+    evaluate,
+    evaluate_language,
+    journal,
+    optim,
+    steps,
+    total,
+)
 from mmdiffmask.training import objective as objectives
 from mmdiffmask.types import VideoBatch
 
@@ -40,10 +48,12 @@ class Job:
       noise_batches: training batches that the noise statistics are taken over.
       train_batches: first step -> batches from there on, each with its epoch.
       dev_batches: the held-out batches, the same ones at every call.
-      draw_masks: the run's own masks; None: no training (strategy `none`).
+      draw_masks: the run's own masks; None: nothing is hidden.
       eval_masks: kind of held-out masks -> how they are drawn.
       own_masks: the kind whose dev loss stops the run and picks the best step; a
         name among `eval_masks` unless `draw_masks` is None.
+      word_class: class of each entry of the objective's vocabulary.
+      is_trained: False: the start is evaluated and nothing else (strategy `none`).
     """
 
     objective: objectives.Objective
@@ -59,6 +69,8 @@ class Job:
     draw_masks: steps.DrawMasks | None
     eval_masks: dict[str, steps.DrawMasks]
     own_masks: str
+    word_class: tuple[str, ...] = ()
+    is_trained: bool = True
 
 
 def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
@@ -146,6 +158,8 @@ class _Runner:
         self.tx = optim.make(job.settings)
         self.state = steps.first_state(self.tx, frozen.start, job.mesh)
         self.eval_step = steps.make_eval_step(job.objective, job.mesh)
+        self.language_step = evaluate_language.make_step(job.objective, job.mesh)
+        self.weights = total.language_weights(job.settings, job.objective.reserve)
         self.draws = {
             kind: steps.make_draw(draw, job.mesh)
             for kind, draw in job.eval_masks.items()
@@ -154,9 +168,9 @@ class _Runner:
     def begin(self) -> checkpoint.Progress:
         """Evaluates and saves the network that training starts from."""
         self.journal.cut(-1)
-        loss = self.evaluate(0)
+        loss = self.score(0)
         progress = judge(checkpoint.Progress(), 0, loss, self.job.settings)
-        if self.job.draw_masks is None:
+        if not self.job.is_trained:
             progress = dataclasses.replace(progress, finished="no training")
         checkpoint.save(self.manager, self.state, progress)
         return progress
@@ -167,7 +181,7 @@ class _Runner:
         self.journal.cut(progress.step)
         logging.info("goes on after step %d", progress.step)
 
-    def evaluate(self, step: int) -> float | None:
+    def score(self, step: int) -> float | None:
         """Notes the held-out scores; returns the run's own dev loss."""
         began = time.monotonic()
         with self.job.dev_batches() as batches:
@@ -180,11 +194,29 @@ class _Runner:
                 step,
                 self.job.objective.seed,
             )
+        if self.weights:
+            rows += self.score_language(step)
         self.journal.note([{"kind": "eval"} | dataclasses.asdict(row) for row in rows])
         self.journal.note_time(step, "eval", time.monotonic() - began)
-        if self.job.draw_masks is None:
+        if not self.job.is_trained:
             return None
-        return evaluate.value_of(rows, self.job.own_masks, "loss")
+        loss = evaluate_language.total_loss(rows, self.weights)
+        if self.job.draw_masks is not None:
+            weight = total.patch_weight(self.job.settings, self.job.objective.reserve)
+            loss += weight * evaluate.value_of(rows, self.job.own_masks, "loss")
+        return loss
+
+    def score_language(self, step: int) -> list[evaluate.Row]:
+        """Held-out scores of the language terms."""
+        with self.job.dev_batches() as batches:
+            return evaluate_language.rows(
+                self.language_step,
+                self.state.params,
+                batches,
+                self.job.word_class,
+                step,
+                self.job.objective.seed,
+            )
 
     def go_on(self, progress: checkpoint.Progress) -> checkpoint.Progress:
         """Updates, evaluations and saves until the run is finished."""
@@ -207,7 +239,7 @@ class _Runner:
                 if is_save or len(pending) >= CHECK_EVERY:
                     began = self.note_updates(pending, began, bar)
                     pending = []
-                loss = self.evaluate(step) if is_eval else None
+                loss = self.score(step) if is_eval else None
                 progress = judge(progress, step, loss, settings)
                 if is_save:
                     self.journal.flush()  # before: a saved step's lines are on disk
@@ -230,7 +262,7 @@ class _Runner:
                     f"the loss at step {step} is {values['loss']}; lower training.lr or"
                     " raise training.warmup_steps, and start in a new --workdir"
                 )
-            evaluate.check_slots(values.pop("dropped"), "training")
+            evaluate.check_slots(values.pop("dropped", 0), "training")
             lines.append({"kind": "train", "step": step, "epoch": epoch} | values)
         self.journal.note(lines)
         now = time.monotonic()

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from mmdiffmask import config, grid
 from mmdiffmask.masking import corrupt
 from mmdiffmask.models import joining, reserve, towers
-from mmdiffmask.training import losses
+from mmdiffmask.training import grounding, losses
 from mmdiffmask.types import Array, VideoBatch
 
 Params = Any
@@ -37,6 +37,8 @@ class Objective:
       settings: mask site, target, streams.
       slots: predicted cells per clip at most (`losses.max_cells`).
       seed: of the run; keys of the noise.
+      reserve: weights of the language terms.
+      vocabulary: of the grounding terms, None where neither is used.
     """
 
     model: reserve.Reserve
@@ -44,6 +46,8 @@ class Objective:
     settings: config.Training
     slots: int
     seed: int
+    reserve: config.Reserve = config.Reserve()
+    vocabulary: grounding.Vocabulary | None = None
 
 
 class Outcome(NamedTuple):
@@ -93,10 +97,12 @@ def forward(
     frozen: Frozen,
     batch: VideoBatch,
     is_masked: Bool[Array, "b t n"],
+    clean: Float[Array, "b t c d"] | None = None,
 ) -> Outcome:
     """Predicts the clean features of masked cells from the masked clip.
 
     Paper: section 3.5. DESIGN section 5. Pure; `params` may be differentiated.
+    `clean` are the pooled features of the unmasked clip, if they are known already.
     """
     is_valid = valid_patches(batch)
     cells = losses.choose_cells(
@@ -107,7 +113,9 @@ def forward(
         objective.slots,
     )
     pooled = masked_cells(objective, params, frozen, batch, is_masked)
-    clean = clean_cells(objective, params, frozen, batch)
+    if clean is None or objective.settings.target != "live":
+        clean = clean_cells(objective, params, frozen, batch)
+    clean = jax.lax.stop_gradient(clean)
     copies = losses.copy_queries(clean, _any_of_cell(objective.grid, is_valid))
     predicted = joint_cells(
         objective.model,
@@ -140,10 +148,9 @@ def has_sound(batch: VideoBatch) -> Bool[Array, " b"]:
 def clean_cells(
     objective: Objective, params: Params, frozen: Frozen, batch: VideoBatch
 ) -> Float[Array, "b t c d"]:
-    """The targets: pooled features of the unmasked clip, without gradient."""
+    """The targets: pooled features of the unmasked clip."""
     source = params if objective.settings.target == "live" else frozen.start
-    seen = _vision(objective, source, batch.patches)
-    return jax.lax.stop_gradient(seen.seq_attnpool)
+    return vision(objective, source, batch.patches).seq_attnpool
 
 
 def masked_cells(
@@ -161,15 +168,16 @@ def masked_cells(
     """
     if objective.settings.mask_site == "patch_embedding":
         noise = _noise(objective.seed, frozen, batch)
-        return _vision(objective, params, batch.patches, is_masked, noise).seq_attnpool
-    seq = _vision(objective, params, batch.patches).seq
+        return vision(objective, params, batch.patches, is_masked, noise).seq_attnpool
+    seq = vision(objective, params, batch.patches).seq
     vector = jax.random.normal(jax.random.key(REFERENCE_KEY), seq.shape[-1:])
     vector = jnp.broadcast_to(vector.astype(seq.dtype)[None, None, None], seq.shape)
     seq = jnp.where(is_masked[..., None], vector, seq)
     return _pool(objective, params, seq)
 
 
-def _vision(objective: Objective, params: Params, patches, *mask) -> towers.Tower:
+def vision(objective: Objective, params: Params, patches, *mask) -> towers.Tower:
+    """The vision tower on the objective's grid."""
     size = (objective.grid.rows, objective.grid.cols)
     return objective.model.apply(
         {"params": params}, patches, *size, *mask, method="vision"

@@ -59,7 +59,7 @@ def forward(
     scales = call("scales")
     return {
         "imgs_to_audio": _frames_term(
-            call, batch, frames, sound, is_frame_valid, scales
+            call, batch.audio_text_matching, frames, sound, is_frame_valid, scales
         ),
         "text_to_audio": _sound_term(
             call, batch.text2audio, text2audio, sound, is_sound_valid, scales

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Bool, Float, Int
 
-from mmdiffmask.training import losses
+from mmdiffmask.training import losses, total
 from mmdiffmask.training import objective as objectives
 from mmdiffmask.types import Array, VideoBatch
 
@@ -84,7 +84,7 @@ def first_state(
 def make_train_step(
     objective: objectives.Objective,
     tx: optax.GradientTransformationExtraArgs,
-    draw_masks: DrawMasks,
+    draw_masks: DrawMasks | None,
     mesh: Mesh,
 ) -> Callable:
     """(state, frozen, batch, epoch) -> (state, metrics); the state is donated.
@@ -94,15 +94,16 @@ def make_train_step(
     Args:
       objective: what to minimise.
       tx: `optim.make`.
-      draw_masks: (batch, epoch) -> hidden patches (b, t, n); pure.
+      draw_masks: (batch, epoch) -> hidden patches (b, t, n); pure. None: nothing is
+        hidden, the language terms alone train.
       mesh: `make_mesh`.
     """
 
     def step(state, frozen, batch, epoch):
-        is_masked = draw_masks(batch, epoch)
+        is_masked = None if draw_masks is None else draw_masks(batch, epoch)
 
         def loss_of(params):
-            out = objectives.forward(objective, params, frozen, batch, is_masked)
+            out = total.forward(objective, params, frozen, batch, is_masked)
             return out.loss, out
 
         gradient = jax.value_and_grad(loss_of, has_aux=True)
@@ -112,7 +113,10 @@ def make_train_step(
         )
         params = optax.apply_updates(state.params, updates)
         metrics = {"loss": loss, "gradient_norm": optax.global_norm(grads)}
-        metrics |= _of_rows(out)
+        if len(out.terms) > 1:
+            metrics |= {f"loss_{name}": value for name, value in out.terms.items()}
+        if out.patches is not None:
+            metrics |= _of_rows(out.patches)
         return TrainState(params, opt_state, state.step + 1), metrics
 
     same, cut = replicated(mesh), by_example(mesh)

@@ -1,0 +1,93 @@
+"""Texts of a clip with words of a closed vocabulary hidden (TOY.md section 3)."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mmdiffmask import config
+from mmdiffmask.data import tokenizers, video, vocabulary
+from mmdiffmask.types import ClozeBatch
+
+Parts = list[str | int]  # texts, and special ids between them
+
+
+def row(
+    record,
+    data: config.Data,
+    settings: config.Reserve,
+    words: vocabulary.Vocabulary,
+    encode: Callable[[str], Sequence[int]],
+    seed: int,
+    epoch: int,
+) -> ClozeBatch:
+    """One record's cloze text, without the batch axis, in numpy.
+
+    Either the subtitles with up to `cloze_masks` content words hidden, or, for a share
+    `cloze_questions` of the draws, the question with its answer hidden, then the
+    subtitles: the text of the read-out `match`. The second uses the right answer, so
+    it is for pretraining a start alone. A pure function of its arguments.
+
+    Args:
+      record: of data/records.py.
+      data: length of the text.
+      settings: how much is hidden, how many frames are shown.
+      words: the closed vocabulary.
+      encode: text -> token ids.
+      seed: of the run.
+      epoch: draws anew in each.
+    """
+    rng = np.random.default_rng([seed, epoch, video.name_hash(record.example_id), 11])
+    target = np.full(settings.cloze_masks, -1, np.int32)
+    answer = _answer(record, words)
+    is_question = rng.random() < settings.cloze_questions and answer >= 0
+    if is_question:
+        option = video.option(record, encode)
+        option += vocabulary.tokens_of(["answer:", tokenizers.MASK], encode)
+        parts = [option, *([text] for text in record.subtitles)]
+        target[0] = answer
+    else:
+        hidden, found = _hide(record.subtitles, words, settings.cloze_masks, rng)
+        target[: len(found)] = found
+        parts = [[], *hidden]
+    tokens, segment = _layout(parts, data.text_length, encode)
+    shown = np.flatnonzero(record.is_frame_valid)
+    frames = rng.choice(
+        shown, settings.cloze_frames, len(shown) < settings.cloze_frames
+    )
+    narrated = np.zeros(len(words), bool)
+    for text in record.subtitles:
+        narrated[[entry for _, _, entry in words.find(text)]] = True
+    return ClozeBatch(tokens, segment, target, np.sort(frames), narrated)
+
+
+def _answer(record, words: vocabulary.Vocabulary) -> int:
+    """The right answer's entry; -1 where there is no answer or it is no entry."""
+    if record.answer_index < 0:
+        return -1
+    return words.index(record.answers[record.answer_index])
+
+
+def _hide(
+    texts: Sequence[str], words: vocabulary.Vocabulary, most: int, rng
+) -> tuple[list[Parts], list[int]]:
+    """The texts with drawn content words behind MASK, and these words in order."""
+    places = [(i, *place) for i, text in enumerate(texts) for place in words.find(text)]
+    drawn = rng.permutation(len(places))[:most]
+    chosen = [places[i] for i in sorted(drawn)]
+    hidden = []
+    for i, text in enumerate(texts):
+        parts: Parts = []
+        at = 0
+        for start, end in [(a, b) for j, a, b, _ in chosen if j == i]:
+            parts += [text[at:start], tokenizers.MASK]
+            at = end
+        hidden.append([*parts, text[at:]])
+    return hidden, [entry for *_, entry in chosen]
+
+
+def _layout(
+    parts: Sequence[Parts], length: int, encode: Callable[[str], Sequence[int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens and segments 0, 1, .. of the parts, cut or padded."""
+    ids = [vocabulary.tokens_of(part, encode) for part in parts]
+    return video.stream(ids, length)

@@ -1,0 +1,56 @@
+"""Makes the small starting checkpoint: Reserve's objective on the general toy domain.
+
+Command:  mmdiffmask pretrain tpu_configs/start.py --workdir runs/start
+          mmdiffmask weights export runs/start mmdiffmask/models/small/small
+Hardware: 2 CPU cores, about an hour with the data; stops and resumes anywhere.
+Expect:   mmdiffmask/models/small/README.md holds the curves and accuracies of the
+          shipped file.
+"""
+
+import dataclasses
+
+from mmdiffmask import config
+
+
+def get_config() -> config.Experiment:
+    """`small` from random weights; half of the cloze texts are training questions."""
+    return config.Experiment(
+        name="start",
+        data=config.Data(
+            toy=config.Toy(
+                domain="general", train_clips=4000, val_clips=1500, boxed_clips=0
+            ),
+            sub_segments=1,
+            rows=6,
+            cols=10,
+            min_overlap=0.25,
+            text_length=64,
+        ),
+        model=dataclasses.replace(config.MODELS["small"], checkpoint=None),
+        masking=config.Masking(strategy="replay"),
+        training=config.Training(
+            objective="reserve",
+            steps=3000,
+            batch_size=32,
+            lr=1e-3,
+            warmup_steps=100,
+            eval_every=250,
+            eval_clips=256,
+            save_every=250,
+            early_stopping=False,
+        ),
+        reserve=config.Reserve(
+            clips=8,
+            closed_span=1.0,
+            pooled_cells=1.0,
+            words="toy",
+            cloze_frames=1,
+            cloze_questions=0.5,
+        ),
+        probe=config.Probe(
+            read_outs=("clip", "match", "answer"),
+            kinds=config.TOY_KINDS,
+            questions=2000,
+            checkpoint="last",
+        ),
+    )
