@@ -114,6 +114,7 @@ def _batch(
             subtitles=subtitles.by_segment(lines, window, settings.segments),
             is_boxed=finder is not None,
             labels=dict(clip.labels),
+            **subtitles.in_window(lines, window),
             **_sound_fields(window, heard, settings),
             **_frame_fields(frames, patch_groups.of_window(boxes, places), settings),
         )

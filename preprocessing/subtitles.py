@@ -1,10 +1,13 @@
-"""Subtitle files to the text of each segment."""
+"""Subtitle files to the text of each segment, and to lines with their times."""
 
 import dataclasses
+import math
 import os
 import pathlib
+from typing import Any
 
 import ftfy
+import numpy as np
 import pysubs2
 import unidecode
 
@@ -15,10 +18,23 @@ FORMATS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass", ".ssa": "ssa"}
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """What is said around one moment: the middle of the time it is shown."""
+    """What is said, and the time it is shown, in milliseconds as files hold it."""
 
-    middle_s: float
+    start_ms: float
+    end_ms: float
     text: str
+
+    @property
+    def middle_s(self) -> float:
+        """The moment that puts the line into a segment."""
+        return (self.start_ms + self.end_ms) / 2000.0
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """Start and end; an end that is NaN or before the start is the start."""
+        is_ordered = self.end_ms >= self.start_ms  # False for NaN
+        end_ms = self.end_ms if is_ordered else self.start_ms
+        return self.start_ms / 1000.0, end_ms / 1000.0
 
 
 def load(path: str | os.PathLike) -> tuple[Line, ...]:
@@ -38,7 +54,7 @@ def load(path: str | os.PathLike) -> tuple[Line, ...]:
     events = [event for event in read if not event.is_comment]
     if not events:
         raise ValueError("no subtitles can be read from it")
-    lines = [Line((e.start + e.end) / 2000.0, clean(e.plaintext)) for e in events]
+    lines = [Line(e.start, e.end, clean(e.plaintext)) for e in events]
     return tuple(sorted(lines, key=lambda line: line.middle_s))
 
 
@@ -72,3 +88,28 @@ def by_segment(lines: tuple[Line, ...], window: Window, places: int) -> tuple[st
         if place is not None and line.text:
             texts[place].append(line.text)
     return tuple(" ".join(parts) for parts in texts)
+
+
+def in_window(lines: tuple[Line, ...], window: Window) -> dict[str, Any]:
+    """The lines of a record with their times: every one that overlaps the window.
+
+    A line without length counts where it stands; one whose start is no number is left
+    out. Times are whole, also of lines that reach past the window.
+
+    Returns:
+      line_text, line_start_s, line_end_s of `records.Record`, in order of start:
+      seconds after the window's start, float32.
+    """
+    found = []
+    length_s = window.end_s - window.start_s
+    for line in lines:
+        start, end = (time - window.start_s for time in line.span_s)
+        is_there = start < length_s and (end > 0.0 or start >= 0.0)
+        if line.text and math.isfinite(start) and is_there:
+            found.append((start, end, line.text))
+    found.sort(key=lambda row: row[0])
+    return {
+        "line_text": tuple(text for _, _, text in found),
+        "line_start_s": np.array([start for start, _, _ in found], np.float32),
+        "line_end_s": np.array([end for _, end, _ in found], np.float32),
+    }

@@ -53,6 +53,9 @@ def test_round_trip_keeps_every_field(made, tmp_path):
         frames=(b"", record.frames[1], b"\x00\xff"),
         labels={},
         is_boxed=False,
+        line_text=(),
+        line_start_s=np.zeros(0, np.float32),
+        line_end_s=np.zeros(0, np.float32),
         boxes=record.boxes.take(np.zeros(0, int)),
         covered_share=record.covered_share[:0],
     )
@@ -129,8 +132,8 @@ def test_missing_shard(copied):
     [
         ("{", "is damaged"),
         ("[]", "is damaged"),
-        ('{"schema_version": 0}', "schema 0"),
-        ('{"schema_version": 1}', "is damaged"),
+        ('{"schema_version": 1}', "schema 1, .* schema 2: make the records again"),
+        ('{"schema_version": 2}', "is damaged"),
     ],
 )
 def test_bad_manifest(copied, content, message):
@@ -146,20 +149,51 @@ def test_no_records(tmp_path):
         records.read_manifest(tmp_path)
 
 
-def test_check_sees_a_patch_map_of_another_grid(copied):
-    """The boxes moved, the patch map did not."""
-    source = records.open_split(copied, "train")
+def put_changed(folder, change):
+    """Writes the train shard again, each of its records changed."""
+    source = records.open_split(folder, "train")
     manifest = source.manifest
-    moved = []
-    for i in range(len(source)):
-        boxes = source[i].boxes
-        boxes = dataclasses.replace(boxes, xyxy_px=boxes.xyxy_px + 8)
-        moved.append(dataclasses.replace(source[i], boxes=boxes))
+    changed = [change(source[i]) for i in range(len(source))]
     schema = records.features(3, 1, manifest.grid.n_patches)
-    (path,) = shards_of(copied)
-    shard = records.write_shard(path, moved, schema)
+    (path,) = shards_of(folder)
+    shard = records.write_shard(path, changed, schema)
     shards = {**manifest.shards, "train": (shard,)}
     changed = dataclasses.replace(manifest, shards=shards)
-    (copied / "manifest.json").write_text(manifest_lib.to_json(changed))
+    (folder / "manifest.json").write_text(manifest_lib.to_json(changed))
+
+
+def test_check_sees_a_patch_map_of_another_grid(copied):
+    """The boxes moved, the patch map did not."""
+
+    def move(record):
+        boxes = dataclasses.replace(record.boxes, xyxy_px=record.boxes.xyxy_px + 8)
+        return dataclasses.replace(record, boxes=boxes)
+
+    put_changed(copied, move)
     with pytest.raises(ValueError, match="patch map is not what grid 6x10 gives"):
+        records.check(copied)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ([1.0, 0.5], [2.0, 2.0]),  # out of order
+        ([0.5, 1.0], [0.4, 2.0]),  # reversed
+        ([0.5, 4.8], [1.0, 5.0]),  # starts after three segments of 1.56 s
+        ([-2.0, 1.0], [-1.0, 2.0]),  # ends before the first
+        ([0.5, np.nan], [1.0, 2.0]),
+        ([0.5], [1.0]),  # one text has no time
+    ],
+)
+def test_check_sees_impossible_lines(copied, start, end):
+    put_changed(
+        copied,
+        lambda record: dataclasses.replace(
+            record,
+            line_text=("one", "two"),
+            line_start_s=np.array(start, np.float32),
+            line_end_s=np.array(end, np.float32),
+        ),
+    )
+    with pytest.raises(ValueError, match="subtitle lines are out of order.*again"):
         records.check(copied)

@@ -94,7 +94,9 @@ def test_span_percent_is_of_the_window_and_truncated():
 @given(st.lists(st.integers(-10_000, 160_000), max_size=30), durations)
 def test_a_line_lies_in_the_one_segment_that_holds_its_middle(halves_ms, duration):
     middles = [half / 2000 for half in halves_ms]  # files hold milliseconds
-    lines = tuple(subtitles.Line(m, f"<{i}>") for i, m in enumerate(middles))
+    lines = tuple(
+        subtitles.Line(half - 700, 700, f"<{i}>") for i, half in enumerate(halves_ms)
+    )
     windows = segments.consecutive(duration, 4, 2)
     texts = [subtitles.by_segment(lines, window, 4) for window in windows]
     for i, middle in enumerate(middles):

@@ -1,4 +1,9 @@
+import math
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from preprocessing import segments, subtitles
 
@@ -40,7 +45,7 @@ def test_other_encodings(tmp_path, encoding):
 def test_vtt(tmp_path):
     path = tmp_path / "a.vtt"
     path.write_text("WEBVTT\n\n00:01.000 --> 00:02.000\nhello\n")
-    assert subtitles.load(path) == (subtitles.Line(1.5, "hello"),)
+    assert subtitles.load(path) == (subtitles.Line(1000, 2000, "hello"),)
 
 
 def test_an_empty_file_says_nothing(tmp_path):
@@ -54,3 +59,71 @@ def test_nonsense_is_an_error(tmp_path):
     path.write_bytes(bytes(range(256)))
     with pytest.raises(ValueError, match="no subtitles"):
         subtitles.load(path)
+
+
+def window_of(start_s, places=2, length_s=10.0):
+    found = (start_s + length_s * i for i in range(places))
+    return segments.Window(
+        tuple(segments.Segment(s, s + length_s / 2) for s in found), length_s
+    )
+
+
+def test_lines_that_overlap_the_window_keep_their_times():
+    lines = (
+        subtitles.Line(0, 4000, "before"),
+        subtitles.Line(0, 5000, "ends where it starts"),
+        subtitles.Line(9000, 9500, "second"),
+        subtitles.Line(3000, 6500, "first"),
+        subtitles.Line(7000, 8000, ""),
+        subtitles.Line(24000, 31000, "last"),
+        subtitles.Line(25000, 26000, "after"),
+    )
+    found = subtitles.in_window(lines, window_of(5.0))
+    assert found["line_text"] == ("first", "second", "last")
+    assert found["line_start_s"].tolist() == [-2.0, 4.0, 19.0]
+    assert found["line_end_s"].tolist() == [1.5, 4.5, 26.0]
+    assert found["line_start_s"].dtype == found["line_end_s"].dtype == np.float32
+
+
+def test_reversed_and_missing_times():
+    lines = (
+        subtitles.Line(7000, 6000, "reversed"),
+        subtitles.Line(8000, math.nan, "no end"),
+        subtitles.Line(math.nan, 9000, "no start"),
+        subtitles.Line(5000, 5000, "no length, at the start"),
+        subtitles.Line(25000, 25000, "no length, at the end"),
+        subtitles.Line(26000, 9000, "reversed, starts after"),
+    )
+    found = subtitles.in_window(lines, window_of(5.0))
+    assert found["line_text"] == ("no length, at the start", "reversed", "no end")
+    assert found["line_start_s"].tolist() == [0.0, 2.0, 3.0]
+    assert found["line_end_s"].tolist() == [0.0, 2.0, 3.0]
+
+
+def test_a_reversed_line_keeps_its_place_in_the_text():
+    lines = (subtitles.Line(17000, 6000, "odd"),)  # its middle is 11.5 s
+    assert subtitles.by_segment(lines, window_of(0.0), 2) == ("", "odd")
+
+
+def test_no_lines():
+    found = subtitles.in_window((), window_of(0.0))
+    assert found["line_text"] == ()
+    assert found["line_start_s"].shape == found["line_end_s"].shape == (0,)
+
+
+millis = st.one_of(st.integers(-5000, 40000), st.just(math.nan))
+
+
+@given(st.lists(st.tuples(millis, millis), max_size=20), st.floats(-5.0, 20.0))
+def test_laws_of_lines(times, start_s):
+    lines = tuple(subtitles.Line(a, b, f"<{i}>") for i, (a, b) in enumerate(times))
+    found = subtitles.in_window(lines, window_of(start_s))
+    start, end = found["line_start_s"], found["line_end_s"]
+    assert len(found["line_text"]) == len(set(found["line_text"])) == len(start)
+    assert (np.diff(start) >= 0).all() and (start <= end).all()
+    assert (start <= 20.0).all() and (end >= 0.0).all()
+    for i, (a, b) in enumerate(times):
+        if 1000 * start_s <= a < 1000 * (start_s + 20) - 1e-6:
+            assert f"<{i}>" in found["line_text"]
+        if not math.isnan(a) and max(a, b) < 1000 * start_s - 1e-6:
+            assert f"<{i}>" not in found["line_text"]

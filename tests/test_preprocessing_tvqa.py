@@ -56,6 +56,9 @@ def test_a_question_becomes_a_record(raw, tmp_path):
     assert record.question == "What is red?"
     assert record.answer_index == 1
     assert record.subtitles == ("", "(Ann:)Cafe then", "")
+    assert record.line_text == ("(Ann:)Cafe then",)  # from 2 s to 4 s of the clip
+    assert record.line_start_s == pytest.approx([2 - (3 - 1.5 * 14 / 9)], abs=1e-6)
+    assert record.line_end_s == pytest.approx([4 - (3 - 1.5 * 14 / 9)], abs=1e-6)
     assert record.source_size_px.tolist() == [[160, 90]] * 3
     assert record.is_frame_valid.all()
     assert record.is_audio_valid.all()

@@ -65,6 +65,9 @@ def test_sound_subtitles_and_labels_where_there_are_some(built):
     assert short.is_audio_valid.tolist() == [True] + [False] * 6
     assert short.spectrogram[0, 0, :, :64].max() > 1
     assert short.subtitles == ("hello",) + ("",) * 6
+    assert short.line_text == ("hello",)
+    assert (short.line_start_s.tolist(), short.line_end_s.tolist()) == ([1.0], [2.0])
+    assert tiny.line_text == () and tiny.line_start_s.shape == (0,)
     assert not tiny.is_audio_valid.any()
     np.testing.assert_array_equal(tiny.spectrogram[..., 64], 1)
     assert tiny.labels == {"mood": "calm"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmdiffmask.grid import PatchGrid
 
-SCHEMA_VERSION = 1  # one more whenever a record gains, loses or changes a field
+SCHEMA_VERSION = 2  # one more whenever a record gains, loses or changes a field
 NAME = "manifest.json"
 
 
@@ -74,8 +74,8 @@ def read(records_dir: str | os.PathLike) -> Manifest:
         raise ValueError(f"{path}: is damaged ({error}); {_rebuild(folder)}") from error
     if version != SCHEMA_VERSION:
         raise ValueError(
-            f"{folder}: records of schema {version}, but this version reads"
-            f" {SCHEMA_VERSION}; {_rebuild(folder)}"
+            f"{folder}: records of schema {version}, but this version reads schema"
+            f" {SCHEMA_VERSION}: make the records again ({_rebuild(folder)})"
         )
     try:
         found["grid"] = PatchGrid(**found["grid"])

@@ -211,6 +211,7 @@ def _check_record(manifest: Manifest, record: Record) -> None:
     is_there = np.array([bool(data) for data in record.frames])
     if not np.array_equal(is_there, record.is_frame_valid):
         raise ValueError(f"record {record.example_id}: valid frames without pictures")
+    _check_lines(manifest, record)
     stored = frames_lib.sizes(record.frames)
     share = frames_lib.covered_share(
         manifest.grid, record.boxes, record.source_size_px, stored
@@ -219,4 +220,21 @@ def _check_record(manifest: Manifest, record: Record) -> None:
         raise ValueError(
             f"record {record.example_id}: its patch map is not what grid"
             f" {manifest.grid} gives; make the records again"
+        )
+
+
+def _check_lines(manifest: Manifest, record: Record) -> None:
+    """Subtitle lines: as many times as texts, ordered, within the record's time."""
+    start, end = record.line_start_s, record.line_end_s
+    last = manifest.segments * manifest.sub_segments * schema.SUB_SEGMENT_S
+    is_right = (
+        len(record.line_text) == len(start) == len(end)
+        and bool(np.isfinite(start).all() and np.isfinite(end).all())
+        and bool((np.diff(start) >= 0).all() and (start <= end).all())
+        and bool((start <= last).all() and (end >= 0).all())
+    )
+    if not is_right:
+        raise ValueError(
+            f"record {record.example_id}: the times of its subtitle lines are out of"
+            " order or outside its window; make the records again"
         )

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int
 
 from mmdiffmask.types import Boxes
 
+SUB_SEGMENT_S = 14.0 / 9.0  # of sound: 60 spectrogram frames (DESIGN section 3)
+TEXTS = ("answers", "subtitles", "line_text")
 BOX_FIELDS = tuple(field.name for field in dataclasses.fields(Boxes))
 
 
@@ -25,6 +27,9 @@ class Record:
       answer_index: the right one, -1 = unknown.
       span_percent: start and end of the question's time span within the window.
       subtitles: of each segment, "" where none.
+      line_text: every subtitle line that overlaps the window, in order of start.
+      line_start_s: of each line, 0 = start of the record's first segment; may be < 0.
+      line_end_s: likewise, never before the start; may lie past the last segment.
       frames: JPEG bytes of each segment's middle, b"" where absent.
       frame_time_s: of each frame in its clip; 0 where absent.
       source_size_px: width and height before storing; 0 where absent.
@@ -45,6 +50,9 @@ class Record:
     answer_index: int
     span_percent: tuple[int, int]
     subtitles: tuple[str, ...]
+    line_text: tuple[str, ...]
+    line_start_s: Float[np.ndarray, " lines"]
+    line_end_s: Float[np.ndarray, " lines"]
     frames: tuple[bytes, ...]
     frame_time_s: Float[np.ndarray, " t"]
     source_size_px: Int[np.ndarray, "t 2"]
@@ -72,13 +80,15 @@ def features(segments: int, sub_segments: int, n_patches: int) -> Any:
     boxes |= {"kind": texts, "label": texts, "source": texts}
     boxes |= {"score": tensor(np.float32, None), "track": tensor(np.int32, None)}
     words = dict.fromkeys(("example_id", "clip", "group", "question"), kind.Text())
-    lists = dict.fromkeys(("answers", "subtitles", "label_names", "label_values"))
+    lists = dict.fromkeys((*TEXTS, "label_names", "label_values"))
     return kind.FeaturesDict(
         words
         | dict.fromkeys(lists, texts)
         | {
             "answer_index": np.int32,
             "span_percent": tensor(np.int32, 2),
+            "line_start_s": tensor(np.float32, None),
+            "line_end_s": tensor(np.float32, None),
             "frames": kind.Sequence(kind.Scalar(dtype=np.object_)),
             "frame_time_s": tensor(np.float32, t),
             "source_size_px": tensor(np.int32, t, 2),
@@ -98,7 +108,7 @@ def to_example(record: Record) -> dict[str, Any]:
     labels = sorted(example.pop("labels").items())
     example |= {"label_names": [name for name, _ in labels]}
     example |= {"label_values": [value for _, value in labels]}
-    for name in ("answers", "subtitles", "frames"):
+    for name in (*TEXTS, "frames"):
         example[name] = list(example[name])
     example["span_percent"] = np.array(record.span_percent, np.int32)
     boxes = {name: getattr(record.boxes, name) for name in BOX_FIELDS}
@@ -119,7 +129,7 @@ def from_example(example: dict[str, Any]) -> Record:
     values = {f.name: example.get(f.name) for f in dataclasses.fields(Record)}
     for name in ("example_id", "clip", "group", "question"):
         values[name] = values[name].decode()
-    for name in ("answers", "subtitles"):
+    for name in TEXTS:
         values[name] = _texts(values[name])
     values["frames"] = tuple(values["frames"])
     values["answer_index"] = int(values["answer_index"])
