@@ -89,7 +89,7 @@ def language(experiment: config.Experiment, seed: int) -> AddLanguage | None:
     def add(row: VideoBatch, record: records.Record, epoch: int) -> VideoBatch:
         rest = (encode, seed, epoch)
         if is_reserve:
-            sequences = reserve_sequences.row(record, data, settings, *rest)
+            sequences = reserve_sequences.reserve_row(record, data, settings, *rest)
             row = row._replace(reserve=sequences)
         if words is not None:
             hidden = cloze.row(record, data, settings, words, *rest)
