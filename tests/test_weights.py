@@ -123,7 +123,7 @@ def test_mistakes_are_one_sentence(capsys, tmp_path, official):
         return complaint(capsys, "weights", *arguments)
 
     assert "did you mean base" in told("inspect", official, "--size", "bas")
-    assert "model of tiny (hidden 64)" in told("inspect", official, "--size", "tiny")
+    assert "expected tiny (hidden 64)" in told("inspect", official, "--size", "tiny")
     assert "no such checkpoint" in told("inspect", tmp_path / "none")
     assert "something else" in told("export", tmp_path, tmp_path / "x")
     assert "ACTION" in told()
