@@ -131,9 +131,9 @@ def test_directions_equal_the_formula(bias_correction):
     scale = 10.0 ** rng.integers(-4, 2, (5, 1, 1))
     grads = (scale * rng.normal(size=(5, 4, 3))).astype(np.float32)
     tx = half_moments.scale_by_reserve_adam(*numbers, half_moments=True)
-    state = tx.init({"w": grads[0]})
+    state, update = tx.init({"w": grads[0]}), jax.jit(tx.update)
     for grad, wanted in zip(grads, _restated(grads, *numbers), strict=True):
-        updates, state = tx.update({"w": grad}, state)
+        updates, state = update({"w": grad}, state)
         np.testing.assert_allclose(updates["w"], wanted, rtol=5e-3)
     assert state.mu["w"].dtype == state.nu["w"].dtype == jnp.bfloat16
     assert state.count == 5
@@ -147,8 +147,18 @@ def test_full_moments_are_those_of_optax(half):
     ours = half_moments.scale_by_reserve_adam(0.9, 0.98, 1e-6, True, half)
     theirs = optax.scale_by_adam(0.9, 0.98, 1e-6)
     state, other = ours.init(grads[0]), theirs.init(grads[0])
+    update, other_update = jax.jit(ours.update), jax.jit(theirs.update)
     for grad in grads:
-        found, state = ours.update(grad, state)
-        wanted, other = theirs.update(grad, other)
+        found, state = update(grad, state)
+        wanted, other = other_update(grad, other)
     atol = 0.02 if half else 1e-6
     np.testing.assert_allclose(found["w"], wanted["w"], atol=atol)
+
+
+def test_bfloat16_gradients_are_cast_before_anything_else():
+    grad = np.random.default_rng(2).normal(size=50).astype(BFLOAT16)
+    tx = half_moments.scale_by_reserve_adam(0.9, 0.98, 1e-6, False, True)
+    update, state = jax.jit(tx.update), tx.init(grad)
+    half, full = update(grad, state), update(grad.astype(np.float32), state)
+    for a, b in zip(*map(jax.tree.leaves, (half, full)), strict=True):
+        np.testing.assert_array_equal(a, b)
