@@ -166,6 +166,24 @@ def test_updates_equal_the_formula(optimiser, decay_to):
         np.testing.assert_allclose(found[-1][name], wanted, rtol=0, atol=atol)
 
 
+def test_finetuning_pulls_large_arrays_to_the_start_in_bfloat16():
+    """Without gradients only the pull is left; update 2 is the first at full rate."""
+    rng = np.random.default_rng(0)
+    start = {"edge": (64, 64), "large": (17, 241), "vector": 5000}
+    start = {k: rng.normal(size=v).astype(np.float32) for k, v in start.items()}
+    grads = [jax.tree.map(np.zeros_like, start)] * 3
+    found, _ = _run(optim.reserve_finetuning(0.5, 8, 2), start, grads)
+    once = np.float64(start["large"])  # after update 1, at half the rate
+    half = np.float64(jnp.bfloat16(start["large"]))
+    for factor in (0.5, 1.0):
+        once = once - 0.5 * factor * 0.1 * (once - half)
+    moved, wanted = found[-1]["large"] - start["large"], once - start["large"]
+    assert np.abs(wanted).max() > 1e-4
+    np.testing.assert_allclose(moved, wanted, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(found[-1]["edge"], start["edge"])
+    np.testing.assert_array_equal(found[-1]["vector"], start["vector"])
+
+
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
 def test_first_update_moves_nothing(optimiser):
     params = {"kernel": jnp.ones((2, 2))}
