@@ -1,10 +1,31 @@
-"""AdamW as Reserve fine-tunes: warm-up, linear decay, weights pulled to their start."""
+"""AdamW, and the two optimisers of MERLOT-Reserve, as optax transforms.
+
+Which one (`training.optimiser`):
+
+- `adamw`: continued pretraining, and the default. Adam with bias correction and
+  float32 moments, warm-up, a line down to 0. As Table 4 of the paper has it.
+- `reserve`: training from nothing with Reserve's own objective, as it was trained
+  itself: moments in 16 bits, no bias correction, a cosine down to 2 % of the peak.
+  Reserve pulls weights towards zero: set `training.decay_to=zero`.
+- `reserve_finetune`: what the released weights were finetuned with, and the released
+  code of the paper with them: moments in 16 bits, bias correction, a line down to 0,
+  and a pull to the start, in 16 bits too, on large arrays only. For comparison with
+  that code, and where memory is short: moments take 4 bytes a weight, not 8.
+
+On a processor the 16-bit moments cost time rather than save it (each update takes a
+cube root per weight); on accelerators memory decides. None of them clips gradients.
+"""
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from mmdiffmask import config
+from mmdiffmask.training import half_moments as halves
+from mmdiffmask.training import schedules
+
+FLOOR = 0.02  # of the peak rate, after Reserve's cosine; RESERVE.md section 4.2
+LARGE = 4096  # elements; smaller arrays are not pulled; RESERVE.md section 3.3
 
 
 def check(settings: config.Training) -> None:
@@ -20,24 +41,9 @@ def check(settings: config.Training) -> None:
         )
 
 
-def schedule(settings: config.Training) -> optax.Schedule:
-    """Learning rate of each update, counted from 0.
-
-    lr * step / warmup_steps, so the first update moves nothing (RESERVE.md sections
-    3.3 and 8), then down in a line that would reach 0 at update `steps`.
-    """
-    warmup, steps = settings.warmup_steps, max(settings.steps, 1)
-
-    def rate(step):
-        step = jnp.asarray(step, jnp.float32)
-        down = jnp.clip(1.0 - (step - warmup) / max(steps - warmup, 1), 0.0, 1.0)
-        up = step / max(warmup, 1)
-        return settings.lr * jnp.where(step < warmup, up, down)
-
-    return rate
-
-
-def decay_towards(strength: float, to: str) -> optax.GradientTransformationExtraArgs:
+def decay_towards(
+    strength: float, to: str, larger_than: int = 0, half_start: bool = False
+) -> optax.GradientTransformationExtraArgs:
     """Adds strength * (weights - start), on arrays with more than one axis.
 
     Stands before the scaling by the learning rate, as AdamW's decay does. The start
@@ -46,14 +52,20 @@ def decay_towards(strength: float, to: str) -> optax.GradientTransformationExtra
     Args:
       strength: of the pull.
       to: "initial": towards `start`; "zero": towards 0; "none": no pull.
+      larger_than: arrays with at most so many elements are not pulled.
+      half_start: round the start to bfloat16 first.
     """
 
     def update(updates, state, params=None, *, start=None, **_):
         if to == "none":
             return updates, state
         goal = start if to == "initial" else jax.tree.map(jnp.zeros_like, params)
+        if half_start:
+            goal = jax.tree.map(halves.rounded, goal)
         pulled = jax.tree.map(
-            lambda u, w, g: u + strength * (w - g) if w.ndim > 1 else u,
+            lambda u, w, g: (
+                u + strength * (w - g) if w.ndim > 1 and w.size > larger_than else u
+            ),
             updates,
             params,
             goal,
@@ -63,13 +75,95 @@ def decay_towards(strength: float, to: str) -> optax.GradientTransformationExtra
     return optax.GradientTransformationExtraArgs(lambda _: optax.EmptyState(), update)
 
 
-def make(settings: config.Training) -> optax.GradientTransformationExtraArgs:
-    """The optimiser; `update` takes `start=`, the weights that training began with.
+def reserve_pretraining(
+    lr: float,
+    steps: int,
+    warmup: int,
+    *,
+    weight_decay: float = 0.1,
+    decay_to: str = "zero",
+    b1: float = 0.9,
+    b2: float = 0.98,
+    eps: float = 1e-6,
+    floor: float = FLOOR,
+    bias_correction: bool = False,
+    half_moments: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """What Reserve was pretrained with. RESERVE.md section 4.2.
 
-    Adam with b1 0.9 and bias correction, decay, schedule; no clipping.
+    Args:
+      lr: the peak rate.
+      steps: of the run.
+      warmup: updates until the peak.
+      weight_decay: strength of the pull, on arrays with more than one axis.
+      decay_to: as in `decay_towards`; "initial" asks for `start=` in `update`.
+      b1: decay of the mean of gradients.
+      b2: decay of the mean of squared gradients.
+      eps: added to the root.
+      floor: part of the peak rate that remains at the end.
+      bias_correction: as in `half_moments.scale_by_reserve_adam`.
+      half_moments: keep the moments in bfloat16.
     """
+    rate = schedules.cosine(lr, warmup, steps + 1, floor)
     return optax.chain(
-        optax.scale_by_adam(b1=0.9, b2=settings.b2, eps=settings.eps),
-        decay_towards(settings.weight_decay, settings.decay_to),
-        optax.scale_by_learning_rate(schedule(settings)),
+        halves.scale_by_reserve_adam(b1, b2, eps, bias_correction, half_moments),
+        decay_towards(weight_decay, decay_to),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
+def reserve_finetuning(
+    lr: float,
+    steps: int,
+    warmup: int,
+    *,
+    weight_decay: float = 0.1,
+    decay_to: str = "initial",
+    b1: float = 0.9,
+    b2: float = 0.98,
+    eps: float = 1e-6,
+    bias_correction: bool = True,
+    half_moments: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """What Reserve was finetuned with. RESERVE.md section 3.3.
+
+    Args:
+      lr: the peak rate.
+      steps: of the run.
+      warmup: updates until the peak.
+      weight_decay: strength of the pull, on arrays with more than one axis and more
+        than 4096 elements, to the start as bfloat16 has it.
+      decay_to: as in `decay_towards`; "initial" asks for `start=` in `update`.
+      b1: decay of the mean of gradients.
+      b2: decay of the mean of squared gradients.
+      eps: added to the root.
+      bias_correction: as in `half_moments.scale_by_reserve_adam`.
+      half_moments: keep the moments in bfloat16.
+    """
+    rate = schedules.line(lr, warmup, steps + 1)
+    return optax.chain(
+        halves.scale_by_reserve_adam(b1, b2, eps, bias_correction, half_moments),
+        decay_towards(weight_decay, decay_to, larger_than=LARGE, half_start=True),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
+def make(settings: config.Training) -> optax.GradientTransformationExtraArgs:
+    """The optimiser; `update` takes `start=`, the weights that training began with."""
+    if settings.optimiser == "adamw":
+        rate = schedules.line(settings.lr, settings.warmup_steps, settings.steps)
+        return optax.chain(
+            optax.scale_by_adam(b1=0.9, b2=settings.b2, eps=settings.eps),
+            decay_towards(settings.weight_decay, settings.decay_to),
+            optax.scale_by_learning_rate(rate),
+        )
+    kinds = {"reserve": reserve_pretraining, "reserve_finetune": reserve_finetuning}
+    return kinds[settings.optimiser](
+        settings.lr,
+        settings.steps,
+        settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        decay_to=settings.decay_to,
+        b2=settings.b2,
+        eps=settings.eps,
     )
