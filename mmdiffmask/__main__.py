@@ -135,6 +135,7 @@ def _experiment(arguments: argparse.Namespace):
     experiment = config.override(config.load(arguments.config), arguments.set)
     if arguments.seed is not None and arguments.seed < 0:
         raise ValueError(f"--seed {arguments.seed}: must be 0 or more")
+    experiment = build.find_files(experiment)
     build.check(experiment)
     if arguments.data is not None:
         build.check_records(arguments.data)

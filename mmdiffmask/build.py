@@ -14,7 +14,7 @@ from jaxtyping import Float
 from mmdiffmask import config, examples
 from mmdiffmask.data import loader, records, splits, tokenizers, vocabulary
 from mmdiffmask.masking import strategies
-from mmdiffmask.models import reserve, towers
+from mmdiffmask.models import convert, reserve, towers
 from mmdiffmask.training import grounding, loop, losses, optim, steps, total
 from mmdiffmask.training import objective as objectives
 from mmdiffmask.types import VideoBatch
@@ -73,6 +73,22 @@ def _check_objective(experiment: config.Experiment) -> None:
             " trained on; only for pretraining a start",
             experiment.reserve.cloze_questions,
         )
+
+
+def find_files(experiment: config.Experiment) -> config.Experiment:
+    """The experiment with its tokenizer's file in place of the name "reserve".
+
+    Raises:
+      ValueError: if it is not beside the checkpoint nor in the cache.
+    """
+    data, checkpoint = experiment.data, experiment.model.checkpoint
+    if data.tokenizer != "reserve":
+        return experiment
+    beside = None if checkpoint is None else convert.resolve(checkpoint)
+    path = str(tokenizers.find_reserve(beside))
+    return dataclasses.replace(
+        experiment, data=dataclasses.replace(data, tokenizer=path)
+    )
 
 
 def adopt(
@@ -216,8 +232,12 @@ def _start(
     positions: Sequence[int],
     seed: int,
 ) -> Callable[[], objectives.Params]:
-    """Makes the first weights. Random: no released checkpoint is read yet."""
-    data = experiment.data
+    """Makes the first weights: a checkpoint's, or random ones."""
+    data, checkpoint = experiment.data, experiment.model.checkpoint
+    if checkpoint is not None:
+        tokens = tokenizers.load(data.tokenizer).vocabulary
+        return lambda: convert.load(checkpoint, experiment.model, tokens=tokens)
+    logging.info("training starts from random weights: model.checkpoint is not set")
 
     @functools.cache
     def mean_patch() -> Float[np.ndarray, " p"]:

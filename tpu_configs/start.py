@@ -38,6 +38,7 @@ def get_config() -> config.Experiment:
             eval_clips=256,
             save_every=250,
             early_stopping=False,
+            decay_to="zero",  # the initial weights are random here
         ),
         reserve=config.Reserve(
             clips=8,
