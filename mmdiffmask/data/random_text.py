@@ -73,7 +73,7 @@ def hide(
     ids = ids[: int(np.searchsorted(total, length, side="right"))]
     count = min(spans, max(1, round(share * len(ids)))) if len(ids) > 1 else 0
     pieces, seen = [], 0
-    edges = np.linspace(0, len(ids), count + 1).astype(int)
+    edges = (np.arange(count + 1) * len(ids) // max(1, count)).tolist()
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         size = max(1, min(round(share * (high - low)), high - low - 1))
         first = int(rng.integers(low, high - size + 1))

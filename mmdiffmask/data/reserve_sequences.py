@@ -154,7 +154,7 @@ def draw_targets(
     `target_share` of those that are there, at least one, for each; sound can be a
     target only where it is real. Fewer where there are not enough.
     """
-    order = [place for place in rng.permutation(len(is_there)).tolist()]
+    order = rng.permutation(len(is_there)).tolist()
     there = [place for place in order if is_there[place]]
     count = max(1, round(settings.target_share * len(there)))
     heard = [place for place in there if has_sound[place]][:count]
