@@ -1,76 +1,28 @@
-"""Records to Reserve's sequences: a table, laws, and a record of the pipeline."""
+"""Records to Reserve's sequences: a table, shares, and a record of the pipeline."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
 import raw_trees
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from reserve_records import (
+    AUDIOSPAN,
+    LTOVPOOL,
+    MASK,
+    MASKAUDIO,
+    ONE_WORD_EACH,
+    PLACE_S,
+    VIDEO,
+    FakeRecord,
+    make,
+    places_of,
+    shown,
+    tokens_at,
+)
 
 from mmdiffmask import config
 from mmdiffmask.data import records, reserve_sequences, schema, tokenizers
 from preprocessing import segments
-
-MASK, MASKAUDIO, AUDIOSPAN, LTOVPOOL = 3, 4, 5, 6
-PLACE_S = 14 / 9
-VIDEO = ("text2audio", "audio2text", "audio_text_matching")
-
-
-@dataclasses.dataclass
-class FakeRecord:
-    """The fields that sequences are made of: t segments of s, lines (text, a, b)."""
-
-    t: int = 4
-    s: int = 1
-    lines: tuple = ()
-    silent: tuple = ()  # segments without sound
-    absent: tuple = ()  # without frame and sound
-    example_id: str = "q1"
-
-    def __post_init__(self):
-        where = range(self.t)
-        self.is_frame_valid = np.array([i not in self.absent for i in where])
-        quiet = self.silent + self.absent
-        self.is_audio_valid = np.array([i not in quiet for i in where])
-        self.spectrogram = np.zeros((self.t, self.s, 60, 65), np.float16)
-        self.line_text = tuple(line[0] for line in self.lines)
-        times = np.array([line[1:] for line in self.lines], np.float32).reshape(-1, 2)
-        self.line_start_s, self.line_end_s = times.T
-
-
-def encode(text):
-    """Word w7 is id 17; <mask> is a special token, which is no word."""
-    return [3 if word == "<mask>" else 10 + int(word[1:]) for word in text.split()]
-
-
-def make(record, length=128, seed=0, epoch=0, **changes):
-    values = {"spans": 99, "cut_share": 0.0} | changes
-    return reserve_sequences.reserve_row(
-        record,
-        config.Data(sub_segments=record.spectrogram.shape[1], text_length=length),
-        config.Reserve(**values),
-        encode,
-        seed,
-        epoch,
-    )
-
-
-def tokens_at(sequences, place):
-    is_at = sequences.audio_pointer[0] == place
-    return sequences.tokens[0][is_at].tolist()
-
-
-def places_of(sequences, token):
-    return sequences.audio_pointer[0][sequences.tokens[0] == token].tolist()
-
-
-def shown(sequences):
-    return [x for x in sequences.tokens[0].tolist() if x]
-
-
-ONE_WORD_EACH = tuple((f"w{i}", i * PLACE_S, (i + 1) * PLACE_S) for i in range(8))
 
 
 def test_sub_segments_last_as_long_as_preprocessing_says():
@@ -109,112 +61,6 @@ def test_a_table():
     at = row.audio2text.tokens[0] == MASK
     assert row.audio2text.text_pointer[0][at].tolist() == [1]
     assert row.video_of_segment.tolist() == [0] * 4
-
-
-@st.composite
-def fake_records(draw):
-    t, s = draw(st.integers(1, 7)), draw(st.integers(1, 3))
-    number = itertools.count()
-    lines = []
-    for _ in range(draw(st.integers(0, 6))):
-        size = draw(st.integers(1, 25))
-        start = draw(st.floats(-3.0, t * s * PLACE_S))
-        end = start + draw(st.sampled_from([0.0, 1.0, 2.5, 8.0]))
-        lines.append((" ".join(f"w{next(number)}" for _ in range(size)), start, end))
-    lines.sort(key=lambda line: line[1])
-    some = st.lists(st.integers(0, t - 1), max_size=t).map(tuple)
-    name = draw(st.sampled_from("abcdef"))
-    return FakeRecord(t, s, tuple(lines), draw(some), draw(some), name)
-
-
-lengths = st.sampled_from([8, 40, 512])
-
-
-@settings(deadline=None)
-@given(fake_records(), lengths, st.integers(0, 5), st.sampled_from([0.0, 0.25, 0.5]))
-def test_laws(record, length, seed, share):
-    row = make(record, length, seed, target_share=share)
-    words = [encode(text) for text in reserve_sequences.spoken(record)]
-    has_sound = record.is_audio_valid.repeat(record.s)
-    check_targets(row, record, length, share)
-    for name in VIDEO:
-        sequences = getattr(row, name)
-        check_layout(sequences, length)
-        check_sound(sequences, has_sound, length)
-        for place, said in enumerate(words):
-            found = [x for x in tokens_at(sequences, place) if x != LTOVPOOL]
-            if MASK in found:  # nothing else of what is hidden can be seen
-                assert found in ([MASK], [MASK, MASKAUDIO])
-                check_span(row, sequences, place, said)
-            elif AUDIOSPAN not in found:
-                is_cut = sequences.tokens[0, -1] != 0 or (
-                    # Matching ends with the last segment that there is.
-                    name == VIDEO[2] and place // record.s >= segments_there(record)
-                )
-                assert found == said or (is_cut and found == said[: len(found)])
-    told = [getattr(row, n) for n in VIDEO]
-    pointers = np.concatenate([x.text_pointer[x.tokens == MASK] for x in told])
-    rows = np.flatnonzero(row.text_spans.any(1))
-    assert sorted(pointers[pointers >= 0]) == rows.tolist() == list(range(len(rows)))
-
-
-def check_targets(row, record, length, share):
-    heard = set(places_of(row.text2audio, MASK))
-    told = set(places_of(row.audio2text, MASK))
-    assert not heard & told
-    is_there = (record.is_frame_valid | record.is_audio_valid).repeat(record.s)
-    has_sound = record.is_audio_valid.repeat(record.s)
-    assert all(has_sound[place] for place in heard)
-    assert all(is_there[place] for place in told)
-    if length == 512:  # nothing is cut
-        count = max(1, round(share * is_there.sum()))
-        assert len(heard) == min(count, has_sound.sum())
-        assert len(told) == min(count, is_there.sum() - len(heard))
-        assert places_of(row.text2audio, MASKAUDIO) == sorted(heard)
-        segment = places_of(row.audio_text_matching, LTOVPOOL)
-        assert segment == [record.s * i for i in range(segments_there(record))]
-
-
-def segments_there(record):
-    there = np.flatnonzero(record.is_frame_valid | record.is_audio_valid)
-    return there[-1] + 1 if len(there) else 0
-
-
-def check_layout(sequences, length):
-    tokens, places, pointers = (array[0] for array in sequences)
-    assert len(tokens) == len(places) == len(pointers) == length
-    used = int((tokens != 0).sum())
-    assert (tokens[:used] != 0).all() and (np.diff(places[:used]) >= 0).all()
-    assert (places[:used] >= 0).all()
-    assert (places[used:] == -1).all() and (pointers[used:] == -1).all()
-    assert np.isin(tokens[pointers >= 0], (MASK, MASKAUDIO)).all()
-
-
-def check_sound(sequences, has_sound, length):
-    """Six tokens for a sub-segment with sound, side by side; fewer only at the end."""
-    at = np.flatnonzero(sequences.tokens[0] == AUDIOSPAN)
-    for place in set(sequences.audio_pointer[0][at].tolist()):
-        assert has_sound[place]
-        mine = at[sequences.audio_pointer[0][at] == place]
-        assert (np.diff(mine) == 1).all()
-        assert len(mine) == 6 or (len(mine) < 6 and mine[-1] == length - 1)
-
-
-def check_span(row, sequences, place, said):
-    """The row that the MASK points to holds its words; silence has no row."""
-    at = (sequences.audio_pointer[0] == place) & (sequences.tokens[0] == MASK)
-    (pointer,) = sequences.text_pointer[0][at]
-    assert (pointer >= 0) == bool(said)
-    if said:
-        cut = said[:15]
-        assert row.text_spans[pointer].tolist() == cut + [0] * (15 - len(cut))
-
-
-@settings(deadline=None)
-@given(fake_records(), lengths, st.integers(0, 3), st.integers(0, 3))
-def test_a_pure_function(record, length, seed, epoch):
-    one, other = (make(record, length, seed, epoch, cut_share=0.5) for _ in "ab")
-    np.testing.assert_equal(one, other)
 
 
 def test_seed_epoch_and_name_draw_anew():
