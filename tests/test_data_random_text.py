@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmdiffmask.data import random_text
@@ -39,6 +39,7 @@ def test_files_that_say_nothing(tmp_path):
         random_text.paragraphs(str(tmp_path / "bytes.txt"))
 
 
+@settings(deadline=None)  # machines under load stall
 @given(
     st.integers(1, 120),
     st.integers(8, 100),
