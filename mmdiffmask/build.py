@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mmdiffmask import config, examples
-from mmdiffmask.data import loader, records, splits, tokenizers, vocabulary
+from mmdiffmask.data import loader, records, tokenizers, vocabulary
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import convert, reserve, towers
 from mmdiffmask.training import grounding, loop, losses, optim, steps, total
@@ -133,8 +133,7 @@ def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
     source = examples.open_split(records_dir, "train")
-    has_patches = "patches" in training.objective
-    split = splits.split_train(source, data.dev_share, boxed_only=has_patches)
+    split = examples.split_train(experiment, source)
     batch_size = _fit_batch(training.batch_size, len(split.first_of_clips(split.train)))
     mesh = steps.make_mesh(batch_size)
     row = examples.make_row(data, masking, source, examples.language(experiment, seed))
@@ -145,7 +144,9 @@ def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
     noise = split.first_of_clips(split.train)[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=steps.by_example(mesh))
     kinds = examples.mask_kinds(masking)
-    if not has_patches:  # no detector need have looked at these clips
+    if (
+        "patches" not in training.objective
+    ):  # no detector need have looked at these clips
         kinds = {"random": kinds["random"]}
     words = examples.words_of(experiment)
     return loop.Job(

@@ -16,6 +16,7 @@ from mmdiffmask.data import (
     loader,
     records,
     reserve_sequences,
+    splits,
     tokenizers,
     video,
     vocabulary,
@@ -38,6 +39,16 @@ def patch_grid(data: config.Data) -> grid.PatchGrid:
 def open_split(records_dir: str, split: str) -> records.Source:
     """A split of the records, opened and verified once a process."""
     return records.open_split(records_dir, split)
+
+
+def split_train(experiment: config.Experiment, source: records.Source) -> splits.Split:
+    """What continued pretraining trains on, and its dev.
+
+    Where patches are hidden only clips that detectors have looked at serve, for every
+    row alike; else all do.
+    """
+    boxed_only = "patches" in experiment.training.objective
+    return splits.split_train(source, experiment.data.dev_share, boxed_only)
 
 
 def make_row(

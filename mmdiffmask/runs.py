@@ -68,7 +68,7 @@ def _identity(records_dir: str) -> dict[str, str]:
 def _count_clips(experiment: config.Experiment, records_dir: str) -> dict[str, int]:
     """Clips that were trained on, and those that held-out scores are from."""
     source = examples.open_split(records_dir, "train")
-    split = splits.split_train(source, experiment.data.dev_share, boxed_only=True)
+    split = examples.split_train(experiment, source)
     dev = len(split.first_of_clips(split.dev))
     return {
         "pretraining": len(split.first_of_clips(split.train)),
@@ -84,7 +84,7 @@ def _summarise_masks(
     if strategies.find(masking.strategy).weight is None:
         return None
     source = examples.open_split(records_dir, "train")
-    split = splits.split_train(source, experiment.data.dev_share, boxed_only=True)
+    split = examples.split_train(experiment, source)
     chosen = split.first_of_clips(split.train)[:MASK_CLIPS]
     masks, batch = examples.masks_of(
         experiment, source, chosen, masking.strategy, masking.boxes, seed

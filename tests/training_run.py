@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from mmdiffmask import config, grid
+from mmdiffmask.data import loader
 from mmdiffmask.models import joining, reserve
 from mmdiffmask.training import loop, losses, objective, steps
 from mmdiffmask.types import VideoBatch
@@ -75,7 +76,7 @@ def make_row(index: int) -> VideoBatch:
 
 def make_batch(indices) -> VideoBatch:
     """Rows as a batch."""
-    return VideoBatch(*map(np.stack, zip(*map(make_row, indices), strict=True)))
+    return loader.stack([make_row(index) for index in indices])
 
 
 def draw_cells(salt: int, batch: VideoBatch, epoch) -> jax.Array:

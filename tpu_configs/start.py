@@ -30,13 +30,13 @@ def get_config() -> config.Experiment:
         masking=config.Masking(strategy="replay"),
         training=config.Training(
             objective="reserve",
-            steps=3000,
+            steps=2400,
             batch_size=32,
             lr=1e-3,
             warmup_steps=100,
-            eval_every=250,
+            eval_every=200,
             eval_clips=256,
-            save_every=250,
+            save_every=200,
             early_stopping=False,
             decay_to="zero",  # the initial weights are random here
         ),
