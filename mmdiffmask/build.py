@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from mmdiffmask import config, examples
+from mmdiffmask import config, examples, weights
 from mmdiffmask.data import loader, records, tokenizers, vocabulary
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import convert, reserve, towers
@@ -237,7 +237,7 @@ def _start(
     data, checkpoint = experiment.data, experiment.model.checkpoint
     if checkpoint is not None:
         tokens = tokenizers.load(data.tokenizer).vocabulary
-        return lambda: convert.load(checkpoint, experiment.model, tokens=tokens)
+        return lambda: weights.load(checkpoint, experiment.model, tokens=tokens)
     logging.info("training starts from random weights: model.checkpoint is not set")
 
     @functools.cache

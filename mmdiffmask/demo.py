@@ -40,7 +40,9 @@ def get_config() -> config.Experiment:
             min_overlap=0.25,
             text_length=64,
         ),
-        model=dataclasses.replace(config.MODELS["small"], checkpoint="small"),
+        model=dataclasses.replace(
+            config.MODELS["small"], vocabulary=512, checkpoint="small"
+        ),
         training=config.Training(
             objective="reserve+patches",
             steps=100,

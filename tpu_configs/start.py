@@ -26,7 +26,7 @@ def get_config() -> config.Experiment:
             min_overlap=0.25,
             text_length=64,
         ),
-        model=dataclasses.replace(config.MODELS["small"], checkpoint=None),
+        model=dataclasses.replace(config.MODELS["small"], vocabulary=512),
         masking=config.Masking(strategy="replay"),
         training=config.Training(
             objective="reserve",
