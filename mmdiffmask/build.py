@@ -61,8 +61,8 @@ def _check_objective(experiment: config.Experiment) -> None:
             f" masking.strategy={strategy} has no effect: set masking.strategy=replay,"
             " or the objective to reserve+patches"
         )
-    weights = total.language_weights(experiment.training, experiment.reserve)
-    if objective != "patches" and not weights:
+    terms = total.language_weights(experiment.training, experiment.reserve)
+    if objective != "patches" and not terms:
         raise ValueError(
             f"training.objective={objective}: all weights of the language terms in"
             " reserve are 0; raise one"
