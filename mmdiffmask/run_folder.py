@@ -75,8 +75,12 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
                 " in another folder"
             ) from error
     read.sort(key=lambda run: (order[run.settings["masking.strategy"]], run.name))
+    hiding = [run for run in read if not _is_plain(run)]
     for run in read[1:]:
         _check_comparable(read[0], run)
+        # A row that hides nothing may have another objective; others agree.
+        if run in hiding:
+            _check_comparable(hiding[0], run)
     return _with_unique_names(read), [f.name for f in found if f not in done]
 
 

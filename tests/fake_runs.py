@@ -18,7 +18,7 @@ FINDS = {"none": 0.1, "replay": 0.12, "random": 0.3, "difference": 0.28}
 LOOKS = {"none": 0.3, "replay": 0.5, "random": 0.45, "difference": 0.6}
 # 40 clips with 3 questions each; right answers out of 120, at the first places.
 ANSWERS = {"none": 48, "replay": 72, "random": 60, "difference": 66}
-FLOORS = {"no frames": 54, "no question": 30}
+FLOORS = {"frames blanked": 54, "answers only": 30}
 QUESTION_KINDS = ("object", "colour", "action")
 TERMS = ("imgs_to_audio", "text_to_audio", "stuff_to_span", "closed_span")
 

@@ -3,19 +3,22 @@
 from mmdiffmask.report import compare, sentences
 
 READ_OUTS = {
-    "zero-shot": "nothing is fitted. The network reads the question with a gap where"
+    "zero-shot": "Nothing is fitted. The network reads the question with a gap where"
     " the answer belongs, and the candidate counts that is nearest to what it expects"
-    " there",
-    "match": "as zero-shot, but a linear layer, fitted on training questions, weighs"
-    " the parts of “what is expected in the gap” times “the candidate”",
-    "answer": "the paper's. Each candidate is put behind the question, and a linear"
-    " layer, fitted on training questions, scores the network's output for the pair",
+    " there.",
+    "match": "As zero-shot, but a linear layer, fitted on training questions, weighs"
+    " the parts of “what is expected in the gap” times “the candidate”.",
+    "answer": "The paper's. Each candidate is put behind the question, and a linear"
+    " layer, fitted on training questions, scores the network's output for the pair.",
 }
-
-
-def explain(read_out: str) -> str:
-    """What a read-out does, to stand behind its name; empty for an unknown one."""
-    return READ_OUTS.get(read_out, "")
+FLOORS = {
+    "answers only": "The candidates alone.",
+    "question + answers": "Nothing of the clip.",
+    "+ subtitles": "The question and the subtitles.",
+    "+ audio": "The question and the sound.",
+    "frames blanked": "All but the frames.",
+    "untrained": "All, but random weights.",
+}
 
 
 def of_table(table: compare.QuestionTable, plain: tuple[str, ...]) -> list[str]:

@@ -44,7 +44,7 @@ def word_panels(rows: history.History) -> tuple[curves.Panel, ...]:
     note = "Solid: with the clip's own frames. Dashed: with another clip's."
     made = []
     for name in sorted(classes, key=lambda name: (name != "all", name)):
-        title = "All classes of words" if name == "all" else f"Words of class {name}"
+        title = "All classes of words" if name == "all" else f"Words: {name}"
         if lines := _word_lines(rows, name):
             made.append(curves.Panel(title, note, lines, (), True, LOOKS))
     return tuple(made)
@@ -53,10 +53,13 @@ def word_panels(rows: history.History) -> tuple[curves.Panel, ...]:
 def _word_lines(rows: history.History, word_class: str) -> tuple[curves.Line, ...]:
     lines = []
     for row, of_row in rows.items():
-        for metric, video in (("right_video", "right"), ("wrong_video", "another")):
+        for metric, video in (
+            ("right_video", "right video"),
+            ("wrong_video", "another video"),
+        ):
             values = history.held_out(of_row, "words", metric, word_class)
             if values:
-                dashed = {"of": row, "is_dashed": video == "another"}
+                dashed = {"of": row, "is_dashed": metric == "wrong_video"}
                 lines.append(history.line_of(f"{row}, {video}", values, **dashed))
     return tuple(lines)
 

@@ -77,6 +77,7 @@ def _derived(run: summary.RunSummary) -> dict:
         "colour": {n: curves.colour_of(n, run.names) for n in run.names},
         "panel_groups": _panel_groups(run),
         "tables": [_question_table(table, run.plain) for table in run.questions],
+        "floor_words": collections.defaultdict(str, answers.FLOORS),
         "asked_seen": answers.seen(run.questions),
         "plain": sentences.join(list(run.plain)),
         "has_replay": any(row.masks is None and row.steps for row in run.rows),
@@ -110,7 +111,7 @@ def _question_table(table: compare.QuestionTable, plain: tuple[str, ...]) -> dic
     """A read-out with its sentences and differences."""
     return {
         "table": table,
-        "what": answers.explain(table.read_out),
+        "what": answers.READ_OUTS.get(table.read_out, ""),
         "sentences": answers.of_table(table, plain),
         "gains": answers.gains(table, plain),
         "pairs": answers.pairs(table),

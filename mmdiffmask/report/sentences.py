@@ -67,8 +67,9 @@ def against_floors(run: summary.RunSummary) -> list[str]:
         floor = max(floors.chance, floors.largest_class)
         is_above = score.low > floor
         verdict = "above" if is_above else "not above"
+        aside = " (which hides nothing)" if best.name in run.plain else ""
         found.append(
-            f"{label}: the best row, {best.name}, gets {percent(score.value)}"
+            f"{label}: the best row, {best.name}{aside}, gets {percent(score.value)}"
             f" ({interval(score)}). Always naming the most frequent answer gets"
             f" {percent(floors.largest_class)}, guessing {percent(floors.chance)}: the"
             f" lower end of the interval is {verdict} both."
