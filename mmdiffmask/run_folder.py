@@ -11,6 +11,8 @@ from mmdiffmask.training import checkpoint, journal
 
 # What tells the rows of a page from one another.
 OF_ROW = ("masking.strategy", "masking.boxes", "name", "compare", "report_clips")
+FIRST = ("none", "replay")  # they hide nothing: what the others are measured by
+OBJECTIVE = "training.objective"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Run:
       data: data.json (`runs.DATA`).
       lines: metrics.jsonl.
       probe: probe.json, or None where the run was not probed.
-      masks: what its masks were made of, or None for `none`.
+      masks: what its masks were made of; None for `none` and `replay`.
       seconds: spent on updates and evaluations.
     """
 
@@ -44,7 +46,7 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
     """The runs in a folder: itself, or the folders in it.
 
     Returns:
-      The finished ones, `none` first; the names of those that are not finished.
+      The finished ones, `none` and `replay` first; the names of the others.
 
     Raises:
       ValueError: if there is no finished run, or runs do not belong together.
@@ -61,7 +63,8 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
             f"{workdir}: {state} here; mmdiffmask pretrain CONFIG.py --workdir"
             f" {workdir} makes one"
         )
-    order = {name: i for i, name in enumerate(strategies.REGISTRY)}
+    names = dict.fromkeys((*FIRST, *strategies.REGISTRY))
+    order = {name: i for i, name in enumerate(names)}
     read = []
     for folder in done:
         try:
@@ -72,8 +75,12 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
                 " in another folder"
             ) from error
     read.sort(key=lambda run: (order[run.settings["masking.strategy"]], run.name))
+    hiding = [run for run in read if not _is_plain(run)]
     for run in read[1:]:
         _check_comparable(read[0], run)
+        # A row that hides nothing may have another objective; others agree.
+        if run in hiding:
+            _check_comparable(hiding[0], run)
     return _with_unique_names(read), [f.name for f in found if f not in done]
 
 
@@ -88,7 +95,7 @@ def _check_comparable(first: Run, other: Run) -> None:
         pairs["records"] = (first.data["records"], other.data["records"])
     pairs["seed"] = (first.seed, other.seed)
     for name in first.settings | other.settings:
-        if name not in OF_ROW:
+        if name not in OF_ROW and not (name == OBJECTIVE and _is_plain(first, other)):
             pairs[name] = (first.settings.get(name), other.settings.get(name))
     if first.probe and other.probe:
         pairs["probe"] = (first.probe["key"]["probe"], other.probe["key"]["probe"])
@@ -98,6 +105,11 @@ def _check_comparable(first: Run, other: Run) -> None:
                 f"{first.folder} and {other.folder} differ in {name} ({one}, {two}), so"
                 " they do not belong on one page; report on each alone"
             )
+
+
+def _is_plain(*found: Run) -> bool:
+    """Whether one hides nothing: then its objective differs by its very nature."""
+    return any(run.settings["masking.strategy"] in FIRST for run in found)
 
 
 def _read(folder: pathlib.Path) -> Run:

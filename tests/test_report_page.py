@@ -10,7 +10,7 @@ import pytest
 from mmdiffmask import grid as grids
 from mmdiffmask import types
 from mmdiffmask.probe import linear, metrics
-from mmdiffmask.report import curves, page, pictures, sentences, summary
+from mmdiffmask.report import compare, curves, page, pictures, sentences, summary
 
 EVIL = "<script>alert(\"x\")</script> & 'co'"
 GRID = grids.PatchGrid(2, 4, 16)
@@ -80,9 +80,10 @@ def _run(label=EVIL, **kw):
     line = curves.Line("random", (0, 9), (0.1, 0.2))
     values = dict(
         title=f"Title {EVIL}", data=EVIL, start="random weights", is_random_start=True,
+        objective="patches",
         anchors=("person", EVIL), rows=rows, retrieval=(task,),
         floors={label: metrics.Floors(0.25, 0.31, 4)},
-        comparisons=summary.compare(label, right, 0, 300),
+        comparisons=compare.compare(label, right, ["none"], 0, 300), questions=(),
         panels=(curves.Panel(EVIL, EVIL, (line,)),),
         examples=(_example(EVIL),), clips={EVIL: 200, "dev": 20}, skipped=2, seed=7,
         settings={"a.b": EVIL}, versions={"jax": "0.10.2"}, times={"boxes": 75.0},
@@ -191,9 +192,8 @@ def test_missing_result_is_named():
 
 def _comparison(low, high, value=None):
     value = (low + high) / 2 if value is None else value
-    return summary.Comparison(
-        "action", "difference", "none", metrics.Difference(value, low, high, 0.042, 300)
-    )
+    found = metrics.Difference(value, low, high, 0.042, 300)
+    return compare.Comparison("action", "difference", "none", found, True)
 
 
 @pytest.mark.parametrize(

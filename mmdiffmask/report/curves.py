@@ -27,6 +27,8 @@ class Line:
       values: y values; not finite ones leave a gap.
       low: lower ends of the 95 % intervals, or empty.
       high: upper ends, or empty.
+      of: the strategy whose colour it has; empty: the name says it.
+      is_dashed: drawn dashed and without its band, as the other of a pair.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Line:
     values: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    of: str = ""
+    is_dashed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Panel:
       lines: curves.
       levels: floors.
       is_share: values are shares and are written as percent.
+      group: heading that it stands under, with its neighbours.
     """
 
     title: str
@@ -61,6 +66,7 @@ class Panel:
     lines: tuple[Line, ...]
     levels: tuple[Level, ...] = ()
     is_share: bool = False
+    group: str = ""
 
 
 def colour_of(name: str, names: Sequence[str]) -> str:
@@ -84,7 +90,7 @@ def draw(panel: Panel, names: Sequence[str]) -> str:
     for i, level in enumerate(panel.levels):
         parts.append(axes.level(level.value, _DASHES[i % len(_DASHES)]))
     for line in panel.lines:
-        colour = colour_of(line.name, names)
+        colour = colour_of(line.of or line.name, names)
         parts += [axes.band(line, colour), axes.curve(line, colour)]
     rows = len(panel.lines) + len(panel.levels)
     parts.append(_legend(panel, names, axes))
@@ -178,6 +184,8 @@ class _Axes:
         )
 
     def band(self, line: Line, colour: str) -> str:
+        if line.is_dashed:
+            return ""
         ends = zip(line.steps, line.low, line.high, strict=False)
         ends = [e for e in ends if math.isfinite(e[1]) and math.isfinite(e[2])]
         if not ends:
@@ -199,17 +207,22 @@ class _Axes:
             is_open = True
         shown = "".join(dots) if len(dots) <= 40 else dots[-1]
         return (
-            f'<path fill="none" stroke="{colour}" stroke-width="2.2"'
+            f'<path fill="none" stroke="{colour}" stroke-width="2.2"{_dash(line)}'
             f' stroke-linejoin="round" d="{"".join(path)}"/>{shown}'
         )
+
+
+def _dash(line: Line) -> str:
+    return ' stroke-dasharray="5 4"' if line.is_dashed else ""
 
 
 def _legend(panel: Panel, names: Sequence[str], axes: _Axes) -> str:
     """A row per curve and floor, with the last value, below the axes."""
     parts, y = [], HEIGHT + 12
     for line in panel.lines:
+        colour = colour_of(line.of or line.name, names)
         mark = (
-            f'<path stroke="{colour_of(line.name, names)}" stroke-width="3"'
+            f'<path stroke="{colour}" stroke-width="3"{_dash(line)}'
             f' d="M{_LEFT} {y - 4}h26"/>'
         )
         known = [value for value in line.values if math.isfinite(value)]

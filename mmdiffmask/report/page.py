@@ -1,12 +1,21 @@
 """One self-contained HTML page about a run."""
 
 import base64
-import importlib.resources
+import collections
+import itertools
 
 import jinja2
 import markupsafe
 
-from mmdiffmask.report import curves, pictures, sentences, summary
+from mmdiffmask.report import (
+    answers,
+    compare,
+    curves,
+    language,
+    pictures,
+    sentences,
+    summary,
+)
 
 PAPER = "https://arxiv.org/abs/2305.14577"
 RESERVE = "https://arxiv.org/abs/2201.02639"
@@ -14,6 +23,15 @@ KINDS = {
     "body": "a person's body",
     "face": "a face",
     "object": "another labelled thing",
+}
+
+GROUP_NOTES = {
+    language.LOOKS: "Words of the narration are hidden, and the network names them. If"
+    " it looks at the frames, it names them more often with the clip's own frames than"
+    " with those of another clip; where the two lines lie together, it only guesses"
+    " from the text.",
+    language.KEEPS: "The losses of the tasks that the start was trained on (lower is"
+    " better): a line that rises above where it began has forgotten some of it.",
 }
 
 
@@ -29,8 +47,8 @@ def build(run: summary.RunSummary) -> str:
         missing = sorted(set(run.floors) - set(row.probes))
         if missing:
             raise ValueError(f"row {row.name} has no result for label {missing[0]}")
-    template = importlib.resources.files("mmdiffmask.report").joinpath("page.html")
     environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mmdiffmask.report", ""),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -40,34 +58,63 @@ def build(run: summary.RunSummary) -> str:
         "percent": sentences.percent,
         "interval": sentences.interval,
         "jpeg": _jpeg,
+        "points": sentences.points,
+        "in_words": answers.in_words,
         "duration": duration,
     }
-    page = environment.from_string(template.read_text(encoding="utf-8"))
-    return page.render(run=run, **_derived(run))
+    return environment.get_template("page.html").render(run=run, **_derived(run))
 
 
 def _derived(run: summary.RunSummary) -> dict:
     """What the template shows beside the summary's own values."""
     hidden = [task for task in run.retrieval if task.cells == "hidden"]
+    hiding = [name for name in run.names if name not in run.plain]
     return {
         "paper": PAPER,
         "reserve": RESERVE,
         "labels": list(run.floors),
         "kinds": [(_css(pictures.COLOUR[k]), name) for k, name in KINDS.items()],
         "colour": {n: curves.colour_of(n, run.names) for n in run.names},
-        # Safe: curves.draw escapes every name it writes.
-        "panels": [
-            (p, markupsafe.Markup(curves.draw(p, run.names))) for p in run.panels
-        ],
+        "panel_groups": _panel_groups(run),
+        "tables": [_question_table(table, run.plain) for table in run.questions],
+        "floor_words": collections.defaultdict(str, answers.FLOORS),
+        "asked_seen": answers.seen(run.questions),
+        "plain": sentences.join(list(run.plain)),
+        "has_replay": any(row.masks is None and row.steps for row in run.rows),
+        "group_notes": collections.defaultdict(str, GROUP_NOTES),
+        "start_floor": next((task.start for task in run.retrieval), ""),
         "in_short": sentences.in_short(run),
         "floors": sentences.against_floors(run),
-        "comparisons": [sentences.comparison(item) for item in run.comparisons],
+        "comparisons": [
+            sentences.comparison(item, run.plain) for item in run.comparisons
+        ],
         "seen": sum(item.difference.is_seen for item in run.comparisons),
-        "learned": [s for task in hidden for s in sentences.retrieval(task, run.names)],
+        "learned": [s for task in hidden for s in sentences.retrieval(task, hiding)],
         "retrieval_names": _retrieval_names(run),
         "cell_words": sentences.CELL_WORDS,
         "width": sentences.interval_width(run),
         "anchors": sentences.join([f"“{word}”" for word in run.anchors] or ["none"]),
+    }
+
+
+def _panel_groups(run: summary.RunSummary) -> list[tuple[str, list]]:
+    """(heading, its panels with their drawings), in the order of the panels."""
+    groups = itertools.groupby(run.panels, key=lambda panel: panel.group)
+    # Safe: curves.draw escapes every name it writes.
+    return [
+        (name, [(p, markupsafe.Markup(curves.draw(p, run.names))) for p in panels])
+        for name, panels in groups
+    ]
+
+
+def _question_table(table: compare.QuestionTable, plain: tuple[str, ...]) -> dict:
+    """A read-out with its sentences and differences."""
+    return {
+        "table": table,
+        "what": answers.READ_OUTS.get(table.read_out, ""),
+        "sentences": answers.of_table(table, plain),
+        "gains": answers.gains(table, plain),
+        "pairs": answers.pairs(table),
     }
 
 

@@ -1,11 +1,8 @@
 """Findings in words, each computed from the numbers it names."""
 
 from mmdiffmask.probe import metrics
-from mmdiffmask.report import curves, summary
+from mmdiffmask.report import compare, curves, history, summary
 
-FEW_CLIPS = 5  # intervals over fewer say nothing
-UNTRAINED = "untrained network"
-COPY = "copy"
 CELL_WORDS = {
     "touched": "cells that the mask touches",
     "hidden": "wholly hidden cells",
@@ -29,11 +26,21 @@ def points(value: float, is_signed: bool = True) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def comparison(item: summary.Comparison) -> str:
-    """What one paired difference says, and what it could have said."""
+def comparison(item: compare.Comparison, plain: tuple[str, ...] = ()) -> str:
+    """What one paired difference says, and what it could have said.
+
+    Args:
+      item: the difference.
+      plain: the rows that hide nothing, if it is worth saying which one is better.
+    """
     found = item.difference
+    b = (
+        f"{item.b}, the better of {join(list(plain))},"
+        if _is_chosen(item, plain)
+        else ""
+    )
     text = (
-        f"{item.measure}: {item.a} minus {item.b} is {points(found.value)} points"
+        f"{item.measure}: {item.a} minus {b or item.b} is {points(found.value)} points"
         f" (95 % interval {points(found.low)} to {points(found.high)},"
         f" {found.n} clips)."
     )
@@ -47,6 +54,10 @@ def comparison(item: summary.Comparison) -> str:
     )
 
 
+def _is_chosen(item: compare.Comparison, plain: tuple[str, ...]) -> bool:
+    return item.is_gain and len(plain) > 1
+
+
 def against_floors(run: summary.RunSummary) -> list[str]:
     """A sentence per label: the best row beside what needs no features."""
     found = []
@@ -56,8 +67,9 @@ def against_floors(run: summary.RunSummary) -> list[str]:
         floor = max(floors.chance, floors.largest_class)
         is_above = score.low > floor
         verdict = "above" if is_above else "not above"
+        aside = " (which hides nothing)" if best.name in run.plain else ""
         found.append(
-            f"{label}: the best row, {best.name}, gets {percent(score.value)}"
+            f"{label}: the best row, {best.name}{aside}, gets {percent(score.value)}"
             f" ({interval(score)}). Always naming the most frequent answer gets"
             f" {percent(floors.largest_class)}, guessing {percent(floors.chance)}: the"
             f" lower end of the interval is {verdict} both."
@@ -65,20 +77,25 @@ def against_floors(run: summary.RunSummary) -> list[str]:
     return found
 
 
-def retrieval(task: summary.RetrievalTask, names: tuple[str, ...]) -> list[str]:
-    """A sentence per strategy: did it learn the task it was trained on?"""
-    floor = task.scores.get(UNTRAINED)
+def retrieval(task: summary.RetrievalTask, names: list[str]) -> list[str]:
+    """A sentence per strategy: did it learn the task it was trained on?
+
+    Args:
+      task: held-out masks.
+      names: the rows that hide something.
+    """
+    floor = task.scores.get(task.start)
     found = []
     for name in names:
         score = task.scores.get(name)
-        if name == "none" or score is None:
+        if score is None:
             continue
         parts = [_side(score.low > task.chance, "chance", percent(task.chance))]
         if floor is not None:
             is_above = score.low > floor.high
-            parts.append(_side(is_above, "the untrained network", interval(floor)))
-        if COPY in task.scores:
-            copy = task.scores[COPY].value
+            parts.append(_side(is_above, _the(task.start), interval(floor)))
+        if history.COPY in task.scores:
+            copy = task.scores[history.COPY].value
             parts.append(_side(score.low > copy, "copying", percent(copy)))
         found.append(
             f"{name} finds {percent(score.value)} ({interval(score)}) of the"
@@ -88,48 +105,96 @@ def retrieval(task: summary.RetrievalTask, names: tuple[str, ...]) -> list[str]:
     return found
 
 
+def _the(start: str) -> str:
+    """How a sentence names the weights that training began with."""
+    named = {
+        summary.UNTRAINED: "the untrained network",
+        summary.START: "the network before training",
+    }
+    return named.get(start, f"the start ({start})")
+
+
 def _side(is_above: bool, what: str, value: str) -> str:
     return f"{'above' if is_above else 'not above'} {what} ({value})"
 
 
 def in_short(run: summary.RunSummary) -> list[str]:
-    """The findings for a reader in a hurry, by counting the labels' comparisons."""
-    pairs = [c for c in run.comparisons if c.measure in run.floors]
-    is_enough = run.clips.get("dev", 0) >= FEW_CLIPS
-    found = [_learned(task, run.names) for task in run.retrieval if is_enough]
+    """The findings for a reader in a hurry, by counting comparisons."""
+    is_enough = run.clips.get("dev", 0) >= compare.FEW_CLIPS
+    found = [_learned(task, run) for task in run.retrieval if is_enough]
     found = [text for text in found if text]
-    for b, question in (
-        ("none", "Did {a} masking improve what can be read out of the frozen network?"),
-        ("random", "Did {a} masking beat random masking there?"),
+    labels = [c for c in run.comparisons if c.measure in run.floors]
+    asked = [c for table in run.questions for c in table.columns[0].comparisons]
+    hiding = [name for name in run.names if name not in run.plain]
+    start = join(list(run.plain))
+    over = f"the better of {start}" if len(run.plain) > 1 else start
+    for items, what in (
+        (labels, "labels can be read out of the frozen network"),
+        (asked, "questions are answered"),
     ):
-        for a in run.names:
-            items = [c for c in pairs if (c.a, c.b) == (a, b)]
-            if items:
-                found.append(f"{question.format(a=a)} {_tally(items)}")
-    return found
+        for a in hiding:
+            gains = [c for c in items if c.a == a and c.is_gain]
+            if gains:
+                text = f"Did {a} masking improve how {what}, against {over}?"
+                found.append(f"{text} {_tally(gains)}")
+        for a in hiding:
+            rest = [c for c in items if (c.a, c.b) == (a, "random")]
+            if rest:
+                found.append(
+                    f"Did {a} masking beat random masking there? {_tally(rest)}"
+                )
+    return found + _plain_wins(run)
 
 
-def _learned(task: summary.RetrievalTask, names: tuple[str, ...]) -> str:
+def _plain_wins(run: summary.RunSummary) -> list[str]:
+    """Says so where no row that hides something is the best."""
+    measured = {
+        label: {row.name: row.probes[label].joint.value for row in run.rows}
+        for label in run.floors
+    }
+    for table in run.questions:
+        scores = table.columns[0].scores
+        name = f"questions ({table.read_out})"
+        measured[name] = {row: score.value for row, score in scores.items()}
+    if len(run.plain) in (0, len(run.rows)):
+        return []
+    best = {m: max(scores, key=scores.__getitem__) for m, scores in measured.items()}
+    wins = [
+        f"{m} ({row}, {percent(measured[m][row])})"
+        for m, row in best.items()
+        if row in run.plain
+    ]
+    if not wins:
+        return []
+    return [
+        f"Where hiding patches did not help: the highest accuracy on {join(wins)} is"
+        " that of a row that hides nothing."
+    ]
+
+
+def _learned(task: summary.RetrievalTask, run: summary.RunSummary) -> str:
     """Who learned to find a strategy's wholly hidden cells; "" for other tasks."""
-    floor = task.scores.get(UNTRAINED)
-    trained = [name for name in names if name != "none" and name in task.scores]
+    floor = task.scores.get(task.start)
+    trained = [row.name for row in run.rows if row.steps and row.name in task.scores]
     if task.cells != "hidden" or floor is None or not trained:
         return ""
     limit = max(task.chance, floor.high)
     able = [name for name in trained if task.scores[name].low > limit]
     best = max(trained, key=lambda name: task.scores[name].value)
+    aside = ", which hides nothing," if best in run.plain else ""
     text = (
-        f"Cells hidden wholly by {task.masks} masks: {best} finds most,"
+        f"Cells hidden wholly by {task.masks} masks: {best}{aside} finds most,"
         f" {percent(task.scores[best].value)}; guessing finds {percent(task.chance)},"
-        f" the untrained network {percent(floor.value)}"
+        f" {_the(task.start)} {percent(floor.value)}"
     )
-    if COPY in task.scores:
-        text += f", copying from other frames {percent(task.scores[COPY].value)}"
+    if history.COPY in task.scores:
+        copied = percent(task.scores[history.COPY].value)
+        text += f", copying from other frames {copied}"
     who = join(able) if able else "no row"
-    return f"{text}. Clearly above guessing and the untrained network: {who}."
+    return f"{text}. Clearly above guessing and {_the(task.start)}: {who}."
 
 
-def _tally(items: list[summary.Comparison]) -> str:
+def _tally(items: list[compare.Comparison]) -> str:
     """Which measures went up, down, or showed nothing."""
     up = [c.measure for c in items if c.difference.low > 0]
     down = [c.measure for c in items if c.difference.high < 0]
@@ -160,6 +225,8 @@ def join(words: list[str]) -> str:
 def interval_width(run: summary.RunSummary) -> str:
     """How wide the accuracies' intervals are, and why."""
     scores = [cell.joint for row in run.rows for cell in row.probes.values()]
+    for table in run.questions:
+        scores += table.columns[0].scores.values()
     if not scores:
         return "No accuracy was measured."
     half = max((score.high - score.low) / 2 for score in scores)

@@ -1,7 +1,6 @@
 """What a report is made of: plain values, as JSON on disk, pictures apart."""
 
 import dataclasses
-import itertools
 import json
 import types as python_types
 import typing
@@ -13,8 +12,10 @@ from jaxtyping import Bool, Int
 
 from mmdiffmask import grid as grids
 from mmdiffmask.probe import linear, metrics
-from mmdiffmask.report import curves, pictures
+from mmdiffmask.report import compare, curves, pictures
 
+UNTRAINED = "untrained network"
+START = "before training"
 CELLS = ("touched", "hidden", "same clip")  # which cells a retrieval is counted on
 
 
@@ -66,7 +67,9 @@ class RetrievalTask:
         touched ones with only the same clip's cells as candidates.
       candidates: among how many cells the right one had to be found, mean.
       chance: of guessing.
-      scores: row -> retrieval@1; strategies and floors ("untrained network", "copy").
+      scores: row -> retrieval@1; strategies and floors (`start`, "copy").
+      start: which of `scores` is that of the weights that training began with: the
+        row that was not trained, UNTRAINED or START.
     """
 
     masks: str
@@ -74,16 +77,7 @@ class RetrievalTask:
     candidates: float
     chance: float
     scores: dict[str, metrics.Score]
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Two rows on the same clips; `measure` is a label or a retrieval task."""
-
-    measure: str
-    a: str
-    b: str
-    difference: metrics.Difference
+    start: str = UNTRAINED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,11 +106,13 @@ class RunSummary:
       data: what the clips are, one sentence of plain words.
       start: what continued pretraining started from, as "started from ...".
       is_random_start: whether that was random weights.
+      objective: `training.objective` of the rows that hide something.
       anchors: the words that say what is special about the new video.
       rows: the table, `none` first.
       floors: label -> what needs no features.
       retrieval: tasks, each with every row.
-      comparisons: chosen before the run.
+      comparisons: every pair of rows on every label.
+      questions: read-outs of questions, if they were asked.
       panels: curves.
       examples: the first clips by id.
       clips: what -> how many clips ("pretraining", "train", "dev", "val").
@@ -132,11 +128,13 @@ class RunSummary:
     data: str
     start: str
     is_random_start: bool
+    objective: str
     anchors: tuple[str, ...]
     rows: tuple[StrategyRow, ...]
     floors: dict[str, metrics.Floors]
     retrieval: tuple[RetrievalTask, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[compare.Comparison, ...]
+    questions: tuple[compare.QuestionTable, ...]
     panels: tuple[curves.Panel, ...]
     examples: tuple[Example, ...]
     clips: dict[str, int]
@@ -151,6 +149,11 @@ class RunSummary:
     def names(self) -> tuple[str, ...]:
         """The strategies, in the order of the rows."""
         return tuple(row.name for row in self.rows)
+
+    @property
+    def plain(self) -> tuple[str, ...]:
+        """The rows that hide nothing: `none` and `replay`."""
+        return tuple(row.name for row in self.rows if row.masks is None)
 
 
 def to_json(summary: RunSummary) -> str:
@@ -196,32 +199,6 @@ def probe_cell(joint: linear.Result, vit: linear.Result) -> ProbeCell:
         vit=metrics.accuracy(vit.is_right),
         vit_knn=metrics.accuracy(vit.is_right_knn),
         l2=joint.l2,
-    )
-
-
-def compare(
-    measure: str,
-    is_right: Mapping[str, Bool[np.ndarray, " e"]],
-    seed: int,
-    resamples: int,
-) -> tuple[Comparison, ...]:
-    """Every pair of rows of one measure, the later row minus the earlier one.
-
-    Args:
-      measure: the label.
-      is_right: row -> right or wrong per clip, on the same clips in the same order;
-        `none` first.
-      seed: of the bootstrap.
-      resamples: of the bootstrap.
-    """
-    return tuple(
-        Comparison(
-            measure,
-            later,
-            earlier,
-            metrics.difference(is_right[later], is_right[earlier], seed, resamples),
-        )
-        for earlier, later in itertools.combinations(is_right, 2)
     )
 
 

@@ -1,0 +1,249 @@
+"""Rows against rows, on the same clips: pairs, gains, and tables of questions."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from mmdiffmask.probe import metrics
+
+ALL = "all questions"
+CHANCE = "chance"
+FEW_CLIPS = 5  # intervals over fewer say nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two rows on the same clips.
+
+    Attributes:
+      measure: a label, or a read-out of questions.
+      a: a row.
+      b: another.
+      difference: a minus b.
+      is_gain: whether a hides something and b is, on this measure, the better of the
+        rows that hide nothing. DESIGN section 7: gains are stated against that one.
+    """
+
+    measure: str
+    a: str
+    b: str
+    difference: metrics.Difference
+    is_gain: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class KindOfQuestion:
+    """What every row answered of one kind of questions.
+
+    Attributes:
+      kind: its name; ALL for all of them.
+      questions: how many.
+      clips: of how many clips.
+      scores: row -> accuracy; the interval is over clips.
+      floors: what needs less than the whole -> accuracy.
+      best_floor: the best of the floors, or CHANCE where none is above it.
+      comparisons: every pair of rows.
+      over_floor: row -> the row minus the best floor; empty where that is CHANCE.
+    """
+
+    kind: str
+    questions: int
+    clips: int
+    scores: dict[str, metrics.Score]
+    floors: dict[str, metrics.Score]
+    best_floor: str
+    comparisons: tuple[Comparison, ...]
+    over_floor: dict[str, metrics.Difference]
+
+
+@dataclasses.dataclass(frozen=True)
+class QuestionTable:
+    """One read-out of the questions.
+
+    Attributes:
+      read_out: "zero-shot", "match" or "answer".
+      chance: of guessing.
+      columns: all questions first, then each kind.
+      left_out: kinds that too few clips have a question of.
+    """
+
+    read_out: str
+    chance: float
+    columns: tuple[KindOfQuestion, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def compare(
+    measure: str,
+    is_right: Mapping[str, Bool[np.ndarray, " e"]],
+    plain: Sequence[str],
+    seed: int,
+    resamples: int,
+) -> tuple[Comparison, ...]:
+    """Every pair of rows of one measure, the later row minus the earlier one.
+
+    Args:
+      measure: the label.
+      is_right: row -> right or wrong per clip, on the same clips in the same order.
+      plain: the rows that hide nothing.
+      seed: of the bootstrap.
+      resamples: of the bootstrap.
+    """
+    shares = {name: float(np.mean(right)) for name, right in is_right.items()}
+    return tuple(
+        Comparison(
+            measure,
+            a,
+            b,
+            metrics.difference(is_right[a], is_right[b], seed, resamples),
+            _is_gain(a, b, shares, plain),
+        )
+        for b, a in itertools.combinations(is_right, 2)
+    )
+
+
+def _is_gain(a: str, b: str, shares: Mapping[str, float], plain: Sequence[str]) -> bool:
+    """Whether b is the better of the plain rows, and a none of them.
+
+    Which one is better is seen on the same clips, so this leans against a.
+    """
+    known = [name for name in plain if name in shares]
+    return a not in known and b in known and b == max(known, key=shares.__getitem__)
+
+
+def question_tables(
+    rows: Mapping[str, Mapping],
+    plain: Sequence[str],
+    seed: int,
+    resamples: int,
+) -> tuple[QuestionTable, ...]:
+    """A table per read-out.
+
+    Args:
+      rows: row -> "questions" of its probe.json: kinds, clips and ids of the
+        questions, chance, read_outs and floors with is_right in the same order.
+        Floors are those of the first row that has some.
+      plain: the rows that hide nothing.
+      seed: of the bootstrap.
+      resamples: of the bootstrap.
+
+    Raises:
+      ValueError: if rows answered other questions.
+    """
+    first_name, first = next(iter(rows.items()))
+    for name, entry in rows.items():
+        if list(entry["ids"]) != list(first["ids"]):
+            raise ValueError(
+                f"rows {first_name} and {name} answered other questions, so they do"
+                " not belong on one page; probe them anew with the same settings"
+            )
+    kind_of = np.array([kind or "other" for kind in first["kinds"]])
+    clip_of = np.unique(np.array(first["clips"]), return_inverse=True)[1]
+    floors = next((e["floors"] for e in rows.values() if e.get("floors")), {})
+    chosen = {ALL: np.ones(len(kind_of), bool)}
+    kinds = list(dict.fromkeys(kind_of.tolist()))
+    chosen |= {kind: kind_of == kind for kind in kinds if len(kinds) > 1}
+    enough = {k: c for k, c in chosen.items() if _count(clip_of[c]) >= FEW_CLIPS}
+    shown = enough or {ALL: chosen[ALL]}
+    made = []
+    for read_out in first["read_outs"]:
+        right = {n: _right(e["read_outs"][read_out]) for n, e in rows.items()}
+        floor = {n: _right(e) for n, e in floors.get(read_out, {}).items()}
+        columns = (
+            _column(read_out, kind, right, floor, of, clip_of, first["chance"],
+                    plain, (seed, resamples))
+            for kind, of in shown.items()
+        )  # fmt: skip
+        left_out = tuple(kind for kind in chosen if kind not in shown)
+        made.append(QuestionTable(read_out, first["chance"], tuple(columns), left_out))
+    return tuple(made)
+
+
+def _count(clips: np.ndarray) -> int:
+    return len(np.unique(clips))
+
+
+def _right(entry: Mapping) -> Bool[np.ndarray, " e"]:
+    return np.array(entry["is_right"], bool)
+
+
+def _column(
+    read_out, kind, right, floor, of, clip_of, chance, plain, bootstrap
+) -> KindOfQuestion:
+    """One kind of questions: rows and floors on the same resamples of the clips."""
+    names = [*right, *(("floor", name) for name in floor)]  # a floor may share a name
+    table = np.stack([x[of] for x in [*right.values(), *floor.values()]], 1)
+    drawn = Resampled(table, clip_of[of], *bootstrap)
+    place = {name: i for i, name in enumerate(names)}
+    rows = {name: drawn.score(place[name]) for name in right}
+    floors = {name: drawn.score(place["floor", name]) for name in floor}
+    best = max(floors, key=lambda name: floors[name].value, default=CHANCE)
+    best = best if floors and floors[best].value > chance else CHANCE
+    pairs, over = [], {}
+    if drawn.clips >= FEW_CLIPS:
+        shares = {name: score.value for name, score in rows.items()}
+        for b, a in itertools.combinations(right, 2):
+            found = drawn.difference(place[a], place[b])
+            is_gain = _is_gain(a, b, shares, plain)
+            pairs.append(Comparison(read_out, a, b, found, is_gain))
+        if best != CHANCE:
+            of_best = place["floor", best]
+            over = {n: drawn.difference(place[n], of_best) for n in right}
+    return KindOfQuestion(
+        kind, int(of.sum()), drawn.clips, rows, floors, best, tuple(pairs), over
+    )
+
+
+class Resampled:
+    """Shares and differences with intervals over clips, several questions a clip.
+
+    Questions of one clip depend on each other, so clips are drawn, with all their
+    questions. All columns share the draws: differences are paired.
+    """
+
+    def __init__(
+        self,
+        is_right: Bool[np.ndarray, "e m"],
+        clip_of: Int[np.ndarray, " e"],
+        seed: int,
+        resamples: int,
+    ):
+        _, clip_of = np.unique(clip_of, return_inverse=True)
+        self.clips = int(clip_of.max()) + 1
+        counted = np.concatenate([is_right, np.ones((len(is_right), 1))], 1)
+        sums = np.zeros((self.clips, counted.shape[1]))
+        np.add.at(sums, clip_of, counted)
+        generator = np.random.default_rng(seed)
+        share = np.full(self.clips, 1.0 / self.clips)
+        drawn = []
+        for start in range(0, resamples, 100):  # in parts: clips may be many
+            size = min(100, resamples - start)
+            drawn.append(generator.multinomial(self.clips, share, size) @ sums)
+        totals = np.concatenate(drawn)
+        self.shares: Float[np.ndarray, "r m"] = totals[:, :-1] / totals[:, -1:]
+        self.values: Float[np.ndarray, " m"] = is_right.mean(0)
+
+    def score(self, column: int) -> metrics.Score:
+        """A share; where all or none are right, with Wilson's interval of the clips.
+
+        Resamples of a column without any difference all agree, whatever its length.
+        """
+        value = float(self.values[column])
+        if value in (0.0, 1.0):
+            low, high = metrics.wilson(int(value) * self.clips, self.clips)
+        else:
+            low, high = np.quantile(self.shares[:, column], [0.025, 0.975])
+        return metrics.Score(value, float(low), float(high), self.clips)
+
+    def difference(self, a: int, b: int) -> metrics.Difference:
+        """Column a minus column b."""
+        drawn = self.shares[:, a] - self.shares[:, b]
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        # As in `metrics.difference`: never finer than one clip.
+        error = max(float(drawn.std()), 1.0 / self.clips)
+        smallest = (metrics.Z_95 + metrics.Z_POWER) * error
+        value = float(self.values[a] - self.values[b])
+        return metrics.Difference(value, float(low), float(high), smallest, self.clips)

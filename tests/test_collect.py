@@ -1,0 +1,149 @@
+"""Folders of runs with known numbers become a page that states them."""
+
+import json
+import pathlib
+import re
+
+import fake_runs
+import pytest
+
+from mmdiffmask import collect, config, demo, run_folder, runs
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DEMO = demo.get_config()
+NEW = {"model.checkpoint": "small", "training.objective": "reserve+patches"}
+
+
+@pytest.fixture
+def identity(monkeypatch):
+    """Runs name records that are nowhere: nothing here reads them."""
+    known = {"records": "/nowhere/records", "manifest": "0"}
+    monkeypatch.setattr(runs, "_identity", lambda records: known)
+
+
+@pytest.fixture
+def folder(tmp_path, identity):
+    for row in reversed(fake_runs.ROWS):
+        fake_runs.write_run(tmp_path / row, DEMO, row, "", **NEW)
+    return tmp_path
+
+
+def test_rows_that_hide_nothing_come_first(folder):
+    found, unfinished = run_folder.read_runs(folder)
+    assert [run.name for run in found] == list(fake_runs.ROWS)
+    assert [run.masks is None for run in found] == [True, True, False, False]
+    assert unfinished == []
+
+
+def test_objective_may_differ_only_where_nothing_is_hidden(tmp_path, identity):
+    for row, objective in (("replay", "reserve"), ("random", "reserve+patches")):
+        changes = NEW | {"training.objective": objective}
+        fake_runs.write_run(tmp_path / row, DEMO, row, "", **changes)
+    assert len(run_folder.read_runs(tmp_path)[0]) == 2
+    changes = NEW | {"training.objective": "patches"}
+    fake_runs.write_run(tmp_path / "difference", DEMO, "difference", "", **changes)
+    with pytest.raises(ValueError, match="differ in training.objective"):
+        run_folder.read_runs(tmp_path)
+
+
+def test_another_start_does_not_belong_on_the_page(folder):
+    path = folder / "random" / "config.json"
+    text = path.read_text().replace(
+        '"model.checkpoint": "small"', '"model.checkpoint": null'
+    )
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"differ in model.checkpoint \(small, None\)"):
+        run_folder.read_runs(folder)
+
+
+def test_comparisons_and_questions_of_the_folder(folder):
+    found, _ = run_folder.read_runs(folder)
+    gains = {
+        (c.a, c.b): c.difference.value for c in collect.comparisons(found) if c.is_gain
+    }
+    assert gains == pytest.approx(
+        {("random", "replay"): -0.06, ("difference", "replay"): -0.02}
+    )
+    tables = collect.questions(found)
+    assert [t.read_out for t in tables] == ["zero-shot", "match", "answer"]
+    assert tables[1].columns[0].best_floor == "frames blanked"
+
+
+def test_without_questions_or_labels(folder):
+    path = folder / "random" / runs.PROBE
+    probe = json.loads(path.read_text())
+    del probe["questions"]
+    path.write_text(json.dumps(probe))
+    found, _ = run_folder.read_runs(folder)
+    assert collect.questions(found) == ()
+    for run in found:
+        run.probe.pop("labels")
+    assert collect.comparisons(found) == ()
+    assert collect._probe_clips(found[0]) == {"val": 40}
+
+
+@pytest.mark.parametrize(
+    "path, text",
+    [
+        (None, "random weights"),
+        ("small", "the small checkpoint that comes with the project"),
+        ("/a/base.ckpt", "the weights in /a/base.ckpt"),
+    ],
+)
+def test_start_in_words(path, text):
+    assert collect.describe_start(path).startswith(text)
+
+
+def _page(tmp_path, records, rows, is_new, **changes):
+    base = config.load(ROOT / "tpu_configs" / "tiny.py")
+    for row in rows:
+        fake_runs.write_run(tmp_path / row, base, row, records, is_new, **changes)
+    html = collect.write_page(tmp_path).read_text(encoding="utf-8")
+    text = re.sub(r"<style.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL)
+    return html, re.sub(r"\s+", " ", text.replace("\N{NO-BREAK SPACE}", " "))
+
+
+def test_page_of_a_trained_start_with_replay(tmp_path, tiny_records):
+    html, text = _page(tmp_path, tiny_records, fake_runs.ROWS, True, **NEW)
+    wanted = [
+        "started from the small checkpoint that comes with the project",
+        "replay was trained for as many steps as the others",
+        "Does it look?",
+        "Words: colour",
+        "Does it forget?",
+        "Answering questions",
+        "120 questions 40 clips",
+        "55.0 % 40.0 to 70.0 %",  # difference, zero-shot, all questions
+        "45.0 % the best floor",
+        "\N{MINUS SIGN}5.0 \N{MINUS SIGN}12.5 to +0.0 against replay",
+        "difference \N{MINUS SIGN} better of none and replay",
+        "difference minus replay, the better of none and replay, is",
+        "highest accuracy on action (replay, 50.0 %), questions (zero-shot) (replay,"
+        " 60.0 %), questions (match) (replay, 60.0 %) and questions (answer) (none,"
+        " 55.0 %) is that of a row that hides nothing",
+        "above the start (none) (8.0 to 12.0 %)",
+        "not corrected for how many there are",
+    ]
+    for part in wanted:
+        assert part in text, part
+    assert "random weights, because" not in text and "untrained network" not in text
+    pictures = html.count('src="data:image/jpeg')  # found, random, difference
+    assert pictures and pictures % 3 == 0
+    assert 'alt="Frames of' in html and "replay: " not in " ".join(
+        re.findall(r'alt="[^"]*"', html)
+    )
+
+
+def test_page_of_older_runs(tmp_path, tiny_records):
+    rows = ("none", "random", "difference")
+    _, text = _page(tmp_path, tiny_records, rows, False)
+    for part in (
+        "started from random weights.",
+        "untrained network",
+        "Answering questions, which the paper's accuracies are about, is not scored",
+        "trained on the hidden patches alone",
+        "action: difference minus none is +18.0 points",
+        "against none? Yes: better on action",
+    ):
+        assert part in text, part
+    assert "replay was trained" not in text and "Does it look?" not in text
