@@ -100,7 +100,7 @@ def inspect(path: str, size: str | None = None) -> str:
         f"types of parameters: {', '.join(types)}",
         *(f"  {p:20} {count[p]:>13,} in {arrays[p]:>3} arrays" for p in sorted(count)),
         f"  {'total':20} {count.total():>13,} in {len(leaves):>3} arrays",
-        *_size_lines(stored),
+        *_size_lines(path, stored),
     ]
     return "\n".join(lines)
 
@@ -113,12 +113,17 @@ def _kind(path: str) -> str:
     return "an Orbax folder" if is_folder else "an official file (msgpack)"
 
 
+def _length(path: str) -> int | None:
+    """Bytes of a file; a folder has no such number."""
+    place = epath.Path(convert.resolve(path))
+    return None if place.is_dir() else place.stat().length
+
+
 def _bytes(path: str, stored: official_file.Stored) -> list[str]:
     """The size of a file, and what the format gives for its names and shapes."""
-    place = epath.Path(convert.resolve(path))
-    if place.is_dir():
+    found = _length(path)
+    if found is None:
         return []
-    found = place.stat().length
     has_optimizer = _optimizer(stored.opt_state) == "Adam's"
     wanted = official_writer.size(stored.params, stored.step, has_optimizer)
     verdict = "as" if found == wanted else f"not the {wanted:,} that"
@@ -133,7 +138,7 @@ def _optimizer(state: Any) -> str:
     return "Adam's" if is_known else "of another layout, not read"
 
 
-def _size_lines(stored: official_file.Stored) -> list[str]:
+def _size_lines(path: str, stored: official_file.Stored) -> list[str]:
     """Which named size the parameters have, and how an official file would differ."""
     found = sizes.of_params(stored.params)
     if not found:
@@ -144,11 +149,12 @@ def _size_lines(stored: official_file.Stored) -> list[str]:
         lines.append(f"without {', '.join(absent)}")
     name, differ = sizes.nearest(found)
     if name in sizes.OFFICIAL and not differ:
-        plain, with_state = (
-            sizes.official_bytes(config.MODELS[name], state) for state in (False, True)
-        )
+        plain = sizes.official_bytes(config.MODELS[name])
+        with_state = sizes.official_bytes(config.MODELS[name], has_optimizer=True)
+        is_size = "has" if _length(path) in (plain, with_state) else "has not"
         lines.append(
-            f"an official {name} has {plain:,} bytes, with optimizer {with_state:,}"
+            f"{is_size} the size of an official {name} file: {plain:,} bytes, with"
+            f" optimizer {with_state:,}"
         )
     return lines
 

@@ -19,6 +19,7 @@ from etils import epath
 KEYS = ("step", "params", "opt_state")
 ARRAY, SCALAR = 1, 3  # extension types; 2 is a Python complex number: never used
 DEEPEST = 32  # levels of maps; Reserve's parameters have 6
+LONGEST = 1000  # of a list; only shapes are lists
 FLOATS = ("float16", "float32", "bfloat16")  # of parameters
 _TYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 _TYPES += ("uint64", "float16", "float32", "float64")
@@ -160,6 +161,8 @@ class _Reader:
         if kind == "map":
             found = self.entries(count)
         elif kind == "list":
+            if count > LONGEST:
+                self.fail(f"expected lists of at most {LONGEST}, found one of {count}")
             found = [self.value() for _ in range(count)]
         elif kind == "extension":
             found = self.array(count)

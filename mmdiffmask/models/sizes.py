@@ -16,6 +16,7 @@ TABLE = "token_encoder/Embed_0/embedding"
 # The settings of config.Model that shapes depend on.
 SETTINGS = ("hidden", "head_size", "vision_layers", "audio_layers", "span_layers")
 SETTINGS += ("joint_layers", "vocabulary")
+ENCODERS = ("vision", "audio", "span", "joint")
 OFFICIAL = ("base", "large")
 OFFICIAL_STEP = 750_000  # pretraining's length: the 5 bytes of RESERVE.md section 5
 
@@ -27,8 +28,11 @@ def shapes(settings: config.Model) -> Shapes:
 
 @functools.cache
 def _shapes(values: tuple[int, ...]) -> Shapes:
-    settings = config.Model(**dict(zip(SETTINGS, values, strict=True)))
-    model, spec = reserve.Reserve(settings), jax.ShapeDtypeStruct
+    wanted = dict(zip(SETTINGS, values, strict=True))
+    # The layers of an encoder are alike: tracing 689 leaves takes seconds.
+    single = dict.fromkeys((f"{name}_layers" for name in ENCODERS), 1)
+    model = reserve.Reserve(config.Model(**(wanted | single)))
+    spec = jax.ShapeDtypeStruct
 
     def init(patches, spectrogram, tokens):
         args = (jax.random.key(0), patches, 2, 2, spectrogram, tokens)
@@ -40,8 +44,12 @@ def _shapes(values: tuple[int, ...]) -> Shapes:
         spec((1, 1, 1, 60, 65), jnp.float32),
         spec((1, 8), jnp.int32),
     )
-    leaves = official_file.flatten(tree["params"])
-    return {path: leaf.shape for path, leaf in leaves.items()}
+    found = {}
+    for path, leaf in official_file.flatten(tree["params"]).items():
+        count = wanted[f"{path.split('_')[0]}_layers"] if "layer_00" in path else 1
+        for index in range(count):
+            found[path.replace("layer_00", f"layer_{index:02d}")] = leaf.shape
+    return found
 
 
 def of_params(params: dict[str, Any]) -> Sizes:
@@ -58,7 +66,7 @@ def of_params(params: dict[str, Any]) -> Sizes:
         found["vocabulary"] = table[0]
     if len(heads) == 2:
         found["head_size"] = heads[1]
-    for name in ("vision", "audio", "span", "joint"):
+    for name in ENCODERS:
         prefix = _layer(name).split("layer_00")[0]
         names = {path[len(prefix) :].split("/")[0] for path in shape if prefix in path}
         layers = [name for name in names if name.startswith("layer_")]
