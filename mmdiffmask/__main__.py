@@ -1,4 +1,4 @@
-"""Command line: demo, pretrain, probe, report, inspect.
+"""Command line: demo, pretrain, probe, report, inspect, weights.
 
 A user's mistake is one sentence on stderr and exit status 2, found before any work.
 """
@@ -82,7 +82,44 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--id", help="example id; absent: the first record")
     inspect.add_argument("--out", default="inspect.png", help="PNG to write")
     inspect.set_defaults(run=_inspect)
+    _add_weights(commands)
     return parser
+
+
+def _add_weights(commands: argparse._SubParsersAction) -> None:
+    """Adds the commands on checkpoints (docs/weights.md)."""
+    text = "look at checkpoints, convert official ones, export runs"
+    actions = commands.add_parser("weights", help=text).add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    size_help = "must be tiny, small, base or large; absent: what the shapes say"
+    inspect = actions.add_parser("inspect", help="what a checkpoint holds")
+    inspect.add_argument("path", help="official file, Orbax folder or run; also gs://")
+    inspect.add_argument("--size", help=size_help)
+    inspect.set_defaults(run=_weights_inspect)
+
+    convert = actions.add_parser("convert", help="official file to a folder of ours")
+    convert.add_argument("path", help="official file, local or gs://")
+    convert.add_argument("out", help="folder to make")
+    convert.add_argument("--size", help=size_help)
+    convert.add_argument(
+        "--parts",
+        default="all",
+        choices=("all", "body", "finetuned"),
+        help="body: without head and span_encoder; finetuned: the body and proj",
+    )
+    convert.set_defaults(run=_weights_convert)
+
+    export = actions.add_parser("export", help="a run or our folder to official form")
+    export.add_argument("path", help="run or Orbax folder")
+    export.add_argument("out", help="file to write")
+    export.add_argument(
+        "--which",
+        default="best",
+        choices=("best", "last", "start"),
+        help="of a run: lowest dev loss (default), latest, before training",
+    )
+    export.set_defaults(run=_weights_export)
 
 
 def _demo(arguments: argparse.Namespace) -> None:
@@ -137,6 +174,28 @@ def _inspect(arguments: argparse.Namespace) -> None:
     from mmdiffmask import sheet
 
     print(sheet.draw(arguments.records, arguments.id, arguments.out))
+
+
+def _weights_inspect(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import weights
+
+    print(weights.inspect(arguments.path, arguments.size))
+
+
+def _weights_convert(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import weights
+
+    print(
+        weights.convert_official(
+            arguments.path, arguments.out, arguments.size, arguments.parts
+        )
+    )
+
+
+def _weights_export(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import weights
+
+    print(weights.export(arguments.path, arguments.out, arguments.which))
 
 
 if __name__ == "__main__":

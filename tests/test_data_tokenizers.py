@@ -4,6 +4,7 @@ import collections
 import functools
 import json
 import re
+import shutil
 import string
 
 import hypothesis
@@ -47,6 +48,47 @@ def test_special_ids(toy):
     for name in names:
         assert toy.encode(f"<|{name}|>") == [getattr(tokenizers, name)]
     assert toy.vocabulary <= 512
+
+
+def test_special_ids_by_name(toy):
+    for name in ("PAD", "MASK", "AUDIOSPAN", "LTOVPOOL"):
+        assert toy.special_id(name) == getattr(tokenizers, name)
+        assert toy.special_id(f"<|{name}|>") == getattr(tokenizers, name)
+    assert toy.special_id("RESETCTX") == 9
+    with pytest.raises(ValueError, match="MAKS: must be one of PAD, START, END, MASK"):
+        toy.special_id("MAKS")
+
+
+def test_reserves_tokenizer_is_looked_up(shared, tmp_path, monkeypatch, caplog):
+    cache, beside = tmp_path / "cache", tmp_path / "beside"
+    monkeypatch.setenv(tokenizers.CACHE, str(cache))
+    with pytest.raises(ValueError) as error:
+        tokenizers.load("reserve", beside / "base")
+    for word in ("lowercase_encoder.json", str(cache), str(beside), "afc3b00a1296a356"):
+        assert word in str(error.value)
+    cache.mkdir()
+    beside.mkdir()
+    (beside / "base").write_bytes(b"x")  # a checkpoint of one file
+    source = shared / "data/merlot_reserve/lowercase_encoder.json"
+    shutil.copy(source, cache)
+    assert tokenizers.load("reserve", beside / "base").vocabulary == 32768
+    assert tokenizers.load("reserve").vocabulary == 32768 and not caplog.records
+    shutil.copy(tokenizers.TOY, beside / "lowercase_encoder.json")
+    for checkpoint in (beside / "base", beside, beside / "folder"):
+        caplog.clear()
+        assert tokenizers.load("reserve", checkpoint).vocabulary == 512
+        assert "not MERLOT-Reserve's afc3b00a1296" in caplog.text
+
+
+def test_the_cache_is_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv(tokenizers.CACHE, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    place = tmp_path / ".cache" / "mmdiffmask"
+    with pytest.raises(ValueError, match=str(place)):
+        tokenizers.find_reserve()
+    place.mkdir(parents=True)
+    shutil.copy(tokenizers.TOY, place / tokenizers.RESERVE)
+    assert str(tokenizers.find_reserve()) == str(place / tokenizers.RESERVE)
 
 
 @pytest.mark.parametrize("text", ["12 to 88", "0 to 100", "what is anna doing?"])

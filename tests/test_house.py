@@ -19,7 +19,7 @@ RANKS = [
     {"training"},
     {"probe"},
     {"report"},
-    {"examples"},
+    {"examples", "weights"},
     {"build"},
     {"runs"},
     {"run_folder"},

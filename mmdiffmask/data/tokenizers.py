@@ -1,18 +1,22 @@
 """Text to token ids: byte-level BPE in the released tokenizer's format.
 
 A tokenizer is a JSON file of the `tokenizers` library: MERLOT-Reserve's own
-`lowercase_encoder.json`, one trained here by `train_bpe`, or the shipped "toy", whose
+`lowercase_encoder.json` ("reserve", looked up: it comes with a checkpoint), one
+trained here by `train_bpe`, or the shipped "toy", whose
 512 entries are trained on the toy set's text (`python -m preprocessing.toy_tokenizer`
 writes it again). Ids 0 to 9 are the same special tokens in all of them: the model
 reads padding, sound and mask positions from the ids.
 """
 
+import hashlib
 import json
+import logging
 import os
 import pathlib
 from collections.abc import Iterable
 
 import tokenizers
+from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 SPECIAL_TOKENS = (
@@ -29,6 +33,10 @@ SPECIAL_TOKENS = (
 )
 PAD, START, END, MASK, MASKAUDIO, AUDIOSPAN, LTOVPOOL = range(7)
 TOY = pathlib.Path(__file__).with_name("toy_tokenizer.json")
+# MERLOT-Reserve's own, which goes with the official checkpoints.
+RESERVE = "lowercase_encoder.json"
+RESERVE_SHA256 = "afc3b00a1296a356947abf63acd6b6641983accb4fc38bf9deaf66180db83918"
+CACHE = "MMDIFFMASK_CACHE"  # environment variable: the folder of files to look up
 
 
 class Tokenizer:
@@ -59,25 +67,91 @@ class Tokenizer:
             text = text.replace(token, " ")
         return self.encode(text)
 
+    def special_id(self, name: str) -> int:
+        """The id of a special token by its name: "MASK", or "<|MASK|>".
+
+        Raises:
+          ValueError: if there is no such special token.
+        """
+        token = name if name.startswith("<|") else f"<|{name}|>"
+        if token not in SPECIAL_TOKENS:
+            names = ", ".join(known.strip("<|>") for known in SPECIAL_TOKENS)
+            raise ValueError(f"special token {name}: must be one of {names}")
+        return self._backend.token_to_id(token)
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, special tokens written out."""
         return self._backend.decode(list(ids), skip_special_tokens=False)
 
 
-def load(name_or_path: str | os.PathLike) -> Tokenizer:
-    """The tokenizer named "toy", or of a JSON file.
+def load(
+    name_or_path: str | os.PathLike, checkpoint: str | os.PathLike | None = None
+) -> Tokenizer:
+    """The tokenizer named "toy" or "reserve", or of a JSON file.
+
+    Args:
+      name_or_path: "reserve" is looked up, see `find_reserve`.
+      checkpoint: beside which "reserve" is looked for first.
 
     Raises:
       ValueError: if the file is missing, is no tokenizer, or has other special tokens
         at ids 0 to 9.
     """
-    path = TOY if name_or_path == "toy" else pathlib.Path(name_or_path)
-    if not path.is_file():
+    if name_or_path == "reserve":
+        return _read(find_reserve(checkpoint))
+    return _read(epath.Path(TOY if name_or_path == "toy" else name_or_path))
+
+
+def find_reserve(checkpoint: str | os.PathLike | None = None) -> epath.Path:
+    """Where MERLOT-Reserve's tokenizer lies; warns if the file has other content.
+
+    It is looked for beside the checkpoint (in its folder, if it is one), then in
+    $MMDIFFMASK_CACHE or, without that, in ~/.cache/mmdiffmask.
+
+    Raises:
+      ValueError: if it is nowhere; names the places, the file and its checksum.
+    """
+    cache = os.environ.get(CACHE) or os.path.join("~", ".cache", "mmdiffmask")
+    folders = [epath.Path(cache).expanduser()]
+    if checkpoint is not None:
+        beside = epath.Path(checkpoint)
+        folders = [beside, beside.parent, *folders]
+    for folder in folders:
+        if not _is_file(folder / RESERVE):
+            continue
+        found = hashlib.sha256((folder / RESERVE).read_bytes()).hexdigest()
+        if found != RESERVE_SHA256:
+            logging.warning(
+                "%s: has sha256 %s..., not MERLOT-Reserve's %s...: right only for a"
+                " checkpoint that was trained with this very file",
+                *(folder / RESERVE, found[:12], RESERVE_SHA256[:12]),
+            )
+        return folder / RESERVE
+    places = ", ".join(str(folder) for folder in folders)
+    raise ValueError(
+        f"tokenizer reserve: no {RESERVE} in {places}; put the file (sha256"
+        f" {RESERVE_SHA256}) beside the checkpoint, or set data.tokenizer to its path"
+    )
+
+
+def _is_file(path: epath.Path) -> bool:
+    try:
+        return path.is_file()
+    except NotADirectoryError:  # beside a checkpoint that is a file
+        return False
+    except ImportError as error:  # a bucket without its package
+        raise ValueError(f"{path}: can not be reached: {error}") from error
+
+
+def _read(path: epath.Path) -> Tokenizer:
+    """Reads a file and checks its special tokens."""
+    if not _is_file(path):
         raise ValueError(
-            f"{path}: no such tokenizer file; name a tokenizers JSON file or toy"
+            f"{path}: no such tokenizer file; name a tokenizers JSON file, reserve or"
+            " toy"
         )
     try:
-        backend = tokenizers.Tokenizer.from_file(str(path))
+        backend = tokenizers.Tokenizer.from_buffer(path.read_bytes())
     except Exception as error:  # the library raises Exception itself
         raise ValueError(
             f"{path}: not a tokenizer of the tokenizers library: {error}"

@@ -1,0 +1,85 @@
+"""Weights in a folder of Orbax: ours, and the parts of a run's folder.
+
+`write` makes a folder of {"step", "params"}, leaves as given. `read` also takes what
+training saves: a run's start/ and any step of its steps/.
+"""
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from mmdiffmask.models import official_file
+
+MARKS = ("_CHECKPOINT_METADATA", "_METADATA")  # files of any Orbax folder
+PARAMS, START, STEP = "params", "start", "step"
+
+
+def read(path: str | os.PathLike) -> official_file.Stored:
+    """The parameters in a folder, as stored, and the step where one is known.
+
+    Raises:
+      ValueError: if the folder holds no weights, or they can not be read.
+    """
+    folder = epath.Path(path)
+    if (folder / PARAMS).is_dir():  # one step of a run
+        name = folder.name
+        return read(folder / PARAMS)._replace(step=int(name) if name.isdigit() else 0)
+    if not any((folder / mark).exists() for mark in MARKS):
+        raise ValueError(
+            f"{path}: expected an official file, a folder written by mmdiffmask weights"
+            " convert, or a run; found a folder of something else"
+        )
+    try:
+        tree = _restore(folder)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        cause = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"{path}: an Orbax folder that can not be read; is it complete?"
+            f" ({cause[0]:.120})"
+        ) from error
+    return _stored(tree, path)
+
+
+def _restore(folder: epath.Path) -> dict[str, Any]:
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    if "://" not in str(folder):
+        folder = epath.Path(os.path.abspath(folder))
+    with ocp.StandardCheckpointer() as reader:
+        found = reader.metadata(folder)
+        found = getattr(found, "item_metadata", found)
+        found = getattr(found, "tree", found)
+        target = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), found
+        )
+        return jax.tree.map(np.asarray, reader.restore(folder, target))
+
+
+def _stored(tree: Any, path: str | os.PathLike) -> official_file.Stored:
+    """What a folder's tree says: with a step, with a run's start, or weights alone."""
+    if isinstance(tree, dict) and set(tree) == {STEP, PARAMS}:
+        return official_file.Stored(int(tree[STEP]), tree[PARAMS])
+    if isinstance(tree, dict) and isinstance(tree.get(START), dict):
+        return official_file.Stored(0, tree[START])
+    if isinstance(tree, dict) and tree:
+        return official_file.Stored(0, tree)
+    raise ValueError(f"{path}: expected weights in this Orbax folder, found none")
+
+
+def write(path: str | os.PathLike, params: dict[str, Any], step: int = 0) -> None:
+    """Writes a folder that `read` gives back bit for bit; whole or not at all.
+
+    Raises:
+      ValueError: if there is something at `path` already.
+    """
+    folder = epath.Path(path)
+    if folder.exists():
+        raise ValueError(f"{path}: exists already; name a folder to be made")
+    if "://" not in str(path):
+        folder = epath.Path(os.path.abspath(path))
+    content = {STEP: np.asarray(step), PARAMS: jax.tree.map(np.asarray, params)}
+    with ocp.StandardCheckpointer() as writer:
+        writer.save(folder, content)

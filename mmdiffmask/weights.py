@@ -1,0 +1,228 @@
+"""Checkpoints of every kind, runs included, and what `mmdiffmask weights` does."""
+
+import collections
+import difflib
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from etils import epath
+
+from mmdiffmask import config
+from mmdiffmask.models import (
+    convert,
+    official_file,
+    official_writer,
+    orbax_folder,
+    sizes,
+)
+from mmdiffmask.training import checkpoint
+
+CHOICES = {"all": convert.PARTS, "body": convert.BODY, "finetuned": convert.FINETUNED}
+
+
+def read(
+    name_or_path: str | os.PathLike, which: checkpoint.Which = "best"
+) -> official_file.Stored:
+    """What a checkpoint holds: as `convert.read`, or a run's weights.
+
+    Args:
+      name_or_path: official file, Orbax folder, run, or name of a shipped checkpoint.
+      which: of a run.
+
+    Raises:
+      ValueError: naming the place, what was expected and what was found.
+    """
+    path = convert.resolve(name_or_path)
+    if not _is_run(path):
+        return convert.read(path)
+    params = checkpoint.load_params(path, which)
+    step = 0
+    if which != "start":
+        with checkpoint.open_steps(path) as manager:
+            is_best = which == "best"
+            step = manager.best_step() if is_best else manager.latest_step()
+    return official_file.Stored(step or 0, params)
+
+
+def _is_run(path: str) -> bool:
+    return "://" not in path and (pathlib.Path(path) / checkpoint.CONFIG).is_file()
+
+
+def load(
+    name_or_path: str | os.PathLike,
+    settings: config.Model,
+    parts: Sequence[str] = convert.PARTS,
+    tokens: int | None = None,
+    which: checkpoint.Which = "best",
+) -> convert.Params:
+    """A checkpoint's parameters for the model of the settings, float32 numpy arrays.
+
+    Args:
+      name_or_path: as in `read`.
+      settings: the model's sizes.
+      parts: as in `convert.fit`.
+      tokens: entries of the tokenizer that goes with the model, if known.
+      which: of a run.
+
+    Raises:
+      ValueError: as `convert.fit` and `read`.
+    """
+    stored = read(name_or_path, which)
+    return convert.fit(stored.params, str(name_or_path), settings, parts, tokens)
+
+
+def inspect(path: str, size: str | None = None) -> str:
+    """What a checkpoint holds, in lines of text.
+
+    Args:
+      path: as in `read`.
+      size: name of a size that it must have; None: any.
+
+    Raises:
+      ValueError: if it can not be read, or is not of that size.
+    """
+    stored = read(path)
+    if size is not None:
+        parts = [part for part in convert.PARTS if part in stored.params]
+        convert.fit(stored.params, path, _named(size), parts)
+    leaves = official_file.flatten(stored.params)
+    types = sorted({leaf.dtype.name for leaf in leaves.values()})
+    count, arrays = collections.Counter(), collections.Counter()
+    for name, leaf in leaves.items():
+        count[name.split("/")[0]] += leaf.size
+        arrays[name.split("/")[0]] += 1
+    lines = [
+        f"{path}: {_kind(path)}",
+        *_bytes(path, stored),
+        f"step {stored.step}; optimizer state: {_optimizer(stored.opt_state)}",
+        f"types of parameters: {', '.join(types)}",
+        *(f"  {p:20} {count[p]:>13,} in {arrays[p]:>3} arrays" for p in sorted(count)),
+        f"  {'total':20} {count.total():>13,} in {len(leaves):>3} arrays",
+        *_size_lines(path, stored),
+    ]
+    return "\n".join(lines)
+
+
+def _kind(path: str) -> str:
+    place = convert.resolve(path)
+    if _is_run(place):
+        return "a run of mmdiffmask, its best step"
+    is_folder = epath.Path(place).is_dir()
+    return "an Orbax folder" if is_folder else "an official file (msgpack)"
+
+
+def _length(path: str) -> int | None:
+    """Bytes of a file; a folder has no such number."""
+    place = epath.Path(convert.resolve(path))
+    return None if place.is_dir() else place.stat().length
+
+
+def _bytes(path: str, stored: official_file.Stored) -> list[str]:
+    """The size of a file, and what the format gives for its names and shapes."""
+    found = _length(path)
+    if found is None:
+        return []
+    has_optimizer = _optimizer(stored.opt_state) == "Adam's"
+    wanted = official_writer.size(stored.params, stored.step, has_optimizer)
+    verdict = "as" if found == wanted else f"not the {wanted:,} that"
+    return [f"{found:,} bytes, {verdict} the format gives for its names and shapes"]
+
+
+def _optimizer(state: Any) -> str:
+    if state is None:
+        return "none"
+    adam = state.get("0") if isinstance(state, dict) else None
+    is_known = isinstance(adam, dict) and set(adam) == {"count", "mu", "nu"}
+    return "Adam's" if is_known else "of another layout, not read"
+
+
+def _size_lines(path: str, stored: official_file.Stored) -> list[str]:
+    """Which named size the parameters have, and how an official file would differ."""
+    found = sizes.of_params(stored.params)
+    if not found:
+        return ["sizes: not a MERLOT-Reserve model"]
+    lines = [f"sizes: {sizes.describe(found)}"]
+    absent = [part for part in convert.PARTS if part not in stored.params]
+    if absent:
+        lines.append(f"without {', '.join(absent)}")
+    name, differ = sizes.nearest(found)
+    if name in sizes.OFFICIAL and not differ:
+        plain = sizes.official_bytes(config.MODELS[name])
+        with_state = sizes.official_bytes(config.MODELS[name], has_optimizer=True)
+        is_size = "has" if _length(path) in (plain, with_state) else "has not"
+        lines.append(
+            f"{is_size} the size of an official {name} file: {plain:,} bytes, with"
+            f" optimizer {with_state:,}"
+        )
+    return lines
+
+
+def _named(size: str) -> config.Model:
+    if size not in config.MODELS:
+        near = difflib.get_close_matches(size, config.MODELS, 1, 0.0)
+        raise ValueError(
+            f"--size {size}: must be one of {', '.join(config.MODELS)}; did you mean"
+            f" {near[0]}?"
+        )
+    return config.MODELS[size]
+
+
+def convert_official(
+    path: str, out: str, size: str | None = None, parts: str = "all"
+) -> str:
+    """Writes an official file's parameters, as stored, into an Orbax folder.
+
+    Args:
+      path: official file.
+      out: folder to make.
+      size: name of the size it must have; None: whatever its shapes say.
+      parts: a key of `CHOICES`; the rest is left out.
+
+    Returns:
+      What was done.
+
+    Raises:
+      ValueError: if the parameters are not whole, or `out` exists.
+    """
+    stored, kept = read(path), CHOICES[parts]
+    found = sizes.of_params(stored.params)
+    if size is None and not found:
+        raise ValueError(f"{path}: holds no MERLOT-Reserve model; see weights inspect")
+    settings = _named(size) if size is not None else sizes.to_settings(found)
+    convert.fit(stored.params, path, settings, kept)
+    params = {part: stored.params[part] for part in sorted(kept)}
+    orbax_folder.write(out, params, stored.step)
+    left = [part for part in sorted(stored.params) if part not in kept]
+    left += [] if stored.opt_state is None else ["optimizer state"]
+    return (
+        f"{out}: {', '.join(params)} of step {stored.step}"
+        + (f"; left out: {', '.join(left)}" if left else "")
+        + f"; train from it with --set model.checkpoint={out}"
+    )
+
+
+def export(path: str, out: str, which: checkpoint.Which = "best") -> str:
+    """Writes the weights of a run or a folder as an official file.
+
+    Args:
+      path: as in `read`.
+      out: file to write.
+      which: of a run.
+
+    Returns:
+      What was done.
+
+    Raises:
+      ValueError: if there are no weights, `out` exists, or float16 can not hold them.
+    """
+    if epath.Path(out).exists():
+        raise ValueError(f"{out}: exists already; name a file to be made")
+    stored = read(path, which)
+    found = sizes.of_params(stored.params)
+    if not found:
+        raise ValueError(f"{path}: holds no MERLOT-Reserve model; see weights inspect")
+    official_writer.write(out, stored.params, stored.step)
+    length = epath.Path(out).stat().length
+    return f"{out}: step {stored.step}, {length:,} bytes, {sizes.describe(found)}"
