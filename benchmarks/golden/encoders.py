@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.golden.folder import Golden, fast_jit
 from mmdiffmask.models import joining, layers, positions, towers
+from mmdiffmask.training import half_moments
 
 
 def rotary(golden: Golden) -> dict:
@@ -55,16 +56,15 @@ def _one_based(count: int) -> jax.Array:
 def misc(golden: Golden) -> dict:
     """GELU, unit length, and the two half precisions."""
     z = golden.arrays("misc")
-    brain = jnp.asarray(z["cast_in_f32"]).astype(jnp.bfloat16)
-    with np.errstate(over="ignore"):  # values above 65504 become infinite on purpose
-        half = z["cast_in_f32"].astype(np.float16)
+    brain = half_moments.to_half(z["cast_in_f32"])
+    half = half_moments.to_half(z["cast_in_f32"], jnp.float16)
     return {
         "gelu_out": layers.gelu(z["gelu_in"]),
         "unit_normalize_out": layers.unit_normalize(z["unit_normalize_in"]),
         "cast_bf16_bits": np.asarray(brain).view(np.uint16),
         "cast_bf16_back_f32": brain.astype(jnp.float32),
-        "cast_f16_bits": half.view(np.uint16),
-        "cast_f16_back_f32": half.astype(np.float32),
+        "cast_f16_bits": np.asarray(half).view(np.uint16),
+        "cast_f16_back_f32": half.astype(jnp.float32),
     }
 
 

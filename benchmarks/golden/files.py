@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.golden import (
+    checkpoints,
     compare,
     encoders,
     joint,
     media,
     pretraining,
     questions,
+    updates,
 )
 from benchmarks.golden.folder import Golden
 
@@ -37,19 +39,15 @@ FILES = {
         pretraining.contrastive_loss,
         pretraining.pretrain,
         questions.tvqa,
+        updates.opt_parts,
+        updates.opt_step_finetune,
+        updates.opt_step_finetune_bf16,
+        updates.opt_step_pretrain,
+        checkpoints.toy_with_optimizer,
     )
-}
+} | {file: functools.partial(updates.toy, file=file) for file in updates.TOYS}
 # Files that nothing here computes yet. The command names their arrays and fails.
-PENDING = (
-    "opt_parts",
-    "opt_step_finetune",
-    "opt_step_finetune_bf16",
-    "opt_step_pretrain",
-    "opt_toy_finetune",
-    "opt_toy_pretrain",
-    "opt_toy_pretrain_fp32adam",
-    "toy_with_optimizer",
-)
+PENDING: tuple[str, ...] = ()
 # Arrays that are given, and those that have no counterpart here on purpose.
 INPUTS = {
     "audio": ("audio_clips",),
