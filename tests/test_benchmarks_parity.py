@@ -4,11 +4,13 @@ import json
 import pathlib
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
 from benchmarks import parity
-from benchmarks.golden import compare, files, folder, tfrecord
+from benchmarks.golden import compare, files, folder, questions, tfrecord
+from mmdiffmask import grid
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "shared/golden/reserve"
 SLOW = ("opt_step_finetune", "opt_step_finetune_bf16", "opt_step_pretrain")
@@ -22,8 +24,6 @@ def cases():
     golden = folder.Golden(FOLDER)
     for file in files.names(golden):
         marks = [pytest.mark.slow] if file in SLOW else []
-        if file in files.PENDING:
-            marks.append(pytest.mark.xfail(reason="nothing computes it", strict=True))
         for array in files.expected(golden, file):
             yield pytest.param(file, array, marks=marks, id=f"{file}/{array}")
 
@@ -124,7 +124,7 @@ def test_command_reads_names_by_pattern(copy, capsys):
     [
         (None, None, "no such folder"),
         ("tiny", None, "tiny is missing"),
-        ("tiny", "text", "no checkpoint of the reference"),
+        ("tiny", "text", "is no official checkpoint"),
         ("config.json", "{}", "not of the reference's form"),
         ("config.json", "no", "not JSON"),
         ("config.json", '{"rotary_hsize": 64}', "rotary_hsize is 64"),
@@ -204,6 +204,22 @@ def test_bfloat16_must_be_as_near_to_float32_as_the_reference():
     assert over(exact - 1.4 * error) == [False, False]
     assert over(exact - 1.6 * error) == [True, False]
     assert over(exact[:, ::-1]) == [True, True]
+
+
+def test_tall_frames_are_turned_between_grey_bars(shared):
+    golden = folder.Golden(shared / "golden/reserve")
+    picture = np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)
+    turned = np.zeros((32, 72, 3), np.float32) + 0.5
+    turned[:, 4:68] = picture.transpose(1, 0, 2)[::-1] / 255.0
+    height, width = golden.rows * 16, golden.cols * 16
+    scale = min(height / 32, width / 72)
+    size = (int(32 * scale), int(72 * scale), 3)
+    wanted = np.zeros((height, width, 3), np.float32)
+    wanted[: size[0], : size[1]] = jax.image.resize(turned, size, "linear")
+    patch_grid = grid.PatchGrid(golden.rows, golden.cols)
+    wanted = grid.to_patches(patch_grid, wanted)
+    found = questions.frame_patches(golden, picture)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_record_files_that_break_off(shared, tmp_path):

@@ -5,20 +5,21 @@ import numpy as np
 from flax import traverse_util
 
 from benchmarks.golden import folder
+from mmdiffmask.models import convert
 
 CHECKPOINT = "toy_with_optimizer"
 
 
 def toy_with_optimizer(golden: folder.Golden) -> dict:
     """Step and counts, parameters as float32, moments as bit patterns."""
-    stored = folder.read_checkpoint(golden.folder / CHECKPOINT)
-    state = stored["opt_state"]
+    stored = convert.read(golden.folder / CHECKPOINT)
+    state = stored.opt_state
     found = {
-        "step": np.asarray(stored["step"]),
+        "step": np.asarray(stored.step),
         "count": state["0"]["count"],
         "schedule_count": state["2"]["count"],
     }
-    for path, x in traverse_util.flatten_dict(stored["params"]).items():
+    for path, x in traverse_util.flatten_dict(stored.params).items():
         found["/".join(("params_loaded", *path))] = x.astype(np.float32)
     for kind in ("mu", "nu"):
         for path, x in traverse_util.flatten_dict(state["0"][kind]).items():

@@ -46,8 +46,6 @@ FILES = {
         checkpoints.toy_with_optimizer,
     )
 } | {file: functools.partial(updates.toy, file=file) for file in updates.TOYS}
-# Files that nothing here computes yet. The command names their arrays and fails.
-PENDING: tuple[str, ...] = ()
 # Arrays that are given, and those that have no counterpart here on purpose.
 INPUTS = {
     "audio": ("audio_clips",),

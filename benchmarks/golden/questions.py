@@ -126,6 +126,8 @@ def from_records(golden: Golden, z: dict) -> dict:
     are compared where the folder gives them decoded (the first frame of the first
     record) and where there are none; the other values come out masked.
     """
+    if not (golden.folder / RECORDS).is_file():
+        return {}  # so that its arrays are named as not compared
     records = list(tfrecord.examples(golden.folder / RECORDS))
     sequences = [_sequences(golden, record, z) for record in records]
     images, audio = _frames(golden, records, z)
@@ -165,14 +167,14 @@ def _frames(golden: Golden, records: list, z: dict) -> tuple:
     for i, record in enumerate(records):
         missing = slice(record["num_frames"][0], None)
         images[i, missing], audio[i, missing] = 0.0, 0.0
-    images[0, 0] = _patches(golden, z["decoded_image_c00"])
+    images[0, 0] = frame_patches(golden, z["decoded_image_c00"])
     spectrogram = z["decoded_spec_c00"] / np.float32(records[0]["magic_number"][0])
     audio[0, 0] = spectrogram.reshape(audio.shape[2:])
     audio[..., -1] = 1.0  # the playback speed, everywhere
     return images, audio
 
 
-def _patches(golden: Golden, picture: np.ndarray) -> np.ndarray:
+def frame_patches(golden: Golden, picture: np.ndarray) -> np.ndarray:
     """Patches of a TVQA frame; a tall one is turned, with grey bars left and right."""
     patch_grid = grid.PatchGrid(golden.rows, golden.cols)
     if picture.shape[0] < TALL * picture.shape[1]:

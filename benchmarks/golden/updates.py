@@ -59,7 +59,7 @@ def toy(golden: Golden, file: str) -> dict:
     params = start = _toy_tree(z, "param0")
     update = fast_jit(TOYS[file].update)
     state, found = TOYS[file].init(params), {}
-    count = max(int(n[5]) for n in z if re.match(r"param\d/", n))
+    count = max(int(n[5:].split("/")[0]) for n in z if n.startswith("param"))
     for step in range(count):
         grads = _toy_tree(z, f"grad{step}")
         changes, state = update(grads, state, params, start=start)
