@@ -1,7 +1,12 @@
-"""Compares this project's networks with recorded outputs of their references.
+"""Compares this project's functions with recorded outputs of their references.
 
-`python -m benchmarks.parity mtcnn DIR --media MEDIA_DIR` prints, for each array of a
-golden folder, the largest difference and its tolerance; exit status 1 if one is over.
+    python -m benchmarks.parity reserve DIR [--vocab FILE]
+    python -m benchmarks.parity mtcnn DIR --media MEDIA_DIR
+
+print, for each array of a golden folder, the largest difference and its tolerance.
+Exit status 1 if an array is beyond its tolerance or, with `reserve`, if one that is
+no input was not compared; 2 if the folder is missing or not of the form. `reserve`
+takes any folder of that form: what differs is read from the folder.
 """
 
 import argparse
@@ -13,6 +18,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from benchmarks.golden import compare, files, folder
 from preprocessing import face_boxes, mtcnn
 
 Row = tuple[str, float, float]  # array, largest difference, tolerance
@@ -107,25 +113,73 @@ def _row(name: str, ours, theirs: np.ndarray, tolerance: float) -> Row:
     return name, float(np.abs(ours - theirs).max(initial=0.0)), tolerance
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Prints a line per array; the exit status."""
+def _print_mtcnn(options: argparse.Namespace) -> int:
+    is_close = True
+    for name, difference, tolerance in mtcnn_rows(options.golden, options.media):
+        is_over = not difference <= tolerance
+        is_close &= not is_over
+        mark = "  OVER" if is_over else ""
+        print(f"{name:40} {difference:.1e}  tolerance {tolerance:.0e}{mark}")
+    return 0 if is_close else 1
+
+
+def _print_reserve(options: argparse.Namespace) -> int:
+    golden = folder.Golden(options.golden, options.vocab)
+    over, left_out, count = [], [], 0
+    for name, rows in files.Checker(golden).all():
+        count += 1
+        if not rows:
+            left_out.append(name)
+        for row in rows:
+            print(_line(row), flush=True)
+        if any(row.is_over for row in rows):
+            over.append(name)
+    if not count:
+        raise ValueError(f"{options.golden}: holds no array to compare")
+    for name in left_out:
+        print(f"{name:80} NOT COMPARED")
+    print(
+        f"{count - len(left_out)} arrays compared, {len(over)} beyond tolerance,"
+        f" {len(left_out)} not compared"
+    )
+    return 1 if over or left_out else 0
+
+
+def _line(row: compare.Row) -> str:
+    measure = f"  ({row.measure})" if row.measure else ""
+    mark = "  OVER" if row.is_over else ""
+    numbers = f"{row.difference:.1e}  tolerance {row.tolerance:.1e}"
+    return f"{row.name:80} {numbers}{measure}{mark}"
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.parity")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("mtcnn", help="the face detector")
     command.add_argument("golden", type=pathlib.Path, metavar="DIR")
     command.add_argument("--media", type=pathlib.Path, required=True)
-    options = parser.parse_args(arguments)
-    is_close = True
+    command.set_defaults(run=_print_mtcnn)
+    command = commands.add_parser("reserve", help="MERLOT-Reserve and its training")
+    command.add_argument("golden", type=pathlib.Path, metavar="DIR")
+    command.add_argument(
+        "--vocab",
+        type=pathlib.Path,
+        default=folder.VOCABULARY,
+        metavar="FILE",
+        help="MERLOT-Reserve's lowercase_encoder.json (default: the one in ../shared)",
+    )
+    command.set_defaults(run=_print_reserve)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints a line per array; the exit status."""
+    options = _parser().parse_args(arguments)
     try:
-        for name, difference, tolerance in mtcnn_rows(options.golden, options.media):
-            is_over = not difference <= tolerance
-            is_close &= not is_over
-            mark = "  OVER" if is_over else ""
-            print(f"{name:40} {difference:.1e}  tolerance {tolerance:.0e}{mark}")
+        return options.run(options)
     except (OSError, ValueError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"python -m benchmarks.parity: {error}", file=sys.stderr)
         return 2
-    return 0 if is_close else 1
 
 
 if __name__ == "__main__":

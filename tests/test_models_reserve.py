@@ -1,7 +1,6 @@
-"""The model against the reference implementation, and its own laws."""
+"""The model's own laws; test_benchmarks_parity.py compares it with the reference."""
 
 import flax.serialization
-import golden_reserve
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from flax import traverse_util
 from model_tools import fast_jit, normal
 
+from benchmarks.golden import folder
 from mmdiffmask import config
 from mmdiffmask.models import joining, reserve
 
@@ -20,7 +20,7 @@ ROWS, COLS = 4, 6
 
 @pytest.fixture(scope="module")
 def golden(shared):
-    return golden_reserve.Golden(shared / "golden/reserve")
+    return folder.Golden(shared / "golden/reserve")
 
 
 @pytest.fixture(scope="module")
@@ -40,54 +40,6 @@ def apply(params, method, *args, **kwargs):
 
 def run(params, method, *args, **kwargs):
     return fast_jit(lambda params: apply(params, method, *args, **kwargs))(params)
-
-
-@pytest.mark.parametrize("name", golden_reserve.FILES)
-def test_equals_the_reference(golden, name):
-    expected, limits = golden.arrays(name), golden.tolerances["arrays"][name]
-    found = golden_reserve.FILES[name](golden)
-    assert found
-    for array, value in found.items():
-        if array not in limits:  # integers and booleans
-            np.testing.assert_array_equal(value, expected[array], err_msg=array)
-            continue
-        np.testing.assert_allclose(
-            np.asarray(value, np.float32),
-            expected[array],
-            rtol=0,
-            atol=limits[array]["atol"],
-            err_msg=array,
-        )
-
-
-@pytest.fixture(scope="module")
-def half(shared):
-    return golden_reserve.Golden(shared / "golden/reserve", dtype="bfloat16")
-
-
-@pytest.mark.parametrize("suffix", ["", "_bf16params"])
-def test_bfloat16_vision_is_as_near_to_float32_as_the_reference(golden, half, suffix):
-    dtype = jnp.bfloat16 if suffix else jnp.float32
-    half.params = jax.tree.map(lambda x: x.astype(dtype), golden.params)
-    exact, theirs = golden.arrays("vision"), golden.arrays("vision_bf16")
-    for name, value in half.vision(exact["images"])._asdict().items():
-        assert value.dtype == jnp.bfloat16
-        value = np.asarray(value, np.float32)
-        error = np.sqrt(np.mean((value - exact[name]) ** 2))
-        allowed = np.sqrt(np.mean((theirs[name + suffix] - exact[name]) ** 2))
-        assert error <= 1.5 * allowed, name
-        norms = np.linalg.norm(value, axis=-1) * np.linalg.norm(exact[name], axis=-1)
-        assert np.min((value * exact[name]).sum(-1) / norms) >= 0.999, name
-
-
-def test_bfloat16_answers_are_near_the_reference(golden, half):
-    half.params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), golden.params)
-    found, expected = golden_reserve.tvqa(half), golden.arrays("tvqa")
-    for name in ("logits_from_audio", "logits_from_text"):
-        limit = golden.tolerances["arrays"]["tvqa"][f"{name}_bf16"]["atol"]
-        np.testing.assert_allclose(
-            found[name], expected[f"{name}_bf16"], rtol=0, atol=limit
-        )
 
 
 def test_parameter_tree_is_the_checkpoints(golden):

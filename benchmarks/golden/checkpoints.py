@@ -1,0 +1,28 @@
+"""A checkpoint with its optimiser's state: what loading it gives."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from benchmarks.golden import folder
+from mmdiffmask.models import convert
+
+CHECKPOINT = "toy_with_optimizer"
+
+
+def toy_with_optimizer(golden: folder.Golden) -> dict:
+    """Step and counts, parameters as float32, moments as bit patterns."""
+    stored = convert.read(golden.folder / CHECKPOINT)
+    state = stored.opt_state
+    found = {
+        "step": np.asarray(stored.step),
+        "count": state["0"]["count"],
+        "schedule_count": state["2"]["count"],
+    }
+    for path, x in traverse_util.flatten_dict(stored.params).items():
+        found["/".join(("params_loaded", *path))] = x.astype(np.float32)
+    for kind in ("mu", "nu"):
+        for path, x in traverse_util.flatten_dict(state["0"][kind]).items():
+            bits = np.asarray(x, jnp.bfloat16).view(np.uint16)
+            found["/".join((f"{kind}_bits", *path))] = bits
+    return found

@@ -1,0 +1,180 @@
+"""Optimisers: schedules, moments, steps on a toy tree, and on the model.
+
+The numbers are those of the folder's read-me, the same in every folder.
+"""
+
+import re
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import traverse_util
+
+from benchmarks.golden import pretraining, questions
+from benchmarks.golden.folder import Golden, fast_jit
+from mmdiffmask.training import half_moments, optim, schedules
+
+STEPS = {
+    "finetune": optim.reserve_finetuning(1e-3, 10, 2),
+    "pretrain": optim.reserve_pretraining(1e-3, 10, 2),
+}
+TOYS = {
+    "opt_toy_finetune": optim.reserve_finetuning(3e-3, 8, 2),
+    "opt_toy_pretrain": optim.reserve_pretraining(4e-3, 8, 2),
+    "opt_toy_pretrain_fp32adam": optim.reserve_pretraining(
+        4e-3, 8, 2, bias_correction=True, half_moments=False
+    ),
+}
+BIG = (64, 80)  # of the toy leaf of which only a corner is stored
+
+Loss = Callable[[dict], jax.Array]
+
+
+def opt_parts(golden: Golden) -> dict:
+    """The second moment in 16 bits, and the schedules that the names describe."""
+    z = golden.arrays("opt_parts")
+    encoded = half_moments.encode_second_moment(z["nu_in"])
+    found = {
+        "nu_bf16_bits": np.asarray(encoded).view(np.uint16),
+        "nu_decoded": half_moments.decode_second_moment(encoded),
+    }
+    for name in z:
+        shape = re.fullmatch(r"sched_(?:linear|cosine)_w(\d+)_t(\d+)(?:_f(.+))?", name)
+        if not shape:
+            continue
+        warmup, end = int(shape[1]), int(shape[2]) + 1
+        if shape[3] is None:
+            rate = schedules.line(1.0, warmup, end)
+        else:
+            rate = schedules.cosine(1.0, warmup, end, float(shape[3]))
+        found[name] = rate(z["sched_steps"])
+    return found
+
+
+def toy(golden: Golden, file: str) -> dict:
+    """Parameters after each update of a small tree, and the last moments."""
+    z = golden.arrays(file)
+    params = start = _toy_tree(z, "param0")
+    update = fast_jit(TOYS[file].update)
+    state, found = TOYS[file].init(params), {}
+    count = max(int(n[5:].split("/")[0]) for n in z if n.startswith("param"))
+    for step in range(count):
+        grads = _toy_tree(z, f"grad{step}")
+        changes, state = update(grads, state, params, start=start)
+        params = optax.apply_updates(params, changes)
+        found |= {f"param{step + 1}/{name}": x for name, x in params.items()}
+    for kind, tree in (("mu", state[0].mu), ("nu", state[0].nu)):
+        for name, x in tree.items():
+            if x.dtype == jnp.bfloat16:
+                found[f"{kind}_final_bits/{name}"] = np.asarray(x).view(np.uint16)
+            else:
+                found[f"{kind}_final/{name}"] = x
+    return {name: _corner(x, z[name]) for name, x in found.items() if name in z}
+
+
+def _toy_tree(z: dict, kind: str) -> dict:
+    """A tree of the file; the rest of what is stored as a corner is zero."""
+    tree = {n.split("/")[1]: x for n, x in z.items() if n.startswith(f"{kind}/")}
+    if "big" in tree:
+        missing = [(0, n - m) for n, m in zip(BIG, tree["big"].shape, strict=True)]
+        tree["big"] = np.pad(tree["big"], missing)
+    return tree
+
+
+def _corner(x, stored: np.ndarray):
+    """As much of an array as the reference stored."""
+    return x[tuple(slice(0, size) for size in stored.shape)]
+
+
+def opt_step_finetune(golden: Golden) -> dict:
+    """Three updates of the TVQA loss."""
+    return _updates(golden, "opt_step_finetune", *_finetuning(golden), "finetune")
+
+
+def opt_step_pretrain(golden: Golden) -> dict:
+    """Three updates of Reserve's own loss."""
+
+    def loss(params):
+        return pretraining.loss(golden, params)
+
+    return _updates(golden, "opt_step_pretrain", loss, golden.params, "pretrain")
+
+
+def opt_step_finetune_bf16(golden: Golden) -> dict:
+    """The same with model, parameters and gradients in bfloat16 until the update."""
+    loss, params = _finetuning(golden.in_dtype("bfloat16"))
+
+    def half_loss(params):
+        # The gradient with respect to the rounded weights, cast back to float32.
+        return loss(jax.tree.map(lambda x: x.astype(jnp.bfloat16), params))
+
+    return _updates(golden, "opt_step_finetune_bf16", half_loss, params, "finetune")
+
+
+def _finetuning(golden: Golden) -> tuple[Loss, dict]:
+    """The loss on the whole batch, and the parameters that TVQA starts from."""
+    inputs = questions.batch(golden)
+    params = {
+        k: v for k, v in golden.params.items() if k not in ("head", "span_encoder")
+    }
+    params["proj"] = {"kernel": golden.arrays("tvqa")["proj_kernel"]}
+
+    def loss(params):
+        scores = questions.logits(
+            golden.model, params, inputs, golden.rows, golden.cols
+        )
+        return questions.losses(scores, inputs.labels).sum()
+
+    return loss, params
+
+
+def _updates(golden: Golden, file: str, loss: Loss, start: dict, kind: str) -> dict:
+    """As many updates as the file has losses, of the same batch each time."""
+    z, optimiser = golden.arrays(file), STEPS[kind]
+
+    def step(params, state):
+        value, grads = jax.value_and_grad(loss)(params)
+        changes, state = optimiser.update(grads, state, params, start=start)
+        new = optax.apply_updates(params, changes)
+        moved = jax.tree.map(jnp.subtract, new, params)
+        norms = [optax.global_norm(tree) for tree in (grads, new, moved)]
+        return new, state, grads, (value, *norms)
+
+    step, first = fast_jit(step), None
+    params, state, rows = start, optimiser.init(start), []
+    for _ in z["losses"]:
+        params, state, grads, row = step(params, state)
+        first = grads if first is None else first
+        rows.append(row)
+    names = ("losses", "grad_global_norm", "param_global_norm", "update_global_norm")
+    found = dict(zip(names, np.array(rows, np.float32).T, strict=True))
+    return found | _leaves(z, start, first, params)
+
+
+def _leaves(z: dict, start: dict, grads: dict, params: dict) -> dict:
+    """Single leaves as far as they are stored, and the length of every leaf."""
+    trees = {"before": start, "grad0": grads, "after": params}
+    flat = {
+        kind: {
+            "/".join(path): np.asarray(x)
+            for path, x in sorted(traverse_util.flatten_dict(tree).items())
+        }
+        for kind, tree in trees.items()
+    }
+    found = {}
+    for name, stored in z.items():
+        kind, _, path = name.partition("/")
+        if kind in flat and path in flat[kind]:
+            found[name] = _corner(flat[kind][path], stored)
+    before, after = flat["before"], flat["after"]
+    found["all_names"] = np.array(list(before))
+    found["all_grad0_l2"] = _lengths(flat["grad0"].values())
+    found["all_delta_l2"] = _lengths(after[name] - before[name] for name in before)
+    found["all_after_l2"] = _lengths(after.values())
+    return found
+
+
+def _lengths(leaves) -> np.ndarray:
+    return np.array([np.linalg.norm(x.astype(np.float64)) for x in leaves])
