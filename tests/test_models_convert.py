@@ -80,11 +80,7 @@ def test_missing_extra_and_wrong_are_told_together():
 
 def test_another_size_is_named_with_the_settings_it_needs():
     text = complaint(params(), config.MODELS["tiny"])
-<<<<<<< HEAD
     assert "expected tiny (hidden 64), found what looks like tiny, but with" in text
-=======
-    assert "the model of tiny (hidden 64); this file looks like tiny, but with" in text
->>>>>>> parity
     assert "hidden 32 instead of 64" in text
     assert (
         "which needs model.hidden=32 model.vocabulary=128 model.head_size=32 model.vis"

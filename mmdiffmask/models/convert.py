@@ -172,13 +172,8 @@ def _hint(params: Params, settings: config.Model, parts: Sequence[str]) -> str:
     """What the checkpoint is, and with which settings or parts it would fit."""
     found, hint = sizes.of_params(params), ""
     if found:
-<<<<<<< HEAD
         hint = f": expected {sizes.describe(sizes.of_settings(settings))}, found what"
         hint += f" looks like {sizes.describe(found)}"
-=======
-        hint = f" of {sizes.describe(sizes.of_settings(settings))};"
-        hint += f" this file looks like {sizes.describe(found)}"
->>>>>>> parity
     other = [
         f"model.{key}={value}"
         for key, value in found.items()
