@@ -183,7 +183,9 @@ def _objective(
     found = None
     if words is not None:
         encode = tokenizers.load(data.tokenizer).encode_plain
-        found = grounding.Vocabulary(words.spans(encode), words.is_content)
+        number = {name: i for i, name in enumerate(dict.fromkeys(words.word_class))}
+        kinds = np.array([number[name] for name in words.word_class])
+        found = grounding.Vocabulary(words.spans(encode), words.is_content, kinds)
     return objectives.Objective(
         model(experiment.model),
         place,

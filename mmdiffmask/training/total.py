@@ -101,7 +101,7 @@ def language(
                 is_valid,
                 jnp.asarray(batch.cloze.is_narrated) & batch.is_real[:, None],
                 words,
-                jnp.asarray(objective.vocabulary.is_content),
+                objective.vocabulary,
             )
     return found
 
