@@ -70,30 +70,43 @@ def open_task(
     Raises:
       ValueError: if the records have no questions, or a split none with an answer.
     """
-    settings, share = experiment.probe, experiment.data.dev_share
     train = examples.open_split(records_dir, "train")
-    split = splits.split_train(train, share, boxed_only=False)
+    split = splits.split_train(train, experiment.data.dev_share, boxed_only=False)
     val = examples.open_split(records_dir, "val")
-    few = round(settings.questions * share / (1 - share))
-    by_hash, by_id = questions.first_by_hash, questions.first_by_id
-    plan: dict[str, tuple[records.Source, Sequence[int], Callable, int]] = {
-        "train": (train, split.train, by_hash, settings.questions),
-        "dev": (train, split.dev, by_hash, max(few, LEAST_DEV)),
-        "val": (val, range(len(val)), by_id, settings.eval_questions),
+    plan: dict[str, tuple[records.Source, Sequence[int]]] = {
+        "train": (train, split.train),
+        "dev": (train, split.dev),
+        "val": (val, range(len(val))),
     }
     chosen, unanswered = {}, {}
-    for name, (source, positions, first, most) in plan.items():
-        found = questions.index(source, positions)
-        known = [question for question in found if question.right >= 0]
-        if not known:
+    for name, (source, positions) in plan.items():
+        chosen[name], unanswered[name] = choose(experiment, name, source, positions)
+        if not chosen[name]:
             raise ValueError(
-                f"{records_dir}: no question of {name} has a known answer, so probe"
-                ".read_outs can only be clip"
+                f"{records_dir}: no question of {name} has a known answer, so"
+                " probe.read_outs can only be clip"
             )
-        chosen[name] = first(known, most)
-        unanswered[name] = len(found) - len(known)
     sources = {name: row[0] for name, row in plan.items()}
     return Task(experiment, manifest, folder, sources, chosen, unanswered)
+
+
+def choose(
+    experiment: config.Experiment, name: str, source: Any, positions: Sequence[int]
+) -> tuple[list[questions.Question], int]:
+    """The questions of a split that are asked, and how many have no known answer.
+
+    Dev is bounded like train, by its share of what train may have.
+    """
+    settings, share = experiment.probe, experiment.data.dev_share
+    found = questions.index(source, positions)
+    known = [question for question in found if question.right >= 0]
+    unanswered = len(found) - len(known)
+    if name == "val":
+        return questions.first_by_id(known, settings.eval_questions), unanswered
+    most = settings.questions
+    if name == "dev":
+        most = max(LEAST_DEV, round(most * share / (1 - share)))
+    return questions.first_by_hash(known, most), unanswered
 
 
 def probe(task: Task, params: Params, weights: str, seed: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from mmdiffmask.data import records, tokenizers, video
+from mmdiffmask.data import tokenizers, video
 
 ANSWER = "answer: "  # its last token is a lone space, as in the reference
 SPAN_LENGTH = 15  # tokens of a candidate for the span encoder, at most
@@ -165,8 +165,8 @@ def by_window(
         yield windows, rows
 
 
-def index(source: records.Source, positions: Sequence[int]) -> list[Question]:
-    """The questions at some positions of a split.
+def index(source: Any, positions: Sequence[int]) -> list[Question]:
+    """The questions at some positions of a split (a `records.Source`).
 
     Raises:
       ValueError: if a record has no question, or another number of candidates than
