@@ -155,14 +155,14 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
 
 def _probe(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import runs
+    from mmdiffmask import probing, runs
 
     runs.check_run(arguments.workdir)
     experiment = runs.of_run(
         arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
     )
-    found = runs.probe(experiment, arguments.workdir, arguments.data)
-    print(runs.table(found))
+    found = probing.probe(experiment, arguments.workdir, arguments.data)
+    print(probing.table(found))
 
 
 def _report(arguments: argparse.Namespace) -> None:

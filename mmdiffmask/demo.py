@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import tqdm
 
-from mmdiffmask import build, collect, config, examples, runs, versions
+from mmdiffmask import build, collect, config, examples, probing, runs, versions
 from mmdiffmask.training import checkpoint, journal
 
 WORKERS = 2
@@ -205,5 +205,5 @@ def _steps_done(folder: pathlib.Path) -> int:
 def _run_row(experiment: config.Experiment, records_dir: str, folder: str) -> None:
     """One row in its process: training, then its probe."""
     runs.pretrain(experiment, records_dir, folder, SEED)
-    runs.probe(experiment, folder)
+    probing.probe(experiment, folder)
     checkpoint.write_json(pathlib.Path(folder) / DONE, versions.of_code("probe"))

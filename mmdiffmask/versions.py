@@ -23,7 +23,11 @@ STAGES = {
         *("mmdiffmask/weights.py", "mmdiffmask/models/small/small"),
         *("mmdiffmask/data/toy_tokenizer.json", "mmdiffmask/data/toy_words.json"),
     ),
-    "probe": ("mmdiffmask/probe", "mmdiffmask/runs.py"),
+    "probe": (
+        *("mmdiffmask/probe", "mmdiffmask/probing.py"),
+        "mmdiffmask/question_probe.py",
+    ),
+    "question features": ("mmdiffmask/probe/question_features.py",),
 }
 
 

@@ -22,6 +22,8 @@ RANKS = [
     {"examples", "weights"},
     {"build"},
     {"runs"},
+    {"question_probe"},
+    {"probing"},
     {"run_folder"},
     {"collect"},
     {"sheet", "demo"},

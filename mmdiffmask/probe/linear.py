@@ -1,7 +1,7 @@
 """Heads on frozen features: softmax regression at its optimum, nearest neighbours."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import scipy.optimize
@@ -134,10 +134,10 @@ def fit(
     Raises:
       RuntimeError: if the solver stops before the gradient is practically zero.
     """
-    basis = _basis(features, l2)
-    turned = features @ basis  # (e, r)
-    penalty = (l2 * (basis**2).sum(0))[:, None]
-    size = basis.shape[1] * n_classes
+    axes = basis(features, l2)
+    turned = features @ axes  # (e, r)
+    penalty = (l2 * (axes**2).sum(0))[:, None]
+    size = axes.shape[1] * n_classes
 
     def loss(flat):
         kernel, bias = flat[:size].reshape(-1, n_classes), flat[size:]
@@ -146,19 +146,37 @@ def fit(
         d_kernel = d_kernel + penalty * kernel
         return value, np.concatenate([d_kernel.ravel(), d_bias])
 
+    flat, gradient = minimise(loss, size + n_classes)
+    kernel = axes @ flat[:size].reshape(-1, n_classes)
+    return Head(kernel, flat[size:], gradient)
+
+
+def minimise(
+    loss: Callable[[np.ndarray], tuple[float, np.ndarray]], size: int
+) -> tuple[Float[np.ndarray, " k"], float]:
+    """The minimum of a convex loss by L-BFGS from zero, in float64.
+
+    Args:
+      loss: point -> value and gradient.
+      size: of the point.
+
+    Returns:
+      The point, and the largest entry of the gradient there.
+
+    Raises:
+      RuntimeError: if the solver stops before the gradient is practically zero.
+    """
     options = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-8, "ftol": 0.0}
-    start = np.zeros(size + n_classes)
     found = scipy.optimize.minimize(
-        loss, start, jac=True, method="L-BFGS-B", options=options
+        loss, np.zeros(size), jac=True, method="L-BFGS-B", options=options
     )
     gradient = float(np.abs(found.jac).max())
     if not gradient <= GRADIENT_LIMIT:  # NaN is not the optimum either
         raise RuntimeError(f"softmax regression: {found.message}, at {gradient:.1e}")
-    kernel = basis @ found.x[:size].reshape(-1, n_classes)
-    return Head(kernel, found.x[size:], gradient)
+    return found.x, gradient
 
 
-def _basis(features: Float[np.ndarray, "e d"], l2: float) -> Float[np.ndarray, "d r"]:
+def basis(features: Float[np.ndarray, "e d"], l2: float) -> Float[np.ndarray, "d r"]:
     """The features' principal axes, each scaled by the objective's curvature.
 
     Frozen features have few strong directions; without this the solver crawls along
@@ -243,7 +261,7 @@ def probe(
     )
     heads = {s: fit(x_train, y_train, len(classes), s) for s in sorted(set(l2))}
     losses = {s: cross_entropy(head, x_dev, y_dev) for s, head in heads.items()}
-    chosen = _least(losses)
+    chosen = least(losses)
     near = nearest(x_train, y_train, x_val, len(classes), neighbours)
     return Result(
         classes=classes,
@@ -256,7 +274,12 @@ def probe(
     )
 
 
-def _least(losses: Mapping[float, float]) -> float:
+def least(losses: Mapping[float, float]) -> float:
+    """The penalty of least loss on dev; the larger of two equal ones.
+
+    Raises:
+      ValueError: if a loss is not finite, so dev can not decide.
+    """
     if len(losses) > 1 and not all(np.isfinite(loss) for loss in losses.values()):
         raise ValueError(
             "no dev clip has a label that train has: raise data.dev_share, add clips,"

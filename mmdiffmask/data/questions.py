@@ -1,0 +1,228 @@
+"""A record's question as token sequences whose MASK is read out (DESIGN section 7)."""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from mmdiffmask.data import tokenizers, video
+
+ANSWER = "answer: "  # its last token is a lone space, as in the reference
+SPAN_LENGTH = 15  # tokens of a candidate for the span encoder, at most
+Encode = video.Encode
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What of an example stands beside its candidate answers in one sequence."""
+
+    has_question: bool = True
+    stream: Literal["none", "subtitles", "sound"] = "none"
+    has_frames: bool = False
+
+
+VIEWS = {
+    "answers": View(has_question=False),
+    "question": View(),
+    "subtitles": View(stream="subtitles"),
+    "sound": View(stream="sound"),
+    "frames and subtitles": View(stream="subtitles", has_frames=True),
+    "frames and sound": View(stream="sound", has_frames=True),
+}
+
+
+class Tokens(NamedTuple):
+    """One sequence, or many: `segment` and `audio_pointer` as in `joining.TextPart`.
+
+    `mask_at` is the position of MASK, the place that is read out.
+    """
+
+    tokens: Int[np.ndarray, "*b l"]
+    segment: Int[np.ndarray, "*b l"]
+    audio_pointer: Int[np.ndarray, "*b l"]
+    mask_at: Int[np.ndarray, "*b"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What scoring needs of a record; `right` is the right candidate, -1 = unknown."""
+
+    position: int
+    example_id: str
+    clip: str
+    text: str
+    candidates: int
+    right: int
+
+
+def sequence(
+    record: Any, encode: Encode, length: int, view: View, answer: str | None
+) -> Tokens:
+    """One sequence: the option with MASK at its end, then the stream by segment.
+
+    The option is "{start} to {end}", START, the question, "answer: " and the
+    candidate, if one is given, cut so that MASK fits. Subtitles and sound have
+    segments 1..t; sound that is not there is padding, as in pretraining. Nothing here
+    depends on which candidate is right. RESERVE.md section 3.1, DESIGN section 7.
+
+    Args:
+      record: of data/records.py.
+      encode: text -> token ids.
+      length: tokens of the sequence.
+      view: what is shown.
+      answer: the candidate of read-out `answer`; None: MASK stands in its place, as
+        `match` reads it.
+    """
+    option = video.option(record, encode) if view.has_question else []
+    option = option + _words(encode, ANSWER) + _words(encode, answer or "")
+    option = [*option[: length - 1], tokenizers.MASK]
+    t, s = record.spectrogram.shape[:2]
+    parts: list[list[int]] = []
+    if view.stream == "subtitles":
+        parts = [_words(encode, subtitle) for subtitle in record.subtitles]
+    elif view.stream == "sound":
+        parts = [[tokenizers.AUDIOSPAN] * (video.TOKENS_PER_SOUND * s)] * t
+    tokens, segment = video.stream([option, *parts], length)
+    is_sound = tokens == tokenizers.AUDIOSPAN
+    pointer = (np.cumsum(is_sound) - 1) // video.TOKENS_PER_SOUND
+    pointer = np.where(is_sound, pointer, -1).astype(np.int32)
+    is_heard = np.asarray(record.is_audio_valid, bool)[np.maximum(segment - 1, 0)]
+    tokens = np.where(is_sound & ~is_heard, tokenizers.PAD, tokens).astype(np.int32)
+    return Tokens(tokens, segment, pointer, np.array(len(option) - 1, np.int32))
+
+
+def _words(encode: Encode, text: str) -> list[int]:
+    """Ids of a text, without special tokens that it spells out."""
+    return [i for i in encode(text) if i >= video.N_SPECIAL] if text else []
+
+
+def sequences(
+    record: Any,
+    encode: Encode,
+    length: int,
+    views: Sequence[str],
+    read_outs: Sequence[str],
+) -> Tokens:
+    """All sequences of a record: (views, a, l).
+
+    The a sequences of a view are the one of `match`, then those of `answer` in the
+    candidates' order, each if its read-out is asked for.
+    """
+    answers: list[str | None] = [None] if "match" in read_outs else []
+    answers += record.answers if "answer" in read_outs else ()
+    rows = [
+        [sequence(record, encode, length, VIEWS[view], answer) for answer in answers]
+        for view in views
+    ]
+    stacked = [Tokens(*map(np.stack, zip(*row, strict=True))) for row in rows]
+    return Tokens(*map(np.stack, zip(*stacked, strict=True)))
+
+
+def spans(record: Any, encode: Encode) -> Int[np.ndarray, "c 15"]:
+    """The candidates' tokens for the span encoder, cut or padded (token 0)."""
+    rows = np.zeros((len(record.answers), SPAN_LENGTH), np.int32)
+    for row, answer in zip(rows, record.answers, strict=True):
+        ids = _words(encode, answer)[: len(row)]
+        row[: len(ids)] = ids
+    return rows
+
+
+def window_key(record: Any) -> str:
+    """The same for two records if frames and sound are: towers see them once."""
+    digest = hashlib.sha256(np.packbits(record.is_frame_valid).tobytes())
+    for frame in record.frames:
+        digest.update(len(frame).to_bytes(8, "big") + frame)
+    digest.update(np.asarray(record.spectrogram).tobytes())
+    return digest.hexdigest()
+
+
+def by_window(
+    found: Iterable[Any], most: int
+) -> Iterator[tuple[list[Any], list[tuple[Any, int]]]]:
+    """Groups records by shared windows, in order.
+
+    Yields:
+      one record for each of up to `most` different windows, and all records of the
+      group, each with the position of its window.
+    """
+    place: dict[str, int] = {}
+    windows: list[Any] = []
+    rows: list[tuple[Any, int]] = []
+    for record in found:
+        key = window_key(record)
+        if key not in place and len(windows) == most:
+            yield windows, rows
+            place, windows, rows = {}, [], []
+        if key not in place:
+            place[key] = len(windows)
+            windows.append(record)
+        rows.append((record, place[key]))
+    if rows:
+        yield windows, rows
+
+
+def index(source: Any, positions: Sequence[int]) -> list[Question]:
+    """The questions at some positions of a split (a `records.Source`).
+
+    Raises:
+      ValueError: if a record has no question, or another number of candidates than
+        the first.
+    """
+    found = []
+    for i in positions:
+        record = source[i]
+        count = len(record.answers)
+        if not record.question or count < 2:
+            raise ValueError(
+                f"record {record.example_id} has no question with candidate answers,"
+                " so probe.read_outs can only be clip; records of `toy` and `tvqa`"
+                " have questions"
+            )
+        if count != (found[0].candidates if found else count):
+            raise ValueError(
+                f"record {record.example_id} has {count} candidate answers,"
+                f" {found[0].example_id} has {found[0].candidates}; the read-outs need"
+                " the same number everywhere"
+            )
+        fields = (record.example_id, record.clip, record.question, count)
+        found.append(Question(int(i), *fields, record.answer_index))
+    return found
+
+
+def first_by_hash(found: Sequence[Question], most: int) -> list[Question]:
+    """At most so many, chosen by sha256 of the id: more data move few in or out."""
+    return sorted(found, key=lambda q: hashlib.sha256(q.example_id.encode()).digest())[
+        :most
+    ]
+
+
+def first_by_id(found: Sequence[Question], most: int) -> list[Question]:
+    """At most so many, the first by example id."""
+    return sorted(found, key=lambda q: q.example_id)[:most]
+
+
+def parse_kinds(kinds: Sequence[str]) -> list[tuple[str, re.Pattern]]:
+    """Names and expressions of `probe.kinds`.
+
+    Raises:
+      ValueError: for an entry that is not "name=regular expression".
+    """
+    found = []
+    for entry in kinds:
+        name, sign, pattern = entry.partition("=")
+        try:
+            if not sign or not name:
+                raise ValueError("write it as name=regular expression")
+            found.append((name, re.compile(pattern, re.IGNORECASE)))
+        except (ValueError, re.error) as error:
+            raise ValueError(f"probe.kinds: {entry!r}: {error}") from error
+    return found
+
+
+def kind_of(text: str, kinds: Sequence[tuple[str, re.Pattern]]) -> str:
+    """The first kind whose expression is found in the question; "" if none is."""
+    return next((name for name, pattern in kinds if pattern.search(text)), "")

@@ -1,0 +1,236 @@
+"""Probes a finished run: read-outs of its frozen features, and their table."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool
+
+from mmdiffmask import build, config, examples, question_probe, runs, versions
+from mmdiffmask.data import loader, manifest, splits
+from mmdiffmask.models import joining
+from mmdiffmask.probe import features, linear, metrics
+from mmdiffmask.training import checkpoint
+
+FEATURES = "features"  # folder of the caches, in the run's
+BOOTSTRAP_SEED = 0
+
+
+def probe(
+    experiment: config.Experiment, run_dir: str, records_dir: str | None = None
+) -> dict[str, Any]:
+    """Heads on the frozen features of the run; the content of probe.json.
+
+    Features are cached beside the checkpoint; heads are fitted anew unless probe.json
+    was made with the same settings and code from the same weights and records.
+
+    Args:
+      experiment: the run's settings (`of_run`).
+      run_dir: of a finished run.
+      records_dir: None: where the run's records were when it was trained.
+
+    Raises:
+      ValueError: if the run is not finished, its records have changed, or they have
+        no val split, or not the labels or questions that `probe.read_outs` needs.
+    """
+    runs.check_run(run_dir)
+    folder = pathlib.Path(run_dir)
+    if not (folder / runs.DATA).is_file():
+        raise ValueError(f"{run_dir}: not finished; go on with mmdiffmask pretrain")
+    records_dir = records_dir or checkpoint.read_json(folder / runs.DATA)["records"]
+    runs.check_records(folder, records_dir)
+    which = experiment.probe.checkpoint
+    params = checkpoint.load_params(folder, which)
+    key = {
+        "probe": dataclasses.asdict(experiment.probe),
+        "data": dataclasses.asdict(experiment.data),
+        "weights": runs.fingerprint(params),
+        "code": [versions.of_code("run"), versions.of_code("probe")],
+        "manifest": checkpoint.read_json(folder / runs.DATA)["manifest"],
+    }
+    key = json.loads(json.dumps(key))
+    path = folder / runs.PROBE
+    if path.is_file() and (found := checkpoint.read_json(path))["key"] == key:
+        return found
+    _check_val(records_dir)
+    result = {"key": key, "labels": {}, "step": _step(folder, which)}
+    if set(question_probe.READ_OUTS) & set(experiment.probe.read_outs):
+        seed = checkpoint.read_json(folder / checkpoint.CONFIG)["seed"]
+        task = question_probe.open_task(
+            experiment, records_dir, key["manifest"], folder / FEATURES
+        )
+        result["questions"] = question_probe.probe(task, params, key["weights"], seed)
+    if "clip" in experiment.probe.read_outs:
+        sets = _labelled_sets(experiment, records_dir, folder, params, key["weights"])
+        for label in experiment.probe.labels:
+            result["labels"][label] = _probe_label(experiment.probe, label, *sets)
+    checkpoint.write_json(path, result)
+    return result
+
+
+def _step(folder: pathlib.Path, which: str) -> int:
+    with checkpoint.open_steps(folder) as manager:
+        progress = checkpoint.read_progress(manager)
+    return progress.best_step if which == "best" else progress.step
+
+
+def _check_val(records_dir: str) -> None:
+    if "val" not in manifest.read(records_dir).shards:
+        raise ValueError(
+            f"{records_dir}: no val split to score a probe on; records of `toy` and"
+            " `tvqa` have one"
+        )
+
+
+def _labelled_sets(experiment, records_dir, folder, params, weights):
+    """(features of train, of dev, of val; clip -> its labels)."""
+    source = examples.open_split(records_dir, "train")
+    split = splits.split_train(source, experiment.data.dev_share, boxed_only=False)
+    val = examples.open_split(records_dir, "val")
+    val_clips = [val[i].clip for i in range(len(val))]
+    parts = {
+        "train": (source, split.first_of_clips(split.train)),
+        "dev": (source, split.first_of_clips(split.dev)),
+        "val": (val, features.first_of_clip(val_clips).tolist()),
+    }
+    encode = _clip_encoder(experiment)
+    labels, found = {}, []
+    for name, (of, positions) in parts.items():
+        labels |= {of[i].clip: of[i].labels for i in positions}
+        key = features.cache_key(
+            weights,
+            checkpoint.read_json(folder / runs.DATA)["manifest"],
+            name,
+            config.to_json(experiment.data),
+            config.to_json(experiment.model),
+            versions.of_code("run"),
+        )
+
+        def compute(of=of, positions=positions):
+            row = examples.make_row(experiment.data, experiment.masking, of)
+            names, size = [of[i].clip for i in positions], experiment.probe.batch_size
+            with loader.eval_batches(row, positions, size) as batches:
+                return features.extract(encode, params, features.named(names, batches))
+
+        found.append(features.cached(folder / FEATURES, key, compute))
+    return (*found, labels)
+
+
+def _clip_encoder(experiment: config.Experiment) -> features.Encode:
+    """(params, batch) -> mean joint and mean ViT features of each clip."""
+    network = build.model(experiment.model)
+    grid = examples.patch_grid(experiment.data)
+
+    def apply(params, batch):
+        seen = network.apply(
+            {"params": params}, batch.patches, grid.rows, grid.cols, method="vision"
+        ).seq_attnpool
+        clips, frames = batch.is_frame_valid.shape
+        segment = jnp.broadcast_to(jnp.arange(1, frames + 1)[None], (clips, frames))
+        vision = joining.VisionPart(seen, segment, batch.is_frame_valid)
+        joint = network.apply(
+            {"params": params}, None, vision, grid.rows, grid.cols, method="joint"
+        ).vision
+        return joint.reshape(seen.shape), seen
+
+    return features.clip_encoder(apply, grid)
+
+
+def _probe_label(settings: config.Probe, label: str, train, dev, val, labels) -> dict:
+    """Scores of one label: joint and ViT features, linear and nearest neighbours."""
+    of_clip = {clip: row.get(label, "") for clip, row in labels.items()}
+    if not any(of_clip.values()):
+        known = sorted({name for row in labels.values() for name in row})
+        raise ValueError(
+            f"probe.labels: the records have no label {label}; they have"
+            f" {', '.join(known) or 'none at all'}"
+        )
+    result: dict[str, Any] = {}
+    for read_out in ("joint", "vit"):
+        sets = (
+            linear.label_clips(part, read_out, of_clip) for part in (train, dev, val)
+        )
+        found = linear.probe(*sets, settings.l2, settings.neighbours)
+        result[read_out] = {
+            "l2": found.l2,
+            "dev_loss": {str(k): v for k, v in found.dev_loss.items()},
+            "is_right": [int(x) for x in found.is_right],
+            "is_right_knn": [int(x) for x in found.is_right_knn],
+        }
+    names = [[of_clip[c] for c in part.clip if of_clip[c]] for part in (train, val)]
+    result["floors"] = dataclasses.asdict(metrics.floors(*names))
+    result["clips"] = [c for c in val.clip if of_clip[c]]
+    return result
+
+
+def table(found: dict[str, Any]) -> str:
+    """The content of probe.json as lines to read: accuracy, interval, floors."""
+    lines = [f"after {found['step']} steps; accuracy in % with its 95 % interval"]
+    for label, entry in found["labels"].items():
+        floors = entry["floors"]
+        for read_out in ("joint", "vit"):
+            score = metrics.accuracy(np.array(entry[read_out]["is_right"], bool))
+            lines.append(
+                f"{label:10} {read_out:6} {100 * score.value:5.1f}"
+                f" [{100 * score.low:.1f}, {100 * score.high:.1f}]"
+                f"  chance {100 * floors['chance']:.1f}"
+                f"  largest class {100 * floors['largest_class']:.1f}"
+                f"  {score.n} clips"
+            )
+    if "questions" in found:
+        resamples = found["key"]["probe"]["bootstrap"]
+        lines += _question_lines(found["questions"], resamples)
+    return "\n".join(lines)
+
+
+def _question_lines(found: dict[str, Any], resamples: int) -> list[str]:
+    """`questions` of probe.json to read: accuracy, interval over clips, best floor."""
+    kinds = np.array(found["kinds"])
+    names = [name for name in dict.fromkeys(found["kinds"]) if name]
+    groups = {"all questions": np.ones(len(kinds), bool)}
+    if len(names) > 1 or not (kinds == names[:1]).all():
+        groups |= {name: kinds == name for name in names}
+    result = []
+    for read_out, entry in found["read_outs"].items():
+        floors = found["floors"].get(read_out, {})
+        for name, is_kind in groups.items():
+            score = by_clip(entry["is_right"], found["clips"], is_kind, resamples)
+            best = {
+                floor: float(np.mean(np.array(scores["is_right"])[is_kind]))
+                for floor, scores in floors.items()
+            } | {"chance": found["chance"]}
+            floor = max(best, key=lambda name, best=best: best[name])
+            result.append(
+                f"{read_out:10} {name:14} {100 * score.value:5.1f}"
+                f" [{100 * score.low:.1f}, {100 * score.high:.1f}]"
+                f"  best floor {100 * best[floor]:.1f} ({floor})"
+                f"  {int(is_kind.sum())} questions of {score.n} clips"
+            )
+    return result
+
+
+def by_clip(
+    is_right: Sequence[int],
+    clips: Sequence[str],
+    is_kind: Bool[np.ndarray, " e"],
+    resamples: int,
+) -> metrics.Score:
+    """Share of right questions; the 95 % interval is over clips, a bootstrap.
+
+    Questions of one clip share its frames, so clips are drawn, not questions. Where
+    all questions are right, or none, resampling shows no spread: Wilson's interval
+    for so many clips then. `n` counts clips.
+    """
+    right = np.array(is_right)[is_kind]
+    _, clip = np.unique(np.array(clips)[is_kind], return_inverse=True)
+    count = np.bincount(clip)
+    hits = np.bincount(clip, weights=right)
+    score = metrics.ratio(hits, count, BOOTSTRAP_SEED, resamples)
+    if 0 < right.sum() < len(right):
+        return score
+    low, high = metrics.wilson(len(count) if right.all() else 0, len(count))
+    return metrics.Score(score.value, low, high, len(count))

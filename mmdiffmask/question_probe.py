@@ -1,0 +1,279 @@
+"""The question read-outs of a run: features, heads, floors. DESIGN section 7."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mmdiffmask import build, config, examples, versions
+from mmdiffmask.data import questions, records, splits, tokenizers
+from mmdiffmask.models import reserve
+from mmdiffmask.probe import choices, features, question_features
+
+READ_OUTS = ("match", "answer")
+ZERO_SHOT, UNTRAINED = "zero-shot", "untrained"
+FULL = ("frames and sound", "frames and subtitles")  # views of the two streams
+# What the audio and the text stream hold where something is left out. No frames in
+# any of them, so the vision tower does not run.
+FLOORS = {
+    "answers only": ("answers", "answers"),
+    "question + answers": ("question", "question"),
+    "+ subtitles": ("question", "subtitles"),
+    "+ audio": ("sound", "question"),
+    "frames blanked": ("sound", "subtitles"),
+}
+BLIND = tuple(name for name in questions.VIEWS if name not in FULL)
+PIXEL_CLIPS = 64  # of train, for the mean picture of an untrained encoder
+LEAST_DEV = 10  # questions of dev, however few train may have
+
+Params = Any
+Sets = dict[str, features.Features]  # of train, dev and val
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """The questions of a run's records.
+
+    Attributes:
+      experiment: the run's settings.
+      manifest: sha256 of the records' manifest.
+      folder: of the feature cache.
+      sources: split -> the records that it is part of.
+      chosen: split -> its questions with a known answer, as many as are asked for.
+      unanswered: split -> how many were left out, their answer not being known.
+    """
+
+    experiment: config.Experiment
+    manifest: str
+    folder: pathlib.Path
+    sources: dict[str, records.Source]
+    chosen: dict[str, list[questions.Question]]
+    unanswered: dict[str, int]
+
+    @property
+    def read_outs(self) -> tuple[str, ...]:
+        """Those on questions that the settings ask for."""
+        asked = self.experiment.probe.read_outs
+        return tuple(name for name in READ_OUTS if name in asked)
+
+
+def open_task(
+    experiment: config.Experiment, records_dir: str, manifest: str, folder: pathlib.Path
+) -> Task:
+    """Chooses the questions: TRAIN's by the hash of their id, VAL's by id.
+
+    Raises:
+      ValueError: if the records have no questions, or a split none with an answer.
+    """
+    train = examples.open_split(records_dir, "train")
+    split = splits.split_train(train, experiment.data.dev_share, boxed_only=False)
+    val = examples.open_split(records_dir, "val")
+    plan: dict[str, tuple[records.Source, Sequence[int]]] = {
+        "train": (train, split.train),
+        "dev": (train, split.dev),
+        "val": (val, range(len(val))),
+    }
+    chosen, unanswered = {}, {}
+    for name, (source, positions) in plan.items():
+        chosen[name], unanswered[name] = choose(experiment, name, source, positions)
+        if not chosen[name]:
+            raise ValueError(
+                f"{records_dir}: no question of {name} has a known answer, so"
+                " probe.read_outs can only be clip"
+            )
+    sources = {name: row[0] for name, row in plan.items()}
+    return Task(experiment, manifest, folder, sources, chosen, unanswered)
+
+
+def choose(
+    experiment: config.Experiment, name: str, source: Any, positions: Sequence[int]
+) -> tuple[list[questions.Question], int]:
+    """The questions of a split that are asked, and how many have no known answer.
+
+    Dev is bounded like train, by its share of what train may have.
+    """
+    settings, share = experiment.probe, experiment.data.dev_share
+    found = questions.index(source, positions)
+    known = [question for question in found if question.right >= 0]
+    unanswered = len(found) - len(known)
+    if name == "val":
+        return questions.first_by_id(known, settings.eval_questions), unanswered
+    most = settings.questions
+    if name == "dev":
+        most = max(LEAST_DEV, round(most * share / (1 - share)))
+    return questions.first_by_hash(known, most), unanswered
+
+
+def probe(task: Task, params: Params, weights: str, seed: int) -> dict[str, Any]:
+    """Scores of all question read-outs and their floors: `questions` of probe.json.
+
+    Args:
+      task: the questions.
+      params: of the frozen encoder.
+      weights: their fingerprint, for the cache.
+      seed: of the run: makes the untrained encoder.
+
+    Raises:
+      ValueError: if the checkpoint lacks what `match` needs, or `probe.kinds` is wrong.
+    """
+    settings = task.experiment.probe
+    kinds = questions.parse_kinds(settings.kinds)
+    question_features.check_params(params, task.read_outs)
+    start = _encoder(task)
+    sets = _encode(task, start, lambda: params, weights, FULL)
+    by_id = {question.example_id: question for question in task.chosen["val"]}
+    val = [by_id[name] for name in sets["val"].clip]
+    result: dict[str, Any] = {
+        "kinds": [questions.kind_of(question.text, kinds) for question in val],
+        "clips": [question.clip for question in val],
+        "ids": [question.example_id for question in val],
+        "chance": float(np.mean([1 / question.candidates for question in val])),
+        "counts": {name: len(found) for name, found in task.chosen.items()},
+        "unanswered": task.unanswered,
+        "read_outs": _score(task, sets, FULL),
+        "floors": {},
+    }
+    if settings.floors:
+        found = _score_floors(task, start, params, weights, seed)
+        result["floors"] = {
+            name: {
+                floor: {"is_right": scores[name]["is_right"]}
+                for floor, scores in found.items()
+            }
+            for name in result["read_outs"]
+        }
+    return result
+
+
+def _encoder(task: Task) -> Callable:
+    answers = task.chosen["val"][0].candidates if "answer" in task.read_outs else 0
+    return question_features.encoder(
+        build.model(task.experiment.model),
+        examples.patch_grid(task.experiment.data),
+        answers,
+        "match" in task.read_outs,
+    )
+
+
+def _score_floors(
+    task: Task, start: Callable, params: Params, weights: str, seed: int
+) -> dict:
+    """Floor -> read-out -> scores, each floor with features and head of its own."""
+    blind = _encode(task, start, lambda: params, weights, BLIND)
+    found = {name: _score(task, blind, streams) for name, streams in FLOORS.items()}
+    name = f"{UNTRAINED} {seed}"
+    random = functools.cache(lambda: _untrained(task, seed))
+    untrained = _encode(task, start, random, name, FULL)
+    return found | {UNTRAINED: _score(task, untrained, FULL)}
+
+
+def _untrained(task: Task, seed: int) -> Params:
+    """A random start of the run's sizes, as small models from scratch begin with."""
+    data, model = task.experiment.data, task.experiment.model
+    mean = None
+    if model.centre_pixels:
+        first: dict[str, int] = {}
+        for question in task.chosen["train"]:
+            first.setdefault(question.clip, question.position)
+        shown = sorted(first.values())[:PIXEL_CLIPS]
+        source = task.sources["train"]
+        mean = question_features.mean_patch(
+            (source[i] for i in shown), examples.patch_grid(data)
+        )
+    return reserve.init(
+        jax.random.key(seed),
+        model,
+        data.rows,
+        data.cols,
+        data.segments,
+        data.sub_segments,
+        data.text_length,
+        model.initialiser,
+        mean,
+    )
+
+
+def _encode(
+    task: Task,
+    start: Callable,
+    make_params: Callable[[], Params],
+    weights: str,
+    views: Sequence[str],
+) -> Sets:
+    """Features of every split in some views, from the cache where they are in it."""
+    experiment, settings = task.experiment, task.experiment.probe
+    encode = tokenizers.load(experiment.data.tokenizer).encode_plain
+    found = {}
+    for name, chosen in task.chosen.items():
+        source = task.sources[name]
+        positions = sorted(question.position for question in chosen)
+        bounds = [settings.questions, settings.eval_questions, task.read_outs, views]
+        key = features.cache_key(
+            weights,
+            task.manifest,
+            name,
+            config.to_json(experiment.data),
+            config.to_json(experiment.model),
+            json.dumps(bounds),
+            versions.of_code("run"),
+            versions.of_code("question features"),
+        )
+
+        def groups(source=source, positions=positions) -> Iterator:
+            return question_features.groups(
+                (source[i] for i in positions),
+                encode,
+                experiment.data,
+                settings.batch_size,
+                views,
+                task.read_outs,
+            )
+
+        def compute(groups=groups):
+            return question_features.extract(start, make_params(), groups, views)
+
+        found[name] = features.cached(task.folder, key, compute)
+    return found
+
+
+def _score(task: Task, sets: Sets, streams: tuple[str, str]) -> dict[str, dict]:
+    """Read-out -> scores on val; `zero-shot` wherever match features are."""
+    settings, result = task.experiment.probe, {}
+    for read_out in task.read_outs:
+        asked = {
+            name: _asked(found, read_out, streams, task.chosen[name])
+            for name, found in sets.items()
+        }
+        if read_out == "match":
+            scores = choices.zero_shot(asked["val"].features)
+            is_right = choices.is_right(scores, asked["val"].right)
+            result[ZERO_SHOT] = {"is_right": is_right.astype(int).tolist()}
+        head = choices.probe(*asked.values(), settings.l2, settings.link)
+        result[read_out] = {
+            "l2": head.l2,
+            "dev_loss": {str(k): v for k, v in head.dev_loss.items()},
+            "is_right": head.is_right.astype(int).tolist(),
+        }
+    return result
+
+
+def _asked(
+    found: features.Features,
+    read_out: str,
+    streams: tuple[str, str],
+    chosen: Sequence[questions.Question],
+) -> choices.Asked:
+    """Candidates' features (e, c, 2, d): audio stream, text stream."""
+    parts = [found.vectors[f"{read_out}/{view}"] for view in streams]
+    if read_out == "match":  # the product is made here: the cache holds its factors
+        span = found.vectors[question_features.SPAN]
+        parts = [part[:, None] * span for part in parts]
+    right = {question.example_id: question.right for question in chosen}
+    return choices.Asked(
+        np.stack(parts, axis=2), np.array([right[name] for name in found.clip])
+    )
