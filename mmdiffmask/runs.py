@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from mmdiffmask import build, config, examples
-from mmdiffmask.data import manifest, splits
+from mmdiffmask.data import manifest
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
 from mmdiffmask.training import checkpoint, loop
