@@ -98,7 +98,7 @@ class ClozeBatch(NamedTuple):
     `segment` places tokens as in the streams; `target` is the vocabulary entry behind
     the i-th MASK of the text, -1 = no such MASK; `frame` are the f frames that go with
     the text, positions in [0, t); `is_narrated` marks the entries that the clip's
-    subtitles mention.
+    subtitles mention (and its right answer, where a start is trained on answers).
     """
 
     tokens: Int[Array, "b l"]

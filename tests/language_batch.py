@@ -13,6 +13,7 @@ MASK, MASKAUDIO, AUDIOSPAN, LTOVPOOL = 3, 4, 5, 6
 WORDS = grounding.Vocabulary(
     spans=np.pad(np.arange(20, 30, dtype=np.int32)[:, None], ((0, 0), (0, 14))),
     is_content=np.arange(10) < 8,
+    word_class=np.arange(10) // 4,
 )
 TERMS = config.Reserve(closed_span=1.0, pooled_cells=1.0, words="toy")
 TRAINING = dataclasses.replace(tiny.TRAINING, objective="reserve+patches")

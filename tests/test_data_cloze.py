@@ -51,6 +51,8 @@ def test_question_hides_its_answer():
     )
     assert [WORDS.texts[t] for t in row.target if t >= 0] == ["a kite"]
     assert row.segment[0] == 0 and "kite" not in text_of(row)
+    narrated = [WORDS.texts[i] for i in np.flatnonzero(row.is_narrated)]
+    assert narrated == ["red", "kite", "on the beach"]
     unknown = types.SimpleNamespace(**vars(RECORD) | {"answer_index": -1})
     assert "answer:" not in text_of(make(record=unknown, cloze_questions=1.0))
 

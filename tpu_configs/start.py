@@ -30,18 +30,18 @@ def get_config() -> config.Experiment:
         masking=config.Masking(strategy="replay"),
         training=config.Training(
             objective="reserve",
-            steps=2400,
+            steps=1600,
             batch_size=32,
             lr=1e-3,
             warmup_steps=100,
             eval_every=200,
-            eval_clips=256,
+            eval_clips=128,
             save_every=200,
             early_stopping=False,
             decay_to="zero",  # the initial weights are random here
         ),
         reserve=config.Reserve(
-            clips=8,
+            clips=4,
             closed_span=1.0,
             pooled_cells=1.0,
             words="toy",
