@@ -53,7 +53,8 @@ def get_config() -> config.Experiment:
         probe=config.Probe(
             read_outs=("clip", "match", "answer"),
             kinds=config.TOY_KINDS,
-            questions=2000,
+            questions=1500,
+            eval_questions=3000,
             checkpoint="last",
         ),
     )
