@@ -22,6 +22,8 @@ RECORD = types.SimpleNamespace(
     span_percent=(10, 90),
     subtitles=("A red thing stays still on the beach.", "", "(Ben:)We talk."),
     is_frame_valid=np.array([True, False, True]),
+    is_audio_valid=np.array([True, True, True]),
+    spectrogram=np.zeros((3, 1, 60, 65), np.float16),
 )
 
 

@@ -37,9 +37,9 @@ HEAD = " 10 to 40<|START|> who is walking? answer: "
     ("view", "answer", "expected"),
     [
         ("answers", "red", [(0, f" answer:  red{MASK}")]),
-        ("answers", None, [(0, f" answer: {MASK}")]),
+        ("answers", None, [(0, f" answer:{MASK}")]),
         ("question", "red", [(0, f"{HEAD} red{MASK}")]),
-        ("question", None, [(0, f"{HEAD}{MASK}")]),
+        ("question", None, [(0, f"{HEAD[:-1]}{MASK}")]),
         (
             "frames and subtitles",
             "the blue man",
@@ -49,7 +49,7 @@ HEAD = " 10 to 40<|START|> who is walking? answer: "
                 (2, " a red ball."),
             ],
         ),
-        ("sound", None, [(0, f"{HEAD}{MASK}"), (1, 6 * SOUND), (2, 6 * SOUND)]),
+        ("sound", None, [(0, f"{HEAD[:-1]}{MASK}"), (1, 6 * SOUND), (2, 6 * SOUND)]),
         (
             "frames and sound",
             "a dog",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import grid
+from mmdiffmask.models import layers
 from mmdiffmask.training import losses, steps
 
 contrast = jax.jit(losses.contrast)
@@ -194,4 +195,4 @@ def test_copy_is_the_mean_of_other_valid_frames():
 def test_unit_normalize_keeps_the_released_epsilon():
     x = np.array([[3.0, 4.0], [0.0, 0.0], [1e-3, 0.0]], np.float32)
     wanted = x / np.sqrt((x**2).sum(1, keepdims=True) + 1e-5)
-    np.testing.assert_allclose(losses.unit_normalize(x), wanted, rtol=1e-6)
+    np.testing.assert_allclose(layers.unit_normalize(x), wanted, rtol=1e-6)

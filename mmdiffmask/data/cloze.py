@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmdiffmask import config
-from mmdiffmask.data import tokenizers, video, vocabulary
+from mmdiffmask.data import questions, tokenizers, video, vocabulary
 from mmdiffmask.types import ClozeBatch
 
 Parts = list[str | int]  # texts, and special ids between them
@@ -42,19 +42,17 @@ def row(
     answer = _answer(record, words)
     is_question = rng.random() < settings.cloze_questions and answer >= 0
     if is_question:
-        option = video.option(record, encode)
-        option += vocabulary.tokens_of(["answer:", tokenizers.MASK], encode)
-        parts = [option, *([text] for text in record.subtitles)]
+        view = questions.VIEWS["subtitles"]
+        asked = questions.sequence(record, encode, data.text_length, view, None)
+        tokens, segment = asked.tokens, asked.segment
         target[0] = answer
     else:
         hidden, found = _hide(record.subtitles, words, settings.cloze_masks, rng)
         target[: len(found)] = found
-        parts = [[], *hidden]
-    tokens, segment = _layout(parts, data.text_length, encode)
+        tokens, segment = _layout([[], *hidden], data.text_length, encode)
     shown = np.flatnonzero(record.is_frame_valid)
-    frames = rng.choice(
-        shown, settings.cloze_frames, len(shown) < settings.cloze_frames
-    )
+    count = settings.cloze_frames
+    frames = rng.choice(shown, count, replace=len(shown) < count)
     said = list(record.subtitles)
     if settings.cloze_questions and record.answer_index >= 0:
         # Narrations may leave out what is asked for (the toy set's do): with them alone

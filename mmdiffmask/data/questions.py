@@ -78,7 +78,9 @@ def sequence(
         `match` reads it.
     """
     option = video.option(record, encode) if view.has_question else []
-    option = option + _words(encode, ANSWER) + _words(encode, answer or "")
+    # MASK hides words with the spaces before them, as in pretraining: no lone space.
+    lead = ANSWER.rstrip() if answer is None else ANSWER
+    option = option + _words(encode, lead) + _words(encode, answer or "")
     option = [*option[: length - 1], tokenizers.MASK]
     t, s = record.spectrogram.shape[:2]
     parts: list[list[int]] = []

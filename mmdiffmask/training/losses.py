@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, UInt32
 
+from mmdiffmask.models import layers
 from mmdiffmask.types import Array
 
 MAX_LOG_SCALE = math.log(100.0)
@@ -100,12 +101,6 @@ def take_cells(
     return jnp.take_along_axis(flat, index[:, :, None], 1)
 
 
-def unit_normalize(x: Float[Array, "*r d"]) -> Float[Array, "*r d"]:
-    """x / sqrt(sum(x^2) + 1e-5) in float32. Released weights: RESERVE.md 2.6."""
-    x = x.astype(jnp.float32)
-    return x * jax.lax.rsqrt(jnp.sum(x * x, -1, keepdims=True) + 1e-5)
-
-
 def contrast(
     prediction: Float[Array, "b k d"],
     target: Float[Array, "b k d"],
@@ -128,8 +123,8 @@ def contrast(
       log_scale: learned; exp(min(log_scale, ln 100)) is the inverse temperature.
     """
     batch, slots, width = prediction.shape
-    x = unit_normalize(prediction).reshape(-1, width)
-    y = unit_normalize(jax.lax.stop_gradient(target)).reshape(-1, width)
+    x = layers.unit_normalize(prediction).reshape(-1, width)
+    y = layers.unit_normalize(jax.lax.stop_gradient(target)).reshape(-1, width)
     real = is_row.reshape(-1)
     scale = jnp.exp(jnp.minimum(log_scale, MAX_LOG_SCALE))
     logits = scale * (x @ y.T)
