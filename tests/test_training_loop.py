@@ -131,7 +131,7 @@ class _Context:
 
 
 def test_no_training_scores_the_start_once(tmp_path):
-    job = dataclasses.replace(tiny.make_job(), draw_masks=None)
+    job = dataclasses.replace(tiny.make_job(), draw_masks=None, is_trained=False)
     progress = loop.train(job, tmp_path / "run")
     assert progress == checkpoint.Progress(finished="no training")
     lines = journal.read_metrics(tmp_path / "run")

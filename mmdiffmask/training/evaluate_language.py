@@ -123,7 +123,8 @@ def _by_class(
 
 def total_loss(found: list[evaluate.Row], weights: dict[str, float]) -> float:
     """The weighted sum of the held-out language terms."""
-    return sum(
+    terms = (
         weight * evaluate.value_of(found, RESERVE, f"loss_{name}")
         for name, weight in weights.items()
     )
+    return sum(terms, 0.0)
