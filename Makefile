@@ -10,7 +10,7 @@ export JAX_PLATFORMS ?= cpu
 
 .PHONY: demo test test-slow test-long lint venv clean
 
-demo: $(VENV)/.ok  ## the main job: toy videos to report, about 10 minutes
+demo: $(VENV)/.ok  ## the main job: toy videos to report, a quarter of an hour
 	@$(BIN)/python -m mmdiffmask demo
 
 test: $(VENV)/.ok

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="toy videos in, report out; 10 minutes")
+    demo = commands.add_parser("demo", help="toy videos in, report out; 15 minutes")
     demo.add_argument("--dir", default=".", help="where data/ and runs/ go (here)")
     demo.set_defaults(run=_demo)
 
