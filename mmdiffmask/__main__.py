@@ -130,9 +130,9 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _experiment(arguments: argparse.Namespace):
     """The experiment that the arguments name, checked."""
-    from mmdiffmask import build, config
+    from mmdiffmask import build, configure
 
-    experiment = config.override(config.load(arguments.config), arguments.set)
+    experiment = configure.override(configure.load(arguments.config), arguments.set)
     if arguments.seed is not None and arguments.seed < 0:
         raise ValueError(f"--seed {arguments.seed}: must be 0 or more")
     experiment = build.find_files(experiment)
@@ -144,11 +144,11 @@ def _experiment(arguments: argparse.Namespace):
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import config, demo, runs
+    from mmdiffmask import configure, demo, runs
     from mmdiffmask.training import checkpoint
 
     experiment, seed = _experiment(arguments), arguments.seed or 0
-    checkpoint.check_place(arguments.workdir, config.settings(experiment), seed)
+    checkpoint.check_place(arguments.workdir, configure.settings(experiment), seed)
     records = arguments.data or demo.make_records(experiment, pathlib.Path("."))
     runs.pretrain(experiment, records, arguments.workdir, seed)
     print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")

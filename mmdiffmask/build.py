@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from mmdiffmask import config, examples, weights
+from mmdiffmask import config, configure, examples, weights
 from mmdiffmask.data import loader, records, tokenizers, vocabulary
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import convert, reserve, towers
@@ -144,15 +144,13 @@ def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
     noise = split.first_of_clips(split.train)[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=steps.by_example(mesh))
     kinds = examples.mask_kinds(masking)
-    if (
-        "patches" not in training.objective
-    ):  # no detector need have looked at these clips
-        kinds = {"random": kinds["random"]}
+    if "patches" not in training.objective:
+        kinds = {"random": kinds["random"]}  # detectors need not have seen these clips
     words = examples.words_of(experiment)
     return loop.Job(
         objective=_objective(experiment, words, seed),
         settings=training,
-        all_settings=config.settings(experiment),
+        all_settings=configure.settings(experiment),
         mesh=mesh,
         start=_start(experiment, row, noise[:PIXEL_CLIPS], seed),
         noise_batches=lambda: batches(row, noise, batch_size),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdiffmask import config, examples, run_folder, versions
+from mmdiffmask import config, configure, examples, run_folder, versions
 from mmdiffmask.data import records, splits
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
@@ -139,7 +139,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     """
     found, unfinished = run_folder.read_runs(workdir)
     base = found[-1]
-    experiment = config.from_settings(base.settings)
+    experiment = configure.from_settings(base.settings)
     records_dir = base.data["records"]
     is_probed = all(run.probe for run in found)
     labels = _labels(found[0]) if is_probed else {}

@@ -12,7 +12,16 @@ from collections.abc import Iterator
 
 import tqdm
 
-from mmdiffmask import build, collect, config, examples, probing, runs, versions
+from mmdiffmask import (
+    build,
+    collect,
+    config,
+    configure,
+    examples,
+    probing,
+    runs,
+    versions,
+)
 from mmdiffmask.training import checkpoint, journal
 
 WORKERS = 2
@@ -86,8 +95,8 @@ def make_records(experiment: config.Experiment, root: pathlib.Path) -> str:
     from preprocessing import items
 
     geometry = {name: getattr(data, name) for name in build.OF_RECORDS}
-    key = config.fingerprint(
-        config.to_json(data.toy), str(geometry), versions.of_code("records")
+    key = configure.fingerprint(
+        configure.to_json(data.toy), str(geometry), versions.of_code("records")
     )
     folder = root / "data" / f"toy-{data.toy.domain}-{key}"
     settings = items.Settings(
@@ -120,7 +129,7 @@ def run(root: pathlib.Path) -> pathlib.Path:
     clock = _Clock()
     with clock.stage("render, find boxes, write records"):
         records_dir = make_records(experiment, root)
-    key = config.fingerprint(
+    key = configure.fingerprint(
         experiment, versions.of_code("run"), versions.of_code("records")
     )
     workdir = root / "runs" / f"demo-{key}"

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from mmdiffmask import build, config, examples, question_probe, runs, versions
+from mmdiffmask import (
+    build,
+    config,
+    configure,
+    examples,
+    question_probe,
+    runs,
+    versions,
+)
 from mmdiffmask.data import loader, manifest, splits
 from mmdiffmask.models import joining
 from mmdiffmask.probe import features, linear, metrics
@@ -105,8 +113,8 @@ def _labelled_sets(experiment, records_dir, folder, params, weights):
             weights,
             checkpoint.read_json(folder / runs.DATA)["manifest"],
             name,
-            config.to_json(experiment.data),
-            config.to_json(experiment.model),
+            configure.to_json(experiment.data),
+            configure.to_json(experiment.model),
             versions.of_code("run"),
         )
 

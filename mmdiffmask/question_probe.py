@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmdiffmask import build, config, examples, versions
+from mmdiffmask import build, config, configure, examples, versions
 from mmdiffmask.data import questions, records, splits, tokenizers
 from mmdiffmask.models import reserve
 from mmdiffmask.probe import choices, features, question_features
@@ -217,8 +217,8 @@ def _encode(
             weights,
             task.manifest,
             name,
-            config.to_json(experiment.data),
-            config.to_json(experiment.model),
+            configure.to_json(experiment.data),
+            configure.to_json(experiment.model),
             json.dumps(bounds),
             versions.of_code("run"),
             versions.of_code("question features"),

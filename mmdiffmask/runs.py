@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmdiffmask import build, config, examples
+from mmdiffmask import build, config, configure, examples
 from mmdiffmask.data import manifest
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
@@ -49,7 +49,7 @@ def is_finished(
     folder = pathlib.Path(run_dir)
     if not (folder / DATA).is_file():
         return False
-    checkpoint.check_place(folder, config.settings(experiment), seed)
+    checkpoint.check_place(folder, configure.settings(experiment), seed)
     check_records(folder, records_dir)
     return True
 
@@ -127,7 +127,7 @@ def of_run(
       ValueError: naming the first thing that was asked for and is not the run's.
     """
     found = checkpoint.read_json(pathlib.Path(run_dir) / checkpoint.CONFIG)
-    own, wanted = found["settings"], config.settings(asked)
+    own, wanted = found["settings"], configure.settings(asked)
     if seed is not None and seed != found["seed"]:
         raise ValueError(f"--seed {seed}: the run in {run_dir} has {found['seed']}")
     by_hand = {item.partition("=")[0].strip() for item in overrides}
@@ -138,7 +138,7 @@ def of_run(
                 f"{name}={value}: the run in {run_dir} has {own.get(name)}; name its"
                 " own config"
             )
-    return dataclasses.replace(config.from_settings(own), probe=asked.probe)
+    return dataclasses.replace(configure.from_settings(own), probe=asked.probe)
 
 
 def check_records(folder: pathlib.Path, records_dir: str) -> None:

@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 
-from mmdiffmask import config, run_folder, runs
+from mmdiffmask import config, configure, run_folder, runs
 from mmdiffmask.training import checkpoint, journal
 
 ROWS = ("none", "replay", "random", "difference")
@@ -133,7 +133,7 @@ def write_run(
     """A finished, probed run of one row; `changes`: dotted settings."""
     folder.mkdir(parents=True)
     own = dataclasses.replace(base.masking, strategy=row)
-    settings = config.settings(dataclasses.replace(base, masking=own)) | changes
+    settings = configure.settings(dataclasses.replace(base, masking=own)) | changes
     checkpoint.write_json(folder / checkpoint.CONFIG, {"settings": settings, "seed": 0})
     data = runs._identity(records_dir) | {"clips": {"pretraining": 20, "dev": 12}}
     checkpoint.write_json(folder / runs.DATA, data)

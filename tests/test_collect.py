@@ -7,7 +7,7 @@ import re
 import fake_runs
 import pytest
 
-from mmdiffmask import collect, config, demo, run_folder, runs
+from mmdiffmask import collect, configure, demo, run_folder, runs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEMO = demo.get_config()
@@ -95,7 +95,7 @@ def test_start_in_words(path, text):
 
 
 def _page(tmp_path, records, rows, is_new, **changes):
-    base = config.load(ROOT / "tpu_configs" / "tiny.py")
+    base = configure.load(ROOT / "tpu_configs" / "tiny.py")
     for row in rows:
         fake_runs.write_run(tmp_path / row, base, row, records, is_new, **changes)
     html = collect.write_page(tmp_path).read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mmdiffmask import config
+from mmdiffmask import config, configure
 
 BASE = config.Experiment("x")
 
@@ -31,14 +31,14 @@ BASE = config.Experiment("x")
 )
 def test_a_wrong_setting_says_what_is_right(assignment, words):
     with pytest.raises(ValueError) as error:
-        config.override(BASE, [assignment])
+        configure.override(BASE, [assignment])
     for word in words:
         assert word in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_settings_are_replaced_by_type():
-    changed = config.override(
+    changed = configure.override(
         BASE,
         [
             "masking.strategy=random",
@@ -61,21 +61,21 @@ def test_settings_are_replaced_by_type():
 @pytest.mark.parametrize("toy", [None, config.Toy(train_clips=3)])
 def test_settings_survive_json(toy):
     experiment = dataclasses.replace(BASE, data=config.Data(toy=toy))
-    text = json.dumps(config.settings(experiment))
-    assert config.from_settings(json.loads(text)) == experiment
+    text = json.dumps(configure.settings(experiment))
+    assert configure.from_settings(json.loads(text)) == experiment
 
 
 def test_settings_of_another_version_are_refused():
-    values = config.settings(BASE)
+    values = configure.settings(BASE)
     del values["masking.ratio"]
     with pytest.raises(ValueError, match=r"masking\.ratio is missing"):
-        config.from_settings(values)
+        configure.from_settings(values)
 
 
 def test_a_fingerprint_changes_with_any_setting():
-    seen = {config.fingerprint(BASE)}
+    seen = {configure.fingerprint(BASE)}
     for assignment in ("name=y", "data.rows=14", "masking.anchors=face", "probe.l2=1"):
-        seen.add(config.fingerprint(config.override(BASE, [assignment])))
+        seen.add(configure.fingerprint(configure.override(BASE, [assignment])))
     assert len(seen) == 5
 
 
@@ -100,5 +100,5 @@ def test_a_wrong_config_file_is_one_sentence(tmp_path, text, words):
     if text is not None:
         path.write_text(text)
     with pytest.raises(ValueError) as error:
-        config.load(path)
+        configure.load(path)
     assert words in str(error.value) and "\n" not in str(error.value)

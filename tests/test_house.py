@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RANKS = [
     {"types"},
     {"config", "grid", "versions"},
+    {"configure"},
     {"data", "models", "masking"},
     {"training"},
     {"probe"},

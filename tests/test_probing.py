@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from mmdiffmask import config, probing, question_probe, runs
+from mmdiffmask import configure, probing, question_probe, runs
 from mmdiffmask.probe import question_features
 from mmdiffmask.training import checkpoint
 
@@ -18,7 +18,7 @@ FLOORS = {*question_probe.FLOORS, "untrained"}
 
 @pytest.fixture(scope="module")
 def experiment():
-    found = config.override(config.load(TINY), ["masking.strategy=none"])
+    found = configure.override(configure.load(TINY), ["masking.strategy=none"])
     settings = dataclasses.replace(
         found.probe, read_outs=("clip", "match", "answer"), kinds=KINDS
     )

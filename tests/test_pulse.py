@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import config, examples, runs
+from mmdiffmask import configure, examples, runs
 from mmdiffmask.training import checkpoint
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -89,11 +89,11 @@ def test_masks_of_a_run_are_summarised(workdir):
 
 
 def test_held_out_masks_do_not_depend_on_the_strategy(tiny_records):
-    base = config.load(TINY)
+    base = configure.load(TINY)
     source = examples.open_split(tiny_records, "train")
     found = []
     for strategy in ("random", "difference"):
-        changed = config.override(base, [f"masking.strategy={strategy}"])
+        changed = configure.override(base, [f"masking.strategy={strategy}"])
         kinds = examples.mask_kinds(changed.masking)
         assert set(kinds) == {"random", "body", "face"}
         masks, _ = examples.masks_of(changed, source, [0, 1], *kinds["body"], 0)

@@ -12,7 +12,7 @@ import sys
 import jax
 import numpy as np
 
-from mmdiffmask import config, grid
+from mmdiffmask import config, configure, grid
 from mmdiffmask.data import loader
 from mmdiffmask.models import joining, reserve
 from mmdiffmask.training import loop, losses, objective, steps
@@ -137,7 +137,7 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
     return loop.Job(
         objective=make_objective(settings, seed),
         settings=settings,
-        all_settings=config.settings(config.Experiment("test", training=settings)),
+        all_settings=configure.settings(config.Experiment("test", training=settings)),
         mesh=steps.make_mesh(settings.batch_size, jax.devices()[:devices]),
         start=functools.partial(start, seed),
         noise_batches=lambda: [make_batch(range(8))],

@@ -8,6 +8,7 @@ from mmdiffmask import config
 from mmdiffmask.data import questions, tokenizers, video, vocabulary
 from mmdiffmask.types import ClozeBatch
 
+SALT = 11  # draws of its own, apart from those of `reserve_sequences`
 Parts = list[str | int]  # texts, and special ids between them
 
 
@@ -37,7 +38,8 @@ def row(
       seed: of the run.
       epoch: draws anew in each.
     """
-    rng = np.random.default_rng([seed, epoch, video.name_hash(record.example_id), 11])
+    name = video.name_hash(record.example_id)
+    rng = np.random.default_rng([seed, epoch, name, SALT])
     target = np.full(settings.cloze_masks, -1, np.int32)
     answer = _answer(record, words)
     is_question = rng.random() < settings.cloze_questions and answer >= 0

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Int
 
 from mmdiffmask.data import video
+from mmdiffmask.data.tokenizers import SPAN_LENGTH
 from mmdiffmask.types import Sequences
-
-SPAN_LENGTH = 15  # tokens of a hidden text that are told; more are cut off
 
 
 class Piece(NamedTuple):

@@ -12,7 +12,6 @@ from jaxtyping import Int
 from mmdiffmask.data import tokenizers, video
 
 ANSWER = "answer: "  # its last token is a lone space, as in the reference
-SPAN_LENGTH = 15  # tokens of a candidate for the span encoder, at most
 Encode = video.Encode
 
 
@@ -126,7 +125,7 @@ def sequences(
 
 def spans(record: Any, encode: Encode) -> Int[np.ndarray, "c 15"]:
     """The candidates' tokens for the span encoder, cut or padded (token 0)."""
-    rows = np.zeros((len(record.answers), SPAN_LENGTH), np.int32)
+    rows = np.zeros((len(record.answers), tokenizers.SPAN_LENGTH), np.int32)
     for row, answer in zip(rows, record.answers, strict=True):
         ids = _words(encode, answer)[: len(row)]
         row[: len(ids)] = ids

@@ -32,6 +32,7 @@ SPECIAL_TOKENS = (
     "<|RESETCTX|>",
 )
 PAD, START, END, MASK, MASKAUDIO, AUDIOSPAN, LTOVPOOL = range(7)
+SPAN_LENGTH = 15  # most tokens of a text span (RESERVE.md section 2.5)
 TOY = pathlib.Path(__file__).with_name("toy_tokenizer.json")
 # MERLOT-Reserve's own, which goes with the official checkpoints.
 RESERVE = "lowercase_encoder.json"

@@ -65,17 +65,7 @@ def option_sequences(
     text, audio = [], []
     for answer in answers:
         option = [*question, *answer][: length - 1] + [tokenizers.MASK]
-        text.append(_lay_out([option, *subtitles], length))
-        audio.append(_lay_out([option, *[spans] * len(subtitles)], length))
+        text.append(video.stream([option, *subtitles], length))
+        audio.append(video.stream([option, *[spans] * len(subtitles)], length))
     text, audio = np.array(text, np.int32), np.array(audio, np.int32)
     return OptionSequences(text[:, 0], text[:, 1], audio[:, 0], audio[:, 1])
-
-
-def _lay_out(parts: Sequence[Sequence[int]], length: int) -> Int[np.ndarray, "2 l"]:
-    """Tokens of parts 0, 1, .. behind one another and, below, the part of each."""
-    both = np.zeros((2, length), np.int32)
-    tokens = np.array([token for part in parts for token in part], np.int32)
-    part = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    count = min(length, len(tokens))
-    both[:, :count] = tokens[:count], part[:count]
-    return both

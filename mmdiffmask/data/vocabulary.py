@@ -18,7 +18,6 @@ from jaxtyping import Bool, Int
 from mmdiffmask.data import tokenizers
 
 TOY = pathlib.Path(__file__).with_name("toy_words.json")
-SPAN_LENGTH = 15  # most tokens of a span, as in Reserve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,13 +57,13 @@ class Vocabulary:
         Raises:
           ValueError: for an entry that is longer than a span, or the same as another.
         """
-        rows = np.zeros((len(self), SPAN_LENGTH), np.int32)
+        rows = np.zeros((len(self), tokenizers.SPAN_LENGTH), np.int32)
         for row, text in zip(rows, self.texts, strict=True):
             ids = encode(text)
-            if not 0 < len(ids) <= SPAN_LENGTH:
+            if not 0 < len(ids) <= tokenizers.SPAN_LENGTH:
                 raise ValueError(
                     f"vocabulary entry {text!r} has {len(ids)} tokens; a span has 1 to"
-                    f" {SPAN_LENGTH}: shorten it"
+                    f" {tokenizers.SPAN_LENGTH}: shorten it"
                 )
             row[: len(ids)] = ids
         if len(np.unique(rows, axis=0)) < len(rows):

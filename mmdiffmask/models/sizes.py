@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmdiffmask import config
+from mmdiffmask import config, configure
 from mmdiffmask.models import official_file, official_writer, reserve, towers
 
 Shapes = dict[str, tuple[int, ...]]
@@ -94,7 +94,7 @@ def to_settings(found: Sizes) -> config.Model:
       ValueError: if there can be no such model.
     """
     settings = config.Model(**found)
-    config.check(config.Experiment("sizes of a checkpoint", model=settings))
+    configure.check(config.Experiment("sizes of a checkpoint", model=settings))
     return settings
 
 

@@ -51,7 +51,7 @@ def check_place(
 
     Args:
       run_dir: need not exist.
-      settings: dotted name -> value (`config.settings`).
+      settings: dotted name -> value (`configure.settings`).
       seed: of the run.
 
     Raises:

@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from mmdiffmask.data.tokenizers import MASK
 from mmdiffmask.models import joining, layers, reserve
 from mmdiffmask.training import losses
 from mmdiffmask.types import Array, ClozeBatch
 
-MASK = 3
 TERMS = ("closed_span", "pooled_cells")
 SCALE_OF_CELLS, SCALE_OF_SPANS = 0, 2  # contrastive_scales: pictures, spans
 Params = Any

@@ -8,11 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from mmdiffmask.data.tokenizers import LTOVPOOL, MASK, MASKAUDIO
 from mmdiffmask.models import joining, reserve, towers
 from mmdiffmask.training import pairs
 from mmdiffmask.types import Array, ReserveBatch, Sequences
 
-MASK, MASKAUDIO, LTOVPOOL = 3, 4, 6  # ids of every tokenizer here
 TERMS = ("imgs_to_audio", "text_to_audio", "stuff_to_span")
 SOURCES = ("text2audio", "audio2text", "random_text")  # of masked spans
 Params = Any

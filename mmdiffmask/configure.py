@@ -1,0 +1,231 @@
+"""Settings from files and command lines: loaded, overridden, checked, written down."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import pathlib
+import re
+import runpy
+import types
+import typing
+from typing import Any, Literal
+
+from mmdiffmask import config
+
+
+def load(path: str | pathlib.Path) -> config.Experiment:
+    """The `get_config()` of a Python file.
+
+    Raises:
+      ValueError: if the file is missing, does not run, or holds no `get_config`
+        that returns an `Experiment`.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such config file")
+    try:
+        found = runpy.run_path(str(path)).get("get_config")
+        experiment = found() if callable(found) else None
+    except Exception as error:
+        hint = _nearest_keyword(error)
+        raise ValueError(f"{path}: does not run as a config: {error}{hint}") from error
+    if not isinstance(experiment, config.Experiment):
+        raise ValueError(
+            f"{path}: needs a function get_config() that returns config.Experiment"
+        )
+    check(experiment)
+    return experiment
+
+
+def _nearest_keyword(error: Exception) -> str:
+    """For a keyword that no dataclass has: the setting that it looks like."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if not isinstance(error, TypeError) or not found:
+        return ""
+    names = [name.split(".")[-1] for name in settings(config.Experiment("x"))]
+    nearest = difflib.get_close_matches(found[1], names, 1, 0.0)
+    return f"; did you mean {nearest[0]}?"
+
+
+def override(
+    experiment: config.Experiment, assignments: list[str]
+) -> config.Experiment:
+    """The experiment with `section.name=value` settings replaced, checked again.
+
+    Raises:
+      ValueError: for a name that does not exist (with the nearest that does), a value
+        of another type, or one out of its range.
+    """
+    for assignment in assignments:
+        name, sign, text = assignment.partition("=")
+        if not sign:
+            raise ValueError(f"--set {assignment}: write it as name=value")
+        experiment = _replace(experiment, name.strip(), name.strip().split("."), text)
+    check(experiment)
+    return experiment
+
+
+def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
+    hints = typing.get_type_hints(type(node))
+    if path[0] not in hints:
+        raise ValueError(_unknown(full_name, node, path[0]))
+    value = getattr(node, path[0])
+    if len(path) > 1:
+        if not dataclasses.is_dataclass(value):
+            raise ValueError(f"--set {full_name}: {path[0]} has no settings inside")
+        new = _replace(value, full_name, path[1:], text)
+    elif dataclasses.is_dataclass(value):
+        names = ", ".join(f"{full_name}.{f.name}" for f in dataclasses.fields(value))
+        raise ValueError(f"--set {full_name}: name one of its settings: {names}")
+    else:
+        new = _parse(full_name, hints[path[0]], text)
+    return dataclasses.replace(node, **{path[0]: new})
+
+
+def _unknown(full_name: str, node: Any, name: str) -> str:
+    prefix = full_name[: full_name.rfind(name)] if "." in full_name else ""
+    known = [prefix + field.name for field in dataclasses.fields(node)]
+    everything = known + list(settings(config.Experiment("x")))
+    nearest = difflib.get_close_matches(full_name, everything, 1, 0.0)
+    return f"--set {full_name}: no such setting; did you mean {nearest[0]}?"
+
+
+def settings(node: Any, prefix: str = "") -> dict[str, Any]:
+    """All settings by their dotted names."""
+    found = {}
+    for field in dataclasses.fields(node):
+        value = getattr(node, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= settings(value, f"{prefix}{field.name}.")
+        else:
+            found[prefix + field.name] = value
+    return found
+
+
+def from_settings(values: dict[str, Any]) -> config.Experiment:
+    """The experiment that `settings` took apart, also after a trip through JSON.
+
+    Raises:
+      ValueError: if a setting is missing or unknown: other code wrote them.
+    """
+    return _gather(config.Experiment, values, "")
+
+
+def _gather(kind: type, values: dict[str, Any], prefix: str) -> Any:
+    hints, found = typing.get_type_hints(kind), {}
+    for field in dataclasses.fields(kind):
+        name, hint = prefix + field.name, hints[field.name]
+        inner = [
+            a for a in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(a)
+        ]
+        if name in values:
+            value = values[name]
+            found[field.name] = tuple(value) if isinstance(value, list) else value
+        elif inner and any(key.startswith(name + ".") for key in values):
+            found[field.name] = _gather(inner[0], values, name + ".")
+        else:
+            raise ValueError(f"setting {name} is missing: written by another version")
+    return kind(**found)
+
+
+def _parse(name: str, hint: Any, text: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if text.lower() == "none" and type(None) in arguments:
+            return None
+        return _parse(name, next(a for a in arguments if a is not type(None)), text)
+    if origin is tuple:
+        items = [item.strip() for item in text.strip("()").split(",") if item.strip()]
+        return tuple(_parse(name, arguments[0], item) for item in items)
+    if origin is Literal:
+        _check_choice(name, hint, text)
+        return text
+    if hint is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        if hint is bool:
+            raise ValueError
+        return hint(text)
+    except ValueError:
+        kind = {int: "a whole number", float: "a number", bool: "true or false"}
+        raise ValueError(f"--set {name}={text}: needs {kind[hint]}") from None
+
+
+def check(experiment: config.Experiment) -> None:
+    """Checks every setting against its choices and its range.
+
+    Raises:
+      ValueError: naming the setting, the value found and what is allowed.
+    """
+    _check_node(experiment, "")
+    if experiment.model.hidden % experiment.model.head_size:
+        raise ValueError(
+            f"model.hidden={experiment.model.hidden} must be a multiple of"
+            f" model.head_size={experiment.model.head_size}"
+        )
+    for side in ("rows", "cols"):
+        value = getattr(experiment.data, side)
+        if value % 2:
+            raise ValueError(f"data.{side}={value} must be even: cells are 2x2 patches")
+
+
+def _check_node(node: Any, prefix: str) -> None:
+    hints = typing.get_type_hints(type(node))
+    for field in dataclasses.fields(node):
+        name, value = prefix + field.name, getattr(node, field.name)
+        if dataclasses.is_dataclass(value):
+            _check_node(value, name + ".")
+            continue
+        _check_type(name, hints[field.name], value)
+        _check_choice(name, hints[field.name], value)
+        low, high = field.metadata.get("low"), field.metadata.get("high")
+        for number in value if isinstance(value, tuple) else (value,):
+            _check_range(name, number, low, high)
+
+
+def _check_range(
+    name: str, number: Any, low: float | int | None, high: float | int | None
+):
+    below = low is not None and not number >= low  # so that NaN is out of range
+    if below or (high is not None and number > high):
+        limits = f"from {low} to {high}" if high is not None else f"at least {low}"
+        raise ValueError(f"{name}={number} is out of range: must be {limits}")
+
+
+def _check_type(name: str, hint: Any, value: Any) -> None:
+    """Plain values of the annotated type; a whole number does as a float."""
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, tuple) or not value:
+            raise ValueError(f"{name}={value!r}: must be a tuple, not empty")
+        for item in value:
+            _check_type(name, arguments[0], item)
+    elif hint in (int, float, bool, str):
+        kinds = (int, float) if hint is float else (hint,)
+        if not isinstance(value, kinds) or (hint is not bool and value is True):
+            raise ValueError(f"{name}={value!r}: must be of type {hint.__name__}")
+
+
+def _check_choice(name: str, hint: Any, value: Any) -> None:
+    if typing.get_origin(hint) is tuple:
+        for item in value:
+            _check_choice(name, typing.get_args(hint)[0], item)
+    if typing.get_origin(hint) is Literal and value not in typing.get_args(hint):
+        choices = typing.get_args(hint)
+        near = difflib.get_close_matches(str(value), choices, 1, 0.0)
+        raise ValueError(
+            f"{name}={value}: must be one of {', '.join(choices)};"
+            f" did you mean {near[0]}?"
+        )
+
+
+def to_json(node: Any) -> str:
+    """The settings as JSON, in a fixed order."""
+    return json.dumps(dataclasses.asdict(node), indent=1, sort_keys=True)
+
+
+def fingerprint(*nodes: Any) -> str:
+    """12 hex digits that change with any setting of the nodes."""
+    text = "\n".join(n if isinstance(n, str) else to_json(n) for n in nodes)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
