@@ -193,7 +193,8 @@ def describe_start(path: str | None) -> str:
     if path == SHIPPED:
         return (
             "the small checkpoint that comes with the project, which was trained on"
-            " general clips of the toy set with the network's own exercises"
+            " general clips of the toy set with the network's own exercises, and on"
+            " questions about these clips and their answers"
         )
     return f"the weights in {path}"
 
@@ -209,6 +210,11 @@ def _not_shown(
     if bare:
         said.append(
             f"No accuracies, since these rows have no probe yet: {', '.join(bare)}."
+        )
+    if not found[0].settings.get("probe.floors", True):
+        said.append(
+            "Of the floors of questions only guessing: the others (no frames, no"
+            " question, an untrained network) were switched off (probe.floors)."
         )
     dev = found[0].data["clips"]["dev"]
     if dev < compare.FEW_CLIPS:
