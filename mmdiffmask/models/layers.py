@@ -86,10 +86,9 @@ class SelfAttention(nn.Module):
             name="qkv",
         )(x)
         scaled = qkv[:, :, : 2 * heads] * scale[:, :, None, :].astype(self.dtype)
-        query = (scaled[:, :, :heads] * self.head_size**-0.5).transpose(0, 2, 1, 3)
-        key = scaled[:, :, heads:].transpose(0, 2, 1, 3)
-        value = qkv[:, :, 2 * heads :].transpose(0, 2, 1, 3)
-        mixed, weights = backward.attend(query, key, value, bias)
+        query, key = jnp.split(scaled, 2, axis=2)
+        query = query * self.head_size**-0.5
+        mixed, weights = backward.attend(query, key, qkv[:, :, 2 * heads :], bias)
         projected = nn.DenseGeneral(
             self.hidden,
             axis=(-2, -1),
@@ -97,7 +96,7 @@ class SelfAttention(nn.Module):
             dtype=self.dtype,
             dot_general=backward.product,
             name="attn_proj",
-        )(mixed.transpose(0, 2, 1, 3))
+        )(mixed)
         return projected, weights
 
 
@@ -110,11 +109,14 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
         """Maps every position by itself."""
-        dense = functools.partial(
-            nn.Dense, dtype=self.dtype, dot_general=backward.product
+        dense = functools.partial(nn.Dense, dtype=self.dtype)
+        wide = dense(
+            4 * self.hidden, dot_general=backward.product, name="intermediate"
+        )(x)
+        out = dense(
+            self.hidden, use_bias=False, dot_general=backward.gelu_product, name="out"
         )
-        wide = gelu(dense(4 * self.hidden, name="intermediate")(x))
-        return dense(self.hidden, use_bias=False, name="out")(wide)
+        return out(wide)
 
 
 class Layer(nn.Module):
