@@ -260,14 +260,18 @@ def main(arguments: list[str] | None = None) -> int:
         print_peak(chosen[int(index)], name)
         return 0
     print(f"jax {jax.__version__}, {os.cpu_count()} processors, {sys.platform}")
-    for index, case in enumerate(chosen):
-        run_case(index, case, options.repeat, options.quick)
+    # First: a process starts with the peak of the one that started it.
+    memory = [
+        {name: peak_mib(index, name, options.quick) for name in PASSES}
+        for index in range(len(chosen))
+    ]
+    for case, resident in zip(chosen, memory, strict=True):
+        run_case(case, options.repeat, resident)
     return 0
 
 
-def run_case(index: int, case: Case, repeat: int, is_quick: bool) -> None:
-    """Times both passes of one case and prints them."""
-    memory = {name: peak_mib(index, name, is_quick) for name in PASSES}
+def run_case(case: Case, repeat: int, memory: dict[str, dict[str, float]]) -> None:
+    """Times both passes of one case and prints them with their `peak_mib`."""
     arguments = fill((case.params, case.inputs))
     built = {name: compile_pass(case, name) for name in PASSES}
     calls = [lambda run=run: run(*arguments) for run, _ in built.values()]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from mmdiffmask.models import positions
+from mmdiffmask.models import backward, positions
 from mmdiffmask.types import Array
 
 NOT_ALLOWED = -1e10  # added to a logit; -inf would be NaN in rows without any key
@@ -23,9 +23,23 @@ def pair_mask(is_valid: Bool[Array, "b n"]) -> Bool[Array, "b n n"]:
     return is_valid[:, :, None] & is_valid[:, None, :]
 
 
+class LayerNorm(nn.Module):
+    """`backward.layer_norm` with its parameters, in the dtype of computing."""
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """Normalises the last axis."""
+        shape = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        return backward.layer_norm(x.astype(self.dtype), scale, bias)
+
+
 def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
     """Reserve's approximation, x * sigmoid(1.702 x)."""
-    return x * jax.nn.sigmoid(1.702 * x)
+    return backward.gelu(x)
 
 
 def unit_normalize(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
@@ -68,22 +82,19 @@ class SelfAttention(nn.Module):
         qkv = nn.DenseGeneral(
             (3 * heads, self.head_size),
             dtype=self.dtype,
+            dot_general=backward.product,
             name="qkv",
         )(x)
         scaled = qkv[:, :, : 2 * heads] * scale[:, :, None, :].astype(self.dtype)
-        query = (scaled[:, :, :heads] * self.head_size**-0.5).transpose(0, 2, 1, 3)
-        key = scaled[:, :, heads:].transpose(0, 2, 1, 3)
-        value = qkv[:, :, 2 * heads :].transpose(0, 2, 1, 3)
-        logits = jnp.einsum("bhqs,bhks->bhqk", query, key)
-        if bias is not None:
-            logits = logits + bias.astype(self.dtype)
-        weights = jax.nn.softmax(logits, axis=-1)
-        mixed = jnp.einsum("bhqk,bhks->bhqs", weights, value).transpose(0, 2, 1, 3)
+        query, key = jnp.split(scaled, 2, axis=2)
+        query = query * self.head_size**-0.5
+        mixed, weights = backward.attend(query, key, qkv[:, :, 2 * heads :], bias)
         projected = nn.DenseGeneral(
             self.hidden,
             axis=(-2, -1),
             use_bias=False,
             dtype=self.dtype,
+            dot_general=backward.product,
             name="attn_proj",
         )(mixed)
         return projected, weights
@@ -99,8 +110,13 @@ class MLP(nn.Module):
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
         """Maps every position by itself."""
         dense = functools.partial(nn.Dense, dtype=self.dtype)
-        wide = gelu(dense(4 * self.hidden, name="intermediate")(x))
-        return dense(self.hidden, use_bias=False, name="out")(wide)
+        wide = dense(
+            4 * self.hidden, dot_general=backward.product, name="intermediate"
+        )(x)
+        out = dense(
+            self.hidden, use_bias=False, dot_general=backward.gelu_product, name="out"
+        )
+        return out(wide)
 
 
 class Layer(nn.Module):
@@ -118,7 +134,7 @@ class Layer(nn.Module):
         bias: Float[Array, "#b 1 n n"] | None,
     ) -> tuple[Float[Array, "b n d"], Float[Array, "b h n n"]]:
         """The new sequence and this layer's attention weights."""
-        norm = functools.partial(nn.LayerNorm, epsilon=1e-5, dtype=self.dtype)
+        norm = functools.partial(LayerNorm, dtype=self.dtype)
         sizes = (self.hidden, self.head_size, self.dtype)
         attention = SelfAttention(*sizes, name="attention_layer")
         mixed, weights = attention(norm(name="pre_attn_ln")(x), scale, bias)
@@ -179,7 +195,7 @@ class Encoder(nn.Module):
         bias = None
         if attend is not None:
             bias = jnp.where(attend, 0.0, NOT_ALLOWED)[:, None]
-        norm = functools.partial(nn.LayerNorm, epsilon=1e-5, dtype=self.dtype)
+        norm = functools.partial(LayerNorm, dtype=self.dtype)
         x = norm(name="pre_ln")(x)
         layer = nn.remat(Layer) if self.remat else Layer
         sizes = (self.hidden, self.head_size, self.dtype)
@@ -218,7 +234,10 @@ class AttentionPool(nn.Module):
         """Pools the g vectors of every group."""
         heads = self.hidden // self.head_size
         split = functools.partial(
-            nn.DenseGeneral, (heads, self.head_size), dtype=self.dtype
+            nn.DenseGeneral,
+            (heads, self.head_size),
+            dtype=self.dtype,
+            dot_general=backward.product,
         )
         query = split(name="query")(x.mean(axis=2)) * self.head_size**-0.5
         key, value = split(name="key")(x), split(name="value")(x)

@@ -1,0 +1,227 @@
+"""The costly operations of a transformer with backward passes written by hand.
+
+Each computes what its formula says; automatic differentiation gives the same numbers
+but keeps more arrays, broadcasts of row statistics among them, and multiplies in
+forms that XLA is slow at on CPU. docs/speed.md holds what each one is worth.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import custom_derivatives, lax
+from jaxtyping import Float
+
+from mmdiffmask.types import Array
+
+NORM_EPSILON = 1e-5  # RESERVE.md section 2.1
+GELU_SLOPE = 1.702
+
+
+def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """Reserve's approximation, x * sigmoid(1.702 x)."""
+    return x * jax.nn.sigmoid(GELU_SLOPE * x)
+
+
+def _late(x: Array, grad: Array) -> Array:
+    """`x`, such that nothing is computed of it before the gradient of x is there.
+
+    Else XLA computes it in the forward pass already, or keeps what that has, and the
+    first touch of fresh memory costs more than computing it again. On CPU barriers are
+    dropped before this is decided (so rematerialisation, too, does nothing there).
+    """
+    return lax.platform_dependent(
+        *(x, grad),
+        cpu=lambda x, grad: jnp.where(jnp.isnan(grad), jnp.nan, x),
+        default=lambda x, grad: lax.optimization_barrier((x, grad))[0],
+    )
+
+
+@jax.custom_vjp
+def layer_norm(
+    x: Float[Array, "*b d"], scale: Float[Array, " d"], bias: Float[Array, " d"]
+) -> Float[Array, "*b d"]:
+    """(x - mean) / sqrt(variance + 1e-5) * scale + bias, in float32.
+
+    The variance is mean(x^2) - mean(x)^2, at least 0, as in the reference.
+    """
+    return _layer_norm_forward(x, scale, bias)[0]
+
+
+def _layer_norm_forward(x, scale, bias):
+    wide = x.astype(jnp.float32)
+    mean = wide.mean(axis=-1, keepdims=True)
+    variance = jnp.square(wide).mean(axis=-1, keepdims=True) - jnp.square(mean)
+    inverse = lax.rsqrt(jnp.maximum(variance, 0.0) + NORM_EPSILON)
+    scale, bias = (jnp.expand_dims(v, range(x.ndim - 1)) for v in (scale, bias))
+    normed = (wide - mean) * (inverse * scale) + bias
+    return normed.astype(x.dtype), (x, mean, inverse, scale)
+
+
+def _layer_norm_backward(saved, grad):
+    x, mean, inverse, scale = saved
+    x = _late(x, grad)
+    lead = tuple(range(x.ndim - 1))
+    grad = grad.astype(jnp.float32)
+    unit = (x.astype(jnp.float32) - mean) * inverse
+    scaled = grad * scale
+    along = (scaled * unit).mean(axis=-1, keepdims=True)
+    x_grad = inverse * (scaled - scaled.mean(axis=-1, keepdims=True) - unit * along)
+    return x_grad.astype(x.dtype), (grad * unit).sum(axis=lead), grad.sum(axis=lead)
+
+
+layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
+
+
+@jax.custom_vjp
+def attend(
+    query: Float[Array, "b n h s"],
+    key: Float[Array, "b n h s"],
+    value: Float[Array, "b n h s"],
+    bias: Float[Array, "#b 1 n n"] | None,
+) -> tuple[Float[Array, "b n h s"], Float[Array, "b h n n"]]:
+    """softmax(query key^T + bias) value, and the softmax: the attention weights.
+
+    `bias` is a mask and takes no gradient.
+    """
+    mixed, weights = _attend(*(_by_head(x) for x in (query, key, value)), bias)
+    return _by_head(mixed), weights
+
+
+def _attend(query, key, value, bias):
+    logits = jnp.einsum("bhqs,bhks->bhqk", query, key)
+    if bias is not None:
+        logits = logits + bias.astype(logits.dtype)
+    weights = jax.nn.softmax(logits, axis=-1)
+    return jnp.einsum("bhqk,bhks->bhqs", weights, value), weights
+
+
+def _by_head(x: Array) -> Array:
+    """(b n h s) to (b h n s), and back."""
+    return x.transpose(0, 2, 1, 3)
+
+
+def _attend_forward(query, key, value, bias):
+    heads = [_by_head(x.value) for x in (query, key, value)]
+    bias = None if bias is None else bias.value
+    mixed, weights = _attend(*heads, bias)
+    return (_by_head(mixed), weights), (*heads, bias, mixed, weights)
+
+
+def _attend_backward(saved, grads):
+    query, key, value, bias, mixed, weights = saved
+    grad, of_weights = _by_head(grads[0]), grads[1]
+    # sum_k weights_grad * weights = sum_s grad * mixed: a row of s, not of n.
+    along = (grad * mixed).sum(axis=-1, keepdims=True)
+    weights_grad = jnp.einsum("bhqs,bhks->bhqk", grad, value)
+    if not isinstance(of_weights, custom_derivatives.SymbolicZero):
+        weights_grad = weights_grad + of_weights
+        along = along + (of_weights * weights).sum(axis=-1, keepdims=True)
+    logits_grad = weights * (weights_grad - along)
+    return (
+        _by_head(jnp.einsum("bhqk,bhks->bhqs", logits_grad, key)),
+        _by_head(jnp.einsum("bhqk,bhqs->bhks", logits_grad, query)),
+        _by_head(jnp.einsum("bhqk,bhqs->bhks", weights, grad)),
+        None if bias is None else jnp.zeros_like(bias),
+    )
+
+
+attend.defvjp(_attend_forward, _attend_backward, symbolic_zeros=True)
+
+
+def product(x: Array, kernel: Array, dimension_numbers, precision=None) -> Array:
+    """The `dot_general` of the dense layers: last axes of x with first of kernel."""
+    ((axes, _), _) = dimension_numbers
+    assert precision is None
+    return _product(len(axes), x, kernel)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _product(axes: int, x: Array, kernel: Array) -> Array:
+    return jnp.tensordot(x, kernel, axes)
+
+
+def _product_forward(axes, x, kernel):
+    return jnp.tensordot(x, kernel, axes), (x, kernel)
+
+
+def _product_backward(axes, saved, grad):
+    x, kernel = saved
+    x_grad = _input_grad(axes, kernel, grad)
+    return x_grad, _kernel_grad(axes, x, grad, x_grad)
+
+
+def _input_grad(axes: int, kernel: Array, grad: Array) -> Array:
+    """Of `tensordot(x, kernel, axes)`: the gradient of x."""
+    lead = grad.ndim - kernel.ndim + axes
+    inner, outer = tuple(range(lead, grad.ndim)), tuple(range(axes, kernel.ndim))
+
+    def plain(kernel, grad):
+        return jnp.tensordot(grad, kernel, (inner, outer))
+
+    def flat(kernel, grad):  # XLA copies a kernel of more than two axes
+        found = lax.dot_general(
+            _flat(grad, lead), _flat(kernel, axes), (((1,), (1,)), ((), ()))
+        )
+        return found.reshape(*grad.shape[:lead], *kernel.shape[:axes])
+
+    return lax.platform_dependent(kernel, grad, cpu=flat, default=plain)
+
+
+def _kernel_grad(axes: int, x: Array, grad: Array, x_grad: Array) -> Array:
+    """Of `tensordot(x, kernel, axes)`: the gradient of kernel."""
+    lead = x.ndim - axes
+
+    def plain(x, grad, x_grad):
+        return jnp.tensordot(x, grad, (tuple(range(lead)),) * 2)
+
+    def flat(x, grad, x_grad):
+        left, right = _flat(x, lead), _flat(grad, lead)
+        if right.shape[1] < 4 * left.shape[1]:
+            found = lax.dot_general(left, right, (((0,), (0,)), ((), ())))
+        else:
+            # Rows of a multiple of 4096 bytes share lines of the cache: the product
+            # over first axes of [964, 768] and [964, 3072] took twice as long.
+            left = lax.optimization_barrier(_flat(_late(x, x_grad), lead).T)
+            found = left @ right
+        return found.reshape(*x.shape[lead:], *grad.shape[lead:])
+
+    return lax.platform_dependent(x, grad, x_grad, cpu=flat, default=plain)
+
+
+def _flat(x: Array, lead: int) -> Array:
+    """(product of the first `lead` axes, product of the others)."""
+    return x.reshape(math.prod(x.shape[:lead]), -1)
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def gelu_product(x: Array, kernel: Array, dimension_numbers, precision=None) -> Array:
+    """gelu(x) kernel, as the `dot_general` of a dense layer; keeps x, not gelu(x)."""
+    assert dimension_numbers == (((x.ndim - 1,), (0,)), ((), ()))
+    assert precision is None
+    return _gelu_product(x, kernel)
+
+
+@jax.custom_vjp
+def _gelu_product(x: Array, kernel: Array) -> Array:
+    return gelu(x) @ kernel
+
+
+def _gelu_product_forward(x, kernel):
+    return gelu(x) @ kernel, (x, kernel)
+
+
+def _gelu_product_backward(saved, grad):
+    x, kernel = saved
+    wide_grad = _input_grad(1, kernel, grad)
+    x = _late(x, wide_grad)
+    gate = jax.nn.sigmoid(GELU_SLOPE * x)
+    kernel_grad = _kernel_grad(1, x * gate, grad, wide_grad)
+    slope = gate * (1.0 + GELU_SLOPE * x * (1.0 - gate))
+    return wide_grad * slope, kernel_grad
+
+
+_gelu_product.defvjp(_gelu_product_forward, _gelu_product_backward)
