@@ -30,13 +30,13 @@ def get_config() -> config.Experiment:
         masking=config.Masking(strategy="replay"),
         training=config.Training(
             objective="reserve",
-            steps=1200,
+            steps=5000,
             batch_size=32,
             lr=1e-3,
             warmup_steps=50,
-            eval_every=200,
+            eval_every=500,
             eval_clips=128,
-            save_every=200,
+            save_every=250,
             early_stopping=False,
             decay_to="zero",  # the initial weights are random here
         ),
