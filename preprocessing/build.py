@@ -4,26 +4,19 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import tqdm
 
 from mmdiffmask.data.manifest import Manifest
-from preprocessing import outputs, plans, tvqa, video, workers
+from preprocessing import finders, outputs, plans, tvqa, video, workers
 from preprocessing.items import Finder, Settings
 
 CLIPS_PER_SHARD = {"tvqa": 16, "toy": 16, "video": 4}
+PEOPLE = finders.People()
 
 Path = str | os.PathLike
-
-
-def find_people(frames: Sequence[np.ndarray]) -> Any:
-    """Bodies and faces in RGB frames: `people.find`, loaded in the worker only."""
-    from preprocessing import people
-
-    return people.find(frames)
 
 
 def build_tvqa(raw: Path, out: Path, settings: Settings, **options: Any) -> Manifest:
@@ -50,7 +43,9 @@ def build_toy(
 ) -> Manifest:
     """Renders the toy set into `raw`, as far as it is not there, then as `build_tvqa`.
 
-    Only the first `train_clips` and `val_clips` clips become records.
+    Only the first `train_clips` and `val_clips` clips become records. By default
+    people are not tracked: 7 frames in 11 s say little of who is who, and looking at
+    all between them would take five times as long.
     """
     from preprocessing import toy
 
@@ -70,6 +65,7 @@ def build_toy(
             progress=progress or show,
         )
     limits = {"train": train_clips, "val": val_clips}
+    options.setdefault("finder", finders.People(tracks="none"))
     return _build("toy", tvqa, raw, out, settings, limits=limits, **options)
 
 
@@ -96,7 +92,7 @@ def _build(
     out: Path,
     settings: Settings,
     *,
-    finder: Finder | None = find_people,
+    finder: Finder | None = PEOPLE,
     worker_count: int | None = None,
     strict: bool = False,
     bar: bool = True,
@@ -110,7 +106,7 @@ def _build(
       raw: folder of raw data.
       out: folder of records; a killed run is taken up where it was.
       settings: of the data set.
-      finder: looks for boxes (importable by name); None = no boxes. Default: people.
+      finder: looks for boxes; None = no boxes. Default: people and their tracks.
       worker_count: processes; None = one a core; 0 = this process, for debugging.
       strict: anything that can not be used is an error.
       bar: shows progress on stderr.
@@ -139,8 +135,8 @@ def _build(
         return manifest
     from preprocessing import runner  # heavy: only when there is work
 
-    if finder is find_people:
-        _require_weights()
+    if isinstance(finder, finders.People):
+        _require_weights(finder)
     plan = _limited(reader.plan(raw), limits or {})
     count = workers.default_count() if worker_count is None else worker_count
     return runner.build(plan, out, described, settings, finder, count, strict, bar)
@@ -152,9 +148,16 @@ def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:
     return dataclasses.replace(plan, clips=kept)
 
 
-def _require_weights() -> None:
+def _require_weights(finder: finders.People) -> None:
     """Raises ValueError, with the way to install it, if a weight file is missing."""
     from preprocessing import weights
 
-    for file in (weights.SSDLITE, weights.PNET, weights.RNET, weights.ONET):
+    files = [weights.SSDLITE] if finder.bodies == "ssdlite" else []
+    if finder.faces != "none":
+        files += [weights.PNET, weights.RNET, weights.ONET]
+    for file in files:
         weights.read(file)
+    if finder.bodies in ("yolox", "file"):  # a file of the user's: before the work
+        from preprocessing import detectors
+
+        detectors.load(finder)

@@ -6,14 +6,14 @@ is decoded and looked at once, the sound is decoded once.
 
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from mmdiffmask.data.records import Record
 from mmdiffmask.types import Boxes
 from preprocessing import audio, decode, patch_groups, segments, subtitles
-from preprocessing.items import Clip, Finder, Question, Settings, Skip
+from preprocessing.items import Clip, Finder, Look, Question, Settings, Skip
 
 
 def records(
@@ -88,13 +88,14 @@ def _batch(
     skip: Callable[..., None],
 ) -> Iterator[Record]:
     times = sorted({s.frame_time_s for _, w in asked for s in w.segments})
-    shown = dict(zip(times, footage.frames(times), strict=True))
-    distinct = {frame.time_s: frame for frame in shown.values() if frame is not None}
-    boxes = patch_groups.no_boxes()
-    if finder is not None and distinct:
-        boxes = finder([frame.image for frame in distinct.values()])
+    shown: dict[float, decode.Frame | None] = {}
+    looks = _looks(footage, times, finder.fps if finder else None, shown)
+    boxes = finder(clip.name, looks) if finder else patch_groups.no_boxes()
+    for _ in looks:  # what the finder did not want to see
+        pass
+    distinct = {frame.time_s for frame in shown.values() if frame is not None}
     heard = _listen(asked, sound, settings)
-    numbers = {time_s: i for i, time_s in enumerate(distinct)}
+    numbers = {time_s: i for i, time_s in enumerate(sorted(distinct))}
     for question, window in asked:
         frames = _frames(window, shown, settings.segments)
         if not any(frames):
@@ -118,6 +119,29 @@ def _batch(
             **_sound_fields(window, heard, settings),
             **_frame_fields(frames, patch_groups.of_window(boxes, places), settings),
         )
+
+
+def _looks(
+    footage: decode.Footage,
+    times_s: Sequence[float],
+    fps: float | None,
+    shown: dict[float, decode.Frame | None],
+) -> Iterator[Look]:
+    """Shows each distinct frame once; `shown` fills with the frames of `times_s`."""
+    coming: tuple[decode.Frame, bool] | None = None
+    for time_s, is_sampled in segments.with_between(times_s, fps):
+        (frame,) = footage.frames([time_s])
+        if is_sampled:
+            shown[time_s] = frame
+        if frame is None:
+            continue
+        if coming is not None and coming[0].time_s == frame.time_s:
+            is_sampled = is_sampled or coming[1]
+        elif coming is not None:
+            yield Look(coming[0].image, coming[0].time_s, coming[1])
+        coming = frame, is_sampled
+    if coming is not None:
+        yield Look(coming[0].image, coming[0].time_s, coming[1])
 
 
 def _frames(

@@ -1,6 +1,7 @@
 """Video files and folders of frames to pictures at asked times."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -22,12 +23,40 @@ MAX_HOLD_S = 1.0  # how long the last frame stands for what should follow it
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """One picture: for the detectors as it was, for the record as it is stored."""
+    """One picture: for the detectors as it was, for the record as it is stored.
+
+    `own_jpeg` holds the file's bytes if it came as a JPEG.
+    """
 
     time_s: float
     image: UInt8[np.ndarray, "h w 3"]
-    jpeg: bytes
-    stored_size_px: tuple[int, int]
+    own_jpeg: bytes | None = None
+
+    @property
+    def stored_size_px(self) -> tuple[int, int]:
+        """Width and height of the frame as stored: shorter side 450 at most."""
+        width, height = self.source_size_px
+        short = min(width, height)
+        if short <= MAX_SHORT_SIDE_PX:
+            return width, height
+        scale = MAX_SHORT_SIDE_PX / short
+        return round(width * scale), round(height * scale)
+
+    @functools.cached_property
+    def jpeg(self) -> bytes:
+        """As stored: its own bytes if it has some and is small enough.
+
+        Made when asked for: frames between the sampled ones are only looked at.
+        """
+        size = self.stored_size_px
+        stored = self.image
+        if size != self.source_size_px:
+            stored = cv2.resize(stored, size, interpolation=cv2.INTER_AREA)
+        elif self.own_jpeg is not None:
+            return self.own_jpeg
+        bgr = cv2.cvtColor(stored, cv2.COLOR_RGB2BGR)
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        return cv2.imencode(".jpg", bgr, options)[1].tobytes()
 
     @property
     def source_size_px(self) -> tuple[int, int]:
@@ -92,7 +121,7 @@ class FrameFolder:
             self.problems.append((name, str(error)))
             return None
         is_jpeg = data.startswith(b"\xff\xd8")
-        return make_frame((number - 1) / FOLDER_FPS, image, data if is_jpeg else None)
+        return Frame((number - 1) / FOLDER_FPS, image, data if is_jpeg else None)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -168,7 +197,7 @@ class VideoFile:
         if self._coming is None and time_s - shown_s > MAX_HOLD_S:
             return None
         image = frame.to_ndarray(format="rgb24")
-        return make_frame(shown_s, _upright(image, frame), None)
+        return Frame(shown_s, _upright(image, frame))
 
     def close(self) -> None:
         """Closes the file."""
@@ -179,20 +208,3 @@ def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """Turned as the container says (telephones film sideways)."""
     turns = round(getattr(frame, "rotation", 0) / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-
-
-def make_frame(time_s: float, image: np.ndarray, jpeg: bytes | None) -> Frame:
-    """The frame as stored: its own JPEG bytes if it has some and is small enough."""
-    height, width = image.shape[:2]
-    short = min(width, height)
-    if jpeg is not None and short <= MAX_SHORT_SIDE_PX:
-        return Frame(time_s, image, jpeg, (width, height))
-    stored = image
-    if short > MAX_SHORT_SIDE_PX:
-        scale = MAX_SHORT_SIDE_PX / short
-        size = (round(width * scale), round(height * scale))
-        stored = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    bgr = cv2.cvtColor(stored, cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    data = cv2.imencode(".jpg", bgr, options)[1].tobytes()
-    return Frame(time_s, image, data, (stored.shape[1], stored.shape[0]))

@@ -5,15 +5,45 @@ nothing is to be done without loading the libraries that would do it.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from mmdiffmask.grid import PatchGrid
 
-# RGB frames -> types.Boxes whose `frame` is the position among those frames.
-Finder = Callable[[Sequence[np.ndarray]], Any]
+
+class Look(NamedTuple):
+    """A frame that a finder is shown.
+
+    Attributes:
+      image: RGB, uint8 (h, w, 3).
+      time_s: when it is shown in its clip.
+      is_sampled: a record holds it; the others lie between and help to track.
+    """
+
+    image: np.ndarray
+    time_s: float
+    is_sampled: bool
+
+
+class Finder(Protocol):
+    """Looks for boxes in the frames of one clip, or of one window of a loose video.
+
+    `fps` is how many frames a second it wants to see between the first and the last
+    that are sampled; None = the sampled ones alone. It travels to worker processes.
+    """
+
+    fps: float | None
+
+    def settings(self) -> dict[str, Any]:
+        """All that its boxes depend on, as JSON holds it; cheap."""
+
+    def __call__(self, clip: str, looks: Iterable[Look]) -> Any:
+        """The `types.Boxes`; a box's `frame` counts the sampled looks.
+
+        `looks` come in order of time, one by one: nobody holds a whole clip.
+        """
 
 
 @dataclasses.dataclass(frozen=True)

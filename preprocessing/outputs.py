@@ -27,12 +27,11 @@ def describe(
     **more: Any,
 ) -> dict[str, Any]:
     """Everything the records depend on, as JSON holds it."""
-    finds = f"{finder.__module__}.{finder.__qualname__}" if finder else None
     described = {
         "source": source,
         "raw_sha256": fingerprint,
         "schema_version": manifest_lib.SCHEMA_VERSION,
-        "boxes": finds,
+        "boxes": finder.settings() if finder else None,
         "clips_per_shard": clips_per_shard,
         **dataclasses.asdict(settings),
         **more,

@@ -4,64 +4,127 @@ Where the body detector saw nobody, a face stands for the body below it (DESIGN
 section 9): three face widths wide, from 0.4 face heights above the face to 5 below.
 """
 
-from collections.abc import Sequence
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int
 
 from mmdiffmask.types import Boxes
-from preprocessing import body_boxes, face_boxes
+from preprocessing import detectors, face_boxes
+from preprocessing.detectors import Detected
+from preprocessing.finders import TRACKS, People
+from preprocessing.items import Look
 
 BODY_WIDTHS = 1.5  # to each side of the face's centre, in face widths
 BODY_ABOVE, BODY_BELOW = 0.4, 5.0  # from the face's top and bottom, in face heights
+CHUNK = 8  # looks that are detected in one call: bounds memory
 
 
-def find(frames: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Boxes:
-    """Bodies and faces of RGB frames; a box's frame is its position in `frames`.
-
-    A frame's boxes do not depend on the other frames.
+def find(asked: People, clip: str, looks: Iterable[Look]) -> Boxes:
+    """Boxes of a clip's sampled frames; `frame` counts those.
 
     Raises:
-      ValueError: if a weight file is missing; says how to install it.
+      ValueError: if a file of weights or boxes is missing; says what to do.
     """
-    sizes = [(frame.shape[1], frame.shape[0]) for frame in frames]
-    return join(body_boxes.detect(frames), face_boxes.detect(frames), sizes)
+    detect, find_faces = detectors.load(asked), _face_finder(asked)
+    follow = _follower(asked)
+    bodies, faces, sizes = [], [], []
+    for chunk in _chunks(looks):
+        sampled = [look for look in chunk if look.is_sampled]
+        wanted = chunk if follow else sampled
+        for look, found in zip(wanted, detect(clip, wanted), strict=True):
+            if follow:
+                found = follow(look.image, found)
+            if look.is_sampled:
+                bodies.append(found)
+                sizes.append((look.image.shape[1], look.image.shape[0]))
+        faces += find_faces([look.image for look in sampled])
+    return join(bodies, faces, sizes, asked.faces, is_derived=asked.tracks != "tracked")
+
+
+def _chunks(looks: Iterable[Look]) -> Iterator[list[Look]]:
+    looks = iter(looks)
+    while chunk := list(itertools.islice(looks, CHUNK)):
+        yield chunk
+
+
+def _follower(asked: People) -> Callable[[np.ndarray, Detected], Detected] | None:
+    """A fresh tracker as a function of frame and detections; None = no tracking."""
+    if asked.fps is None:
+        return None
+    from preprocessing import appearance, tracking
+
+    follower = tracking.Follower(appearance.load(asked.appearance))
+    which = TRACKS.index(asked.tracks)
+    return lambda image, found: follower.update(image, found)[which]
+
+
+def _face_finder(asked: People) -> Callable[[list[np.ndarray]], list[face_boxes.Found]]:
+    if asked.faces == "none":
+        none = np.zeros((0, 4), np.float32)
+        nobody = none, none[:, 0], np.zeros((0, 5, 2), np.float32)
+        return lambda images: [nobody] * len(images)
+    if asked.faces == "facenet":
+        from preprocessing import facenet
+
+        return facenet.detect
+    return face_boxes.detect
 
 
 def join(
-    bodies: Sequence[body_boxes.Found],
+    bodies: Sequence[Detected],
     faces: Sequence[face_boxes.Found],
     sizes: Sequence[tuple[int, int]],
+    face_source: str = "mtcnn",
+    is_derived: bool = True,
 ) -> Boxes:
-    """One `Boxes` of what the two detectors found, frame by frame.
+    """One `Boxes` of what was detected, frame by frame.
 
-    In each frame: detected bodies, bodies derived from faces that no detected body
-    explains, faces. A derived body has its face's score and the source "face".
+    In each frame: detections, bodies derived from faces that no detected body
+    explains, faces. A derived body has its face's score and the source "face". A face
+    has the track of the body that explains it.
 
     Args:
-      bodies: of each frame, as `body_boxes.detect` gives them.
+      bodies: of each frame; objects among them are kept as they are.
       faces: of each frame, as `face_boxes.detect` gives them.
       sizes: (width, height) of each frame in pixels.
+      face_source: name of the detector of faces.
+      is_derived: False = no derived bodies.
     """
     parts = []
-    each = enumerate(zip(bodies, faces, sizes, strict=True))
-    for frame, ((body, body_score), (face, face_score, _), size) in each:
-        lone = ~is_explained(face, body)
+    for body, (face, face_score, _), size in zip(bodies, faces, sizes, strict=True):
+        people = body.take(np.flatnonzero([kind == "body" for kind in body.kind]))
+        owner = owner_of(face, people.xyxy_px)
+        lone = (owner < 0) & is_derived
         derived = body_of_face(face[lone], *size)
-        parts.append((frame, "body", "ssdlite", body, body_score))
-        parts.append((frame, "body", "face", derived, face_score[lone]))
-        parts.append((frame, "face", "mtcnn", face, face_score))
+        shown = dataclasses.replace(
+            detectors.seen(face, face_score, face_source),
+            kind=("face",) * len(face),
+            label=("face",) * len(face),
+            track=np.append(people.track, -1)[owner].astype(np.int32),
+        )
+        parts.append([body, detectors.seen(derived, face_score[lone], "face"), shown])
     return _to_boxes(parts)
 
 
-def is_explained(
+def owner_of(
     face_px: Float[np.ndarray, "m 4"], body_px: Float[np.ndarray, "n 4"]
-) -> np.ndarray:
-    """(m,): faces whose centre lies in the upper half of some body box."""
+) -> Int[np.ndarray, " m"]:
+    """The body whose upper half holds each face's centre; -1 = none.
+
+    Of several it is the one whose middle line is nearest.
+    """
+    if not len(body_px):
+        return np.full(len(face_px), -1)
     centre = (face_px[:, None, :2] + face_px[:, None, 2:]) / 2
     low, high = body_px[None, :, :2], body_px[None, :, 2:].copy()
+    away = np.abs(centre[..., 0] - (low[..., 0] + high[..., 0]) / 2)
     high[..., 1] = (low[..., 1] + high[..., 1]) / 2
-    return ((centre >= low) & (centre < high)).all(-1).any(1)
+    is_inside = ((centre >= low) & (centre < high)).all(-1)
+    nearest = np.where(is_inside, away, np.inf).argmin(1)
+    return np.where(is_inside.any(1), nearest, -1)
 
 
 def body_of_face(
@@ -82,18 +145,18 @@ def body_of_face(
     return np.clip(body, 0, np.array([width, height] * 2)).astype(np.float32)
 
 
-def _to_boxes(parts: list[tuple[int, str, str, np.ndarray, np.ndarray]]) -> Boxes:
-    """From (frame, kind, source, xyxy, score) of groups of boxes."""
-    counts = [len(score) for *_, score in parts]
-    kinds = np.repeat([kind for _, kind, *_ in parts], counts).tolist()
-    label = {"body": "person", "face": "face"}
-    none = np.zeros((0, 4), np.float32)
+def _to_boxes(frames: list[list[Detected]]) -> Boxes:
+    """The boxes of all frames, in the order given."""
+    parts = [(i, part) for i, frame in enumerate(frames) for part in frame]
+    none = detectors.seen(np.zeros((0, 4)), np.zeros(0), "none")
+    every = [none, *(part for _, part in parts)]
+    counts = [len(part) for _, part in parts]
     return Boxes(
-        frame=np.repeat([frame for frame, *_ in parts], counts).astype(np.int64),
-        xyxy_px=np.concatenate([none, *(xyxy for *_, xyxy, _ in parts)]),
-        kind=tuple(kinds),
-        label=tuple(label[kind] for kind in kinds),
-        score=np.concatenate([none[:, 0], *(score for *_, score in parts)]),
-        track=np.full(sum(counts), -1),
-        source=tuple(np.repeat([part[2] for part in parts], counts).tolist()),
+        frame=np.repeat([i for i, _ in parts], counts).astype(np.int64),
+        xyxy_px=np.concatenate([part.xyxy_px for part in every]),
+        kind=tuple(itertools.chain(*(part.kind for part in every))),
+        label=tuple(itertools.chain(*(part.label for part in every))),
+        score=np.concatenate([part.score for part in every]),
+        track=np.concatenate([part.track for part in every]).astype(np.int64),
+        source=tuple(part.source for _, part in parts for _ in part.score),
     )

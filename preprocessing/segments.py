@@ -2,6 +2,9 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 SUB_SEGMENT_S = 14.0 / 9.0  # 60 spectrogram frames; three make 4.6667 s
 
@@ -102,3 +105,34 @@ def span_percent(span_s: tuple[float, float], window: Window) -> tuple[int, int]
     share = [(t - window.start_s) / (window.end_s - window.start_s) for t in span_s]
     start, end = (min(100, max(0, int(100 * x))) for x in share)
     return start, end
+
+
+def with_between(
+    times_s: Sequence[float], fps: float | None
+) -> list[tuple[float, bool]]:
+    """Sampled times and, between the first and the last of them, `fps` a second.
+
+    A time between that is nearer than half a step to a sampled one is left out.
+
+    Args:
+      times_s: ascending.
+      fps: of the whole; None = nothing between.
+
+    Returns:
+      (seconds, whether sampled), ascending.
+
+    >>> with_between([0.4, 1.0], 3)
+    [(0.4, True), (0.6666666666666666, False), (1.0, True)]
+    """
+    sampled = np.array(times_s, float)
+    found = [(float(t), True) for t in sampled]
+    if fps is not None and len(sampled):
+        steps = np.arange(math.ceil(sampled[0] * fps), sampled[-1] * fps) / fps
+        right = np.searchsorted(sampled, steps).clip(1, len(sampled) - 1)
+        if len(sampled) > 1:
+            near = np.minimum(
+                np.abs(steps - sampled[right - 1]), np.abs(sampled[right] - steps)
+            )
+            steps = steps[near > 0.5 / fps - 1e-9]
+            found += [(float(t), False) for t in steps]
+    return sorted(found)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.types import Boxes
-from preprocessing import build, items
+from preprocessing import build, finders, items
 
 GRID = PatchGrid(6, 10)
 SETTINGS = items.Settings(GRID, segments=3, sub_segments=1)
@@ -52,6 +52,9 @@ def find_red(frames) -> Boxes:
         track=np.full(count, -1),
         source=("pixels",) * count,
     )
+
+
+RED_FINDER = finders.EachFrame(find_red)
 
 
 def jpeg(image: np.ndarray) -> bytes:
@@ -137,7 +140,7 @@ def write_tvqa(raw: pathlib.Path, train: int, val: int, frames: int = 18) -> Non
 
 def make(raw, out, **options):
     """Records of a tree that `write_tvqa` wrote, with its red boxes."""
-    defaults = {"finder": find_red, "worker_count": 0, "bar": False}
+    defaults = {"finder": RED_FINDER, "worker_count": 0, "bar": False}
     return build.build_tvqa(raw, out, SETTINGS, **defaults | options)
 
 

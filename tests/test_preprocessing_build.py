@@ -54,5 +54,6 @@ def test_people_are_looked_for_by_default(tmp_path):
     manifest = build.build_video(
         tmp_path / "raw", tmp_path / "out", SETTINGS, **options
     )
-    assert manifest.settings["boxes"] == "preprocessing.build.find_people"
+    assert manifest.settings["boxes"]["bodies"] == "ssdlite"
+    assert manifest.settings["boxes"]["tracks"] == "none"
     assert manifest.counts["boxed clips"] == 1

@@ -44,7 +44,7 @@ def test_frames_of_a_folder(tmp_path):
 def test_stored_size_and_bytes(size, stored):
     image = raw_trees.picture(0, *size)
     data = raw_trees.jpeg(image)
-    frame = decode.make_frame(0.0, image, data)
+    frame = decode.Frame(0.0, image, data)
     assert frame.source_size_px == size
     assert frame.stored_size_px == stored
     assert (frame.jpeg == data) == (size == stored)

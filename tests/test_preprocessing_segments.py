@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -110,3 +111,21 @@ def test_a_line_lies_in_the_one_segment_that_holds_its_middle(halves_ms, duratio
         assert len(homes) == (0 <= middle < total) or abs(middle - total) < 1e-6
         for start in homes:
             assert start - 1e-6 <= middle < start + windows[0].length_s + 1e-6
+
+
+@given(
+    st.lists(st.floats(0, 60), min_size=1, max_size=12, unique=True),
+    st.sampled_from([1.0, 3.0, 10.0]),
+)
+def test_times_between_are_spaced_and_within(times, fps):
+    times = sorted(times)
+    every = segments.with_between(times, fps)
+    assert [t for t, is_sampled in every if is_sampled] == times
+    assert every == sorted(every)
+    between = np.array([t for t, is_sampled in every if not is_sampled])
+    assert ((between > times[0]) & (between < times[-1])).all()
+    gaps = np.diff([t for t, _ in every])
+    assert gaps.max(initial=0.0) <= 2.0 / fps + 1e-6
+    away = np.abs(between[:, None] - np.array(times)[None]).min(1, initial=9.0)
+    assert (away >= 0.5 / fps - 1e-6).all()
+    assert segments.with_between(times, None) == [(t, True) for t in times]

@@ -7,7 +7,7 @@ import raw_trees
 
 from mmdiffmask.data import frames as frames_lib
 from mmdiffmask.data import records
-from preprocessing import clips, items, outputs, tvqa
+from preprocessing import clips, finders, items, outputs, tvqa
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_frame_is_looked_at_once_for_all_questions(raw):
         return raw_trees.find_red(frames)
 
     clip = tvqa.plan(raw).clips["train"][0]
-    made = list(clips.records(clip, raw_trees.SETTINGS, finder, []))
+    made = list(clips.records(clip, raw_trees.SETTINGS, finders.EachFrame(finder), []))
     assert len(made) == 2
     assert looked == [3]
 
@@ -164,7 +164,7 @@ def test_a_clip_without_a_single_good_frame(raw, tmp_path):
 def test_boxed_clips_are_the_first_of_train(raw, tmp_path):
     settings = items.Settings(raw_trees.GRID, 3, 1, boxed_clips=2)
     out = tmp_path / "out"
-    options = {"finder": raw_trees.find_red, "worker_count": 0, "bar": False}
+    options = {"finder": raw_trees.RED_FINDER, "worker_count": 0, "bar": False}
     manifest = raw_trees.build.build_tvqa(raw, out, settings, **options)
     boxed = {
         r.clip: r.is_boxed for s in ("train", "val") for r in by_id(out, s).values()

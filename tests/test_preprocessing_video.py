@@ -10,7 +10,7 @@ from mmdiffmask.data import records
 from preprocessing import build, items, outputs, video
 
 SETTINGS = items.Settings(raw_trees.GRID)
-OPTIONS = {"finder": raw_trees.find_red, "worker_count": 0, "bar": False}
+OPTIONS = {"finder": raw_trees.RED_FINDER, "worker_count": 0, "bar": False}
 
 
 def every(out):

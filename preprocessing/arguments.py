@@ -1,0 +1,129 @@
+"""The command line's words: what the local runner and the Beam runner both take."""
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+from mmdiffmask.grid import PatchGrid
+from preprocessing import finders
+from preprocessing.items import Finder, Settings
+
+HELP = {
+    "toy": "render the toy video-QA set into RAW, then make its records",
+    "tvqa": "records of a TVQA download, one a question",
+    "video": "records of a folder of any video files, one a window",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Two lines for a wrong command line: what is wrong, and the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with status 2."""
+        sys.exit(complain(f"{message}\nusage: {self.prog} --help says what it takes"))
+
+
+def complain(message: str) -> int:
+    """Says what is wrong on stderr; the exit status."""
+    sys.stderr.write(f"preprocessing: {message}\n")
+    return 2
+
+
+def _grid(text: str) -> PatchGrid:
+    sides = text.lower().split("x")
+    try:
+        rows, cols = (int(side) for side in sides)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: write rows x columns of 16 px patches, such as 12x20"
+        ) from None
+    try:
+        return PatchGrid(rows, cols)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def at_least(low: int):
+    """A type for argparse: whole numbers from `low`."""
+
+    def number(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < low:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: needs a whole number, at least {low}"
+            )
+        return int(text)
+
+    return number
+
+
+def parser(prog: str, description: str) -> tuple[Parser, Any]:
+    """A parser with a command for each kind of raw data, and its subparsers."""
+    found = Parser(prog, description=description)
+    commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in HELP.items():
+        command = commands.add_parser(name, help=text, description=text)
+        _add_common(command.add_argument, name)
+        _add_boxes(command.add_argument_group("boxes").add_argument, name)
+        if name == "toy":
+            _add_toy(command.add_argument)
+    return found, commands
+
+
+def _add_common(add, name: str) -> None:
+    is_toy = name == "toy"
+    add("--raw", required=True, metavar="DIR", help="folder of raw data")
+    add("--out", required=True, metavar="DIR", help="folder of records to make")
+    grid = PatchGrid(6, 10) if is_toy else PatchGrid()
+    add("--grid", type=_grid, default=grid, metavar="RxC", help=f"default {grid}")
+    whole = at_least(1)
+    add("--segments", type=whole, default=7, metavar="N", help="default 7")
+    subs = 1 if is_toy else 3
+    text = f"of 1.5556 s in a segment; default {subs}"
+    add("--sub-segments", type=whole, default=subs, metavar="N", help=text)
+    add("--workers", type=whole, metavar="N", help="processes; default: one a core")
+    add("--strict", action="store_true", help="stop at what can not be used")
+
+
+def _add_boxes(add, name: str) -> None:
+    text = "detectors run only in the first N clips of train; default: in all"
+    add("--boxed-clips", type=at_least(0), metavar="N", help=text)
+    add("--bodies", choices=finders.BODIES, help="default: ssdlite, or as files say")
+    text = "default mtcnn; facenet = the package itself"
+    add("--faces", choices=finders.FACES, default="mtcnn", help=text)
+    text = "both = all boxes, with tracks; tracked = UniTrack's own alone; default "
+    tracks = "none"
+    add("--tracks", choices=finders.TRACKS, default=tracks, help=text + tracks)
+    text = "boxes of yours: JSONL, COCO, TVQA+, or a folder of MOT files"
+    add("--boxes", metavar="FILE", help=text)
+    add("--yolox", metavar="ONNX", help="a YOLOX network; all its classes are kept")
+    text = "of --yolox: weights before 0.1.1 were trained with imagenet; default none"
+    add("--normalise", choices=("none", "imagenet"), default="none", help=text)
+    text = "a ResNet-18 stage for the tracker; default: colours and gradients"
+    add("--appearance", metavar="ONNX", help=text)
+
+
+def _add_toy(add) -> None:
+    add("--domain", default="people", choices=("general", "people", "objects"))
+    add("--train-clips", type=at_least(1), default=1500, metavar="N")
+    add("--val-clips", type=at_least(0), default=1500, metavar="N")
+    add("--seed", type=at_least(0), default=0, metavar="N")
+
+
+def settings(args: argparse.Namespace) -> Settings:
+    """What the records depend on."""
+    return Settings(args.grid, args.segments, args.sub_segments, args.boxed_clips)
+
+
+def finder(args: argparse.Namespace) -> Finder | None:
+    """What looks for boxes; None where nothing is to be looked for.
+
+    Raises:
+      ValueError: if the flags do not go together.
+    """
+    if args.boxed_clips == 0:
+        return None
+    of_file = {"file": args.boxes, "yolox": args.yolox}
+    by_file = next((kind for kind, file in of_file.items() if file), "ssdlite")
+    names = ("faces", "tracks", "boxes", "yolox", "normalise", "appearance")
+    chosen = {name: getattr(args, name) for name in names}
+    return finders.People(bodies=args.bodies or by_file, **chosen)

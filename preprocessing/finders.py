@@ -1,0 +1,103 @@
+"""What can look for boxes in a clip, as settings that travel to worker processes."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from preprocessing.items import Look
+
+BODIES = ("ssdlite", "yolox", "file", "none")
+FACES = ("mtcnn", "facenet", "none")
+TRACKS = ("both", "tracked", "none")
+TRACKED_FPS = 3.0  # of TVQA and Social-IQ frames; the sampled ones are too far apart
+
+
+@dataclasses.dataclass(frozen=True)
+class EachFrame:
+    """A function of the sampled frames alone (importable by name) as a finder."""
+
+    function: Callable[[Sequence[np.ndarray]], Any]
+    fps: None = None
+
+    def settings(self) -> dict[str, Any]:
+        """The function's name."""
+        return {"each_frame": f"{self.function.__module__}.{self.function.__name__}"}
+
+    def __call__(self, clip: str, looks: Iterable[Look]) -> Any:
+        """See `items.Finder`."""
+        return self.function([look.image for look in looks if look.is_sampled])
+
+
+@dataclasses.dataclass(frozen=True)
+class People:
+    """Bodies, faces and tracks (DESIGN section 9).
+
+    Attributes:
+      bodies: "ssdlite", "yolox" (needs `yolox`), "file" (needs `boxes`) or "none".
+      faces: "mtcnn", "facenet" (the package itself) or "none"; on sampled frames.
+      tracks: "both" = every detected box, those of a track with its number; "tracked"
+        = the tracker's own boxes alone, as UniTrack reports them; "none".
+      boxes: file of boxes, in any form that `box_files` reads.
+      yolox: ONNX file.
+      normalise: what the YOLOX network was trained with: "none" or "imagenet".
+      appearance: ONNX file of the tracker's features; None = colours and gradients.
+    """
+
+    bodies: str = "ssdlite"
+    faces: str = "mtcnn"
+    tracks: str = "none"
+    boxes: str | None = None
+    yolox: str | None = None
+    normalise: str = "none"
+    appearance: str | None = None
+
+    def __post_init__(self):
+        for name, known in {"bodies": BODIES, "faces": FACES, "tracks": TRACKS}.items():
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"--{name} {getattr(self, name)}: is none of {', '.join(known)}"
+                )
+        for kind, option in {"yolox": "yolox", "file": "boxes"}.items():
+            if (self.bodies == kind) != (getattr(self, option) is not None):
+                raise ValueError(f"--bodies {kind} and --{option} FILE go together")
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second that are looked at between the sampled ones."""
+        is_tracking = self.tracks != "none" and self.bodies != "none"
+        return TRACKED_FPS if is_tracking else None
+
+    def settings(self) -> dict[str, Any]:
+        """Its fields; files by name and checksum.
+
+        Raises:
+          ValueError: if one of the files can not be read.
+        """
+        files = ("boxes", "yolox", "appearance")
+        found = dataclasses.asdict(self)
+        return found | {name: _identity(found[name]) for name in files if found[name]}
+
+    def __call__(self, clip: str, looks: Iterable[Look]) -> Any:
+        """See `items.Finder`; the libraries are loaded in the worker only."""
+        from preprocessing import people
+
+        return people.find(self, clip, looks)
+
+
+def _identity(name: str) -> dict[str, str]:
+    path = pathlib.Path(name)
+    if path.is_dir():
+        parts = sorted(part for part in path.iterdir() if part.is_file())
+    else:
+        parts = [path]
+    digest = hashlib.sha256()
+    for part in parts:
+        try:
+            digest.update(part.name.encode() + b"\n" + part.read_bytes())
+        except OSError as error:
+            raise ValueError(f"{part}: {error.strerror}; name a file of it") from error
+    return {"name": path.name, "sha256": digest.hexdigest()}

@@ -1,0 +1,60 @@
+"""Detections of a clip's frames, one after another, to tracks: UniTrack's tracker."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from preprocessing.detectors import Detected
+from preprocessing.finders import TRACKED_FPS
+from preprocessing.unitrack import tracker
+
+Describe = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, "m c 4 10"]]
+
+
+class Follower:
+    """One clip's tracker; frames come in order of time, three a second."""
+
+    def __init__(self, describe: Describe):
+        # The detectors have their own least score, so all that they give counts.
+        settings = tracker.Settings(conf_thres=0.0, frame_rate=TRACKED_FPS)
+        self._tracker = tracker.Tracker(settings)
+        self._describe = describe
+        self._category: dict[str, int] = {}
+
+    def update(self, image: np.ndarray, found: Detected) -> tuple[Detected, Detected]:
+        """The frame's detections with track numbers, and the tracker's own boxes.
+
+        A detection is without a track if it is the first of its thing: the tracker
+        reports nothing before it has seen it twice.
+
+        Args:
+          image: RGB.
+          found: what is detected there.
+        """
+        if not len(found):  # the tracker's clock stands still, as in UniTrack
+            return found, found
+        tlwh = found.xyxy_px.astype(np.float64)
+        tlwh[:, 2:] -= tlwh[:, :2]
+        number = [
+            self._category.setdefault(name, len(self._category)) for name in found.label
+        ]
+        reported = self._tracker.update(
+            tracker.Detections(
+                tlwh,
+                found.score,
+                np.array(number),
+                self._describe(image, found.xyxy_px),
+            )
+        )
+        track = np.full(len(found), -1, np.int32)
+        track[reported.detection] = reported.id
+        own = found.take(reported.detection)
+        left_top, size = np.split(reported.tlwh, 2, axis=1)
+        own = dataclasses.replace(
+            own,
+            xyxy_px=np.hstack([left_top, left_top + size]).astype(np.float32),
+            track=reported.id.astype(np.int32),
+        )
+        return dataclasses.replace(found, track=track), own
