@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mmdiffmask import config, configure, examples, weights
-from mmdiffmask.data import loader, records, tokenizers, vocabulary
+from mmdiffmask.data import loader, questions, records, tokenizers, vocabulary
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import convert, reserve, towers
 from mmdiffmask.training import grounding, loop, losses, optim, steps, total
@@ -29,8 +29,9 @@ def check(experiment: config.Experiment) -> None:
     """Checks the names in a config before any work.
 
     Raises:
-      ValueError: for an unknown strategy, a warm-up longer than the training, or a
-        tokenizer that can not be read or has more entries than the model.
+      ValueError: for an unknown strategy, a warm-up longer than the training, a kind
+        of question that is no pattern, or a tokenizer that can not be read or has more
+        entries than the model.
     """
     strategies.find(experiment.masking.strategy)
     for name in experiment.compare:
@@ -39,6 +40,7 @@ def check(experiment: config.Experiment) -> None:
     _check_objective(experiment)
     examples.embeddings_of(experiment.masking)
     examples.words_of(experiment)
+    questions.parse_kinds(experiment.probe.kinds)
     size = tokenizers.load(experiment.data.tokenizer).vocabulary
     if size > experiment.model.vocabulary:
         raise ValueError(

@@ -35,6 +35,7 @@ def complaint(capsys, *arguments) -> str:
         (["--set", "training.warmup_steps=6"], "must be below"),
         (["--set", "model.vocabulary=100"], "has 512 entries"),
         (["--set", "data.tokenizer=nowhere.json"], "nowhere.json"),
+        (["--set", "probe.kinds=['who']"], "name=regular expression"),
         (["--set", "masking.label_embeddings=none.npz"], "none.npz"),
         (["--data", "no/such/folder"], "no/such/folder"),
         (["--seed", "-1"], "--seed -1"),
