@@ -2,23 +2,24 @@
 
     python -m benchmarks.parity reserve DIR [--vocab FILE]
     python -m benchmarks.parity mtcnn DIR --media MEDIA_DIR
+    python -m benchmarks.parity unitrack DIR
 
 print, for each array of a golden folder, the largest difference and its tolerance.
-Exit status 1 if an array is beyond its tolerance or, with `reserve`, if one that is
-no input was not compared; 2 if the folder is missing or not of the form. `reserve`
-takes any folder of that form: what differs is read from the folder.
+Exit status 1 if an array is beyond its tolerance or, with `reserve` and `unitrack`,
+if one that is no input was not compared; 2 if the folder is missing or not of the
+form. These two take any folder of that form: what differs is read from the folder.
 """
 
 import argparse
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
 
-from benchmarks.golden import compare, files, folder
+from benchmarks.golden import compare, files, folder, unitrack
 from preprocessing import face_boxes, mtcnn
 
 Row = tuple[str, float, float]  # array, largest difference, tolerance
@@ -125,8 +126,19 @@ def _print_mtcnn(options: argparse.Namespace) -> int:
 
 def _print_reserve(options: argparse.Namespace) -> int:
     golden = folder.Golden(options.golden, options.vocab)
+    return _print_all(options.golden, files.Checker(golden).all())
+
+
+def _print_unitrack(options: argparse.Namespace) -> int:
+    return _print_all(options.golden, unitrack.rows(options.golden))
+
+
+def _print_all(
+    golden: pathlib.Path, verdicts: Iterable[tuple[str, list[compare.Row]]]
+) -> int:
+    """A line per verdict, and the arrays without one."""
     over, left_out, count = [], [], 0
-    for name, rows in files.Checker(golden).all():
+    for name, rows in verdicts:
         count += 1
         if not rows:
             left_out.append(name)
@@ -135,7 +147,7 @@ def _print_reserve(options: argparse.Namespace) -> int:
         if any(row.is_over for row in rows):
             over.append(name)
     if not count:
-        raise ValueError(f"{options.golden}: holds no array to compare")
+        raise ValueError(f"{golden}: holds no array to compare")
     for name in left_out:
         print(f"{name:80} NOT COMPARED")
     print(
@@ -169,6 +181,9 @@ def _parser() -> argparse.ArgumentParser:
         help="MERLOT-Reserve's lowercase_encoder.json (default: the one in ../shared)",
     )
     command.set_defaults(run=_print_reserve)
+    command = commands.add_parser("unitrack", help="the tracker of boxes")
+    command.add_argument("golden", type=pathlib.Path, metavar="DIR")
+    command.set_defaults(run=_print_unitrack)
     return parser
 
 
