@@ -68,9 +68,7 @@ class Network:
         """
         result = self._run(np.ascontiguousarray(picture, np.float32))
         if not np.isfinite(result).all():
-            raise ValueError(
-                f"{self.path}: the network gave a number that is not finite"
-            )
+            raise ValueError(f"{self.path}: the network gave NaN or infinity")
         return result
 
 
