@@ -56,6 +56,7 @@ def test_decoding_and_suppression_are_the_recorded_ones(golden):
     np.testing.assert_allclose(found, golden["detections"], rtol=1e-6, atol=1e-5)
 
 
+@settings(deadline=None, max_examples=25)
 @given(
     place=hnp.arrays(
         np.float32, (252, 4), elements=st.floats(1, 100, width=32), fill=st.just(9.0)
@@ -93,7 +94,7 @@ def iou(a, b):
     return shared / (areas - shared)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(outputs(), st.sampled_from([0.0, 0.2, 0.6]), st.sampled_from([0.0, 0.31, 0.71]))
 def test_suppression_keeps_the_best_of_each_class_and_nothing_else(
     decoded, min_score, max_iou

@@ -1,0 +1,224 @@
+"""Boxes that a user already has: one index over a file, asked by video and time.
+
+`read` takes JSON lines, COCO, TVQA+ and MOT files; `box_formats` says how each is
+read. Frames count from 1 in every format: frame n of a video shows (n - 1) / fps.
+
+What no box can be is left out and counted in `BoxFile.counts`, by reason: numbers that
+are not finite, corners in the wrong order or no area, boxes wholly outside their
+picture, crowds (COCO), specks and repetitions (TVQA+). A box that lies partly in its
+picture is cut to it, and counted as "cut" too. A picture's size is known from the file
+(COCO, TVQA+, JSON lines with width and height) or from whoever asks.
+"""
+
+import collections
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from mmdiffmask.types import Boxes
+from preprocessing import box_formats
+from preprocessing.box_rows import Rows
+from preprocessing.unitrack import coordinates
+from preprocessing.video import ENDINGS
+
+PERSON_LABELS = frozenset({"person", "pedestrian", "man", "woman", "boy", "girl"})
+FACE_LABELS = frozenset({"face"})
+
+Size = tuple[int, int]  # width, height in pixels
+
+
+def read(
+    path: str | os.PathLike,
+    *,
+    mot_pixels: box_formats.MotPixels = "source",
+    mot_labels: Sequence[str] | None = None,
+) -> "BoxFile":
+    """The boxes of a file or a folder, told by its form.
+
+    Args:
+      path: of a `.jsonl` file, a `.json` file (COCO or TVQA+), a MOT `.txt` file, or a
+        folder with one `<video>.txt` for each video.
+      mot_pixels: what MOT files count in: pixels of the video's frames ("source"), or
+        of UniTrack's resized frame ("img0"), which needs `frame_wh` in every question.
+      mot_labels: names of the classes in MOT files; boxes without a class are persons.
+
+    Raises:
+      ValueError: if something in it can not be read; names file, place and way out.
+    """
+    path = pathlib.Path(path)
+    rows = box_formats.read(path, mot_pixels, mot_labels)
+    return BoxFile(rows, path.name)
+
+
+def kind_of(label: str) -> str:
+    """ "body" for a person, "face" for a face, else "object"."""
+    word = label.strip().lower()
+    if word in PERSON_LABELS:
+        return "body"
+    return "face" if word in FACE_LABELS else "object"
+
+
+class BoxFile:
+    """All boxes of a file. A question costs the same however many videos there are.
+
+    Attributes:
+      counts: how many boxes were left out or cut, by reason; those that only the
+        frame's size gives away are counted when they are asked for.
+      videos: the names of the videos, as the file writes them.
+    """
+
+    def __init__(self, rows: Rows, source: str):
+        self.counts: collections.Counter[str] = collections.Counter(rows.counts)
+        self._source = source
+        self._labels = np.array(rows.labels, object)
+        self._table = self._usable(rows.table)
+        self.videos = rows.videos
+        self._video_of = _aliases(rows.videos)
+        self._index: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __contains__(self, video: str) -> bool:
+        return video in self._video_of
+
+    def boxes_at(
+        self, video: str, time_s: float, fps: float, frame_wh: Size | None = None
+    ) -> Boxes:
+        """The boxes of the frame that is nearest to a time, in the file's order.
+
+        Args:
+          video: its name as in the file; its path's last part or the name without a
+            video's ending will do where only one video has it.
+          time_s: from the start of the video.
+          fps: frames a second that the file's frame numbers count.
+          frame_wh: width and height of the frame; boxes of a picture of another size
+            are scaled to it, and all are cut to it. None = pixels of the file.
+
+        Raises:
+          ValueError: if the file's pixels need a size and none is given.
+        """
+        table = self._rows(video, frame_number(time_s, fps), fps)
+        xyxy = self._scaled(table, frame_wh)
+        if frame_wh is not None:
+            xyxy, is_inside = self._cut(xyxy, np.array(frame_wh, float))
+            table, xyxy = table[is_inside], xyxy[is_inside]
+        label = tuple(self._labels[table["label"]])
+        return Boxes(
+            frame=np.zeros(len(table), np.int64),
+            xyxy_px=xyxy.astype(np.float32),
+            kind=tuple(kind_of(word) for word in label),
+            label=label,
+            score=table["score"].astype(np.float32),
+            track=table["track"].astype(np.int64),
+            source=(self._source,) * len(table),
+        )
+
+    def frames_of(self, video: str, fps: float) -> list[int]:
+        """The numbers of the frames that have boxes, ascending."""
+        at = self._video_of.get(video)
+        if at is None:
+            return []
+        starts, frames, _ = self._ordered(fps)
+        return np.unique(frames[starts[at] : starts[at + 1]]).tolist()
+
+    def _rows(self, video: str, frame: int, fps: float) -> np.ndarray:
+        at = self._video_of.get(video)
+        if at is None:
+            return self._table[:0]
+        starts, frames, order = self._ordered(fps)
+        own = frames[starts[at] : starts[at + 1]]
+        low, high = np.searchsorted(own, [frame, frame + 1]) + starts[at]
+        return self._table[order[low:high]]
+
+    def _ordered(self, fps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where each video starts, frame numbers and rows in order; made once."""
+        if fps not in self._index:
+            table = self._table
+            frames = table["frame"].copy()
+            is_timed = np.isfinite(table["second"])
+            frames[is_timed] = frame_number(table["second"][is_timed], fps)
+            order = np.lexsort((frames, table["video"]))  # stable
+            places = np.arange(len(self.videos) + 1)
+            starts = np.searchsorted(table["video"][order], places)
+            self._index[fps] = starts, frames[order], order
+        return self._index[fps]
+
+    def _usable(self, table: np.ndarray) -> np.ndarray:
+        """The rows that are boxes, those of pictures of known size cut to these."""
+        xyxy = table["xyxy"]
+        is_finite = np.isfinite(xyxy).all(1)
+        self._count("not finite", ~is_finite)
+        table = table[is_finite]
+        xyxy = table["xyxy"]
+        has_area = (xyxy[:, 2:] > xyxy[:, :2]).all(1)
+        self._count("no area", ~has_area)
+        table = table[has_area].copy()
+        known = table["wh"].min(1, initial=np.inf) > 0
+        keep = np.ones(len(table), bool)
+        table["xyxy"][known], keep[known] = self._cut(
+            table["xyxy"][known], table["wh"][known]
+        )
+        return table[keep]
+
+    def _cut(
+        self, xyxy: Float[np.ndarray, "m 4"], wh: Float[np.ndarray, "... 2"]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes cut to their pictures, and which have any area in them."""
+        cut = np.clip(xyxy, 0, np.concatenate([wh, wh], axis=-1))
+        is_inside = (cut[:, 2:] > cut[:, :2]).all(1)
+        self._count("outside", ~is_inside)
+        self._count("cut", is_inside & (cut != xyxy).any(1))
+        return cut, is_inside
+
+    def _count(self, reason: str, which: np.ndarray) -> None:
+        if which.any():
+            self.counts[reason] += int(which.sum())
+
+    def _scaled(self, table: np.ndarray, frame_wh: Size | None) -> np.ndarray:
+        xyxy, wh = table["xyxy"].copy(), table["wh"].copy()
+        is_img0 = (wh == box_formats.IMG0_WH).all(1)
+        if is_img0.any():
+            if frame_wh is None:
+                raise ValueError(
+                    f"{self._source}: boxes in pixels of UniTrack's resized frame need"
+                    " the size of the frame: give frame_wh"
+                )
+            wh[is_img0] = coordinates.resized_wh(frame_wh)
+        if frame_wh is not None:
+            known = wh.min(1, initial=np.inf) > 0
+            factor = np.array(frame_wh, float) / wh[known]
+            xyxy[known] *= np.concatenate([factor, factor], axis=1)
+        return xyxy
+
+
+def frame_number(time_s: float | np.ndarray, fps: float) -> int | np.ndarray:
+    """The frame nearest to a time; 1 is the first."""
+    number = np.floor(np.asarray(time_s) * fps + 0.5).astype(np.int64) + 1
+    return int(number) if number.ndim == 0 else number
+
+
+def _aliases(videos: Sequence[str]) -> Mapping[str, int]:
+    """Video of each name it goes by; a name that several share is nobody's."""
+    found: dict[str, int] = {}
+    shorter = [
+        _without_ending,
+        lambda name: name.rsplit("/", 1)[-1],
+        lambda name: _without_ending(name.rsplit("/", 1)[-1]),
+    ]
+    for shorten in shorter:
+        names = [shorten(name) for name in videos]
+        count = collections.Counter(names)
+        for i, name in enumerate(names):
+            if count[name] == 1:
+                found.setdefault(name, i)
+    return {**found, **{name: i for i, name in enumerate(videos)}}
+
+
+def _without_ending(video: str) -> str:
+    """A video's name without .mp4 and the like."""
+    stem, dot, ending = video.rpartition(".")
+    return stem if dot and f".{ending.lower()}" in ENDINGS else video
