@@ -11,9 +11,10 @@ from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Real, UInt8
 
 from preprocessing import body_boxes, onnx_file
+from preprocessing.unitrack import coordinates
 
 STRIDES = (8, 16, 32)
 GREY = 114  # below and to the right of the picture
@@ -23,9 +24,9 @@ _MAX_LOG_SIZE = 10.0  # e^10 strides: no side is so long, pixels are soon above 
 
 # How the pixels are given to the network. "none": BGR, 0 to 255, which weights of
 # YOLOX 0.1.1 and later were trained on. "imagenet": RGB less ImageNet's mean, by its
-# deviation: weights of 0.1.0, which UniTrack used. "unitrack": those too, and the
-# picture as UniTrack gives it: in the middle of grey, red and blue exchanged (it hands
-# RGB to a function that takes BGR).
+# deviation: weights of 0.1.0, which UniTrack used. "unitrack": for the same weights,
+# the picture as UniTrack gives it: fitted to 640 x 480 in the middle of grey, and red
+# and blue exchanged (it hands RGB to a function that takes BGR).
 Normalise = Literal["none", "imagenet", "unitrack"]
 
 COCO = tuple(
@@ -43,13 +44,13 @@ Found = tuple[Float[np.ndarray, "m 4"], Float[np.ndarray, " m"], Int[np.ndarray,
 
 
 def prepare(
-    image_bgr: UInt8[np.ndarray, "h w 3"],
+    image_bgr: Real[np.ndarray, "h w 3"],
     input_hw: tuple[int, int],
-    normalise: Normalise = "imagenet",
+    normalise: Normalise = "imagenet",  # as UniTrack's YOLOX
 ) -> tuple[Float[np.ndarray, "3 H W"], float]:
     """The network's input, and by what the picture was scaled to fit into it.
 
-    The picture lies top left, the rest is grey 114.
+    The picture, values from 0 to 255, lies top left; the rest is grey 114.
     """
     height, width = (int(size) for size in input_hw)
     ratio = min(height / image_bgr.shape[0], width / image_bgr.shape[1])
@@ -60,33 +61,6 @@ def prepare(
     if normalise != "none":
         padded = (padded[:, :, ::-1] / np.float32(255) - _MEAN) / _STD
     return np.ascontiguousarray(padded.transpose(2, 0, 1)), ratio
-
-
-def letterbox(
-    frame: UInt8[np.ndarray, "h w 3"], input_hw: tuple[int, int]
-) -> tuple[
-    UInt8[np.ndarray, "H W 3"], Float[np.ndarray, " 4"], Float[np.ndarray, " 4"]
-]:
-    """The frame in the middle of grey, as UniTrack lays it, with factor and offset.
-
-    xyxy of the frame * factor + offset = xyxy of the picture. Two resizings, because
-    UniTrack first makes the frame fit ("img0").
-    """
-    height, width = (int(size) for size in input_hw)
-    fit = min(width / frame.shape[1], height / frame.shape[0])
-    inner = (int(frame.shape[1] * fit), int(frame.shape[0] * fit))
-    gain = min(width / inner[0], height / inner[1])
-    size = (round(inner[0] * gain), round(inner[1] * gain))
-    img0 = cv2.resize(frame, inner, interpolation=cv2.INTER_LINEAR)
-    resized = cv2.resize(img0, size, interpolation=cv2.INTER_AREA)
-    left, top = (width - size[0]) / 2, (height - size[1]) / 2
-    sides = [(round(edge - 0.1), round(edge + 0.1)) for edge in (top, left)]
-    picture = cv2.copyMakeBorder(
-        resized, *sides[0], *sides[1], cv2.BORDER_CONSTANT, value=[127.5] * 3
-    )
-    factor = [gain * inner[0] / frame.shape[1], gain * inner[1] / frame.shape[0]]
-    offset = [(width - inner[0] * gain) / 2, (height - inner[1] * gain) / 2]
-    return picture, np.array(factor * 2), np.array(offset * 2)
 
 
 @functools.lru_cache(maxsize=8)
@@ -212,19 +186,22 @@ class Yolox:
         return [self._detect_one(frame) for frame in frames]
 
     def _detect_one(self, frame: UInt8[np.ndarray, "h w 3"]) -> Found:
-        hw = self._network.input_hw
-        if self._normalise == "unitrack":
-            picture, factor, offset = letterbox(frame, hw)
-            given, _ = prepare(picture, hw, "unitrack")
-        else:
-            bgr = np.ascontiguousarray(frame[:, :, ::-1])
-            given, ratio = prepare(bgr, hw, self._normalise)
-            factor, offset = np.full(4, ratio), np.zeros(4)
+        hw, wh = self._network.input_hw, (frame.shape[1], frame.shape[0])
+        is_unitrack = self._normalise == "unitrack"
+        picture = coordinates.letterbox(frame) if is_unitrack else frame[:, :, ::-1]
+        given, ratio = prepare(np.ascontiguousarray(picture), hw, self._normalise)
         rows = detections(
             decode(self._network(given[None])[0], hw), self._min_score, self._max_iou
         )
-        xyxy = ((rows[:, :4] - offset) / factor).astype(np.float32)
-        return xyxy, rows[:, 4] * rows[:, 5], rows[:, 6].astype(np.int64)
+        xyxy = rows[:, :4].astype(np.float64) / ratio
+        if is_unitrack:
+            xyxy = coordinates.in_resized(xyxy, coordinates.resized_wh(wh))
+            xyxy = coordinates.in_video(xyxy, wh)
+        return (
+            xyxy.astype(np.float32),
+            rows[:, 4] * rows[:, 5],
+            rows[:, 6].astype(np.int64),
+        )
 
     def _count_classes(self) -> int:
         """From the output for a grey picture, which must be of YOLOX's layout."""

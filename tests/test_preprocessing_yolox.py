@@ -120,7 +120,6 @@ def test_suppression_keeps_the_best_of_each_class_and_nothing_else(
 NETWORKS = {
     "none": (0.0, 255.0),
     "imagenet": (-2.0, 2.4),  # about the range of (x / 255 - mean) / deviation
-    "unitrack": (-2.0, 2.4),
 }
 
 
@@ -138,11 +137,27 @@ def test_things_are_found_in_their_colours(tmp_path, normalise):
         xyxy[order], [[32, 0, 64, 32], [96, 64, 128, 96]], atol=1e-3
     )
     # The first channel is red where the network is given RGB, else blue.
-    is_rgb = normalise == "imagenet"
-    assert category[order].tolist() == ([0, 1] if is_rgb else [1, 0])
+    assert category[order].tolist() == ([0, 1] if normalise == "imagenet" else [1, 0])
     assert empty.shape == (0, 4)
     assert (score >= 0.5).all()
     assert score.dtype == xyxy.dtype == np.float32
+
+
+@pytest.mark.parametrize("hw", [(480, 640), (640, 640)])
+def test_unitracks_picture_lies_in_the_middle_with_red_and_blue_exchanged(tmp_path, hw):
+    path = write(tmp_path, onnx_models.yolox(hw, black=-2.0, white=2.4))
+    # The grey around the picture is half of every colour: 0.9 or less.
+    detector = yolox.Yolox(path, ("first", "last"), 0.95, normalise="unitrack")
+    # Halved, and 60 pixels below the top.
+    frame = np.zeros((720, 1280, 3), np.uint8)
+    frame[8:72, 64:128] = RED
+    frame[136:200, 192:256] = BLUE
+    ((xyxy, _, category),) = detector.detect([frame])
+    order = np.argsort(xyxy[:, 0])
+    np.testing.assert_allclose(
+        xyxy[order], [[64, 8, 128, 72], [192, 136, 256, 200]], atol=1e-3
+    )
+    assert category[order].tolist() == [1, 0]
 
 
 def test_boxes_are_in_pixels_of_a_frame_of_another_size(tmp_path):
