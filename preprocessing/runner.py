@@ -7,12 +7,16 @@ OUT by one rename. `manifest.json` is written last, then `.work` goes.
 """
 
 import collections
+import contextlib
+import contextvars
 import dataclasses
 import json
 import os
 import pathlib
+import platform
 import shutil
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tqdm
@@ -51,6 +55,31 @@ class Task:
         )
 
 
+Note = tuple[str, dict[str, Any]]  # its file's name, its content
+# (`write_shard`, tasks) -> their notes, as they come.
+Execute = Callable[[Callable[[Task], Note], Sequence[Task]], Iterator[Note]]
+_elsewhere: contextvars.ContextVar[Execute | None] = contextvars.ContextVar(
+    "elsewhere", default=None
+)
+
+
+@contextlib.contextmanager
+def executed_by(execute: Execute) -> Iterator[None]:
+    """While it lasts, `execute` has the shards written in place of local workers."""
+    token = _elsewhere.set(execute)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
+
+
+def _execute(missing: list[Task], worker_count: int, on_tick) -> Iterator[Note]:
+    elsewhere = _elsewhere.get()
+    if elsewhere is not None:
+        return elsewhere(write_shard, missing)
+    return workers.run(write_shard, missing, worker_count, on_tick)
+
+
 def build(
     plan: Plan,
     out: pathlib.Path,
@@ -84,12 +113,12 @@ def build(
         described | {"versions": outputs.versions()}, indent=1, sort_keys=True
     )
     outputs.put(work / outputs.STATE, state)
-    tasks = _tasks(plan, out, settings, finder, described["clips_per_shard"])
+    every = tasks(plan, out, settings, finder, described["clips_per_shard"])
     notes = {
-        task.note.name: note for task in tasks if (note := _read_note(task, strict))
+        task.note.name: note for task in every if (note := _read_note(task, strict))
     }
-    missing = [task for task in tasks if task.note.name not in notes]
-    total = sum(len(task.clips) for task in tasks)
+    missing = [task for task in every if task.note.name not in notes]
+    total = sum(len(task.clips) for task in every)
     left = sum(len(task.clips) for task in missing)
     with tqdm.tqdm(
         desc="records",
@@ -99,14 +128,14 @@ def build(
         disable=not bar,
         file=sys.stderr,
     ) as shown:
-        for name, note in workers.run(_write, missing, worker_count, shown.update):
+        for name, note in _execute(missing, worker_count, shown.update):
             notes[name] = note
             require_strict([Skip(**row) for row in note["skipped"]], strict)
-    found = [notes[task.note.name] for task in tasks]
+    found = [notes[task.note.name] for task in every]
     if not sum(note["shard"]["records"] for note in found):
         shutil.rmtree(out)
         raise ValueError(f"{out}: nothing usable came out: {_first(plan, found)}")
-    return _finish(plan, out, described, settings, tasks, found)
+    return finish(plan, out, described, settings, every, found)
 
 
 def require_usable(plan: Plan) -> None:
@@ -140,33 +169,36 @@ def _first(plan: Plan, notes: list[dict]) -> str:
     return f"{first.file}: {first.reason}"
 
 
-def _tasks(
+def tasks(
     plan: Plan, out: pathlib.Path, settings: Settings, finder: Finder | None, size: int
 ) -> list[Task]:
-    tasks = []
+    """One for each shard of `size` clips."""
+    found = []
     for split in sorted(plan.clips):
-        found = plan.clips[split]
-        boxed = len(found)
+        every = plan.clips[split]
+        boxed = len(every)
         if settings.boxed_clips is not None:
             boxed = settings.boxed_clips if split == "train" else 0
-        groups = [found[first : first + size] for first in range(0, len(found), size)]
+        groups = [every[first : first + size] for first in range(0, len(every), size)]
         for index, group in enumerate(groups):
             share = min(max(boxed - index * size, 0), len(group)) if finder else 0
-            tasks.append(
+            found.append(
                 Task(
                     str(out), split, index, len(groups), group, share, settings, finder
                 )
             )
     # The slow ones first: the last to finish keeps one worker, not all, waiting.
-    return sorted(tasks, key=lambda task: -task.boxed)
+    return sorted(found, key=lambda task: -task.boxed)
 
 
-def _write(task: Task) -> tuple[str, dict[str, Any]]:
-    """Writes one shard and its note. Runs in a worker."""
+def write_shard(task: Task) -> Note:
+    """Writes one shard and its note; the note's name and content. Runs in a worker."""
     work = pathlib.Path(task.out, outputs.WORK)
     skipped: list[Skip] = []
     counts: collections.Counter = collections.Counter()
-    partial = work / f"{task.file}.{os.getpid()}"
+    partial = (
+        work / f"{task.file}.{platform.node()}.{os.getpid()}"
+    )  # Beam: many machines
     shape = task.settings.segments, task.settings.sub_segments
     schema = records_lib.features(*shape, task.settings.grid.n_patches)
     shard = records_lib.write_shard(partial, _records(task, skipped, counts), schema)
@@ -208,7 +240,7 @@ def _read_note(task: Task, strict: bool) -> dict[str, Any] | None:
     return note if is_whole and not is_mended_perhaps else None
 
 
-def _finish(
+def finish(
     plan: Plan,
     out: pathlib.Path,
     described: dict[str, Any],
@@ -216,6 +248,16 @@ def _finish(
     tasks: list[Task],
     notes: list[dict[str, Any]],
 ) -> Manifest:
+    """Writes all that is not a shard; the manifest is last, then `.work` goes.
+
+    Args:
+      plan: the work items.
+      out: where the shards are.
+      described: from `describe`.
+      settings: of the data set.
+      tasks: all of them.
+      notes: of each task, as `write_shard` gave them.
+    """
     shards = collections.defaultdict(list)
     counts: collections.Counter = collections.Counter()
     skipped = list(plan.skipped)

@@ -1,0 +1,195 @@
+"""Command line: python -m preprocessing.beam COMMAND ... [-- PIPELINE OPTIONS].
+
+COMMAND and its flags are those of python -m preprocessing (without --workers and
+check); what follows `--` goes to Apache Beam, such as --runner=DataflowRunner. RAW and
+OUT must lie on a file system that every worker mounts at the same path: through it
+shards, tasks and notes travel, Beam carries nothing but the tasks' names. A run that
+was stopped goes on with the same command, here or with the local runner.
+"""
+
+import dataclasses
+import functools
+import json
+import logging
+import os
+import pathlib
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from preprocessing import arguments, outputs, workers
+
+TASKS = "tasks"  # folder in OUT/.work
+SHARED = "RAW and OUT must lie on a file system that all workers mount at one path"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    cut = words.index("--") if "--" in words else len(words)
+    ours, flags = words[:cut], words[cut + 1 :]
+    if not ours or ours == ["--help"]:
+        sys.stdout.write(__doc__)
+    problem = _problem(ours)
+    if problem:
+        return arguments.complain(problem)
+    # Heavy, and a wrong command line is told without them.
+    from preprocessing import __main__ as local
+    from preprocessing import runner
+
+    with runner.executed_by(functools.partial(execute, flags)):
+        return local.main(ours)
+
+
+def _problem(words: Sequence[str]) -> str | None:
+    """What the local runner would take but Beam can not."""
+    if "check" in words[:1]:
+        return "check reads records: python -m preprocessing check DIR"
+    if any(word.split("=")[0] == "--workers" for word in words):
+        return (
+            "--workers is of the local runner; Beam's runners take their own options"
+            " after --, such as --direct_num_workers 2"
+        )
+    return None
+
+
+def execute(
+    flags: Sequence[str],
+    write: Callable[[Any], tuple[str, dict[str, Any]]],
+    tasks: Sequence[Any],
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Runs `write` on each task in a pipeline, then reads the notes.
+
+    Args:
+      flags: Beam's pipeline options.
+      write: importable by name; writes a shard and its note.
+      tasks: `runner.Task`s; none = no pipeline is started.
+
+    Raises:
+      ValueError: if Beam is missing, takes other options, or its run failed.
+    """
+    if tasks:
+        _run_pipeline(_pipeline(flags), [_put_task(write, task) for task in tasks])
+    for task in tasks:
+        if not task.note.is_file():
+            raise ValueError(
+                f"{task.out}: no note of shard {task.file} came back; {SHARED}"
+            )
+        yield task.note.name, json.loads(task.note.read_text(encoding="utf-8"))
+
+
+def _put_task(write: Callable[[Any], Any], task: Any) -> str:
+    """Puts a task where workers read it; its path.
+
+    Tasks hold all questions of their clips: TVQA's would be 70 MB in the pipeline
+    itself, and Dataflow refuses more than 10.
+    """
+    task = _anywhere(task)
+    path = task.note.parent / TASKS / f"{task.note.stem}.pickle"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(pickle.dumps((write, task, outputs.versions())))
+    os.replace(partial, path)
+    return str(path)
+
+
+def _anywhere(task: Any) -> Any:
+    """The task with absolute paths: workers start in other folders."""
+    absolute = os.path.abspath
+    files = ("boxes", "yolox", "appearance")
+    named = {name: getattr(task.finder, name, None) for name in files}
+    finder = task.finder
+    if any(named.values()):
+        found = {name: absolute(file) for name, file in named.items() if file}
+        finder = dataclasses.replace(finder, **found)
+    clips = [dataclasses.replace(c, raw=absolute(c.raw)) for c in task.clips]
+    return dataclasses.replace(
+        task, out=absolute(task.out), clips=tuple(clips), finder=finder
+    )
+
+
+def write_task(path: str) -> str:
+    """Does what a task file says, in a process of one thread; its path. In a worker.
+
+    Beam may run several bundles in threads of one process: the libraries below would
+    share its lock, and a decoder's crash would take all of them along.
+
+    Raises:
+      ValueError: if the task can not be read, or its run has other libraries.
+    """
+    try:
+        content = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror} on a worker; {SHARED}") from error
+    write, task, versions = pickle.loads(content)
+    for name, wanted in versions.items():
+        if outputs.versions()[name] != wanted:
+            raise ValueError(
+                f"a worker has {name} {outputs.versions()[name]}, not {wanted} as the"
+                " machine that started the run; install requirements/beam.txt on both"
+            )
+    raw = task.clips[0].raw
+    if not os.path.isdir(raw):  # else every clip would count as unreadable
+        raise ValueError(f"{raw}: no such folder on a worker; {SHARED}")
+    for _ in workers.run(write, [task], 1, lambda clips: None):
+        pass
+    return path
+
+
+def _pipeline(flags: Sequence[str]) -> Any:
+    """An empty pipeline.
+
+    Raises:
+      ValueError: if Beam is not installed or does not take the options.
+    """
+    try:
+        import apache_beam
+        from apache_beam.options import pipeline_options
+    except ImportError as error:
+        raise ValueError(
+            f"Apache Beam is missing ({error}); it needs an environment of its own:"
+            " pip install --no-deps -r requirements/beam.txt"
+        ) from error
+    # Where to watch the job is told as information.
+    logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO)
+    try:
+        options = pipeline_options.PipelineOptions(list(flags))
+        return apache_beam.Pipeline(options=options)
+    except SystemExit:  # argparse inside: it has told what is wrong
+        raise ValueError(
+            f"Beam takes no options {' '.join(flags)}; see docs/beam.md"
+        ) from None
+
+
+def _run_pipeline(pipeline: Any, paths: Sequence[str]) -> None:
+    import apache_beam
+
+    names = pipeline | "tasks" >> apache_beam.Create(list(paths))
+    spread = names | "spread" >> apache_beam.Reshuffle()  # else one worker fuses all
+    spread | "write shards" >> apache_beam.Map(write_task)
+    try:
+        state = pipeline.run().wait_until_finish()
+    except Exception as error:  # each of Beam's runners has its own
+        raise ValueError(_failed(str(error))) from error
+    if state not in (None, "DONE"):
+        raise ValueError(_failed(f"its state is {state}"))
+
+
+def _failed(message: str) -> str:
+    """A sentence from what may be a worker's whole traceback."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("ValueError: ")]
+    last = (own or lines or ["no reason given"])[-1]
+    reason = last.removeprefix("ValueError: ").split(" [while running")[0]
+    return (
+        f"the pipeline failed: {reason}; shards that are done stay, the same command"
+        " goes on"
+    )
+
+
+if __name__ == "__main__":
+    # By its importable name: workers look functions up by it.
+    from preprocessing import beam
+
+    sys.exit(beam.main())
