@@ -1,6 +1,7 @@
 """The command line's words: what the local runner and the Beam runner both take."""
 
 import argparse
+import dataclasses
 import sys
 from typing import Any, NoReturn
 
@@ -91,13 +92,19 @@ def _add_boxes(add, name: str) -> None:
     text = "default mtcnn; facenet = the package itself"
     add("--faces", choices=finders.FACES, default="mtcnn", help=text)
     text = "both = all boxes, with tracks; tracked = UniTrack's own alone; default "
-    tracks = "none"
+    tracks = "none" if name == "toy" else "both"
     add("--tracks", choices=finders.TRACKS, default=tracks, help=text + tracks)
     text = "boxes of yours: JSONL, COCO, TVQA+, or a folder of MOT files"
     add("--boxes", metavar="FILE", help=text)
+    text = "frames a second that frame numbers in --boxes count; default 3"
+    add("--boxes-fps", type=float, default=finders.TRACKED_FPS, help=text)
+    text = "what MOT files count in: source (default), or img0 as UniTrack's demo"
+    add("--boxes-pixels", choices=("source", "img0"), default="source", help=text)
     add("--yolox", metavar="ONNX", help="a YOLOX network; all its classes are kept")
-    text = "of --yolox: weights before 0.1.1 were trained with imagenet; default none"
-    add("--normalise", choices=("none", "imagenet"), default="none", help=text)
+    text = "of --yolox: none for weights since 0.1.1 (default), imagenet before,"
+    text += " unitrack = as UniTrack feeds them"
+    choices = ("none", "imagenet", "unitrack")
+    add("--normalise", choices=choices, default="none", help=text)
     text = "a ResNet-18 stage for the tracker; default: colours and gradients"
     add("--appearance", metavar="ONNX", help=text)
 
@@ -124,6 +131,7 @@ def finder(args: argparse.Namespace) -> Finder | None:
         return None
     of_file = {"file": args.boxes, "yolox": args.yolox}
     by_file = next((kind for kind, file in of_file.items() if file), "ssdlite")
-    names = ("faces", "tracks", "boxes", "yolox", "normalise", "appearance")
+    names = [field.name for field in dataclasses.fields(finders.People)]
+    names.remove("bodies")
     chosen = {name: getattr(args, name) for name in names}
     return finders.People(bodies=args.bodies or by_file, **chosen)

@@ -99,15 +99,16 @@ def _yolox(asked: People) -> Detector:
 def _file(asked: People) -> Detector:
     from preprocessing import box_files
 
-    boxes = box_files.read(asked.boxes)
+    boxes = box_files.read(asked.boxes, mot_pixels=asked.boxes_pixels)
 
-    def detect(clip: str, looks: Sequence[Look]) -> list[Detected]:
-        return [
-            Detected(*boxes.boxes_at(clip, look.time_s, look.image.shape[:2]), "file")
-            for look in looks
-        ]
+    def one(clip: str, look: Look) -> Detected:
+        size = look.image.shape[1], look.image.shape[0]
+        found = boxes.boxes_at(clip, look.time_s, asked.boxes_fps, size)
+        return Detected(
+            found.xyxy_px, found.score, found.kind, found.label, found.track, "file"
+        )
 
-    return detect
+    return lambda clip, looks: [one(clip, look) for look in looks]
 
 
 def _nobody(asked: People) -> Detector:

@@ -42,15 +42,20 @@ class People:
       tracks: "both" = every detected box, those of a track with its number; "tracked"
         = the tracker's own boxes alone, as UniTrack reports them; "none".
       boxes: file of boxes, in any form that `box_files` reads.
+      boxes_fps: frames a second that frame numbers in `boxes` count.
+      boxes_pixels: of MOT files: "source", or "img0" as UniTrack writes them.
       yolox: ONNX file.
-      normalise: what the YOLOX network was trained with: "none" or "imagenet".
+      normalise: what the YOLOX network was trained with: "none", "imagenet"
+        or "unitrack" (see `yolox.Normalise`).
       appearance: ONNX file of the tracker's features; None = colours and gradients.
     """
 
     bodies: str = "ssdlite"
     faces: str = "mtcnn"
-    tracks: str = "none"
+    tracks: str = "both"
     boxes: str | None = None
+    boxes_fps: float = TRACKED_FPS
+    boxes_pixels: str = "source"
     yolox: str | None = None
     normalise: str = "none"
     appearance: str | None = None

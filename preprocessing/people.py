@@ -7,6 +7,7 @@ section 9): three face widths wide, from 0.4 face heights above the face to 5 be
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 from mmdiffmask.types import Boxes
 from preprocessing import detectors, face_boxes
 from preprocessing.detectors import Detected
-from preprocessing.finders import TRACKS, People
+from preprocessing.finders import People
 from preprocessing.items import Look
 
 BODY_WIDTHS = 1.5  # to each side of the face's centre, in face widths
@@ -29,19 +30,25 @@ def find(asked: People, clip: str, looks: Iterable[Look]) -> Boxes:
       ValueError: if a file of weights or boxes is missing; says what to do.
     """
     detect, find_faces = detectors.load(asked), _face_finder(asked)
-    follow = _follower(asked)
+    follower, own = _follower(asked), asked.tracks == "tracked"
     bodies, faces, sizes = [], [], []
     for chunk in _chunks(looks):
         sampled = [look for look in chunk if look.is_sampled]
-        wanted = chunk if follow else sampled
+        wanted = chunk if follower else sampled
         for look, found in zip(wanted, detect(clip, wanted), strict=True):
-            if follow:
-                found = follow(look.image, found)
+            # Boxes of a file may have their tracks already.
+            is_followed = follower is not None and (found.track < 0).all()
+            if is_followed:
+                found = follower.update(look.image, found)[own]
             if look.is_sampled:
-                bodies.append(found)
+                bodies.append((found, is_followed))
                 sizes.append((look.image.shape[1], look.image.shape[0]))
         faces += find_faces([look.image for look in sampled])
-    return join(bodies, faces, sizes, asked.faces, is_derived=asked.tracks != "tracked")
+    settled = [
+        follower.settle(found) if is_followed else found
+        for found, is_followed in bodies
+    ]
+    return join(settled, faces, sizes, asked.faces, is_derived=not own)
 
 
 def _chunks(looks: Iterable[Look]) -> Iterator[list[Look]]:
@@ -50,15 +57,13 @@ def _chunks(looks: Iterable[Look]) -> Iterator[list[Look]]:
         yield chunk
 
 
-def _follower(asked: People) -> Callable[[np.ndarray, Detected], Detected] | None:
-    """A fresh tracker as a function of frame and detections; None = no tracking."""
+def _follower(asked: People) -> Any:
+    """A fresh `tracking.Follower`; None = no tracking."""
     if asked.fps is None:
         return None
     from preprocessing import appearance, tracking
 
-    follower = tracking.Follower(appearance.load(asked.appearance))
-    which = TRACKS.index(asked.tracks)
-    return lambda image, found: follower.update(image, found)[which]
+    return tracking.Follower(appearance.load(asked.appearance))
 
 
 def _face_finder(asked: People) -> Callable[[list[np.ndarray]], list[face_boxes.Found]]:

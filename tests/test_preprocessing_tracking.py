@@ -1,0 +1,141 @@
+"""Tracks of made and of real footage, through the finder that records use."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import raw_trees
+
+from preprocessing import clips, detectors, finders, items, tracking
+
+LEFT, RIGHT = np.array([200, 40, 40]), np.array([40, 60, 200])
+
+
+def describe(image, xyxy):
+    """Mean colour of each box, as a feature map of equal positions."""
+    colour = [
+        image[int(t) : int(b), int(x) : int(r)].mean((0, 1)) for x, t, r, b in xyxy
+    ]
+    return np.tile(np.float32(colour)[:, :, None, None], (1, 1, 4, 10))
+
+
+def frame(*boxes):
+    """Boxes of two colours on grey, and what a detector finds there."""
+    image = np.full((90, 160, 3), 120, np.uint8)
+    for (left, top, right, bottom), colour in boxes:
+        image[top:bottom, left:right] = colour
+    xyxy = np.array([box for box, _ in boxes], np.float32).reshape(-1, 4)
+    return image, detectors.seen(xyxy, np.full(len(boxes), 0.9), "made")
+
+
+def walk(x, colour):
+    return (x, 20, x + 20, 70), colour
+
+
+def test_a_first_sighting_has_its_tracks_number_once_confirmed():
+    follower = tracking.Follower(describe)
+    shown = [
+        frame(walk(10, LEFT)),
+        frame(walk(13, LEFT), walk(120, RIGHT)),
+        frame(walk(16, LEFT), walk(117, RIGHT), ((60, 5, 70, 15), LEFT)),
+    ]
+    updates = [follower.update(*one) for one in shown]
+    found = [follower.settle(raw).track.tolist() for raw, _ in updates]
+    assert found == [[1], [1, 2], [1, 2, -1]]  # the last was seen once only
+    assert [own.track.tolist() for _, own in updates] == [[1], [1], [1, 2]]
+
+
+def test_a_frame_without_anybody_and_other_labels():
+    follower = tracking.Follower(describe)
+    image, nobody = frame()
+    assert len(follower.update(image, nobody)[0]) == 0
+    image, found = frame(walk(10, LEFT), walk(100, RIGHT))
+    found = dataclasses.replace(found, label=("person", "dog"))
+    raw, own = follower.update(image, found)
+    assert raw.label == ("person", "dog")
+    assert set(own.label) == {"person", "dog"}
+    assert follower.settle(raw).track.tolist() == [1, 2]
+
+
+def slow_box(number):
+    """Where the file says that somebody is."""
+    return [10 + number, 12, 50 + number, 60]
+
+
+@pytest.fixture
+def raw(tmp_path):
+    raw_trees.write_video(tmp_path / "raw/a.mp4", 12.0, fps=6)
+    rows = [
+        {"video": "a", "frame": n + 1, "xyxy": slow_box(n), "label": "person"}
+        for n in range(72)
+    ]
+    path = tmp_path / "boxes.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+def test_records_of_a_box_file_are_tracked(raw):
+    asked = finders.People(
+        bodies="file", faces="none", boxes=str(raw / "boxes.jsonl"), boxes_fps=6
+    )
+    clip = items.Clip(str(raw / "raw"), "a", "a", "a.mp4", None, None, (), ())
+    settings = items.Settings(raw_trees.GRID)
+    (record,) = clips.records(clip, settings, asked, [])
+    assert record.boxes.frame.tolist() == list(range(record.is_frame_valid.sum()))
+    assert set(record.boxes.track.tolist()) == {1}
+    assert set(record.boxes.source) == {"file"}
+    for box, time_s in zip(
+        record.boxes.xyxy_px, record.frame_time_s[record.is_frame_valid], strict=True
+    ):
+        expected = slow_box(round(time_s * 6))
+        np.testing.assert_array_equal(box, expected)
+    assert asked.settings()["boxes"]["name"] == "boxes.jsonl"
+
+
+def test_only_sampled_frames_where_nothing_is_tracked(raw):
+    looked = []
+
+    @dataclasses.dataclass
+    class Counts:
+        fps: float | None
+
+        def __call__(self, clip, looks):
+            looks = list(looks)
+            looked.append((len(looks), sum(look.is_sampled for look in looks)))
+            return raw_trees.find_red([x.image for x in looks if x.is_sampled])
+
+    clip = items.Clip(str(raw / "raw"), "a", "a", "a.mp4", None, None, (), ())
+    made = [
+        list(clips.records(clip, items.Settings(raw_trees.GRID), Counts(fps), []))
+        for fps in (None, 3.0)
+    ]
+    assert looked[0] == (3, 3)
+    assert looked[1][1] == 3
+    assert looked[1][0] > 25  # 9.3 s at 3 a second
+    np.testing.assert_array_equal(made[0][0].boxes.xyxy_px, made[1][0].boxes.xyxy_px)
+    assert made[0][0].frames == made[1][0].frames
+
+
+def test_flags_that_do_not_go_together():
+    with pytest.raises(ValueError, match="--bodies yolox and --yolox FILE go together"):
+        finders.People(bodies="yolox")
+    with pytest.raises(ValueError, match="--faces frog: is none of mtcnn"):
+        finders.People(faces="frog")
+
+
+def test_walkers_on_real_footage_keep_their_numbers(shared):
+    clip = items.Clip(
+        str(shared / "media/videos"), "w", "w", "pedestrians_a.mp4", None, None, (), ()
+    )
+    settings = items.Settings(segments=4, sub_segments=1)
+    record = next(clips.records(clip, settings, finders.People(faces="none"), []))
+    bodies = np.array(record.boxes.kind) == "body"
+    tracks = record.boxes.track[bodies]
+    assert (tracks >= 0).mean() > 0.7
+    counts = np.unique(tracks[tracks >= 0], return_counts=True)[1]
+    assert counts.max() >= 3  # somebody in 3 of the 4 frames, 1.6 s apart
+    for place in range(4):
+        here = record.boxes.track[bodies & (record.boxes.frame == place)]
+        here = here[here >= 0].tolist()
+        assert len(here) == len(set(here))
