@@ -8,6 +8,7 @@ import av
 import numpy as np
 from jaxtyping import Float, Int16
 
+from preprocessing import decode
 from preprocessing.segments import SUB_SEGMENT_S
 
 # Decoded at 22,620 Hz but treated as 22,050: so 14/3 s give exactly 180 frames
@@ -16,6 +17,7 @@ DECODED_HZ = 22_620
 MEL_HZ = 22_050
 N_FFT, HOP, N_MELS, FRAMES = 1536, 588, 64, 60
 MIN_HZ, MAX_HZ, LOG_OFFSET = 20.0, 11_025.0, 0.1
+LONGEST_S = 86_400.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,23 +40,36 @@ class Track:
         return len(self.samples) / DECODED_HZ
 
 
-def load(path: str | os.PathLike) -> Track | None:
+def load(path: str | os.PathLike, longest_s: float = LONGEST_S) -> Track | None:
     """The file's first sound track; None if it holds none, or an empty one.
+
+    Args:
+      path: of any container.
+      longest_s: where it is cut; a damaged header may ask for all memory.
 
     Raises:
       ValueError: if the file can not be opened or none of its sound can be decoded.
+      OSError: if there is no such file.
     """
+    decode.require_file(path)
     pieces, problem = [], ""
     try:
-        with av.open(os.fspath(path)) as container:
+        with decode.open_container(path) as container:
             if not container.streams.audio:
                 return None
             stream = container.streams.audio[0]
             stream.codec_context.thread_count = 1
             delay_s = _delay_s(container, stream)
+            if abs(delay_s) > longest_s:
+                raise ValueError("its sound can not be decoded: it starts nowhere")
+            room = longest_s * DECODED_HZ
             for piece in _decode(container, stream):
                 pieces.append(piece)
-    except (av.FFmpegError, OSError) as error:
+                room -= len(piece)
+                if room < 0:
+                    problem = f"its sound is cut at {longest_s:.0f} s"
+                    break
+    except av.FFmpegError as error:
         problem = f"its sound can not be decoded to the end ({error.strerror})"
     if not pieces:
         if problem:
@@ -76,12 +91,20 @@ def _delay_s(container, stream) -> float:
 
 
 def _decode(container, stream):
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=DECODED_HZ)
+    resampler = None
     for frame in container.decode(stream):
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
+        if resampler is None or kind != known:  # a damaged frame may say another
+            known, resampler = kind, _resampler()
         for piece in resampler.resample(frame):
             yield piece.to_ndarray()[0]
-    for piece in resampler.resample(None):
-        yield piece.to_ndarray()[0]
+    if resampler is not None:
+        for piece in resampler.resample(None):
+            yield piece.to_ndarray()[0]
+
+
+def _resampler() -> av.AudioResampler:
+    return av.AudioResampler(format="s16", layout="mono", rate=DECODED_HZ)
 
 
 def spectrogram(

@@ -4,20 +4,25 @@ Everything heavy is done once a clip although questions share it: each distinct 
 is decoded and looked at once, the sound is decoded once.
 """
 
+import math
 import os
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from mmdiffmask.data.records import Record
 from mmdiffmask.types import Boxes
-from preprocessing import audio, decode, patch_groups, segments, subtitles
-from preprocessing.items import Clip, Finder, Look, Question, Settings, Skip
+from preprocessing import audio, decode, patch_groups, segments, subtitles, workers
+from preprocessing.items import Clip, Finder, Look, Losses, Question, Settings, Skip
+
+DEADLINE_SHARE = 10.0  # seconds more for each second of a clip
+MAX_SOUND_LESS_S = 1.0  # encoders pad and cut by less
+MAX_SOUND_MORE_S = 60.0
+NO_FRAME = "no frame of its window can be shown"
 
 
 def records(
-    clip: Clip, settings: Settings, finder: Finder | None, skipped: list[Skip]
+    clip: Clip, settings: Settings, finder: Finder | None, losses: Losses
 ) -> Iterator[Record]:
     """The clip's records, in the order of its questions or windows.
 
@@ -25,34 +30,45 @@ def records(
       clip: the work item.
       settings: of the data set.
       finder: looks for boxes in RGB frames; None = the clip is not to be boxed.
-      skipped: grows by what could not be used; the rest goes on without it.
+      losses: grows by what could not be used; the rest goes on without it.
     """
-    raw = pathlib.Path(clip.raw)
-
-    def skip(file: str, reason: str, question: str = "") -> None:
-        skipped.append(Skip(clip.name, question, file, reason))
-
     try:
-        footage = decode.open_footage(raw / clip.footage)
+        footage = decode.open_footage(os.path.join(clip.raw, clip.footage))
     except (ValueError, OSError) as error:
-        reason = _reason(error)
-        for question in clip.questions:
-            skip(clip.footage, reason, question.example_id)
-        if not clip.questions:
-            skip(clip.footage, reason)
+        losses.skip(clip, _reason(error))
         return
+    workers.lengthen(DEADLINE_SHARE * footage.duration_s)
+    repaired: dict[Skip, None] = {}  # each once, however many questions meet it
+
+    def repair(file: str, reason: str, question: str = "") -> None:
+        repaired[Skip(clip.name, question, file, reason)] = None
+
+    asked_ids, made = [], set()
     try:
-        sound, lines = _load_sound(clip, skip), _load_subtitles(clip, skip)
+        sound = _load_sound(clip, footage.duration_s, repair)
+        lines = _load_subtitles(clip, repair)
         for asked in _batches(clip, footage.duration_s, settings):
-            yield from _batch(
-                clip, asked, footage, sound, lines, settings, finder, skip
-            )
-        for name, reason in footage.problems:
-            inside = f"{clip.footage}/{name}"
-            is_folder = isinstance(footage, decode.FrameFolder)
-            skip(inside if is_folder else clip.footage, reason)
+            asked_ids += [question.example_id for question, _ in asked]
+            for record in _batch(
+                clip, asked, footage, sound, lines, settings, finder, repair
+            ):
+                made.add(record.example_id)
+                yield record
+        _repair_frames(clip, footage, repair)
+        _repair_spans(clip, footage.duration_s, repair)
     finally:
         footage.close()
+    if not made:
+        losses.skip(clip, NO_FRAME)
+        return
+    missing = [example_id for example_id in asked_ids if example_id not in made]
+    if clip.questions:
+        rows = [Skip(clip.name, lost, clip.footage, NO_FRAME) for lost in missing]
+        losses.skipped += rows
+    elif missing:
+        windows = f"{len(missing)} of {len(asked_ids)} windows"
+        repair(clip.footage, f"{windows} show no frame: they are left out")
+    losses.repaired += [row for row in repaired if row.question not in missing]
 
 
 Asked = list[tuple[Question, segments.Window]]
@@ -85,7 +101,7 @@ def _batch(
     lines: tuple[subtitles.Line, ...],
     settings: Settings,
     finder: Finder | None,
-    skip: Callable[..., None],
+    repair: Callable[..., None],
 ) -> Iterator[Record]:
     times = sorted({s.frame_time_s for _, w in asked for s in w.segments})
     shown: dict[float, decode.Frame | None] = {}
@@ -99,11 +115,10 @@ def _batch(
     for question, window in asked:
         frames = _frames(window, shown, settings.segments)
         if not any(frames):
-            skip(
-                clip.footage, "no frame of its window can be shown", question.example_id
-            )
             continue
         places = {numbers[f.time_s]: i for i, f in enumerate(frames) if f is not None}
+        found = patch_groups.of_window(boxes, places)
+        found = _usable_boxes(clip, found, frames, repair)
         yield Record(
             example_id=question.example_id,
             clip=clip.name,
@@ -117,7 +132,7 @@ def _batch(
             labels=dict(clip.labels),
             **subtitles.in_window(lines, window),
             **_sound_fields(window, heard, settings),
-            **_frame_fields(frames, patch_groups.of_window(boxes, places), settings),
+            **_frame_fields(frames, found, settings),
         )
 
 
@@ -211,38 +226,102 @@ def _span_percent(
     return segments.span_percent(span, window)
 
 
-def _load_sound(clip: Clip, skip: Callable[..., None]) -> audio.Track | None:
+def _usable_boxes(
+    clip: Clip,
+    boxes: Boxes,
+    frames: list[decode.Frame | None],
+    repair: Callable[..., None],
+) -> Boxes:
+    """The boxes of a window that hold numbers and touch their frame."""
+    sizes = np.array([(0, 0) if f is None else f.source_size_px for f in frames])
+    low, high = boxes.xyxy_px[:, :2], boxes.xyxy_px[:, 2:]
+    is_usable = np.isfinite(boxes.xyxy_px).all(1) & np.isfinite(boxes.score)
+    is_usable &= ((low < sizes[boxes.frame]) & (high > 0) & (low <= high)).all(1)
+    for place in np.unique(boxes.frame[~is_usable]):
+        where = f"a box at {frames[place].time_s:.2f} s"
+        repair(
+            clip.footage,
+            f"{where} lies outside the picture or holds no numbers: it is left out",
+        )
+    return boxes.take(np.flatnonzero(is_usable))
+
+
+def _repair_frames(
+    clip: Clip, footage: decode.Footage, repair: Callable[..., None]
+) -> None:
+    for name, reason in footage.problems:
+        is_folder = isinstance(footage, decode.FrameFolder)
+        repair(f"{clip.footage}/{name}" if is_folder else clip.footage, reason)
+
+
+def _repair_spans(clip: Clip, duration_s: float, repair: Callable[..., None]) -> None:
+    """Tells what `segments.usable_span` made of odd spans."""
+    for question in clip.questions:
+        reason = _span_problem(question.span_s, duration_s)
+        if reason:
+            repair(clip.footage, reason, question.example_id)
+
+
+def _span_problem(span_s: tuple[float, float] | None, duration_s: float) -> str:
+    """Why a span is not used as it is; "" if it is, or there is none.
+
+    One that ends less than a frame of TVQA after the end says nothing of a mistake.
+    """
+    if span_s is None:
+        return ""
+    if not all(math.isfinite(time_s) for time_s in span_s):
+        return "its time span holds no numbers: the whole clip is used"
+    start, end = span_s
+    said, length = f"its time span {start:g} to {end:g} s", f"{duration_s:.1f} s"
+    if start > end:
+        return f"{said} is reversed: the whole clip is used"
+    if start > duration_s or end < 0:
+        return f"{said} lies outside the clip of {length}: the whole clip is used"
+    if start < 0 or end > duration_s + 1.0 / decode.FOLDER_FPS:
+        return f"{said} reaches out of the clip of {length}: it is cut there"
+    return ""
+
+
+def _load_sound(
+    clip: Clip, duration_s: float, repair: Callable[..., None]
+) -> audio.Track | None:
     if clip.sound is None:
         return None
     try:
-        track = audio.load(pathlib.Path(clip.raw) / clip.sound)
+        longest_s = 2 * duration_s + MAX_SOUND_MORE_S
+        track = audio.load(os.path.join(clip.raw, clip.sound), longest_s)
     except (ValueError, OSError) as error:
-        skip(clip.sound, _reason(error))
+        repair(clip.sound, f"{_reason(error)}: the clip is silent")
         return None
-    if track is not None and track.problem:
-        skip(clip.sound, track.problem)
+    if track is None:
+        if clip.sound != clip.footage:  # a video without sound is no mistake
+            repair(clip.sound, "holds no sound: the clip is silent")
+    elif track.problem:
+        repair(clip.sound, f"{track.problem}: silence from there")
+    elif track.duration_s < duration_s - MAX_SOUND_LESS_S:
+        ends = f"its sound ends at {track.duration_s:.1f} of {duration_s:.1f} s"
+        repair(clip.sound, f"{ends}: silence from there")
     return track
 
 
 def _load_subtitles(
-    clip: Clip, skip: Callable[..., None]
+    clip: Clip, repair: Callable[..., None]
 ) -> tuple[subtitles.Line, ...]:
     if clip.subtitles is None:
         return ()
     try:
-        return subtitles.load(pathlib.Path(clip.raw) / clip.subtitles)
+        return subtitles.load(
+            os.path.join(clip.raw, clip.subtitles),
+            lambda reason: repair(clip.subtitles, reason),
+        )
     except (ValueError, OSError) as error:
-        skip(clip.subtitles, _reason(error))
+        repair(clip.subtitles, f"{_reason(error)}: the clip has no subtitles")
         return ()
 
 
 def _reason(error: Exception) -> str:
     """What to tell about an error, without paths of this machine."""
-    return (
-        (error.strerror or "can not be read")
-        if isinstance(error, OSError)
-        else (str(error))
-    )
+    return decode.why(error) if isinstance(error, OSError) else str(error)
 
 
 def usable(clip: Clip) -> str | None:
@@ -252,9 +331,8 @@ def usable(clip: Clip) -> str | None:
     except (ValueError, OSError) as error:
         return _reason(error)
     try:
-        steps = np.arange(0.0, footage.duration_s, 1.0 / decode.FOLDER_FPS)
-        for time_s in steps:
-            if footage.frames([float(time_s)])[0] is not None:
+        for time_s in footage.starts_s:
+            if footage.frames([time_s])[0] is not None:
                 return None
         return footage.problems[0][1] if footage.problems else "shows nothing"
     finally:

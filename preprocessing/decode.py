@@ -1,9 +1,11 @@
 """Video files and folders of frames to pictures at asked times."""
 
 import dataclasses
+import errno
 import functools
 import os
 import pathlib
+import stat
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -19,6 +21,10 @@ JPEG_QUALITY = 95
 FOLDER_FPS = 3  # of folders of numbered frames: frame n shows second (n - 1) / 3
 PICTURES = (".jpg", ".jpeg", ".png")
 MAX_HOLD_S = 1.0  # how long the last frame stands for what should follow it
+MAX_PIXELS = 2**26  # twice 8K video; a damaged header may ask for all memory
+MAX_DURATION_S = 86_400.0  # what says more is looked at before it is believed
+# Of FFmpeg: a text file called .mp4 can not make it wait for another machine.
+OPEN_OPTIONS = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +75,12 @@ class Footage(Protocol):
 
     `frames` takes ascending times, none earlier than those of the call before, and
     gives None where nothing (usable) is shown. `problems` grows as bad files are met:
-    (file name, reason).
+    (file name, reason), each file once. `starts_s` are times to look at in turn to see
+    whether anything can be shown.
     """
 
     duration_s: float
+    starts_s: Sequence[float]
     problems: list[tuple[str, str]]
 
     def frames(self, times_s: Sequence[float]) -> list[Frame | None]:
@@ -87,8 +95,50 @@ def open_footage(path: str | os.PathLike) -> Footage:
 
     Raises:
       ValueError: if nothing can be shown from it.
+      OSError: if it can not be read.
     """
     return FrameFolder(path) if os.path.isdir(path) else VideoFile(path)
+
+
+def open_container(path: str | os.PathLike):
+    """A file's sound or pictures, as PyAV opens it.
+
+    Raises:
+      OSError: if there is no such file.
+      av.FFmpegError: if it is none that opens.
+    """
+    require_file(path)
+    return av.open(os.path.abspath(path), options=OPEN_OPTIONS, metadata_errors="ignore")
+
+
+def read(path: str | os.PathLike) -> bytes:
+    """A file's bytes.
+
+    Raises:
+      OSError: if it can not be read.
+    """
+    require_file(path)
+    return pathlib.Path(path).read_bytes()
+
+
+def require_file(path: str | os.PathLike) -> None:
+    """Raises OSError where there is no file; a pipe would never end."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+
+
+def why(error: OSError) -> str:
+    """Why a file can not be read, without its path."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "is missing"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, not a file"
+    if isinstance(error, PermissionError):
+        return "may not be read by this user"
+    return f"can not be read ({error.strerror})"
 
 
 class FrameFolder:
@@ -98,13 +148,19 @@ class FrameFolder:
         self._path = pathlib.Path(path)
         self._names = {
             int(stem): stem + ending
-            for stem, ending in map(os.path.splitext, os.listdir(path))
+            for stem, ending in map(os.path.splitext, sorted(os.listdir(path)))
             if stem.isdecimal() and ending.lower() in PICTURES and int(stem) > 0
         }
         if not self._names:
             raise ValueError("its folder holds no numbered frames")
         self.duration_s = max(self._names) / FOLDER_FPS
-        self.problems: list[tuple[str, str]] = []
+        self.starts_s = [(number - 1) / FOLDER_FPS for number in sorted(self._names)]
+        self._bad: dict[int, tuple[str, str]] = {}
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """Files that were missing or bad, in order of their numbers."""
+        return [self._bad[number] for number in sorted(self._bad)]
 
     def frames(self, times_s: Sequence[float]) -> list[Frame | None]:
         """The frame nearest to each time; None where its file is missing or bad."""
@@ -112,19 +168,47 @@ class FrameFolder:
 
     def _read(self, number: int) -> Frame | None:
         name = self._names.get(number)
-        if name is None:
+        if number in self._bad:
             return None
-        data = (self._path / name).read_bytes()
+        if name is None:
+            if number <= max(self._names):
+                self._bad[number] = f"{number:05d}.jpg", "is missing"
+            return None
         try:
-            image = frames_lib.decode_jpeg(data)
+            data = read(self._path / name)
+            image = _decode_picture(data)
+        except OSError as error:
+            self._bad[number] = name, why(error)
+            return None
         except ValueError as error:
-            self.problems.append((name, str(error)))
+            self._bad[number] = name, str(error)
             return None
         is_jpeg = data.startswith(b"\xff\xd8")
         return Frame((number - 1) / FOLDER_FPS, image, data if is_jpeg else None)
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _decode_picture(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    width, height = _said_size_px(data)
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"no picture: it claims to have {width}x{height} px")
+    return frames_lib.decode_jpeg(data)
+
+
+def _said_size_px(data: bytes) -> tuple[int, int]:
+    """Width and height as a JPEG's or PNG's header says; 0 if it does not."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    place = 2
+    while data.startswith(b"\xff\xd8") and data[place : place + 1] == b"\xff":
+        marker = data[place + 1 : place + 2]
+        if b"\xc0" <= marker <= b"\xcf" and marker not in b"\xc4\xc8\xcc":
+            sides = data[place + 7 : place + 9], data[place + 5 : place + 7]
+            return int.from_bytes(sides[0]), int.from_bytes(sides[1])
+        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return 0, 0
 
 
 class VideoFile:
@@ -136,10 +220,11 @@ class VideoFile:
 
     def __init__(self, path: str | os.PathLike):
         self._name = os.path.basename(os.fspath(path))
+        self.starts_s = [0.0]
         self.problems: list[tuple[str, str]] = []
         try:
-            self._container = av.open(os.fspath(path))
-        except (av.FFmpegError, OSError) as error:
+            self._container = open_container(path)
+        except av.FFmpegError as error:
             raise ValueError(f"is no video that opens ({error.strerror})") from error
         streams = self._container.streams.video
         if not streams:
@@ -157,9 +242,10 @@ class VideoFile:
         self.duration_s = self._duration_s(path)
 
     def _duration_s(self, path: str | os.PathLike) -> float:
-        if self._container.duration:
-            return self._container.duration / 1e6
-        with av.open(os.fspath(path)) as container:  # a stream says nothing: look
+        said_s = (self._container.duration or 0) / 1e6
+        if 0 < said_s <= MAX_DURATION_S:
+            return said_s
+        with open_container(path) as container:  # it says nothing, or nonsense: look
             stream = container.streams.video[0]
             ends = [
                 float((packet.pts + (packet.duration or 0)) * stream.time_base)
@@ -173,8 +259,7 @@ class VideoFile:
         try:
             frame = next(self._decoder, None)
         except av.FFmpegError as error:
-            reason = f"is damaged after {self._count} frames ({error.strerror})"
-            self.problems.append((self._name, reason))
+            self._problem(f"is damaged after {self._count} frames ({error.strerror})")
             return None
         if frame is None:
             return None
@@ -183,6 +268,11 @@ class VideoFile:
             rate = self._stream.average_rate or 25
             return float((self._count - 1) / rate), frame
         return frame.time - self._start_s, frame
+
+    def _problem(self, reason: str) -> None:
+        """The first is the cause of those that follow."""
+        if not self.problems:
+            self.problems.append((self._name, reason))
 
     def frames(self, times_s: Sequence[float]) -> list[Frame | None]:
         """What is shown at each time: the last frame that starts no later."""
@@ -195,8 +285,13 @@ class VideoFile:
             self._shown, self._coming = self._coming, self._next()
         shown_s, frame = self._shown
         if self._coming is None and time_s - shown_s > MAX_HOLD_S:
+            self._problem(f"its pictures end at {shown_s:.1f} of {self.duration_s:.1f} s")
             return None
-        image = frame.to_ndarray(format="rgb24")
+        try:
+            image = frame.to_ndarray(format="rgb24")
+        except (av.FFmpegError, ValueError) as error:
+            self._problem(f"its picture at {shown_s:.2f} s can not be shown ({error})")
+            return None
         return Frame(shown_s, _upright(image, frame))
 
     def close(self) -> None:

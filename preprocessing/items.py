@@ -101,9 +101,28 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Skip:
-    """Something of the raw data that could not be used, and why."""
+    """Something of the raw data that could not be used or was mended, and why."""
 
     video: str
     question: str
     file: str
     reason: str
+
+
+@dataclasses.dataclass
+class Losses:
+    """What of the raw data did not get into the records as it should.
+
+    Attributes:
+      skipped: one for each question without a record, or for each video without one
+        where nothing is asked.
+      repaired: one for each thing that was mended by a rule, of what has records.
+    """
+
+    skipped: list[Skip] = dataclasses.field(default_factory=list)
+    repaired: list[Skip] = dataclasses.field(default_factory=list)
+
+    def skip(self, clip: Clip, reason: str) -> None:
+        """The whole clip yields no record: each of its questions is listed."""
+        for example_id in [asked.example_id for asked in clip.questions] or [""]:
+            self.skipped.append(Skip(clip.name, example_id, clip.footage, reason))

@@ -1,18 +1,23 @@
 """What OUT already holds: finished records, an unfinished run, or something else."""
 
+import contextlib
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
+import logging
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data.manifest import Manifest
 from preprocessing.items import Finder, Settings
 
-WORK, STATE, SKIPPED = ".work", "run.json", "skipped.jsonl"
+WORK, STATE, LOCK, GIVEN_UP = ".work", "run.json", "lock", "given_up.json"
+SKIPPED, REPAIRED = "skipped.jsonl", "repaired.jsonl"
 LIBRARIES = (
     "mmdiffmask array_record av ftfy numpy opencv-python pysubs2 tensorflow-datasets"
 )
@@ -77,6 +82,42 @@ def require_place(out: pathlib.Path) -> None:
         raise ValueError(
             f"{out}: holds other files; name a new or empty folder as --out"
         )
+
+
+@contextlib.contextmanager
+def lock(out: pathlib.Path) -> Iterator[None]:
+    """Keeps other runs out of OUT while it lasts, or until this process dies.
+
+    Raises:
+      ValueError: if another run is at work there, or was a moment ago.
+    """
+    busy = f"{out}: another run is at work in it; wait for it, or name another --out"
+    path = out / WORK / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(busy) from None
+        except OSError as error:  # a mounted bucket has no locks
+            logging.warning("%s can not be locked (%s)", out, error.strerror)
+        is_same = path.exists() and os.path.samestat(path.stat(), os.stat(file.fileno()))
+        if not is_same or (out / manifest_lib.NAME).exists():
+            raise ValueError(busy)
+        yield
+
+
+def given_up(out: pathlib.Path) -> dict[str, dict[str, str]]:
+    """Of an unfinished run: split -> clip -> why it is not tried again."""
+    path = out / WORK / GIVEN_UP
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def give_up(out: pathlib.Path, split: str, clip: str, reason: str) -> None:
+    """Notes that a clip is not to be tried again."""
+    known = given_up(out)
+    known.setdefault(split, {})[clip] = reason
+    put(out / WORK / GIVEN_UP, json.dumps(known, sort_keys=True))
 
 
 def _require_same(

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import ftfy
@@ -11,6 +12,7 @@ import numpy as np
 import pysubs2
 import unidecode
 
+from preprocessing import decode
 from preprocessing.segments import Window
 
 FORMATS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass", ".ssa": "ssa"}
@@ -37,15 +39,23 @@ class Line:
         return self.start_ms / 1000.0, end_ms / 1000.0
 
 
-def load(path: str | os.PathLike) -> tuple[Line, ...]:
+def load(
+    path: str | os.PathLike, report: Callable[[str], None] = lambda reason: None
+) -> tuple[Line, ...]:
     """The lines of a file, in order of time; plain ASCII without line breaks.
 
+    Args:
+      path: its ending says what it is.
+      report: is told what was mended.
+
     Raises:
+      OSError: if the file can not be read.
       ValueError: if the file is not empty and yet no line can be read from it.
     """
     path = pathlib.Path(path)
-    content = _decode(path.read_bytes())
+    content, repair = _decode(decode.read(path))
     if not content.strip():
+        report("is empty")
         return ()
     try:
         read = pysubs2.SSAFile.from_string(content, FORMATS[path.suffix.lower()])
@@ -54,18 +64,26 @@ def load(path: str | os.PathLike) -> tuple[Line, ...]:
     events = [event for event in read if not event.is_comment]
     if not events:
         raise ValueError("no subtitles can be read from it")
+    if repair:
+        report(repair)
     lines = [Line(e.start, e.end, clean(e.plaintext)) for e in events]
     return tuple(sorted(lines, key=lambda line: line.middle_s))
 
 
-def _decode(data: bytes) -> str:
-    """UTF-8, or UTF-16 by its mark, or else what Windows wrote."""
+def _decode(data: bytes) -> tuple[str, str]:
+    """The text and how it was guessed: UTF-8, or UTF-16 by its mark, needs no guess."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace")
+        return data.decode("utf-16", errors="replace"), ""
+    # Every other byte of western text is 0 in UTF-16, none is in the others.
+    for encoding, zeros in {"utf-16-le": data[1::2], "utf-16-be": data[::2]}.items():
+        if zeros.count(0) > len(data) / 4:
+            text = data.decode(encoding, errors="replace")
+            return text, "is UTF-16 without its mark: read as such"
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig"), ""
     except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
+        text = data.decode("cp1252", errors="replace")
+        return text, "is not UTF-8: read as Windows-1252"
 
 
 def clean(text: str) -> str:
