@@ -28,6 +28,7 @@ def _run(args: argparse.Namespace) -> None:
         "finder": arguments.finder(args),
         "worker_count": WORKERS if args.workers is None else args.workers,
         "strict": args.strict,
+        "deadline_s": args.deadline,
     }
     if args.command == "toy":
         options |= {
@@ -40,8 +41,9 @@ def _run(args: argparse.Namespace) -> None:
 
 def _tell(out: str, manifest: Manifest) -> None:
     counts = ", ".join(f"{n} {name}" for name, n in sorted(manifest.counts.items()))
-    see = f" (see {outputs.SKIPPED})" if manifest.counts.get("skipped") else ""
-    print(f"{out}: {counts}{see}")
+    files = {"skipped": outputs.SKIPPED, "repaired": outputs.REPAIRED}
+    see = [f"(see {file})" for kind, file in files.items() if manifest.counts.get(kind)]
+    print(" ".join([f"{out}: {counts}", *see]))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import sys
 from typing import Any, NoReturn
 
 from mmdiffmask.grid import PatchGrid
-from preprocessing import finders
+from preprocessing import finders, workers
 from preprocessing.items import Finder, Settings
 
 HELP = {
@@ -82,7 +82,12 @@ def _add_common(add, name: str) -> None:
     text = f"of 1.5556 s in a segment; default {subs}"
     add("--sub-segments", type=whole, default=subs, metavar="N", help=text)
     add("--workers", type=whole, metavar="N", help="processes; default: one a core")
-    add("--strict", action="store_true", help="stop at what can not be used")
+    text = "stop at what would be skipped; what can be repaired does not stop it"
+    add("--strict", action="store_true", help=text)
+    default = workers.DEADLINE_S
+    text = "skip a clip that takes so long plus ten times its length; default "
+    text += f"{default}"
+    add("--deadline", type=whole, default=default, metavar="SECONDS", help=text)
 
 
 def _add_boxes(add, name: str) -> None:

@@ -8,7 +8,7 @@ import av
 import numpy as np
 from jaxtyping import Float, Int16
 
-from preprocessing import decode
+from preprocessing import files
 from preprocessing.segments import SUB_SEGMENT_S
 
 # Decoded at 22,620 Hz but treated as 22,050: so 14/3 s give exactly 180 frames
@@ -51,10 +51,9 @@ def load(path: str | os.PathLike, longest_s: float = LONGEST_S) -> Track | None:
       ValueError: if the file can not be opened or none of its sound can be decoded.
       OSError: if there is no such file.
     """
-    decode.require_file(path)
     pieces, problem = [], ""
     try:
-        with decode.open_container(path) as container:
+        with files.open_container(path) as container:
             if not container.streams.audio:
                 return None
             stream = container.streams.audio[0]
@@ -91,10 +90,10 @@ def _delay_s(container, stream) -> float:
 
 
 def _decode(container, stream):
-    resampler = None
+    known, resampler = None, None
     for frame in container.decode(stream):
         kind = frame.format.name, frame.layout.name, frame.sample_rate
-        if resampler is None or kind != known:  # a damaged frame may say another
+        if kind != known:  # a damaged frame may say another
             known, resampler = kind, _resampler()
         for piece in resampler.resample(frame):
             yield piece.to_ndarray()[0]

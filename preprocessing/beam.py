@@ -64,7 +64,7 @@ def execute(
     Args:
       flags: Beam's pipeline options.
       write: importable by name; writes a shard and its note.
-      tasks: `runner.Task`s; none = no pipeline is started.
+      tasks: `shards.Task`s; none = no pipeline is started.
 
     Raises:
       ValueError: if Beam is missing, takes other options, or its run failed.
@@ -132,7 +132,9 @@ def write_task(path: str) -> str:
     raw = task.clips[0].raw
     if not os.path.isdir(raw):  # else every clip would count as unreadable
         raise ValueError(f"{raw}: no such folder on a worker; {SHARED}")
-    for _ in workers.run(write, [task], 1, lambda clips: None):
+    from preprocessing import shards  # heavy
+
+    for _ in workers.run(write, [task], 1, lambda clips: None, shards.give_up):
         pass
     return path
 

@@ -97,6 +97,7 @@ def _build(
     strict: bool = False,
     bar: bool = True,
     limits: dict[str, int] | None = None,
+    deadline_s: float = workers.DEADLINE_S,
 ) -> Manifest:
     """Makes the records unless they are there already.
 
@@ -108,9 +109,10 @@ def _build(
       settings: of the data set.
       finder: looks for boxes; None = no boxes. Default: people and their tracks.
       worker_count: processes; None = one a core; 0 = this process, for debugging.
-      strict: anything that can not be used is an error.
+      strict: anything that is skipped is an error.
       bar: shows progress on stderr.
       limits: of clips in a split, the first by name.
+      deadline_s: what a clip may take, beside a share of its length.
 
     Raises:
       ValueError: whatever a user can mend, in one sentence.
@@ -139,7 +141,9 @@ def _build(
         _require_weights(finder)
     plan = _limited(reader.plan(raw), limits or {})
     count = workers.default_count() if worker_count is None else worker_count
-    return runner.build(plan, out, described, settings, finder, count, strict, bar)
+    return runner.build(
+        plan, out, described, settings, finder, count, strict, bar, deadline_s
+    )
 
 
 def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:

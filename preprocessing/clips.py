@@ -4,7 +4,6 @@ Everything heavy is done once a clip although questions share it: each distinct 
 is decoded and looked at once, the sound is decoded once.
 """
 
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,12 +11,19 @@ import numpy as np
 
 from mmdiffmask.data.records import Record
 from mmdiffmask.types import Boxes
-from preprocessing import audio, decode, patch_groups, segments, subtitles, workers
+from preprocessing import (
+    audio,
+    decode,
+    files,
+    patch_groups,
+    repairs,
+    segments,
+    subtitles,
+    workers,
+)
 from preprocessing.items import Clip, Finder, Look, Losses, Question, Settings, Skip
 
 DEADLINE_SHARE = 10.0  # seconds more for each second of a clip
-MAX_SOUND_LESS_S = 1.0  # encoders pad and cut by less
-MAX_SOUND_MORE_S = 60.0
 NO_FRAME = "no frame of its window can be shown"
 
 
@@ -35,7 +41,7 @@ def records(
     try:
         footage = decode.open_footage(os.path.join(clip.raw, clip.footage))
     except (ValueError, OSError) as error:
-        losses.skip(clip, _reason(error))
+        losses.skip(clip, files.why(error))
         return
     workers.lengthen(DEADLINE_SHARE * footage.duration_s)
     repaired: dict[Skip, None] = {}  # each once, however many questions meet it
@@ -45,8 +51,8 @@ def records(
 
     asked_ids, made = [], set()
     try:
-        sound = _load_sound(clip, footage.duration_s, repair)
-        lines = _load_subtitles(clip, repair)
+        sound = repairs.load_sound(clip, footage.duration_s, repair)
+        lines = repairs.load_subtitles(clip, repair)
         for asked in _batches(clip, footage.duration_s, settings):
             asked_ids += [question.example_id for question, _ in asked]
             for record in _batch(
@@ -54,21 +60,33 @@ def records(
             ):
                 made.add(record.example_id)
                 yield record
-        _repair_frames(clip, footage, repair)
-        _repair_spans(clip, footage.duration_s, repair)
+        for name, reason in footage.problems:
+            repair(f"{clip.footage}/{name}" if name else clip.footage, reason)
+        repairs.tell_spans(clip, footage.duration_s, repair)
     finally:
         footage.close()
+    _settle(clip, asked_ids, made, list(repaired), losses)
+
+
+def _settle(
+    clip: Clip,
+    asked_ids: list[str],
+    made: set[str],
+    repaired: list[Skip],
+    losses: Losses,
+) -> None:
+    """Tells of what has no record, and of what was mended for the records made."""
     if not made:
         losses.skip(clip, NO_FRAME)
         return
     missing = [example_id for example_id in asked_ids if example_id not in made]
+    rows = [Skip(clip.name, lost, clip.footage, NO_FRAME) for lost in missing]
+    losses.repaired += [row for row in repaired if row.question not in missing]
     if clip.questions:
-        rows = [Skip(clip.name, lost, clip.footage, NO_FRAME) for lost in missing]
         losses.skipped += rows
     elif missing:
-        windows = f"{len(missing)} of {len(asked_ids)} windows"
-        repair(clip.footage, f"{windows} show no frame: they are left out")
-    losses.repaired += [row for row in repaired if row.question not in missing]
+        reason = f"{len(missing)} of {len(asked_ids)} windows show no frame: left out"
+        losses.repaired.append(Skip(clip.name, "", clip.footage, reason))
 
 
 Asked = list[tuple[Question, segments.Window]]
@@ -118,7 +136,7 @@ def _batch(
             continue
         places = {numbers[f.time_s]: i for i, f in enumerate(frames) if f is not None}
         found = patch_groups.of_window(boxes, places)
-        found = _usable_boxes(clip, found, frames, repair)
+        found = repairs.usable_boxes(clip, found, frames, repair)
         yield Record(
             example_id=question.example_id,
             clip=clip.name,
@@ -226,110 +244,12 @@ def _span_percent(
     return segments.span_percent(span, window)
 
 
-def _usable_boxes(
-    clip: Clip,
-    boxes: Boxes,
-    frames: list[decode.Frame | None],
-    repair: Callable[..., None],
-) -> Boxes:
-    """The boxes of a window that hold numbers and touch their frame."""
-    sizes = np.array([(0, 0) if f is None else f.source_size_px for f in frames])
-    low, high = boxes.xyxy_px[:, :2], boxes.xyxy_px[:, 2:]
-    is_usable = np.isfinite(boxes.xyxy_px).all(1) & np.isfinite(boxes.score)
-    is_usable &= ((low < sizes[boxes.frame]) & (high > 0) & (low <= high)).all(1)
-    for place in np.unique(boxes.frame[~is_usable]):
-        where = f"a box at {frames[place].time_s:.2f} s"
-        repair(
-            clip.footage,
-            f"{where} lies outside the picture or holds no numbers: it is left out",
-        )
-    return boxes.take(np.flatnonzero(is_usable))
-
-
-def _repair_frames(
-    clip: Clip, footage: decode.Footage, repair: Callable[..., None]
-) -> None:
-    for name, reason in footage.problems:
-        is_folder = isinstance(footage, decode.FrameFolder)
-        repair(f"{clip.footage}/{name}" if is_folder else clip.footage, reason)
-
-
-def _repair_spans(clip: Clip, duration_s: float, repair: Callable[..., None]) -> None:
-    """Tells what `segments.usable_span` made of odd spans."""
-    for question in clip.questions:
-        reason = _span_problem(question.span_s, duration_s)
-        if reason:
-            repair(clip.footage, reason, question.example_id)
-
-
-def _span_problem(span_s: tuple[float, float] | None, duration_s: float) -> str:
-    """Why a span is not used as it is; "" if it is, or there is none.
-
-    One that ends less than a frame of TVQA after the end says nothing of a mistake.
-    """
-    if span_s is None:
-        return ""
-    if not all(math.isfinite(time_s) for time_s in span_s):
-        return "its time span holds no numbers: the whole clip is used"
-    start, end = span_s
-    said, length = f"its time span {start:g} to {end:g} s", f"{duration_s:.1f} s"
-    if start > end:
-        return f"{said} is reversed: the whole clip is used"
-    if start > duration_s or end < 0:
-        return f"{said} lies outside the clip of {length}: the whole clip is used"
-    if start < 0 or end > duration_s + 1.0 / decode.FOLDER_FPS:
-        return f"{said} reaches out of the clip of {length}: it is cut there"
-    return ""
-
-
-def _load_sound(
-    clip: Clip, duration_s: float, repair: Callable[..., None]
-) -> audio.Track | None:
-    if clip.sound is None:
-        return None
-    try:
-        longest_s = 2 * duration_s + MAX_SOUND_MORE_S
-        track = audio.load(os.path.join(clip.raw, clip.sound), longest_s)
-    except (ValueError, OSError) as error:
-        repair(clip.sound, f"{_reason(error)}: the clip is silent")
-        return None
-    if track is None:
-        if clip.sound != clip.footage:  # a video without sound is no mistake
-            repair(clip.sound, "holds no sound: the clip is silent")
-    elif track.problem:
-        repair(clip.sound, f"{track.problem}: silence from there")
-    elif track.duration_s < duration_s - MAX_SOUND_LESS_S:
-        ends = f"its sound ends at {track.duration_s:.1f} of {duration_s:.1f} s"
-        repair(clip.sound, f"{ends}: silence from there")
-    return track
-
-
-def _load_subtitles(
-    clip: Clip, repair: Callable[..., None]
-) -> tuple[subtitles.Line, ...]:
-    if clip.subtitles is None:
-        return ()
-    try:
-        return subtitles.load(
-            os.path.join(clip.raw, clip.subtitles),
-            lambda reason: repair(clip.subtitles, reason),
-        )
-    except (ValueError, OSError) as error:
-        repair(clip.subtitles, f"{_reason(error)}: the clip has no subtitles")
-        return ()
-
-
-def _reason(error: Exception) -> str:
-    """What to tell about an error, without paths of this machine."""
-    return decode.why(error) if isinstance(error, OSError) else str(error)
-
-
 def usable(clip: Clip) -> str | None:
     """None if at least one frame of the clip can be shown, else why not."""
     try:
         footage = decode.open_footage(os.path.join(clip.raw, clip.footage))
     except (ValueError, OSError) as error:
-        return _reason(error)
+        return files.why(error)
     try:
         for time_s in footage.starts_s:
             if footage.frames([time_s])[0] is not None:

@@ -1,11 +1,9 @@
 """Video files and folders of frames to pictures at asked times."""
 
 import dataclasses
-import errno
 import functools
 import os
 import pathlib
-import stat
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -15,16 +13,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from mmdiffmask.data import frames as frames_lib
+from preprocessing import files
 
 MAX_SHORT_SIDE_PX = 450  # larger frames are stored smaller (DESIGN section 10)
 JPEG_QUALITY = 95
 FOLDER_FPS = 3  # of folders of numbered frames: frame n shows second (n - 1) / 3
 PICTURES = (".jpg", ".jpeg", ".png")
 MAX_HOLD_S = 1.0  # how long the last frame stands for what should follow it
-MAX_PIXELS = 2**26  # twice 8K video; a damaged header may ask for all memory
 MAX_DURATION_S = 86_400.0  # what says more is looked at before it is believed
-# Of FFmpeg: a text file called .mp4 can not make it wait for another machine.
-OPEN_OPTIONS = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +71,8 @@ class Footage(Protocol):
 
     `frames` takes ascending times, none earlier than those of the call before, and
     gives None where nothing (usable) is shown. `problems` grows as bad files are met:
-    (file name, reason), each file once. `starts_s` are times to look at in turn to see
-    whether anything can be shown.
+    (its name in the folder or "", reason), each file once. `starts_s` are times to
+    look at in turn to see whether anything can be shown.
     """
 
     duration_s: float
@@ -98,47 +94,6 @@ def open_footage(path: str | os.PathLike) -> Footage:
       OSError: if it can not be read.
     """
     return FrameFolder(path) if os.path.isdir(path) else VideoFile(path)
-
-
-def open_container(path: str | os.PathLike):
-    """A file's sound or pictures, as PyAV opens it.
-
-    Raises:
-      OSError: if there is no such file.
-      av.FFmpegError: if it is none that opens.
-    """
-    require_file(path)
-    return av.open(os.path.abspath(path), options=OPEN_OPTIONS, metadata_errors="ignore")
-
-
-def read(path: str | os.PathLike) -> bytes:
-    """A file's bytes.
-
-    Raises:
-      OSError: if it can not be read.
-    """
-    require_file(path)
-    return pathlib.Path(path).read_bytes()
-
-
-def require_file(path: str | os.PathLike) -> None:
-    """Raises OSError where there is no file; a pipe would never end."""
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "no regular file", str(path))
-
-
-def why(error: OSError) -> str:
-    """Why a file can not be read, without its path."""
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return "is missing"
-    if isinstance(error, IsADirectoryError):
-        return "is a folder, not a file"
-    if isinstance(error, PermissionError):
-        return "may not be read by this user"
-    return f"can not be read ({error.strerror})"
 
 
 class FrameFolder:
@@ -172,16 +127,13 @@ class FrameFolder:
             return None
         if name is None:
             if number <= max(self._names):
-                self._bad[number] = f"{number:05d}.jpg", "is missing"
+                self._bad[number] = "", f"its frame {number} is missing"
             return None
         try:
-            data = read(self._path / name)
+            data = files.read(self._path / name)
             image = _decode_picture(data)
-        except OSError as error:
-            self._bad[number] = name, why(error)
-            return None
-        except ValueError as error:
-            self._bad[number] = name, str(error)
+        except (OSError, ValueError) as error:
+            self._bad[number] = name, files.why(error)
             return None
         is_jpeg = data.startswith(b"\xff\xd8")
         return Frame((number - 1) / FOLDER_FPS, image, data if is_jpeg else None)
@@ -192,7 +144,7 @@ class FrameFolder:
 
 def _decode_picture(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     width, height = _said_size_px(data)
-    if width * height > MAX_PIXELS:
+    if width * height > files.MAX_PIXELS:
         raise ValueError(f"no picture: it claims to have {width}x{height} px")
     return frames_lib.decode_jpeg(data)
 
@@ -219,11 +171,10 @@ class VideoFile:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self._name = os.path.basename(os.fspath(path))
         self.starts_s = [0.0]
         self.problems: list[tuple[str, str]] = []
         try:
-            self._container = open_container(path)
+            self._container = files.open_container(path)
         except av.FFmpegError as error:
             raise ValueError(f"is no video that opens ({error.strerror})") from error
         streams = self._container.streams.video
@@ -245,7 +196,7 @@ class VideoFile:
         said_s = (self._container.duration or 0) / 1e6
         if 0 < said_s <= MAX_DURATION_S:
             return said_s
-        with open_container(path) as container:  # it says nothing, or nonsense: look
+        with files.open_container(path) as container:  # or nonsense: look
             stream = container.streams.video[0]
             ends = [
                 float((packet.pts + (packet.duration or 0)) * stream.time_base)
@@ -272,7 +223,7 @@ class VideoFile:
     def _problem(self, reason: str) -> None:
         """The first is the cause of those that follow."""
         if not self.problems:
-            self.problems.append((self._name, reason))
+            self.problems.append(("", reason))
 
     def frames(self, times_s: Sequence[float]) -> list[Frame | None]:
         """What is shown at each time: the last frame that starts no later."""
@@ -285,12 +236,14 @@ class VideoFile:
             self._shown, self._coming = self._coming, self._next()
         shown_s, frame = self._shown
         if self._coming is None and time_s - shown_s > MAX_HOLD_S:
-            self._problem(f"its pictures end at {shown_s:.1f} of {self.duration_s:.1f} s")
+            self._problem(
+                f"its pictures end at {shown_s:.1f} of {self.duration_s:.1f} s"
+            )
             return None
         try:
             image = frame.to_ndarray(format="rgb24")
-        except (av.FFmpegError, ValueError) as error:
-            self._problem(f"its picture at {shown_s:.2f} s can not be shown ({error})")
+        except (av.FFmpegError, ValueError):
+            self._problem(f"its picture at {shown_s:.2f} s can not be shown")
             return None
         return Frame(shown_s, _upright(image, frame))
 

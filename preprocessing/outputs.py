@@ -9,14 +9,14 @@ import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data.manifest import Manifest
-from preprocessing.items import Finder, Settings
+from preprocessing.items import Finder, Settings, Skip
 
-WORK, STATE, LOCK, GIVEN_UP = ".work", "run.json", "lock", "given_up.json"
+WORK, STATE, LOCK = ".work", "run.json", "lock"
 SKIPPED, REPAIRED = "skipped.jsonl", "repaired.jsonl"
 LIBRARIES = (
     "mmdiffmask array_record av ftfy numpy opencv-python pysubs2 tensorflow-datasets"
@@ -101,23 +101,12 @@ def lock(out: pathlib.Path) -> Iterator[None]:
             raise ValueError(busy) from None
         except OSError as error:  # a mounted bucket has no locks
             logging.warning("%s can not be locked (%s)", out, error.strerror)
-        is_same = path.exists() and os.path.samestat(path.stat(), os.stat(file.fileno()))
+        is_same = path.exists() and os.path.samestat(
+            path.stat(), os.stat(file.fileno())
+        )
         if not is_same or (out / manifest_lib.NAME).exists():
             raise ValueError(busy)
         yield
-
-
-def given_up(out: pathlib.Path) -> dict[str, dict[str, str]]:
-    """Of an unfinished run: split -> clip -> why it is not tried again."""
-    path = out / WORK / GIVEN_UP
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def give_up(out: pathlib.Path, split: str, clip: str, reason: str) -> None:
-    """Notes that a clip is not to be tried again."""
-    known = given_up(out)
-    known.setdefault(split, {})[clip] = reason
-    put(out / WORK / GIVEN_UP, json.dumps(known, sort_keys=True))
 
 
 def _require_same(
@@ -153,6 +142,13 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed as a package"  # run from its source tree
+
+
+def put_rows(out: pathlib.Path, name: str, rows: Iterable[Skip]) -> None:
+    """Writes a file of OUT with one row a line, sorted."""
+    rows = sorted(rows, key=dataclasses.astuple)
+    lines = [json.dumps(dataclasses.asdict(row), sort_keys=True) for row in rows]
+    put(out / name, "".join(line + "\n" for line in lines), out / WORK)
 
 
 def put(path: pathlib.Path, text: str, work: pathlib.Path | None = None) -> None:

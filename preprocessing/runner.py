@@ -1,9 +1,8 @@
-"""Work items to a folder of records: shards, resume, manifest.
+"""Work items to a folder of records: resume, workers, manifest.
 
-A shard is a fixed group of clips by sorted name, so its bytes depend on the raw data
-and the settings alone. While a run is under way `OUT/.work` holds its settings, a
-note on each finished shard, and whatever is being written; a file gets its place in
-OUT by one rename. `manifest.json` is written last, then `.work` goes.
+While a run is under way `OUT/.work` holds its settings, a note on each finished shard,
+the clips given up, and whatever is being written; a file gets its place in OUT by one
+rename. `manifest.json` is written last, then `.work` goes.
 """
 
 import collections
@@ -11,9 +10,7 @@ import contextlib
 import contextvars
 import dataclasses
 import json
-import os
 import pathlib
-import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,38 +21,11 @@ import tqdm
 from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import records as records_lib
 from mmdiffmask.data.manifest import Manifest, Shard
-from preprocessing import clips, outputs, workers
-from preprocessing.items import Clip, Finder, Settings, Skip
+from preprocessing import clips, outputs, shards, workers
+from preprocessing.items import Finder, Losses, Settings, Skip
 from preprocessing.plans import Plan
+from preprocessing.shards import Note, Task
 
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One shard to write."""
-
-    out: str
-    split: str
-    index: int
-    count: int
-    clips: tuple[Clip, ...]
-    boxed: int  # detectors run in so many of its first clips
-    settings: Settings
-    finder: Finder | None
-
-    @property
-    def file(self) -> str:
-        """The shard's name in OUT."""
-        return records_lib.shard_name(self.split, self.index, self.count)
-
-    @property
-    def note(self) -> pathlib.Path:
-        """Where its note lies: written when the shard is in its place."""
-        return pathlib.Path(
-            self.out, outputs.WORK, f"{self.split}-{self.index:05d}.json"
-        )
-
-
-Note = tuple[str, dict[str, Any]]  # its file's name, its content
 # (`write_shard`, tasks) -> their notes, as they come.
 Execute = Callable[[Callable[[Task], Note], Sequence[Task]], Iterator[Note]]
 _elsewhere: contextvars.ContextVar[Execute | None] = contextvars.ContextVar(
@@ -73,13 +43,6 @@ def executed_by(execute: Execute) -> Iterator[None]:
         _elsewhere.reset(token)
 
 
-def _execute(missing: list[Task], worker_count: int, on_tick) -> Iterator[Note]:
-    elsewhere = _elsewhere.get()
-    if elsewhere is not None:
-        return elsewhere(write_shard, missing)
-    return workers.run(write_shard, missing, worker_count, on_tick)
-
-
 def build(
     plan: Plan,
     out: pathlib.Path,
@@ -89,6 +52,7 @@ def build(
     worker_count: int,
     strict: bool = False,
     bar: bool = True,
+    deadline_s: float = workers.DEADLINE_S,
 ) -> Manifest:
     """Makes the records, or what is missing of them.
 
@@ -99,43 +63,69 @@ def build(
       settings: of the data set.
       finder: looks for boxes; None = no boxes.
       worker_count: processes, one thread each; 0 = this process (for debugging).
-      strict: anything that can not be used is an error.
+      strict: anything that is skipped is an error.
       bar: shows progress on stderr.
+      deadline_s: what a clip may take, beside its length times
+        `clips.DEADLINE_SHARE`; not with `worker_count` 0.
 
     Raises:
-      ValueError: if nothing usable came out, with nothing left in OUT; or if `strict`.
+      ValueError: if nothing usable came out, with nothing left in OUT; or if `strict`;
+        or if another run is at work in OUT.
     """
     require_usable(plan)
     require_strict(plan.skipped, strict)
-    work = out / outputs.WORK
-    work.mkdir(parents=True, exist_ok=True)
-    state = json.dumps(
-        described | {"versions": outputs.versions()}, indent=1, sort_keys=True
-    )
-    outputs.put(work / outputs.STATE, state)
-    every = tasks(plan, out, settings, finder, described["clips_per_shard"])
+    with outputs.lock(out):
+        state = described | {"versions": outputs.versions()}
+        text = json.dumps(state, indent=1, sort_keys=True)
+        outputs.put(out / outputs.WORK / outputs.STATE, text)
+        every = tasks(plan, out, settings, finder, described["clips_per_shard"])
+        every = [dataclasses.replace(task, deadline_s=deadline_s) for task in every]
+        notes = _notes(every, worker_count, strict, bar)
+        if not sum(note["shard"]["records"] for note in notes):
+            shutil.rmtree(out)
+            raise ValueError(f"{out}: nothing usable came out: {_first(plan, notes)}")
+        return finish(plan, out, described, settings, every, notes)
+
+
+def _notes(
+    every: list[Task], worker_count: int, strict: bool, bar: bool
+) -> list[dict[str, Any]]:
+    """The notes of all tasks, in their order; shards that are missing are written."""
     notes = {
-        task.note.name: note for task in every if (note := _read_note(task, strict))
+        task.note.name: note
+        for task in every
+        if (note := shards.read_note(task, strict))
     }
     missing = [task for task in every if task.note.name not in notes]
+    if strict:  # what was given up is tried again
+        for task in missing:
+            task.given_up.unlink(missing_ok=True)
     total = sum(len(task.clips) for task in every)
     left = sum(len(task.clips) for task in missing)
+    options = {"desc": "records", "unit": "clip", "file": sys.stderr}
     with tqdm.tqdm(
-        desc="records",
-        unit="clip",
-        total=total,
-        initial=total - left,
-        disable=not bar,
-        file=sys.stderr,
+        total=total, initial=total - left, disable=not bar, **options
     ) as shown:
-        for name, note in _execute(missing, worker_count, shown.update):
+        for name, note in _execute(missing, worker_count, strict, shown.update):
             notes[name] = note
             require_strict([Skip(**row) for row in note["skipped"]], strict)
-    found = [notes[task.note.name] for task in every]
-    if not sum(note["shard"]["records"] for note in found):
-        shutil.rmtree(out)
-        raise ValueError(f"{out}: nothing usable came out: {_first(plan, found)}")
-    return finish(plan, out, described, settings, every, found)
+    return [notes[task.note.name] for task in every]
+
+
+def _execute(
+    missing: list[Task], worker_count: int, strict: bool, on_tick: Callable[[int], None]
+) -> Iterator[Note]:
+    elsewhere = _elsewhere.get()
+    if elsewhere is not None:
+        return elsewhere(shards.write_shard, missing)
+    lose = _require_none_lost if strict else shards.give_up
+    return workers.run(shards.write_shard, missing, worker_count, on_tick, lose)
+
+
+def _require_none_lost(task: Task, clip: str, reason: str) -> None:
+    losses = Losses()
+    losses.skip(next(item for item in task.clips if item.name == clip), reason)
+    require_strict(losses.skipped, strict=True)
 
 
 def require_usable(plan: Plan) -> None:
@@ -191,55 +181,6 @@ def tasks(
     return sorted(found, key=lambda task: -task.boxed)
 
 
-def write_shard(task: Task) -> Note:
-    """Writes one shard and its note; the note's name and content. Runs in a worker."""
-    work = pathlib.Path(task.out, outputs.WORK)
-    skipped: list[Skip] = []
-    counts: collections.Counter = collections.Counter()
-    partial = (
-        work / f"{task.file}.{platform.node()}.{os.getpid()}"
-    )  # Beam: many machines
-    shape = task.settings.segments, task.settings.sub_segments
-    schema = records_lib.features(*shape, task.settings.grid.n_patches)
-    shard = records_lib.write_shard(partial, _records(task, skipped, counts), schema)
-    shard = dataclasses.replace(shard, file=task.file)
-    os.replace(partial, pathlib.Path(task.out, task.file))
-    note = {
-        "shard": dataclasses.asdict(shard),
-        "skipped": [dataclasses.asdict(skip) for skip in skipped],
-        "counts": dict(counts),
-    }
-    outputs.put(task.note, json.dumps(note, sort_keys=True))
-    return task.note.name, note
-
-
-def _records(task: Task, skipped: list[Skip], counts: collections.Counter):
-    for i, clip in enumerate(task.clips):
-        finder = task.finder if i < task.boxed else None
-        made = 0
-        for record in clips.records(clip, task.settings, finder, skipped):
-            made += 1
-            counts["records"] += 1
-            counts["frames"] += int(record.is_frame_valid.sum())
-            for kind in record.boxes.kind:
-                counts[f"{kind} boxes"] += 1
-            yield record
-        counts["clips"] += made > 0
-        counts["boxed clips"] += made > 0 and finder is not None
-        workers.tick(1)
-
-
-def _read_note(task: Task, strict: bool) -> dict[str, Any] | None:
-    """A finished shard's note; None if it is to be written (again)."""
-    shard_path = pathlib.Path(task.out, task.file)
-    if not task.note.is_file() or not shard_path.is_file():
-        return None
-    note = json.loads(task.note.read_text(encoding="utf-8"))
-    is_whole = manifest_lib.sha256(shard_path) == note["shard"]["sha256"]
-    is_mended_perhaps = strict and note["skipped"]
-    return note if is_whole and not is_mended_perhaps else None
-
-
 def finish(
     plan: Plan,
     out: pathlib.Path,
@@ -258,36 +199,34 @@ def finish(
       tasks: all of them.
       notes: of each task, as `write_shard` gave them.
     """
-    shards = collections.defaultdict(list)
+    found = collections.defaultdict(list)
     counts: collections.Counter = collections.Counter()
-    skipped = list(plan.skipped)
+    losses = {"skipped": list(plan.skipped), "repaired": []}
     by_place = sorted(
         zip(tasks, notes, strict=True), key=lambda pair: (pair[0].split, pair[0].index)
     )
     for task, note in by_place:
-        shards[task.split].append(Shard(**note["shard"]))
+        found[task.split].append(Shard(**note["shard"]))
         counts.update(note["counts"])
-        skipped += [Skip(**row) for row in note["skipped"]]
-    counts["skipped"] = len(skipped)
-    rows = sorted(skipped, key=dataclasses.astuple)
-    lines = [json.dumps(dataclasses.asdict(row), sort_keys=True) for row in rows]
-    outputs.put(
-        out / outputs.SKIPPED,
-        "".join(line + "\n" for line in lines),
-        out / outputs.WORK,
-    )
+        for kind, rows in losses.items():
+            rows += [Skip(**row) for row in note[kind]]
+    files = {"skipped": outputs.SKIPPED, "repaired": outputs.REPAIRED}
+    for kind, rows in losses.items():
+        counts[kind] = len(rows)
+        outputs.put_rows(out, files[kind], rows)
     manifest = Manifest(
         settings=described,
         versions=outputs.versions(),
         grid=settings.grid,
         segments=settings.segments,
         sub_segments=settings.sub_segments,
-        shards={split: tuple(found) for split, found in shards.items()},
+        shards={split: tuple(rows) for split, rows in found.items()},
         counts=dict(counts),
     )
     records_lib.write_tfds_metadata(out, manifest)
     outputs.put(
         out / manifest_lib.NAME, manifest_lib.to_json(manifest), out / outputs.WORK
     )
-    shutil.rmtree(out / outputs.WORK)
+    # A run that was just started may have seen the manifest and be faster.
+    shutil.rmtree(out / outputs.WORK, ignore_errors=True)
     return manifest

@@ -12,7 +12,7 @@ import numpy as np
 import pysubs2
 import unidecode
 
-from preprocessing import decode
+from preprocessing import files
 from preprocessing.segments import Window
 
 FORMATS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass", ".ssa": "ssa"}
@@ -53,7 +53,7 @@ def load(
       ValueError: if the file is not empty and yet no line can be read from it.
     """
     path = pathlib.Path(path)
-    content, repair = _decode(decode.read(path))
+    content, repair = _decode(files.read(path))
     if not content.strip():
         report("is empty")
         return ()

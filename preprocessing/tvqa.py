@@ -7,7 +7,7 @@ tvqa_frames/audios/**/<vid_name>.<any ending>
 labels.csv                                              (optional)
 """
 
-import json
+import math
 import os
 import pathlib
 import re
@@ -113,16 +113,16 @@ def _read_questions(
             continue
         video, question_id = "", f"line {number}"
         try:
-            row = json.loads(line)
-            video, question = str(row["vid_name"]), _question(row)
+            row = plans.read_row(line)
+            video = plans.text(row, "vid_name")
+            question = _question(row)
             question_id = question.example_id
             if question_id in seen:
                 raise ValueError("a question of this id was there before")
             if video not in folders:
                 raise ValueError(f"no folder of frames in {FRAMES}")
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
-            reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-            skipped.append(Skip(video, question_id, _file(split), reason))
+        except ValueError as error:
+            skipped.append(Skip(video, question_id, _file(split), str(error)))
             continue
         seen.add(question_id)
         asked.setdefault(video, []).append((str(row.get("show_name", "")), question))
@@ -133,30 +133,30 @@ def _question(row: dict[str, Any]) -> Question:
     """A line of TVQA.
 
     Raises:
-      KeyError, TypeError, ValueError: if it is none.
+      ValueError: if it is none.
     """
-    answers = [row["a0"], row["a1"]]
+    answers = [plans.text(row, "a0"), plans.text(row, "a1")]
     while f"a{len(answers)}" in row:
-        answers.append(row[f"a{len(answers)}"])
-    index = int(row.get("answer_idx", -1))
+        answers.append(plans.text(row, f"a{len(answers)}"))
+    index = plans.whole(row, "answer_idx") if "answer_idx" in row else -1
     if not -1 <= index < len(answers):
         raise ValueError(f"answer_idx {index}, but {len(answers)} answers")
     return Question(
-        example_id=f"{int(row['qid']):06d}~{row['vid_name']}",
-        text=str(row["q"]),
-        answers=tuple(str(answer) for answer in answers),
+        example_id=f"{plans.whole(row, 'qid'):06d}~{row['vid_name']}",
+        text=plans.text(row, "q"),
+        answers=tuple(answers),
         answer_index=index,
-        span_s=_span(row.get("ts")),
+        span_s=_span(row["ts"]) if "ts" in row else None,
     )
 
 
-def _span(ts: Any) -> tuple[float, float] | None:
-    """TVQA's "81.6-90.67", TVQA+'s [81.6, 90.67]; None for "NaN-NaN" and nonsense."""
+def _span(ts: Any) -> tuple[float, float]:
+    """TVQA's "81.6-90.67", TVQA+'s [81.6, 90.67]; NaN for "NaN-NaN" and nonsense."""
     parts = ts.split("-") if isinstance(ts, str) else ts
     try:
         start, end = (float(part) for part in parts)
-    except (TypeError, ValueError):
-        return None
+    except (TypeError, ValueError, OverflowError):
+        return math.nan, math.nan
     return start, end
 
 

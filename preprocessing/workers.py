@@ -27,6 +27,7 @@ ONE_THREAD = {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
+DEADLINE_S = 600  # what an item may take
 POLL_S = 0.2
 MAX_STEP_S = 5.0  # a longer pause was this process stopped: no item's fault
 KILLED = "a worker process died in it twice (out of memory, or the decoder crashed)"
@@ -34,9 +35,9 @@ KILLED = "a worker process died in it twice (out of memory, or the decoder crash
 _report: Callable[[tuple[str, Any]], None] = lambda message: None  # noqa: E731
 
 
-def begin(item: str) -> None:
-    """Tells the run which item is begun: its time starts."""
-    _report(("begin", item))
+def begin(item: str, deadline_s: float) -> None:
+    """Tells the run which item is begun and how long it may take."""
+    _report(("begin", (item, deadline_s)))
 
 
 def lengthen(seconds: float) -> None:
@@ -56,8 +57,7 @@ def default_count() -> int:
     return os.cpu_count() or 1
 
 
-# (task, item, reason) -> the task that leaves this item out.
-GiveUp = Callable[[Any, str, str], Any]
+GiveUp = Callable[[Any, str, str], None]  # (task, item, reason)
 
 
 def run(
@@ -65,8 +65,7 @@ def run(
     tasks: Sequence[Any],
     workers: int,
     on_tick: Callable[[int], None],
-    give_up: GiveUp | None = None,
-    deadline_s: float = math.inf,
+    give_up: GiveUp,
 ) -> Iterator[Any]:
     """What `function` gives for each task, as they finish.
 
@@ -79,9 +78,7 @@ def run(
       workers: processes; 0 = this one (for debugging; without a deadline).
       on_tick: called here with what the workers passed to `tick`; less than 0 where
         items are to be done again.
-      give_up: makes a task that leaves an item out; None = a worker's death is an
-        error.
-      deadline_s: what an item may take, beside what `lengthen` grants.
+      give_up: sees to it that `function` leaves an item of a task out from now on.
 
     Raises:
       ValueError: if a worker died outside of any item.
@@ -90,7 +87,7 @@ def run(
         yield from _run_here(function, tasks, on_tick)
         return
     waiting = collections.deque(_Job(task) for task in tasks)
-    pool = _Pool(function, on_tick, give_up, deadline_s)
+    pool = _Pool(function, on_tick, give_up)
     try:
         yield from pool.results(waiting, min(workers, len(tasks)))
         yield from pool.results(pool.again, 1)
@@ -119,13 +116,11 @@ class _Job:
 class _Worker:
     """A process, the job it has and the item it is in."""
 
-    def __init__(self, function: Callable[[Any], Any]):
+    def __init__(self):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         with _environment(ONE_THREAD):
-            self.process = context.Process(
-                target=_work, args=(theirs, function), daemon=True
-            )
+            self.process = context.Process(target=_work, args=(theirs,), daemon=True)
             self.process.start()
         theirs.close()  # so that its death ends the pipe
         self.job: _Job | None = None
@@ -135,11 +130,11 @@ class _Worker:
         """It is in no item."""
         self.item, self.left_s, self.allowed_s = None, math.inf, math.inf
 
-    def take(self, job: _Job) -> None:
+    def take(self, function: Callable[[Any], Any], job: _Job) -> None:
         """Hands it a job."""
         self.job, self.ticks = job, 0
         with contextlib.suppress(OSError):  # died at its start: seen when it is read
-            self.pipe.send(job.task)
+            self.pipe.send((function, job.task))
 
     def kill(self) -> None:
         """Ends it, whatever it does."""
@@ -151,9 +146,8 @@ class _Worker:
 class _Pool:
     """Workers, what they say, and what is to be done when one is lost."""
 
-    def __init__(self, function, on_tick, give_up, deadline_s):
-        self._function, self._on_tick = function, on_tick
-        self._give_up, self._deadline_s = give_up, deadline_s
+    def __init__(self, function, on_tick, give_up):
+        self._function, self._on_tick, self._give_up = function, on_tick, give_up
         self._workers: list[_Worker] = []
         self.again: collections.deque[_Job] = collections.deque()
 
@@ -182,9 +176,9 @@ class _Pool:
         while waiting and len(self._busy()) < size:
             idle = [worker for worker in self._workers if worker.job is None]
             if not idle:
-                idle = [_Worker(self._function)]
+                idle = [_Worker()]
                 self._workers += idle
-            idle[0].take(waiting.popleft())
+            idle[0].take(self._function, waiting.popleft())
 
     def _listen(self, worker: _Worker) -> Iterator[Any]:
         """Takes one message; yields the result if it is one."""
@@ -194,8 +188,8 @@ class _Pool:
             self._died(worker)
             return
         if kind == "begin":
-            worker.item = value
-            worker.left_s = worker.allowed_s = self._deadline_s
+            worker.item, worker.allowed_s = value
+            worker.left_s = worker.allowed_s
         elif kind == "lengthen":
             worker.left_s += value
             worker.allowed_s += value
@@ -219,22 +213,20 @@ class _Pool:
 
     def _overdue(self, worker: _Worker) -> _Job:
         job = self._lost(worker)
-        if self._give_up is None:
-            raise ValueError(f"{worker.item}: took longer than {worker.allowed_s:.0f} s")
         reason = f"took longer than {worker.allowed_s:.0f} s and was given up"
-        job.task = self._give_up(job.task, worker.item, reason)
+        self._give_up(job.task, worker.item, reason)
         return job
 
     def _died(self, worker: _Worker) -> None:
         job = self._lost(worker)
-        if worker.item is None or self._give_up is None:
+        if worker.item is None:
             raise ValueError(
                 "a worker process was killed (out of memory?); run again to go on,"
                 " with fewer --workers"
             )
         job.deaths[worker.item] += 1
         if job.deaths[worker.item] > 1:
-            job.task = self._give_up(job.task, worker.item, KILLED)
+            self._give_up(job.task, worker.item, KILLED)
         self.again.append(job)
 
     def close(self) -> None:
@@ -257,12 +249,16 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _work(pipe, function: Callable[[Any], Any]) -> None:
-    """What a worker does: task by task, until the run closes the pipe."""
+def _work(pipe) -> None:
+    """What a worker does: task by task, until the run closes the pipe.
+
+    The function comes with the task: it imports much, and before that the worker must
+    know how to end with its parent.
+    """
     _start(pipe)
     while True:
         try:
-            task = pipe.recv()
+            function, task = pipe.recv()
         except EOFError:
             return
         try:

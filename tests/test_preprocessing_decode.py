@@ -34,7 +34,10 @@ def test_frames_of_a_folder(tmp_path):
     shown = footage.frames([0.0, 0.4, 1.0, 4 / 3, 5 / 3])
     assert [f and round(f.time_s * 3) + 1 for f in shown] == [1, 2, None, 5, None]
     assert shown[0].jpeg == (tmp_path / "00001.jpg").read_bytes()
-    assert footage.problems == [("00006.jpg", "the picture is empty (0 bytes)")]
+    assert footage.problems == [
+        ("", "its frame 4 is missing"),
+        ("00006.jpg", "the picture is empty (0 bytes)"),
+    ]
 
 
 @pytest.mark.parametrize(

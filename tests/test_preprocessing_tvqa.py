@@ -33,9 +33,8 @@ def rewrite(raw, change):
     path.write_text(text)
 
 
-def skipped(out):
-    lines = (out / outputs.SKIPPED).read_text().splitlines()
-    return [json.loads(line) for line in lines]
+def rows_of(out, name):
+    return [json.loads(line) for line in (out / name).read_text().splitlines()]
 
 
 def by_id(out, split="train"):
@@ -79,7 +78,11 @@ def test_a_frame_is_looked_at_once_for_all_questions(raw):
         return raw_trees.find_red(frames)
 
     clip = tvqa.plan(raw).clips["train"][0]
-    made = list(clips.records(clip, raw_trees.SETTINGS, finders.EachFrame(finder), []))
+    made = list(
+        clips.records(
+            clip, raw_trees.SETTINGS, finders.EachFrame(finder), items.Losses()
+        )
+    )
     assert len(made) == 2
     assert looked == [3]
 
@@ -135,11 +138,12 @@ def test_what_is_bad_is_skipped_and_the_rest_goes_on(raw, tmp_path):
     second = made["000200~people_train002"]
     assert second.subtitles == ("", "", "")
     assert not second.is_audio_valid.any()
-    rows = skipped(tmp_path / "out")
-    assert manifest.counts["skipped"] == len(rows) == 9
-    reasons = {
-        (row["question"] or row["file"].split("/")[-1]): row["reason"] for row in rows
-    }
+    skipped = rows_of(tmp_path / "out", outputs.SKIPPED)
+    repaired = rows_of(tmp_path / "out", outputs.REPAIRED)
+    assert manifest.counts["skipped"] == len(skipped) == 6
+    assert manifest.counts["repaired"] == len(repaired) == 3
+    reasons = {row["question"]: row["reason"] for row in skipped}
+    reasons |= {row["file"].split("/")[-1]: row["reason"] for row in repaired}
     assert "no folder of frames" in reasons["000000~people_train000"]
     assert "cut short" in reasons["00010.jpg"]
     assert "can not be decoded" in reasons["people_train001.wav"]
@@ -157,8 +161,12 @@ def test_a_clip_without_a_single_good_frame(raw, tmp_path):
         path.write_bytes(b"")
     raw_trees.make(raw, tmp_path / "out")
     assert len(by_id(tmp_path / "out")) == 4
-    reasons = {row["reason"] for row in skipped(tmp_path / "out") if row["question"]}
-    assert reasons == {"no frame of its window can be shown"}
+    skipped = rows_of(tmp_path / "out", outputs.SKIPPED)
+    assert [(row["question"], row["reason"]) for row in skipped] == [
+        (f"00000{n}~people_train000", "no frame of its window can be shown")
+        for n in range(2)
+    ]
+    assert rows_of(tmp_path / "out", outputs.REPAIRED) == []
 
 
 def test_boxed_clips_are_the_first_of_train(raw, tmp_path):

@@ -1,0 +1,57 @@
+"""Raw files that may be anything: opened so that none hangs or asks for all memory."""
+
+import errno
+import os
+import pathlib
+import stat
+
+import av
+
+MAX_PIXELS = 2**26  # twice 8K video; a damaged header may ask for all memory
+# Of FFmpeg: a text file called .mp4 can not make it wait for another machine.
+OPEN_OPTIONS = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+
+
+def open_container(path: str | os.PathLike):
+    """A file's sound or pictures, as PyAV opens it.
+
+    Raises:
+      OSError: if there is no such file.
+      av.FFmpegError: if it is none that opens.
+    """
+    require_file(path)
+    return av.open(
+        os.path.abspath(path), options=OPEN_OPTIONS, metadata_errors="ignore"
+    )
+
+
+def read(path: str | os.PathLike) -> bytes:
+    """A file's bytes.
+
+    Raises:
+      OSError: if it can not be read.
+    """
+    require_file(path)
+    return pathlib.Path(path).read_bytes()
+
+
+def require_file(path: str | os.PathLike) -> None:
+    """Raises OSError where there is no file; a pipe would never end."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
+
+
+def why(error: OSError | ValueError) -> str:
+    """Why a file can not be used, without its path; a ValueError says it itself."""
+    if isinstance(error, ValueError):
+        return str(error)
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "is missing"
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, not a file"
+    if isinstance(error, PermissionError):
+        return "may not be read by this user"
+    return f"can not be read ({error.strerror})"

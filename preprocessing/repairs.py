@@ -1,0 +1,101 @@
+"""The rules by which damaged raw data are mended; each use of one is told.
+
+`repair(file, reason, question)` puts a line into `OUT/repaired.jsonl`.
+"""
+
+import math
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from mmdiffmask.types import Boxes
+from preprocessing import audio, decode, files, subtitles
+from preprocessing.items import Clip
+
+MAX_SOUND_LESS_S = 1.0  # encoders pad and cut by less
+MAX_SOUND_MORE_S = 60.0
+Repair = Callable[..., None]
+
+
+def usable_boxes(
+    clip: Clip,
+    boxes: Boxes,
+    frames: list[decode.Frame | None],
+    repair: Repair,
+) -> Boxes:
+    """The boxes of a window that hold numbers and touch their frame."""
+    sizes = np.array([(0, 0) if f is None else f.source_size_px for f in frames])
+    low, high = boxes.xyxy_px[:, :2], boxes.xyxy_px[:, 2:]
+    is_usable = np.isfinite(boxes.xyxy_px).all(1) & np.isfinite(boxes.score)
+    is_usable &= ((low < sizes[boxes.frame]) & (high > 0) & (low <= high)).all(1)
+    for place in np.unique(boxes.frame[~is_usable]):
+        where = f"a box at {frames[place].time_s:.2f} s"
+        repair(
+            clip.footage,
+            f"{where} lies outside the picture or holds no numbers: it is left out",
+        )
+    return boxes.take(np.flatnonzero(is_usable))
+
+
+def tell_spans(clip: Clip, duration_s: float, repair: Repair) -> None:
+    """Tells what `segments.usable_span` made of odd spans."""
+    for question in clip.questions:
+        reason = _span_problem(question.span_s, duration_s)
+        if reason:
+            repair(clip.footage, reason, question.example_id)
+
+
+def _span_problem(span_s: tuple[float, float] | None, duration_s: float) -> str:
+    """Why a span is not used as it is; "" if it is, or there is none.
+
+    One that ends less than a frame of TVQA after the end says nothing of a mistake.
+    """
+    if span_s is None:
+        return ""
+    if not all(math.isfinite(time_s) for time_s in span_s):
+        return "its time span holds no numbers: the whole clip is used"
+    start, end = span_s
+    said, length = f"its time span {start:g} to {end:g} s", f"{duration_s:.1f} s"
+    if start > end:
+        return f"{said} is reversed: the whole clip is used"
+    if start > duration_s or end < 0:
+        return f"{said} lies outside the clip of {length}: the whole clip is used"
+    if start < 0 or end > duration_s + 1.0 / decode.FOLDER_FPS:
+        return f"{said} reaches out of the clip of {length}: it is cut there"
+    return ""
+
+
+def load_sound(clip: Clip, duration_s: float, repair: Repair) -> audio.Track | None:
+    """The clip's sound; None = silence."""
+    if clip.sound is None:
+        return None
+    try:
+        longest_s = 2 * duration_s + MAX_SOUND_MORE_S
+        track = audio.load(os.path.join(clip.raw, clip.sound), longest_s)
+    except (ValueError, OSError) as error:
+        repair(clip.sound, f"{files.why(error)}: the clip is silent")
+        return None
+    if track is None:
+        if clip.sound != clip.footage:  # a video without sound is no mistake
+            repair(clip.sound, "holds no sound: the clip is silent")
+    elif track.problem:
+        repair(clip.sound, f"{track.problem}: silence from there")
+    elif track.duration_s < duration_s - MAX_SOUND_LESS_S:
+        ends = f"its sound ends at {track.duration_s:.1f} of {duration_s:.1f} s"
+        repair(clip.sound, f"{ends}: silence from there")
+    return track
+
+
+def load_subtitles(clip: Clip, repair: Repair) -> tuple[subtitles.Line, ...]:
+    """The clip's subtitles; none if their file can not be used."""
+    if clip.subtitles is None:
+        return ()
+    try:
+        return subtitles.load(
+            os.path.join(clip.raw, clip.subtitles),
+            lambda reason: repair(clip.subtitles, reason),
+        )
+    except (ValueError, OSError) as error:
+        repair(clip.subtitles, f"{files.why(error)}: the clip has no subtitles")
+        return ()

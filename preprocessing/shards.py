@@ -1,0 +1,122 @@
+"""One shard: the unit of work that runs in worker processes, here or on Beam's.
+
+A shard is a fixed group of clips by sorted name, so its bytes depend on the raw data
+and the settings alone.
+"""
+
+import collections
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+from mmdiffmask.data import manifest as manifest_lib
+from mmdiffmask.data import records as records_lib
+from mmdiffmask.data.records import Record
+from preprocessing import clips, outputs, workers
+from preprocessing.items import Clip, Finder, Losses, Settings
+
+Note = tuple[str, dict[str, Any]]  # its file's name, its content
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One shard to write."""
+
+    out: str
+    split: str
+    index: int
+    count: int
+    clips: tuple[Clip, ...]
+    boxed: int  # detectors run in so many of its first clips
+    settings: Settings
+    finder: Finder | None
+    deadline_s: float = workers.DEADLINE_S  # of each clip, beside its share
+
+    @property
+    def file(self) -> str:
+        """The shard's name in OUT."""
+        return records_lib.shard_name(self.split, self.index, self.count)
+
+    @property
+    def note(self) -> pathlib.Path:
+        """Where its note lies: written when the shard is in its place."""
+        return pathlib.Path(
+            self.out, outputs.WORK, f"{self.split}-{self.index:05d}.json"
+        )
+
+    @property
+    def given_up(self) -> pathlib.Path:
+        """Where it is written which of its clips are left out, and why."""
+        return self.note.with_suffix(".given_up")
+
+
+def write_shard(task: Task) -> Note:
+    """Writes one shard and its note; the note's name and content. Runs in a worker."""
+    work = pathlib.Path(task.out, outputs.WORK)
+    losses = Losses()
+    counts: collections.Counter = collections.Counter()
+    # Beam: processes of many machines.
+    partial = work / f"{task.file}.{platform.node()}.{os.getpid()}"
+    shape = task.settings.segments, task.settings.sub_segments
+    schema = records_lib.features(*shape, task.settings.grid.n_patches)
+    shard = records_lib.write_shard(partial, _records(task, losses, counts), schema)
+    shard = dataclasses.replace(shard, file=task.file)
+    os.replace(partial, pathlib.Path(task.out, task.file))
+    note = {
+        "shard": dataclasses.asdict(shard),
+        **dataclasses.asdict(losses),
+        "counts": dict(counts),
+    }
+    outputs.put(task.note, json.dumps(note, sort_keys=True))
+    return task.note.name, note
+
+
+def _records(
+    task: Task, losses: Losses, counts: collections.Counter
+) -> Iterator[Record]:
+    given_up = _read_given_up(task)
+    for i, clip in enumerate(task.clips):
+        if clip.name in given_up:
+            losses.skip(clip, given_up[clip.name])
+            workers.tick(1)
+            continue
+        workers.begin(clip.name, task.deadline_s)
+        finder = task.finder if i < task.boxed else None
+        made = 0
+        for record in clips.records(clip, task.settings, finder, losses):
+            made += 1
+            counts["records"] += 1
+            counts["frames"] += int(record.is_frame_valid.sum())
+            for kind in record.boxes.kind:
+                counts[f"{kind} boxes"] += 1
+            yield record
+        counts["clips"] += made > 0
+        counts["boxed clips"] += made > 0 and finder is not None
+        workers.tick(1)
+
+
+def read_note(task: Task, strict: bool) -> dict[str, Any] | None:
+    """A finished shard's note; None if it is to be written (again)."""
+    shard_path = pathlib.Path(task.out, task.file)
+    if not task.note.is_file() or not shard_path.is_file():
+        return None
+    note = json.loads(task.note.read_text(encoding="utf-8"))
+    is_whole = manifest_lib.sha256(shard_path) == note["shard"]["sha256"]
+    is_mended_perhaps = strict and note["skipped"]
+    return note if is_whole and not is_mended_perhaps else None
+
+
+def give_up(task: Task, clip: str, reason: str) -> None:
+    """Notes that a clip hung or killed its worker: this run does not try it again."""
+    known = _read_given_up(task) | {clip: reason}
+    outputs.put(task.given_up, json.dumps(known, sort_keys=True))
+
+
+def _read_given_up(task: Task) -> dict[str, str]:
+    if not task.given_up.is_file():
+        return {}
+    return json.loads(task.given_up.read_text(encoding="utf-8"))
