@@ -1,8 +1,13 @@
 """Scores the person and face detectors against hand-drawn boxes.
 
-`python -m benchmarks.boxes MEDIA_DIR` takes a folder with `ground_truth.json`, the
-pictures that it names, and `patch_coverage.npz` (share of each 12x20 patch that the
-labelled boxes cover). It prints one line per detector and kind of picture.
+    python -m benchmarks.boxes MEDIA_DIR [--yolox FILE]
+    python -m benchmarks.boxes --tvqa-plus FILE --frames DIR [--yolox FILE]
+
+MEDIA_DIR holds `ground_truth.json`, the pictures that it names, and
+`patch_coverage.npz` (share of each 12x20 patch that the labelled boxes cover). TVQA+
+labels persons on frames of TVQA, but not all of them: only recall can be told there.
+Each detector and kind of picture is a line, shares with Wilson's 95 % interval; boxes
+of a picture are not independent, so true intervals are wider.
 
 A detection is found if it overlaps a label enough (IoU 0.5 for bodies, 0.4 for
 faces), one detection per label, the best score first. One that finds no label and
@@ -14,18 +19,21 @@ out.
 
 import argparse
 import collections
+import functools
 import json
 import pathlib
 import sys
 import zipfile
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, get_args
 
 import cv2
 import numpy as np
 
+from benchmarks import tvqa_plus
 from mmdiffmask import grid
-from preprocessing import body_boxes, face_boxes, people
+from mmdiffmask.probe import metrics
+from preprocessing import body_boxes, detectors, face_boxes, people, yolox
 
 GRID = grid.PatchGrid(rows=12, cols=20)
 MIN_IOU = {"body": 0.5, "face": 0.4}
@@ -62,16 +70,26 @@ class Score(NamedTuple):
         return Score(*(a + b for a, b in zip(self, other, strict=True)))
 
     def __str__(self) -> str:
-        precision = _ratio(self.found, self.found + self.false)
-        patches = _ratio(self.patches_both, self.patches_any)
+        precision = share(self.found, self.found + self.false)
+        each = self.patches_both, self.patches_any
+        patches = f"{each[0] / each[1]:.3f}" if each[1] else "-"
         return (
-            f"found {self.found}/{self.labelled}  precision {precision}"
-            f" ({self.false} false)  patch IoU {patches}"
+            f"{self.recall()}  precision {precision} ({self.false} false)"
+            f"  patch IoU {patches}"
         )
 
+    def recall(self) -> str:
+        """How many of the labels are found."""
+        found = share(self.found, self.labelled)
+        return f"recall {found} ({self.found}/{self.labelled})"
 
-def _ratio(part: int, whole: int) -> str:
-    return f"{part / whole:.3f}" if whole else "-"
+
+def share(part: int, whole: int) -> str:
+    """A share and its 95 % interval."""
+    if not whole:
+        return "-"
+    low, high = metrics.wilson(part, whole)
+    return f"{part / whole:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def read_media(folder: pathlib.Path) -> list[Picture]:
@@ -187,26 +205,39 @@ def patches_touched(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
     return (share > 0).any(0)
 
 
-def detections(pixels: np.ndarray) -> dict[tuple[str, str], tuple]:
+def detections(
+    pixels: np.ndarray, network: yolox.Yolox | None = None
+) -> dict[tuple[str, str], tuple]:
     """(detector, kind of box) -> (boxes, confidence) in one picture."""
-    body, face = body_boxes.detect([pixels]), face_boxes.detect([pixels])
-    joined = people.join(body, face, [(pixels.shape[1], pixels.shape[0])])
+    (body,), (face,) = body_boxes.detect([pixels]), face_boxes.detect([pixels])
+    size = (pixels.shape[1], pixels.shape[0])
+    joined = people.join([detectors.seen(*body, "ssdlite")], [face], [size])
     bodies = joined.take(np.flatnonzero([kind == "body" for kind in joined.kind]))
-    return {
-        ("ssdlite", "body"): body[0],
-        ("mtcnn", "face"): face[0][:2],
+    found = {
+        ("ssdlite", "body"): body,
+        ("mtcnn", "face"): face[:2],
         ("joined", "body"): (bodies.xyxy_px, bodies.score),
     }
+    if network is not None:
+        ((xyxy, score, index),) = network.detect([pixels])
+        is_person = index == network.labels.index("person")
+        found["yolox", "body"] = xyxy[is_person], score[is_person]
+    return found
 
 
 def score_all(
-    pictures: list[Picture], detect: Callable[[np.ndarray], dict] = detections
+    pictures: Iterable[Picture], detect: Callable[[np.ndarray], dict] = detections
 ) -> dict[tuple[str, str, str], Score]:
-    """(detector, kind of box, kind of picture) -> counts."""
+    """(detector, kind of box, kind of picture) -> counts.
+
+    Kinds of box that a picture has no labels of are left out.
+    """
     total: dict = collections.defaultdict(Score)
     for picture in pictures:
         height, width = picture.pixels.shape[:2]
         for (name, kind), (boxes, confidence) in detect(picture.pixels).items():
+            if kind not in picture.labels:
+                continue
             one = score_picture(
                 boxes, confidence, picture.labels[kind], MIN_IOU[kind], width, height
             )
@@ -215,18 +246,62 @@ def score_all(
     return dict(total)
 
 
+def read_tvqa_plus(frames: Iterable[tvqa_plus.Labelled]) -> Iterable[Picture]:
+    """TVQA+'s labelled frames as pictures with bodies alone."""
+    none = np.zeros((0, 4), np.float32)
+    for pixels, boxes in frames:
+        touched = patches_touched(boxes, pixels.shape[1], pixels.shape[0])
+        yield Picture(pixels, "tvqa+", {"body": Labels(boxes, none, touched)})
+
+
+def _network(options: argparse.Namespace) -> yolox.Yolox | None:
+    if options.yolox is None:
+        return None
+    network = yolox.Yolox(options.yolox, normalise=options.normalise)
+    if "person" not in network.labels:
+        raise ValueError(f"{options.yolox}: has no class person to score")
+    return network
+
+
+def _print(options: argparse.Namespace) -> None:
+    detect = functools.partial(detections, network=_network(options))
+    if options.media is not None:
+        for key, score in sorted(score_all(read_media(options.media), detect).items()):
+            print("{:8} {:5} {:12}".format(*key), score)
+    if options.tvqa_plus is not None:
+        source = tvqa_plus.Source(options.tvqa_plus, options.frames)
+        total = score_all(read_tvqa_plus(source), detect)
+        print(source.summary())
+        for key, score in sorted(total.items()):
+            print("{:8} {:5} {:12}".format(*key), score.recall())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.boxes")
+    path = pathlib.Path
+    parser.add_argument("media", type=path, nargs="?", metavar="MEDIA_DIR")
+    parser.add_argument("--yolox", type=path, metavar="FILE", help="an ONNX file")
+    ways = get_args(yolox.Normalise)
+    parser.add_argument("--normalise", choices=ways, default="none")
+    parser.add_argument("--tvqa-plus", type=path, metavar="FILE", help="its JSON file")
+    text = "folder that holds <vid_name>/00001.jpg, directly or by show"
+    parser.add_argument("--frames", type=path, metavar="DIR", help=text)
+    return parser
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Scores one folder; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.boxes")
-    parser.add_argument("media", type=pathlib.Path, metavar="MEDIA_DIR")
-    folder = parser.parse_args(arguments).media
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.tvqa_plus is None) != (options.frames is None):
+        parser.error("--tvqa-plus FILE and --frames DIR go together")
+    if options.media is None and options.tvqa_plus is None:
+        parser.error("give MEDIA_DIR or --tvqa-plus FILE --frames DIR")
     try:
-        total = score_all(read_media(folder))
+        _print(options)
     except ValueError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    for (name, kind, picture_kind), score in sorted(total.items()):
-        print(f"{name:8} {kind:5} {picture_kind:12} {score}")
     return 0
 
 

@@ -4,6 +4,7 @@ import shutil
 
 import cv2
 import numpy as np
+import onnx_models
 import pytest
 
 from benchmarks import boxes
@@ -101,7 +102,8 @@ def test_poor_numbers_are_no_failure(folder, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[2].split() == (
-        "ssdlite body others found 0/1 precision - (0 false) patch IoU 0.000".split()
+        "ssdlite body others recall 0.000 [0.000, 0.793] (0/1) precision - (0 false)"
+        " patch IoU 0.000".split()
     )
 
 
@@ -126,6 +128,77 @@ def test_incomplete_labels_are_named(folder, capsys):
     path.write_text(json.dumps(truth))
     assert boxes.main([str(folder)]) == 2
     assert "frame 0 is incomplete" in capsys.readouterr().err
+
+
+def tvqa_plus(folder, names=("v1", "v2")):
+    """Labels of two videos; frames of the first, twice as large as 640 x 360."""
+    box = {"img_id": 7, "left": 10, "top": 20, "width": 100, "height": 200}
+    entries = [
+        {"vid_name": name, "bbox": {"7": [{**box, "label": label}], "13": []}}
+        for name in names
+        for label in ("Penny", "couch")
+    ]
+    path = folder / "plus.json"
+    path.write_text(json.dumps(entries))
+    frames = folder / "frames" / "bbt_frames" / "v1"
+    frames.mkdir(parents=True)
+    cv2.imwrite(str(frames / "00007.jpg"), np.zeros((720, 1280, 3), np.uint8))
+    return path, folder / "frames"
+
+
+def test_persons_of_tvqa_plus_are_the_labels_at_the_size_of_the_frame(tmp_path):
+    source = boxes.tvqa_plus.Source(*tvqa_plus(tmp_path))
+    (picture,) = boxes.read_tvqa_plus(source)
+    assert picture.labels["body"].boxes.tolist() == [[20, 40, 220, 440]]
+    assert picture.pixels.shape == (720, 1280, 3)
+    assert source.summary() == "1 of 2 labelled frames are there, with 1 persons"
+    answer = {
+        ("true", "body"): (np.float32([[20, 40, 220, 440]]), np.ones(1)),
+        ("true", "face"): (np.zeros((0, 4)), np.zeros(0)),
+    }
+    total = boxes.score_all([picture], lambda _: answer)
+    assert list(total) == [("true", "body", "tvqa+")]
+    assert total["true", "body", "tvqa+"].found == 1
+
+
+def test_tvqa_plus_on_the_command_line_tells_recall_alone(tmp_path, capsys):
+    path, frames = tvqa_plus(tmp_path)
+    assert boxes.main(["--tvqa-plus", str(path), "--frames", str(frames)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("1 of 2 labelled frames")
+    assert (
+        lines[2].split()
+        == "ssdlite body tvqa+ recall 0.000 [0.000, 0.793] (0/1)".split()
+    )
+    for part in ("precision", "mtcnn"):
+        assert part not in "".join(lines)
+
+
+def test_tvqa_plus_without_frames_is_one_sentence(tmp_path, capsys):
+    path, frames = tvqa_plus(tmp_path, names=("v3",))
+    assert boxes.main(["--tvqa-plus", str(path), "--frames", str(frames)]) == 2
+    assert "holds none of the 1 labelled frames" in capsys.readouterr().err
+    assert boxes.main(["--tvqa-plus", str(path), "--frames", str(path)]) == 2
+    assert "is no folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        boxes.main(["--tvqa-plus", str(path)])
+    with pytest.raises(SystemExit):
+        boxes.main([])
+
+
+def test_yolox_is_scored_beside_the_others(folder, tmp_path, capsys):
+    model = tmp_path / "small.onnx"
+    model.write_bytes(onnx_models.yolox((192, 320), classes=80))
+    cv2.imwrite(str(folder / "one.png"), np.zeros((192, 320, 3), np.uint8))
+    pixels = np.zeros((192, 320, 3), np.uint8)
+    pixels[:32, :32] = (0, 0, 255)  # class 0 answers to blue, the first of BGR
+    pixels[32:64, 64:96] = (255, 0, 0)  # class 1: no person
+    found = boxes.detections(pixels, boxes.yolox.Yolox(model))
+    np.testing.assert_allclose(found["yolox", "body"][0], [[0, 0, 32, 32]], atol=1e-3)
+    assert boxes.main([str(folder), "--yolox", str(model)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("yolox    body")
+    assert boxes.main([str(folder), "--yolox", str(folder / "one.png")]) == 2
+    assert "expected an ONNX model" in capsys.readouterr().err
 
 
 @pytest.mark.slow
