@@ -1,11 +1,11 @@
-"""Command line: python -m preprocessing toy|tvqa|video|check."""
+"""Command line: python -m preprocessing toy|tvqa|social_iq|video|check."""
 
 import argparse
 import dataclasses
 import sys
 
 from mmdiffmask.data.manifest import Manifest
-from preprocessing import arguments, build, outputs
+from preprocessing import arguments, build, outputs, video
 
 WORKERS = None  # one a core
 
@@ -35,6 +35,9 @@ def _run(args: argparse.Namespace) -> None:
             name: getattr(args, name)
             for name in ("domain", "train_clips", "val_clips", "seed")
         }
+    if args.command == "video":
+        extras = video.Extras(args.questions, args.labels, args.subtitles)
+        options["extras"] = extras
     make = getattr(build, f"build_{args.command}")
     _tell(args.out, make(args.raw, args.out, arguments.settings(args), **options))
 

@@ -12,7 +12,8 @@ from preprocessing.items import Finder, Settings
 HELP = {
     "toy": "render the toy video-QA set into RAW, then make its records",
     "tvqa": "records of a TVQA download, one a question",
-    "video": "records of a folder of any video files, one a window",
+    "social_iq": "records of a Social-IQ 2.0 download, one a question",
+    "video": "records of a folder of any video files, one a window or a question",
 }
 
 
@@ -67,6 +68,8 @@ def parser(prog: str, description: str) -> tuple[Parser, Any]:
         _add_boxes(command.add_argument_group("boxes").add_argument, name)
         if name == "toy":
             _add_toy(command.add_argument)
+        if name == "video":
+            _add_video(command.add_argument)
     return found, commands
 
 
@@ -119,6 +122,15 @@ def _add_toy(add) -> None:
     add("--train-clips", type=at_least(1), default=1500, metavar="N")
     add("--val-clips", type=at_least(0), default=1500, metavar="N")
     add("--seed", type=at_least(0), default=0, metavar="N")
+
+
+def _add_video(add) -> None:
+    text = "JSONL {video, start, end, q, candidates, answer}: one record a question"
+    add("--questions", metavar="FILE", help=text)
+    text = "CSV {video, one column per label}; default: labels.csv in RAW"
+    add("--labels", metavar="FILE", help=text)
+    text = "folder of .srt, .vtt or .ass files; default: beside the videos"
+    add("--subtitles", metavar="DIR", help=text)
 
 
 def settings(args: argparse.Namespace) -> Settings:

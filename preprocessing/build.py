@@ -10,10 +10,10 @@ from typing import Any
 import tqdm
 
 from mmdiffmask.data.manifest import Manifest
-from preprocessing import finders, outputs, plans, tvqa, video, workers
+from preprocessing import finders, outputs, plans, social_iq, tvqa, video, workers
 from preprocessing.items import Finder, Settings
 
-CLIPS_PER_SHARD = {"tvqa": 16, "toy": 16, "video": 4}
+CLIPS_PER_SHARD = {"tvqa": 16, "social_iq": 16, "toy": 16, "video": 4}
 PEOPLE = finders.People()
 
 Path = str | os.PathLike
@@ -24,9 +24,26 @@ def build_tvqa(raw: Path, out: Path, settings: Settings, **options: Any) -> Mani
     return _build("tvqa", tvqa, raw, out, settings, **options)
 
 
-def build_video(raw: Path, out: Path, settings: Settings, **options: Any) -> Manifest:
-    """Records of any video files, one a window. Options as in `_build`."""
-    return _build("video", video, raw, out, settings, **options)
+def build_social_iq(
+    raw: Path, out: Path, settings: Settings, **options: Any
+) -> Manifest:
+    """Records of a Social-IQ 2.0 download, one a question. Options as in `_build`."""
+    return _build("social_iq", social_iq, raw, out, settings, **options)
+
+
+def build_video(
+    raw: Path,
+    out: Path,
+    settings: Settings,
+    *,
+    extras: video.Extras = video.Extras(),  # noqa: B008  (frozen)
+    **options: Any,
+) -> Manifest:
+    """Records of any video files, one a window or, with questions, one a question.
+
+    Options as in `_build`.
+    """
+    return _build("video", extras, raw, out, settings, **options)
 
 
 def build_toy(
@@ -103,7 +120,7 @@ def _build(
 
     Args:
       source: name of the kind of raw data.
-      reader: module with `fingerprint(raw)` and `plan(raw)`.
+      reader: what has `fingerprint(raw)` and `plan(raw)`.
       raw: folder of raw data.
       out: folder of records; a killed run is taken up where it was.
       settings: of the data set.

@@ -100,6 +100,10 @@ def _batches(clip: Clip, duration_s: float, settings: Settings) -> Iterator[Aske
             asked = Question(f"{clip.name}~w{i:04d}", "", (), -1, None)
             yield [(asked, window)]
         return
+    if clip.placement == "even":
+        window = segments.even(duration_s, *shape)
+        yield [(question, window) for question in clip.questions]
+        return
     yield [
         (
             question,

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -18,7 +19,8 @@ from preprocessing import files
 MAX_SHORT_SIDE_PX = 450  # larger frames are stored smaller (DESIGN section 10)
 JPEG_QUALITY = 95
 FOLDER_FPS = 3  # of folders of numbered frames: frame n shows second (n - 1) / 3
-PICTURES = (".jpg", ".jpeg", ".png")
+# Not a bare "-3.jpg" after a name that ends in digits: only "_" parts the two.
+NUMBERED = re.compile(r"(?:.*_)?([0-9]{1,9})\.(?:jpe?g|png)", re.I | re.S)
 MAX_HOLD_S = 1.0  # how long the last frame stands for what should follow it
 MAX_DURATION_S = 86_400.0  # what says more is looked at before it is believed
 
@@ -97,14 +99,14 @@ def open_footage(path: str | os.PathLike) -> Footage:
 
 
 class FrameFolder:
-    """Numbered pictures, three a second, counted from 1."""
+    """Numbered pictures, three a second, counted from 1: 00001.jpg or NAME_001.jpg."""
 
     def __init__(self, path: str | os.PathLike):
         self._path = pathlib.Path(path)
         self._names = {
-            int(stem): stem + ending
-            for stem, ending in map(os.path.splitext, sorted(os.listdir(path)))
-            if stem.isdecimal() and ending.lower() in PICTURES and int(stem) > 0
+            int(match[1]): name
+            for name in sorted(os.listdir(path))
+            if (match := NUMBERED.fullmatch(name)) and int(match[1]) > 0
         }
         if not self._names:
             raise ValueError("its folder holds no numbered frames")

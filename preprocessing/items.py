@@ -86,7 +86,8 @@ class Clip:
     """A work item: where a clip's raw files lie and what is asked about it.
 
     Paths are relative to `raw`. Without questions the clip is cut into consecutive
-    windows.
+    windows. `placement` of a question's segments: "centre" = around the middle of its
+    time span, "even" = spread over the whole clip.
     """
 
     raw: str
@@ -97,6 +98,7 @@ class Clip:
     subtitles: str | None
     questions: tuple[Question, ...]
     labels: tuple[tuple[str, str], ...]
+    placement: str = "centre"
 
 
 @dataclasses.dataclass(frozen=True)

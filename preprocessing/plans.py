@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
 import re
 from collections.abc import Iterable
@@ -42,19 +43,39 @@ def raw_folder(path: str | pathlib.Path) -> pathlib.Path:
     raise ValueError(f"{folder}: no such folder of raw data")
 
 
-def read_labels(raw: pathlib.Path) -> dict[str, tuple[tuple[str, str], ...]]:
-    """labels.csv, if there is one: video -> ((column, value), ...) sorted by column.
+def content(path: str | pathlib.Path) -> bytes:
+    """Of a file that the user named.
+
+    Raises:
+      ValueError: if it can not be read.
+    """
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{path}: {error.strerror}; name a file that is there"
+        ) from error
+
+
+def read_labels(
+    raw: pathlib.Path, named: str | None = None
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Labels of videos: video -> ((column, value), ...) sorted by column.
 
     The first column names the video, with or without its file's ending.
+
+    Args:
+      raw: its labels.csv is read, if there is one.
+      named: the file that is read in its place.
 
     Raises:
       ValueError: if the file has no header or a row of another length.
     """
-    path = raw / LABELS
-    if not path.is_file():
+    path = raw / LABELS if named is None else pathlib.Path(named)
+    if named is None and not path.is_file():
         return {}
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+        rows = list(csv.reader(content(path).decode("utf-8-sig").splitlines()))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: is no CSV table ({error})") from error
     rows = [row for row in rows if row]
@@ -142,6 +163,16 @@ def whole(row: dict[str, Any], name: str) -> int:
     if not is_number and not (isinstance(value, str) and DIGITS.fullmatch(value)):
         raise ValueError(f"{name!r} is no whole number")
     return int(value)
+
+
+def span(ts: Any) -> tuple[float, float]:
+    """TVQA's "81.6-90.67", TVQA+'s [81.6, 90.67]; NaN for "NaN-NaN" and nonsense."""
+    parts = ts.split("-") if isinstance(ts, str) else ts
+    try:
+        start, end = (float(part) for part in parts)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan, math.nan
+    return start, end
 
 
 def _value(row: dict[str, Any], name: str) -> Any:

@@ -1,5 +1,6 @@
 """Windows of segments: which stretches of a clip a record is made of."""
 
+import bisect
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -19,9 +20,10 @@ class Segment:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """Consecutive segments of one length, at most t, none outside the clip.
+    """Segments of one length in order, at most t, none outside the clip.
 
-    A record has t places; those past the last segment are absent.
+    A record has t places; those past the last segment are absent. Segments follow one
+    another, but for windows of `even`, which leave out what lies between.
     """
 
     segments: tuple[Segment, ...]
@@ -37,10 +39,18 @@ class Window:
         """Where the last segment ends; may lie past the clip's end."""
         return self.segments[-1].start_s + self.length_s
 
+    @property
+    def is_consecutive(self) -> bool:
+        """Whether each segment begins where the one before ends."""
+        starts = np.array([segment.start_s for segment in self.segments])
+        return bool((np.diff(starts) < self.length_s * (1 + 1e-6)).all())
+
     def place_of(self, time_s: float) -> int | None:
-        """Which segment a time lies in; None outside the window."""
-        place = math.floor((time_s - self.start_s) / self.length_s)
-        return place if 0 <= place < len(self.segments) else None
+        """Which segment a time lies in; None outside all of them."""
+        starts = [segment.start_s for segment in self.segments]
+        place = bisect.bisect_right(starts, time_s) - 1
+        is_inside = place >= 0 and time_s < starts[place] + self.length_s
+        return place if is_inside else None
 
 
 def usable_span(
@@ -78,6 +88,17 @@ def centred(
         ),
         length_s=length,
     )
+
+
+def even(duration_s: float, segments: int, sub_segments: int) -> Window:
+    """Segments spread evenly over the whole clip (DESIGN section 3: Social-IQ).
+
+    As many as fit without overlap: their middles part the clip into equal stretches.
+    """
+    length = sub_segments * SUB_SEGMENT_S
+    count = max(1, min(segments, int(duration_s / length)))
+    middles = [(i + 0.5) * duration_s / count for i in range(count)]
+    return Window(tuple(Segment(t - length / 2, t) for t in middles), length)
 
 
 def consecutive(duration_s: float, segments: int, sub_segments: int) -> list[Window]:

@@ -112,16 +112,21 @@ def in_window(lines: tuple[Line, ...], window: Window) -> dict[str, Any]:
     """The lines of a record with their times: every one that overlaps the window.
 
     A line without length counts where it stands; one whose start is no number is left
-    out. Times are whole, also of lines that reach past the window.
+    out. Times are whole, also of lines that reach past the window. Where segments do
+    not follow one another a line belongs to the segment of its middle, and times count
+    as if they did: record time, in which segment i begins at i lengths.
 
     Returns:
       line_text, line_start_s, line_end_s of `records.Record`, in order of start:
       seconds after the window's start, float32.
     """
     found = []
-    length_s = window.end_s - window.start_s
+    length_s = len(window.segments) * window.length_s
     for line in lines:
-        start, end = (time - window.start_s for time in line.span_s)
+        origin_s = _origin_s(line, window)
+        if origin_s is None:
+            continue
+        start, end = (time - origin_s for time in line.span_s)
         is_there = start < length_s and (end > 0.0 or start >= 0.0)
         if line.text and math.isfinite(start) and is_there:
             found.append((start, end, line.text))
@@ -131,3 +136,13 @@ def in_window(lines: tuple[Line, ...], window: Window) -> dict[str, Any]:
         "line_start_s": np.array([start for start, _, _ in found], np.float32),
         "line_end_s": np.array([end for _, end, _ in found], np.float32),
     }
+
+
+def _origin_s(line: Line, window: Window) -> float | None:
+    """What is 0 in the line's record time; None if it belongs to no segment."""
+    if window.is_consecutive:
+        return window.start_s
+    place = window.place_of(line.middle_s)
+    if place is None:
+        return None
+    return window.segments[place].start_s - place * window.length_s

@@ -7,7 +7,6 @@ tvqa_frames/audios/**/<vid_name>.<any ending>
 labels.csv                                              (optional)
 """
 
-import math
 import os
 import pathlib
 import re
@@ -146,18 +145,8 @@ def _question(row: dict[str, Any]) -> Question:
         text=plans.text(row, "q"),
         answers=tuple(answers),
         answer_index=index,
-        span_s=_span(row["ts"]) if "ts" in row else None,
+        span_s=plans.span(row["ts"]) if "ts" in row else None,
     )
-
-
-def _span(ts: Any) -> tuple[float, float]:
-    """TVQA's "81.6-90.67", TVQA+'s [81.6, 90.67]; NaN for "NaN-NaN" and nonsense."""
-    parts = ts.split("-") if isinstance(ts, str) else ts
-    try:
-        start, end = (float(part) for part in parts)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan, math.nan
-    return start, end
 
 
 def _index_frames(raw: pathlib.Path) -> dict[str, str]:

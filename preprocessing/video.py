@@ -1,15 +1,19 @@
 """A folder of any video files to work items: windows of 7 segments, one after another.
 
 Subtitles (a .srt, .vtt or .ass file of the same name beside it), sound and labels.csv
-are used where they are there. Everything is one split, `train`.
+are used where they are there; `Extras` names others, and questions. Everything is one
+split, `train`.
 """
 
 import collections
+import dataclasses
+import hashlib
 import os
 import pathlib
+from typing import Any
 
 from preprocessing import plans
-from preprocessing.items import Clip, Skip
+from preprocessing.items import Clip, Question, Skip
 
 SPLIT = "train"
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
@@ -19,49 +23,152 @@ ENDINGS = frozenset(
 )
 
 
-def fingerprint(raw_dir: str | pathlib.Path) -> str:
-    """Changes with the names or sizes of the videos, or the labels.
+@dataclasses.dataclass(frozen=True)
+class Extras:
+    """Files beside the videos, where they do not lie in their folder.
+
+    Attributes:
+      questions: JSON lines {video, start, end, q, candidates, answer}: one record for
+        each in place of windows. Seconds; `start` and `end` may be absent (the middle
+        of the video); `answer` is a position, one of the candidates, or absent.
+      labels: CSV table {video, one column per label}; None = labels.csv, if there.
+      subtitles: folder of files named as the videos; None = beside them.
+    """
+
+    questions: str | None = None
+    labels: str | None = None
+    subtitles: str | None = None
+
+    def fingerprint(self, raw_dir: str | pathlib.Path) -> str:
+        """Changes with names and sizes of videos and subtitles, questions, labels.
+
+        Raises:
+          ValueError: if the folder or one of the files is missing.
+        """
+        raw = plans.raw_folder(raw_dir)
+        names = _names(raw)
+        self._require_subtitles()
+        said = [_subtitles(raw, self.subtitles, *pair) for pair in names.items()]
+        sizes = sorted(names.values()) + sorted(name for name in said if name)
+        digest = plans.fingerprint(raw, [plans.LABELS], sizes)
+        for name in (self.questions, self.labels):
+            digest += hashlib.sha256(plans.content(name)).hexdigest() if name else "-"
+        return hashlib.sha256(digest.encode()).hexdigest()
+
+    def plan(self, raw_dir: str | pathlib.Path) -> plans.Plan:
+        """One work item a video, named by its path in the folder without its ending.
+
+        With questions only the videos that are asked about; a question about none of
+        them, or one that is no question, is skipped.
+
+        Raises:
+          ValueError: if the folder or one of the files is missing, or the labels are of
+            other videos.
+        """
+        raw = plans.raw_folder(raw_dir)
+        labels = plans.read_labels(raw, self.labels)
+        every = _names(raw)
+        names = {name: file for name, file in every.items() if plans.is_text(file)}
+        _require_known(labels, names, self.labels)
+        skipped = [] if self.questions else _unreadable_names(every)
+        asked = self._read_questions(names, skipped)
+        self._require_subtitles()
+        clips = tuple(
+            Clip(
+                raw=str(raw),
+                name=name,
+                group=name,
+                footage=file,
+                sound=file,
+                subtitles=_subtitles(raw, self.subtitles, name, file),
+                questions=tuple(asked.get(name, ())),
+                labels=labels.get(name, labels.get(file, ())),
+            )
+            for name, file in sorted(names.items())
+            if name in asked or self.questions is None
+        )
+        lacks = f"none of {len(clips)} video files opens" if clips else "no video files"
+        if self.questions and names and not clips:
+            lacks = f"{self.questions} asks about none of the {len(names)} videos"
+        return plans.Plan(
+            str(raw), {SPLIT: clips} if clips else {}, tuple(skipped), lacks
+        )
+
+    def _require_subtitles(self) -> None:
+        if self.subtitles is not None and not os.path.isdir(self.subtitles):
+            raise ValueError(f"{self.subtitles}: no such folder of subtitles")
+
+    def _read_questions(
+        self, names: dict[str, str], skipped: list[Skip]
+    ) -> dict[str, list[Question]]:
+        """Clip -> its questions in the file's order."""
+        asked: dict[str, list[Question]] = {}
+        if self.questions is None:
+            return asked
+        by_file = {file: name for name, file in names.items()}
+        source = os.path.basename(self.questions)
+        lines = plans.content(self.questions).splitlines()
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            video = ""
+            try:
+                row = plans.read_row(line)
+                video = plans.text(row, "video")
+                name = by_file.get(video, video)
+                question = _question(row, f"{name}~q{number:06d}")
+                if name not in names:
+                    raise ValueError("no video of this name")
+            except ValueError as error:
+                skipped.append(Skip(video, f"line {number}", source, str(error)))
+                continue
+            asked.setdefault(name, []).append(question)
+        return asked
+
+
+def _require_known(
+    labels: dict[str, Any], names: dict[str, str], path: str | None
+) -> None:
+    """Raises ValueError if labels are there and none is of a video."""
+    if labels and not labels.keys() & {*names, *names.values()}:
+        first = next(iter(labels))
+        raise ValueError(
+            f"{path or plans.LABELS}: names none of the {len(names)} videos; its first"
+            f" column must hold their paths in the folder, not {first!r}"
+        )
+
+
+def _unreadable_names(every: dict[str, str]) -> list[Skip]:
+    shown = sorted(
+        file.encode(errors="surrogateescape").decode(errors="replace")
+        for file in every.values()
+        if not plans.is_text(file)
+    )
+    return [Skip(name, "", name, "its name is not UTF-8; rename it") for name in shown]
+
+
+def _question(row: dict[str, Any], example_id: str) -> Question:
+    """A line of the questions.
 
     Raises:
-      ValueError: if the folder is missing.
+      ValueError: if it is none.
     """
-    raw = plans.raw_folder(raw_dir)
-    return plans.fingerprint(raw, [plans.LABELS], sorted(_names(raw).values()))
-
-
-def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
-    """One work item a video, named by its path in the folder without its ending.
-
-    Raises:
-      ValueError: if the folder is missing.
-    """
-    raw = plans.raw_folder(raw_dir)
-    labels = plans.read_labels(raw)
-    every = _names(raw)
-    names = {name: file for name, file in every.items() if plans.is_text(file)}
-    skipped = tuple(
-        Skip(shown, "", shown, "its name is not UTF-8; rename it")
-        for shown in sorted(
-            file.encode(errors="surrogateescape").decode(errors="replace")
-            for file in every.values()
-            if not plans.is_text(file)
-        )
-    )
-    clips = tuple(
-        Clip(
-            raw=str(raw),
-            name=name,
-            group=name,
-            footage=file,
-            sound=file,
-            subtitles=_subtitles(raw, file),
-            questions=(),
-            labels=labels.get(name, labels.get(file, ())),
-        )
-        for name, file in sorted(names.items())
-    )
-    lacks = f"none of {len(clips)} video files opens" if clips else "no video files"
-    return plans.Plan(str(raw), {SPLIT: clips} if clips else {}, skipped, lacks)
+    candidates = row.get("candidates")
+    is_texts = isinstance(candidates, list) and len(candidates) > 1
+    if not is_texts or not all(
+        isinstance(text, str) and plans.is_text(text) for text in candidates
+    ):
+        raise ValueError("'candidates' is no list of at least two texts")
+    answer, index = row.get("answer"), -1
+    if isinstance(answer, str) and answer in candidates:
+        index = candidates.index(answer)
+    elif answer is not None:
+        index = plans.whole(row, "answer")
+    if not -1 <= index < len(candidates):
+        raise ValueError(f"answer {index}, but {len(candidates)} candidates")
+    has_span = row.get("start") is not None or row.get("end") is not None
+    span = plans.span((row.get("start"), row.get("end"))) if has_span else None
+    return Question(example_id, plans.text(row, "q"), tuple(candidates), index, span)
 
 
 def _names(raw: pathlib.Path) -> dict[str, str]:
@@ -82,7 +189,16 @@ def _names(raw: pathlib.Path) -> dict[str, str]:
     }
 
 
-def _subtitles(raw: pathlib.Path, file: str) -> str | None:
-    stem = os.path.splitext(file)[0]
-    beside = (stem + ending for ending in SUBTITLES)
-    return next((name for name in beside if (raw / name).is_file()), None)
+def _subtitles(
+    raw: pathlib.Path, folder: str | None, name: str, file: str
+) -> str | None:
+    """The subtitles of a video, from `raw`: beside it, or of its name in a folder."""
+    root = raw if folder is None else pathlib.Path(folder)
+    stems = [os.path.splitext(file)[0], name]
+    stems += [os.path.basename(name)] if folder else []
+    for stem in dict.fromkeys(stems):
+        for ending in SUBTITLES:
+            path = root / (stem + ending)
+            if path.is_file():
+                return pathlib.Path(os.path.relpath(path, raw)).as_posix()
+    return None

@@ -86,7 +86,7 @@ def test_bad_videos_are_listed(built):
 def test_same_stems_keep_their_endings(tmp_path):
     for name in ("a.mp4", "a.mkv", "b.mp4"):
         (tmp_path / name).write_bytes(b"x")
-    names = [clip.name for clip in video.plan(tmp_path).clips["train"]]
+    names = [clip.name for clip in video.Extras().plan(tmp_path).clips["train"]]
     assert names == ["a.mkv", "a.mp4", "b"]
 
 
@@ -114,9 +114,67 @@ def test_a_name_that_is_not_text_and_a_dangling_link_cost_only_themselves(tmp_pa
     (raw / "good.mp4").write_bytes(b"not opened by a plan")
     (raw / "gone.mp4").symlink_to(raw / "nowhere.mp4")
     (raw / os.fsdecode(b"caf\xe9.mp4")).write_bytes(b"x")
-    assert len(video.fingerprint(raw)) == 64
-    found = video.plan(raw)
+    assert len(video.Extras().fingerprint(raw)) == 64
+    found = video.Extras().plan(raw)
     assert [clip.name for clip in found.clips["train"]] == ["gone", "good"]
     assert [skip.reason for skip in found.skipped] == [
         "its name is not UTF-8; rename it"
     ]
+
+
+QUESTION = {"video": "a.mp4", "q": "What is red?", "candidates": ["box", "sky"]}
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """Two videos, questions about one of them, labels and subtitles elsewhere."""
+    raw_trees.write_video(tmp_path / "raw/a.mp4", 8.0)
+    raw_trees.write_video(tmp_path / "raw/b.mp4", 2.0)
+    rows = [
+        QUESTION | {"start": 1.0, "end": 3.0, "answer": "sky"},
+        QUESTION | {"video": "a", "answer": 0},
+        QUESTION | {"video": "gone"},
+        QUESTION | {"answer": 2},
+        QUESTION | {"candidates": "box"},
+        QUESTION | {"start": "soon", "end": 2},
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows) + "{\n"
+    (tmp_path / "ask.jsonl").write_text(text)
+    (tmp_path / "labels.csv").write_text("video,mood\na,calm\n")
+    (tmp_path / "said").mkdir()
+    srt = "1\n00:00:01,000 --> 00:00:02,000\nhello\n"
+    (tmp_path / "said/a.srt").write_text(srt)
+    return tmp_path
+
+
+def test_questions_labels_and_subtitles_of_any_videos(asked):
+    files = (asked / name for name in ("ask.jsonl", "labels.csv", "said"))
+    extras = video.Extras(*map(str, files))
+    manifest = build.build_video(
+        asked / "raw", asked / "out", SETTINGS, extras=extras, **OPTIONS
+    )
+    made = {record.example_id: record for record in every(asked / "out")}
+    assert sorted(made) == ["a~q000001", "a~q000002", "a~q000006"]
+    first = made["a~q000001"]
+    assert (first.question, first.answers) == ("What is red?", ("box", "sky"))
+    assert [record.answer_index for record in made.values()] == [1, 0, -1]
+    assert first.labels == {"mood": "calm"}
+    assert first.line_text == ("hello",)
+    assert first.span_percent != (0, 100)
+    text = (asked / "out" / outputs.SKIPPED).read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [row["question"] for row in rows] == ["line 7", "line 4", "line 5", "line 3"]
+    assert manifest.counts["skipped"] == 4
+    assert str(asked) not in text
+    with pytest.raises(ValueError, match="other raw data"):
+        build.build_video(asked / "raw", asked / "out", SETTINGS, **OPTIONS)
+
+
+def test_files_that_are_not_there_or_of_other_videos(asked):
+    with pytest.raises(ValueError, match="nowhere.jsonl: No such file"):
+        video.Extras(questions="nowhere.jsonl").plan(asked / "raw")
+    with pytest.raises(ValueError, match="no such folder of subtitles"):
+        video.Extras(subtitles="nowhere").plan(asked / "raw")
+    (asked / "labels.csv").write_text("video,mood\nz,calm\n")
+    with pytest.raises(ValueError, match="names none of the 2 videos"):
+        video.Extras(labels=str(asked / "labels.csv")).plan(asked / "raw")

@@ -1,0 +1,239 @@
+"""A Social-IQ 2.0 download, or a set in its layout, to work items: one a clip.
+
+qa/qa_{train,val,test}.json                 a JSON object a line
+frames/<id>/<id>_001.jpg ...                three a second; or video/<id>.mp4
+audio/{mp3,wav}/<id>.*                      or the video's own sound
+transcript/<id>.vtt
+original_split.json
+labels.csv                                  (optional)
+
+What the published `qa_test.json` asks about videos of other splits is left out and
+listed: 182 of its 275 videos are in the training questions, 27 in val's. `trims.json`
+says where in its film a clip begins; the files here are cut already, so it is not
+needed, and `current_split.json` says no more than which files there are.
+
+Social-IQ 1.0, the paper's data set, has no documented format that could be found.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from preprocessing import plans
+from preprocessing.items import Clip, Question, Skip
+from preprocessing.video import ENDINGS
+
+SPLITS = ("train", "val", "test")
+ORIGINAL_SPLIT = "original_split.json"
+FRAMES, VIDEOS, AUDIOS, TRANSCRIPTS = "frames", "video", "audio", "transcript"
+SUBTITLES = (".vtt", ".srt")
+
+Files = Mapping[str, str]  # video -> its file or folder
+
+
+def _file(split: str) -> str:
+    return f"qa/qa_{split}.json"
+
+
+def fingerprint(raw_dir: str | pathlib.Path) -> str:
+    """Changes with questions, splits, labels, and which raw files there are.
+
+    Of frames only the folders count.
+
+    Raises:
+      ValueError: if the folder is missing.
+    """
+    raw = plans.raw_folder(raw_dir)
+    contents = [*map(_file, SPLITS), ORIGINAL_SPLIT, plans.LABELS]
+    every = [_videos(raw), _sounds(raw), _transcripts(raw)]
+    sizes = sorted(name for files in every for name in files.values())
+    return plans.fingerprint(raw, contents, sizes, sorted(_frames(raw).values()))
+
+
+def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
+    """The clips that have questions, by split.
+
+    Raises:
+      ValueError: if the folder is missing, holds no file of questions, or
+        `original_split.json` is none.
+    """
+    raw = plans.raw_folder(raw_dir)
+    if not any((raw / _file(split)).is_file() for split in SPLITS):
+        raise ValueError(f"{raw}: nothing usable: no {_file('train')}, _val or _test")
+    videos = _videos(raw)
+    footage = {**videos, **_frames(raw)}
+    sounds = {**videos, **_sounds(raw)}
+    transcripts, labels = _transcripts(raw), plans.read_labels(raw)
+    skipped: list[Skip] = []
+    asked = _read_all(raw, footage, skipped)
+    clips = {
+        split: tuple(
+            Clip(
+                raw=str(raw),
+                name=name,
+                group=name,
+                footage=footage[name],
+                sound=sounds.get(name),
+                subtitles=transcripts.get(name),
+                questions=tuple(questions),
+                labels=labels.get(name, ()),
+                placement="even",
+            )
+            for name, questions in sorted(found.items())
+        )
+        for split, found in asked.items()
+        if found
+    }
+    return plans.Plan(
+        str(raw), clips, tuple(skipped), "no question has a video that opens"
+    )
+
+
+def _read_all(
+    raw: pathlib.Path, footage: Files, skipped: list[Skip]
+) -> dict[str, dict[str, list[Question]]]:
+    """Split -> clip -> questions in the file's order; the rest is skipped."""
+    home = _original_split(raw)
+    seen: dict[str, Question] = {}
+    asked: dict[str, dict[str, list[Question]]] = {}
+    for split in SPLITS:
+        asked[split] = {}
+        path = raw / _file(split)
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+        # Without the file of splits only what was asked before tells a leak.
+        known = home or {name: s for s, found in asked.items() for name in found}
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            video, question_id = "", f"line {number}"
+            try:
+                row = plans.read_row(line)
+                video, question = plans.text(row, "vid_name"), _question(row)
+                question_id = question.example_id
+                if split == "test":
+                    _require_no_leak(video, known, bool(home))
+                question = _distinct(question, seen)
+                if video not in footage:
+                    raise ValueError(f"no {FRAMES}/{video} and no {VIDEOS}/{video}.mp4")
+            except ValueError as error:
+                skipped.append(Skip(video, question_id, _file(split), str(error)))
+                continue
+            seen[question.example_id] = question
+            asked[split].setdefault(video, []).append(question)
+    return asked
+
+
+def _require_no_leak(video: str, home: Mapping[str, str], is_official: bool) -> None:
+    """Raises ValueError for a video of qa_test that is not of the test split."""
+    if home.get(video, "" if is_official else "test") != "test":
+        where = f"in the {home[video]} split" if video in home else "in no split"
+        raise ValueError(
+            f"leaked: its video is {where} of {ORIGINAL_SPLIT}, not in test"
+        )
+
+
+def _distinct(question: Question, seen: Mapping[str, Question]) -> Question:
+    """The question under an id of its own: published ones are not all unique.
+
+    Raises:
+      ValueError: if it was there before.
+    """
+    new, number = question, 1
+    while new.example_id in seen:
+        before = seen[new.example_id]
+        if (before.text, before.answers) == (new.text, new.answers):
+            raise ValueError("the same question was there before")
+        number += 1
+        new = dataclasses.replace(
+            question, example_id=f"{question.example_id}~{number}"
+        )
+    return new
+
+
+def _original_split(raw: pathlib.Path) -> dict[str, str]:
+    """Video -> split; empty without the file. A video in several lists is of train's.
+
+    Raises:
+      ValueError: if the file is not of its form.
+    """
+    path = raw / ORIGINAL_SPLIT
+    if not path.is_file():
+        return {}
+    try:
+        subsets = json.loads(path.read_bytes())["subsets"].values()
+        pairs = [
+            (str(video), split)
+            for split in reversed(SPLITS)
+            for lists in subsets
+            for video in lists.get(split, ())
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: is not of the form"
+            ' {"subsets": {name: {"train": [ids], "val": [ids], "test": [ids]}}};'
+            " take the one of the download"
+        ) from error
+    return dict(pairs)
+
+
+def _question(row: dict[str, Any]) -> Question:
+    """A line of Social-IQ; the number of answers is the line's.
+
+    Raises:
+      ValueError: if it is none.
+    """
+    answers = [plans.text(row, "a0"), plans.text(row, "a1")]
+    while f"a{len(answers)}" in row:
+        answers.append(plans.text(row, f"a{len(answers)}"))
+    index = plans.whole(row, "answer_idx") if "answer_idx" in row else -1
+    if not -1 <= index < len(answers):
+        raise ValueError(f"answer_idx {index}, but {len(answers)} answers")
+    return Question(
+        example_id=plans.text(row, "qid"),
+        text=plans.text(row, "q"),
+        answers=tuple(answers),
+        answer_index=index,
+        span_s=plans.span(row["ts"]) if "ts" in row else None,
+    )
+
+
+def _frames(raw: pathlib.Path) -> dict[str, str]:
+    """Video -> its folder of frames, if that holds anything."""
+    root = raw / FRAMES
+    entries = sorted(root.iterdir()) if root.is_dir() else []
+    return {
+        entry.name: f"{FRAMES}/{entry.name}"
+        for entry in entries
+        if entry.is_dir() and any(entry.iterdir())
+    }
+
+
+def _videos(raw: pathlib.Path) -> dict[str, str]:
+    return _index(raw, VIDEOS, ENDINGS)
+
+
+def _transcripts(raw: pathlib.Path) -> dict[str, str]:
+    return _index(raw, TRANSCRIPTS, SUBTITLES)
+
+
+def _sounds(raw: pathlib.Path) -> dict[str, str]:
+    """Video -> its sound file, anywhere below the audio folder; mp3 before wav."""
+    return _index(raw, AUDIOS, None)
+
+
+def _index(raw: pathlib.Path, folder: str, endings: Any) -> dict[str, str]:
+    """Video -> the first file of its name in a folder or below it."""
+    found: dict[str, str] = {}
+    for place, folders, files in os.walk(raw / folder):
+        folders.sort()
+        for name in sorted(files):
+            stem, ending = os.path.splitext(name)
+            if not name.startswith(".") and (
+                endings is None or ending.lower() in endings
+            ):
+                path = pathlib.Path(place, name).relative_to(raw)
+                found.setdefault(stem, path.as_posix())
+    return found
