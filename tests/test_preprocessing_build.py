@@ -55,5 +55,5 @@ def test_people_are_looked_for_by_default(tmp_path):
         tmp_path / "raw", tmp_path / "out", SETTINGS, **options
     )
     assert manifest.settings["boxes"]["bodies"] == "ssdlite"
-    assert manifest.settings["boxes"]["tracks"] == "none"
+    assert manifest.settings["boxes"]["tracks"] == "both"
     assert manifest.counts["boxed clips"] == 1

@@ -81,7 +81,7 @@ def test_records_of_a_box_file_are_tracked(raw):
     )
     clip = items.Clip(str(raw / "raw"), "a", "a", "a.mp4", None, None, (), ())
     settings = items.Settings(raw_trees.GRID)
-    (record,) = clips.records(clip, settings, asked, [])
+    (record,) = clips.records(clip, settings, asked, items.Losses())
     assert record.boxes.frame.tolist() == list(range(record.is_frame_valid.sum()))
     assert set(record.boxes.track.tolist()) == {1}
     assert set(record.boxes.source) == {"file"}
@@ -107,7 +107,11 @@ def test_only_sampled_frames_where_nothing_is_tracked(raw):
 
     clip = items.Clip(str(raw / "raw"), "a", "a", "a.mp4", None, None, (), ())
     made = [
-        list(clips.records(clip, items.Settings(raw_trees.GRID), Counts(fps), []))
+        list(
+            clips.records(
+                clip, items.Settings(raw_trees.GRID), Counts(fps), items.Losses()
+            )
+        )
         for fps in (None, 3.0)
     ]
     assert looked[0] == (3, 3)
@@ -129,7 +133,9 @@ def test_walkers_on_real_footage_keep_their_numbers(shared):
         str(shared / "media/videos"), "w", "w", "pedestrians_a.mp4", None, None, (), ()
     )
     settings = items.Settings(segments=4, sub_segments=1)
-    record = next(clips.records(clip, settings, finders.People(faces="none"), []))
+    record = next(
+        clips.records(clip, settings, finders.People(faces="none"), items.Losses())
+    )
     bodies = np.array(record.boxes.kind) == "body"
     tracks = record.boxes.track[bodies]
     assert (tracks >= 0).mean() > 0.7
