@@ -1,7 +1,11 @@
 """Small raw data for the preprocessing tests, and a finder that really looks."""
 
+import dataclasses
 import json
+import os
 import pathlib
+import signal
+import time
 import wave
 
 import av
@@ -78,6 +82,16 @@ def write_wav(path: pathlib.Path, samples: np.ndarray, rate: int = 16_000) -> No
         file.writeframes(samples.tobytes())
 
 
+def write_mp3(path: pathlib.Path, samples: np.ndarray) -> None:
+    """The same as an MP3."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mp3", rate=16_000)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="s16p", layout="mono")
+        frame.rate = 16_000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
 def write_video(
     path: pathlib.Path,
     seconds: float,
@@ -148,3 +162,30 @@ def contents(folder: pathlib.Path) -> dict[str, bytes]:
     """Relative path -> bytes of every file."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stumbling:
+    """Finds red, but in one clip it hangs or kills its process; marks each attempt."""
+
+    clip: str
+    how: str
+    marks: str
+    times: int = 99
+    fps: None = None
+
+    def settings(self) -> dict:
+        """The same as `RED_FINDER`'s: the records are to be the same."""
+        return RED_FINDER.settings()
+
+    def __call__(self, clip: str, looks) -> Boxes:
+        """See `items.Finder`."""
+        if clip == self.clip:
+            attempts = pathlib.Path(self.marks)
+            with attempts.open("a") as file:
+                file.write("x")
+            if attempts.stat().st_size <= self.times:
+                if self.how == "hang":
+                    time.sleep(600)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return RED_FINDER(clip, looks)
