@@ -20,40 +20,20 @@ out.
 import argparse
 import collections
 import functools
-import json
 import pathlib
 import sys
-import zipfile
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, get_args
 
-import cv2
 import numpy as np
 
-from benchmarks import tvqa_plus
+from benchmarks import labelled, tvqa_plus
 from mmdiffmask import grid
 from mmdiffmask.probe import metrics
 from preprocessing import body_boxes, detectors, face_boxes, people, yolox
 
-GRID = grid.PatchGrid(rows=12, cols=20)
 MIN_IOU = {"body": 0.5, "face": 0.4}
 MAX_IGNORED = 0.5  # share of a detection inside an ignore region
-
-
-class Labels(NamedTuple):
-    """What is labelled in a picture, of one kind of box."""
-
-    boxes: np.ndarray  # (m, 4)
-    ignored: np.ndarray  # (m, 4)
-    is_covered: np.ndarray  # (240,)
-
-
-class Picture(NamedTuple):
-    """An RGB picture, its kind, and its labels by kind of box."""
-
-    pixels: np.ndarray
-    kind: str
-    labels: dict[str, Labels]
 
 
 class Score(NamedTuple):
@@ -92,76 +72,10 @@ def share(part: int, whole: int) -> str:
     return f"{part / whole:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def read_media(folder: pathlib.Path) -> list[Picture]:
-    """The labelled pictures of a folder.
-
-    Raises:
-      ValueError: if the folder, one of its files or one of the pictures is missing or
-        is not what it should be.
-    """
-    path = _existing(folder / "ground_truth.json")
-    try:
-        truth = json.loads(path.read_text(encoding="utf-8"))["frames"]
-        count = len(truth)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no labels: {error!r}") from error
-    covered = _read_coverage(folder / "patch_coverage.npz", count)
-    pictures = []
-    for i, frame in enumerate(truth):
-        try:
-            labels = {
-                kind: Labels(
-                    np.array(frame[kind], np.float32).reshape(-1, 4),
-                    np.array(frame[f"{kind}_ignore"], np.float32).reshape(-1, 4),
-                    covered[kind][i].reshape(-1) > 0,
-                )
-                for kind in MIN_IOU
-            }
-            kind = "pedestrians" if frame["faces_too_small_to_label"] else "others"
-            image = folder / frame["image"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: frame {i} is incomplete: {error!r}") from error
-        pictures.append(Picture(_read_image(image), kind, labels))
-    return pictures
-
-
-def _existing(path: pathlib.Path) -> pathlib.Path:
-    if not path.is_file():
-        raise ValueError(
-            f"{path} is missing; MEDIA_DIR must hold ground_truth.json, the pictures"
-            " that it names and patch_coverage.npz"
-        )
-    return path
-
-
-def _read_coverage(path: pathlib.Path, count: int) -> dict[str, np.ndarray]:
-    """Kind of box -> (count, 12, 20) covered shares."""
-    _existing(path)
-    try:
-        with np.load(path) as arrays:
-            found = {kind: arrays[f"fit_topleft_{kind}"] for kind in MIN_IOU}
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} holds no patch coverage: {error!r}") from error
-    for kind, array in found.items():
-        if array.shape != (count, GRID.rows, GRID.cols):
-            raise ValueError(
-                f"{path}: fit_topleft_{kind} is {array.shape}, but"
-                f" {count} pictures need {(count, GRID.rows, GRID.cols)}"
-            )
-    return found
-
-
-def _read_image(path: pathlib.Path) -> np.ndarray:
-    pixels = cv2.imread(str(_existing(path)), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError(f"{path} is no picture that OpenCV can read")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-
-
 def score_picture(
     boxes: np.ndarray,
     confidence: np.ndarray,
-    labels: Labels,
+    labels: labelled.Labels,
     min_iou: float,
     width: int,
     height: int,
@@ -181,7 +95,7 @@ def score_picture(
     )
 
 
-def _match(boxes: np.ndarray, labels: Labels, min_iou: float):
+def _match(boxes: np.ndarray, labels: labelled.Labels, min_iou: float):
     """(m,) each: detections that find a label, and those that count neither way."""
     is_free = np.ones(len(labels.boxes), bool)
     is_found, is_left_out = np.zeros((2, len(boxes)), bool)
@@ -200,8 +114,8 @@ def _match(boxes: np.ndarray, labels: Labels, min_iou: float):
 
 def patches_touched(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
     """(240,): patches of the fitted picture that any box overlaps at all."""
-    fit = grid.fit_frame(GRID, width, height)
-    share = grid.covered_share(GRID, grid.fit_boxes(fit, boxes))
+    fit = grid.fit_frame(labelled.GRID, width, height)
+    share = grid.covered_share(labelled.GRID, grid.fit_boxes(fit, boxes))
     return (share > 0).any(0)
 
 
@@ -226,7 +140,8 @@ def detections(
 
 
 def score_all(
-    pictures: Iterable[Picture], detect: Callable[[np.ndarray], dict] = detections
+    pictures: Iterable[labelled.Picture],
+    detect: Callable[[np.ndarray], dict] = detections,
 ) -> dict[tuple[str, str, str], Score]:
     """(detector, kind of box, kind of picture) -> counts.
 
@@ -246,12 +161,14 @@ def score_all(
     return dict(total)
 
 
-def read_tvqa_plus(frames: Iterable[tvqa_plus.Labelled]) -> Iterable[Picture]:
+def read_tvqa_plus(frames: Iterable[tvqa_plus.Labelled]) -> Iterable[labelled.Picture]:
     """TVQA+'s labelled frames as pictures with bodies alone."""
     none = np.zeros((0, 4), np.float32)
     for pixels, boxes in frames:
         touched = patches_touched(boxes, pixels.shape[1], pixels.shape[0])
-        yield Picture(pixels, "tvqa+", {"body": Labels(boxes, none, touched)})
+        yield labelled.Picture(
+            pixels, "tvqa+", {"body": labelled.Labels(boxes, none, touched)}
+        )
 
 
 def _network(options: argparse.Namespace) -> yolox.Yolox | None:
@@ -266,7 +183,9 @@ def _network(options: argparse.Namespace) -> yolox.Yolox | None:
 def _print(options: argparse.Namespace) -> None:
     detect = functools.partial(detections, network=_network(options))
     if options.media is not None:
-        for key, score in sorted(score_all(read_media(options.media), detect).items()):
+        for key, score in sorted(
+            score_all(labelled.read_media(options.media), detect).items()
+        ):
             print("{:8} {:5} {:12}".format(*key), score)
     if options.tvqa_plus is not None:
         source = tvqa_plus.Source(options.tvqa_plus, options.frames)

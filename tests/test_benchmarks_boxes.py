@@ -7,14 +7,14 @@ import numpy as np
 import onnx_models
 import pytest
 
-from benchmarks import boxes
+from benchmarks import boxes, labelled
 
 
 def labels(body, ignored=(), covered=()):
     is_covered = np.zeros(240, bool)
     is_covered[list(covered)] = True
     shape = (-1, 4)
-    return boxes.Labels(
+    return labelled.Labels(
         np.array(body, np.float32).reshape(shape),
         np.array(ignored, np.float32).reshape(shape),
         is_covered,
@@ -56,7 +56,7 @@ def test_patches_touched_at_all_count():
 
 
 def test_labelled_boxes_touch_the_patches_that_the_file_says(shared):
-    for picture in boxes.read_media(shared / "media"):
+    for picture in labelled.read_media(shared / "media"):
         height, width = picture.pixels.shape[:2]
         for one in picture.labels.values():
             touched = boxes.patches_touched(one.boxes, width, height)
@@ -64,7 +64,7 @@ def test_labelled_boxes_touch_the_patches_that_the_file_says(shared):
 
 
 def test_perfect_detections_score_one(shared):
-    pictures = boxes.read_media(shared / "media")
+    pictures = labelled.read_media(shared / "media")
     for picture in pictures:
         truth = picture.labels["body"]
         answer = {("true", "body"): (truth.boxes, np.ones(len(truth.boxes)))}
@@ -203,7 +203,7 @@ def test_yolox_is_scored_beside_the_others(folder, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_detectors_find_people_in_real_pictures(shared):
-    total = boxes.score_all(boxes.read_media(shared / "media"))
+    total = boxes.score_all(labelled.read_media(shared / "media"))
     for name in ("ssdlite", "joined"):
         assert total[name, "body", "pedestrians"].found >= 19
         assert total[name, "body", "others"].found >= 26

@@ -1,0 +1,114 @@
+"""How well identities last on the detections of a golden folder of the tracker.
+
+In its drawn sequences the recorded looks tell the objects apart (clusters of unit
+vectors, far from each other), so switches are exact: changes of id along an object's
+detections, and tracks that took detections of several objects ("mixed"). An object
+whose looks change counts as two. The real sequence goes through the counts of
+`benchmarks.tracks`.
+"""
+
+import json
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.cluster.hierarchy
+
+from benchmarks import boxes, tracks
+from preprocessing import appearance
+from preprocessing.unitrack import tracker
+
+GOLDEN_VIDEO = {"pedestrians_hog": "pedestrians_a.mp4"}
+FAR = 0.6  # cosine distance: looks of one object are within 0.4, others beyond 0.8
+
+
+def lines(
+    golden: pathlib.Path, media: pathlib.Path, looks: dict[str, appearance.Describe]
+) -> Iterator[str]:
+    """Drawn sequences with recorded looks and none; the real one also with ours."""
+    paths = sorted(golden.glob("seq_*.npz"))
+    if not paths:
+        raise ValueError(f"{golden}: holds no seq_<name>.npz")
+    for path in paths:
+        with np.load(path) as arrays:
+            given = dict(arrays)
+        if "det_embedding" not in given:  # another sequence's input once more
+            continue
+        name = path.stem.removeprefix("seq_")
+        config = json.loads(str(given["config"]))
+        del config["category_gate"], config["embedding_from"]
+        settings = tracker.Settings(**config)
+        if name in GOLDEN_VIDEO:
+            video = media / "videos" / GOLDEN_VIDEO[name]
+            yield from _real_lines(
+                name, tracks.read_video(video)[0], given, settings, looks
+            )
+        else:
+            yield from drawn_lines(name, given, settings)
+
+
+def drawn_lines(
+    name: str, given: dict[str, np.ndarray], settings: tracker.Settings
+) -> Iterator[str]:
+    """Exact switches, where looks tell the objects apart."""
+    objects = objects_of(given["det_embedding"], given["det_frame"])
+    if objects is None:
+        yield f"{name:22} looks do not tell its objects apart"
+        return
+    frames = list(frames_of(given))
+    plain = [frame._replace(feature=np.ones_like(frame.feature)) for frame in frames]
+    for kind, some in {"none": plain, "recorded": frames}.items():
+        ids = np.concatenate(tracks.follow(some, settings))
+        switches, pairs, mixed = against_objects(ids, objects)
+        count = len(np.unique(ids[ids >= 0]))
+        rate = boxes.share(switches, pairs)
+        yield (
+            f"{name:22} {kind:9} {objects.max() + 1} objects, {count} ids, {mixed}"
+            f" mixed, switches {switches}/{pairs} {rate}"
+        )
+
+
+def _real_lines(name, frames, given, settings, looks) -> Iterator[str]:
+    """The recorded looks go through the same counts as ours."""
+    recorded = list(frames_of(given))
+    detected = [(frame.xyxy, frame.score) for frame in recorded]
+    features = iter(frame.feature for frame in recorded)
+    both = {**looks, "recorded": lambda frame, xyxy: next(features)}
+    yield from tracks.clip_lines(name, frames, detected, settings, both)
+
+
+def frames_of(given: dict[str, np.ndarray]) -> Iterator[tracks.Frame]:
+    """The detections of each frame of a recorded sequence."""
+    xyxy = given["det_tlwh"].astype(np.float64)
+    xyxy[:, 2:] += xyxy[:, :2]
+    is_gated = json.loads(str(given["config"]))["category_gate"]
+    category = given["det_category"] if is_gated else np.full(len(xyxy), -1)
+    feature = given["det_embedding"].astype(np.float32)
+    for number in range(1, int(given["num_frames"]) + 1):
+        own = np.flatnonzero(given["det_frame"] == number)
+        yield tracks.Frame(
+            xyxy[own], given["det_score"][own], category[own], feature[own]
+        )
+
+
+def objects_of(embedding: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
+    """The object of each detection by its looks; None if they do not tell it."""
+    flat = embedding.astype(np.float32).reshape(len(embedding), -1)
+    tree = scipy.cluster.hierarchy.linkage(flat, "single", "cosine")
+    objects = scipy.cluster.hierarchy.fcluster(tree, FAR, "distance") - 1
+    seen = np.stack([frame, objects], axis=1)
+    is_apart = len(np.unique(seen, axis=0)) == len(seen)
+    return objects if is_apart else None
+
+
+def against_objects(ids: np.ndarray, objects: np.ndarray) -> tuple[int, int, int]:
+    """Changes of id along objects, steps at which one could be, and mixed tracks."""
+    switches = steps = 0
+    for one in np.unique(objects):
+        own = ids[objects == one]
+        own = own[own >= 0]
+        steps += max(len(own) - 1, 0)
+        switches += int((own[1:] != own[:-1]).sum())
+    pairs = np.unique(np.stack([ids, objects])[:, ids >= 0], axis=1)
+    mixed = int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
+    return switches, steps, mixed
