@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("workdir", help="a run's folder, or a folder of runs")
     report.set_defaults(run=_report)
 
-    inspect = commands.add_parser("inspect", help="a clip and its masks as a PNG")
+    inspect = commands.add_parser(
+        "inspect", help="a clip: tracks, units, masks, as a PNG"
+    )
     inspect.add_argument("records", help="a folder of records")
     inspect.add_argument("--id", help="example id; absent: the first record")
     inspect.add_argument("--out", default="inspect.png", help="PNG to write")

@@ -1,12 +1,13 @@
-"""One record as a picture: its boxes and what each strategy would hide."""
+"""One record as a picture: its tracks, its units and what strategies would hide."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from mmdiffmask import config, examples
 from mmdiffmask.data import records
-from mmdiffmask.report import pictures
+from mmdiffmask.report import contact, pictures
 
 
 def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
@@ -38,13 +39,24 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
             cols=manifest.grid.cols,
         ),
     )
-    masks = {}
-    for name, boxes in (("random", "body"), ("difference", "body")):
-        made, _ = examples.masks_of(experiment, source, [position], name, boxes, 0)
+    masks, kind = {}, _kind(record)
+    for name in ("random", "difference"):
+        made, batch = examples.masks_of(experiment, source, [position], name, kind, 0)
         masks[name] = made.is_masked[0]
-    image = pictures.clip_sheet(manifest.grid, pictures.decode(record), masks)
-    path.write_bytes(pictures.to_png(np.asarray(image)))
+    units = contact.Units(
+        kind,
+        np.asarray(batch.unit_of_token[0]).reshape(made.is_masked[0].shape),
+        np.asarray(batch.is_box_unit[0]),
+    )
+    image = contact.draw(manifest.grid, record, units, masks)
+    path.write_bytes(pictures.to_png(image))
     return path.resolve()
+
+
+def _kind(record: Any) -> str:
+    """Whose units are drawn: bodies, else what there is."""
+    found = set(record.boxes.kind)
+    return next((kind for kind in ("body", "object", "face") if kind in found), "body")
 
 
 def _find(records_dir: str, example_id: str | None) -> tuple[records.Source, int]:

@@ -1,7 +1,6 @@
 """Command line: python -m preprocessing toy|tvqa|social_iq|video|check."""
 
 import argparse
-import dataclasses
 import sys
 
 from mmdiffmask.data.manifest import Manifest
@@ -21,8 +20,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.command == "check":
         from mmdiffmask.data import records
 
-        for name, value in dataclasses.asdict(records.check(args.records_dir)).items():
-            print(f"{name}: {value}")
+        print("\n".join(records.check(args.records_dir).lines()))
         return
     options = {
         "finder": arguments.finder(args),

@@ -51,7 +51,7 @@ def test_tvqa_to_records(raw, tmp_path, capsys, inline):
     assert "0 skipped" in told.out
     assert records.check(tmp_path / "out").records == {"train": 2, "val": 2}
     assert run("check", tmp_path / "out") == 0
-    assert "'train': 2" in capsys.readouterr().out
+    assert "records: 2 train, 2 val" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,11 @@ A folder holds `records-SPLIT.array_record-I-of-N`, TFDS's `features.json` and
 records give the same bytes. Importing TensorFlow is never needed.
 """
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from mmdiffmask.data import frames as frames_lib
 from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import schema
 from mmdiffmask.data.manifest import Manifest, Shard
@@ -24,7 +20,6 @@ __all__ = [
     "Manifest",
     "Shard",
     "Source",
-    "Summary",
     "check",
     "features",
     "open_split",
@@ -113,12 +108,27 @@ class Source:
     """The records of one split, by position: `len(source)`, `source[i]`."""
 
     def __init__(self, records_dir: str | os.PathLike, split: str, manifest: Manifest):
+        self._open(records_dir, manifest.shards[split], manifest)
+
+    @classmethod
+    def of_shards(
+        cls,
+        records_dir: str | os.PathLike,
+        shards: tuple[Shard, ...],
+        manifest: Manifest,
+    ) -> "Source":
+        """The records of some shards."""
+        source = cls.__new__(cls)
+        source._open(records_dir, shards, manifest)
+        return source
+
+    def _open(self, records_dir, shards: tuple[Shard, ...], manifest: Manifest) -> None:
         from array_record.python import array_record_data_source
 
         folder = pathlib.Path(records_dir)
-        paths = [os.fspath(folder / shard.file) for shard in manifest.shards[split]]
+        paths = [os.fspath(folder / shard.file) for shard in shards]
         self.manifest = manifest
-        self._length = manifest.length(split)
+        self._length = sum(shard.records for shard in shards)
         self._raw = array_record_data_source.ArrayRecordDataSource(paths)
         self._features = features(
             manifest.segments, manifest.sub_segments, manifest.grid.n_patches
@@ -127,12 +137,20 @@ class Source:
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def stored(self) -> int:
+        """How many records the files hold, whatever the manifest says."""
+        return len(self._raw)
+
     def __getitem__(self, index: int) -> Record:
         """The record at a position, 0 <= index < len; IndexError past the end."""
         if not 0 <= index < self._length:
             raise IndexError(f"record {index} of {self._length}")
-        example = self._features.deserialize_example_np(self._raw[index])
-        return schema.from_example(example)
+        return schema.from_example(self.example(index))
+
+    def example(self, index: int) -> dict[str, Any]:
+        """The record at a position as TFDS reads it, unchecked."""
+        return self._features.deserialize_example_np(self._raw[index])
 
 
 def read_manifest(records_dir: str | os.PathLike) -> Manifest:
@@ -165,76 +183,8 @@ def open_split(records_dir: str | os.PathLike, split: str) -> Source:
     return Source(records_dir, split, manifest)
 
 
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """What `check` saw."""
+def check(records_dir: str | os.PathLike) -> Any:
+    """See `check.check`: reads and checks everything."""
+    from mmdiffmask.data import check as check_lib  # which imports this module
 
-    records: dict[str, int]
-    shards: int
-    frames: int
-    boxed_records: int
-    boxes: dict[str, int]
-
-
-def check(records_dir: str | os.PathLike) -> Summary:
-    """Reads everything: checksums, counts, frames, and the patch maps made again.
-
-    Raises:
-      ValueError: at the first thing that is not as the manifest or `grid.py` says.
-    """
-    manifest = read_manifest(records_dir)
-    n_frames, n_boxed, kinds = 0, 0, {}
-    for split in splits(records_dir):
-        source = open_split(records_dir, split)
-        if len(source._raw) != len(source):
-            raise ValueError(
-                f"{records_dir}: split {split} holds {len(source._raw)} records, the"
-                f" manifest says {len(source)}; delete the folder and make it again"
-            )
-        for index in range(len(source)):
-            record = source[index]
-            _check_record(manifest, record)
-            n_frames += int(record.is_frame_valid.sum())
-            n_boxed += record.is_boxed
-            for kind in record.boxes.kind:
-                kinds[kind] = kinds.get(kind, 0) + 1
-    return Summary(
-        records={split: manifest.length(split) for split in splits(records_dir)},
-        shards=sum(len(shards) for shards in manifest.shards.values()),
-        frames=n_frames,
-        boxed_records=n_boxed,
-        boxes=dict(sorted(kinds.items())),
-    )
-
-
-def _check_record(manifest: Manifest, record: Record) -> None:
-    is_there = np.array([bool(data) for data in record.frames])
-    if not np.array_equal(is_there, record.is_frame_valid):
-        raise ValueError(f"record {record.example_id}: valid frames without pictures")
-    _check_lines(manifest, record)
-    stored = frames_lib.sizes(record.frames)
-    share = frames_lib.covered_share(
-        manifest.grid, record.boxes, record.source_size_px, stored
-    )
-    if not np.allclose(share, record.covered_share, atol=1e-3):
-        raise ValueError(
-            f"record {record.example_id}: its patch map is not what grid"
-            f" {manifest.grid} gives; make the records again"
-        )
-
-
-def _check_lines(manifest: Manifest, record: Record) -> None:
-    """Subtitle lines: as many times as texts, ordered, within the record's time."""
-    start, end = record.line_start_s, record.line_end_s
-    last = manifest.segments * manifest.sub_segments * schema.SUB_SEGMENT_S
-    is_right = (
-        len(record.line_text) == len(start) == len(end)
-        and bool(np.isfinite(start).all() and np.isfinite(end).all())
-        and bool((np.diff(start) >= 0).all() and (start <= end).all())
-        and bool((start <= last).all() and (end >= 0).all())
-    )
-    if not is_right:
-        raise ValueError(
-            f"record {record.example_id}: the times of its subtitle lines are out of"
-            " order or outside its window; make the records again"
-        )
+    return check_lib.check(records_dir)

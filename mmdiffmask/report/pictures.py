@@ -1,12 +1,11 @@
 """Draws frames with their boxes, the patch grid and what a mask hides."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types
@@ -87,6 +86,7 @@ def draw_frame(
     i: int,
     is_hidden: Bool[np.ndarray, " n"] | None = None,
     with_labels: bool = False,
+    size: int | None = None,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Frame i, fitted: grid lines, hidden patches hatched, boxes, padding shaded.
 
@@ -96,10 +96,22 @@ def draw_frame(
       i: which frame.
       is_hidden: patches the model does not see.
       with_labels: whether to write each box's label.
+      size: pixels of a drawn patch; None: as `patch_size` says.
     """
-    size = patch_size(grid)
+    size = patch_size(grid) if size is None else size
+    image = draw_picture(grid, clip, i, size)
+    if is_hidden is not None:
+        image = _shade(image, pixels(grid, is_hidden, size), _HIDDEN, _HATCH, 0.88)
+    image = draw_lines(image, size)
+    boxes, corners = drawn_boxes(grid, clip, i, size)
+    return _draw_boxes(image, corners, boxes, with_labels)
+
+
+def draw_picture(
+    grid: grids.PatchGrid, clip: Clip, i: int, size: int
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Frame i alone, fitted; what is no valid patch is shaded."""
     shape = (grid.rows * size, grid.cols * size)
-    hidden = np.zeros(grid.n_patches, bool) if is_hidden is None else is_hidden
     image = np.full((*shape, 3), _PADDING, np.uint8)
     frame, fit = clip.frames[i], clip.fit(grid, i)
     if frame is not None:
@@ -108,19 +120,26 @@ def draw_frame(
         )
         fitted = np.round(grids.fit_image(grid, stored, frame) * 255).astype(np.uint8)
         image = cv2.resize(fitted, shape[::-1], interpolation=cv2.INTER_CUBIC)
-    outside = _pixels(grid, ~valid_patches(grid, clip)[i], size)
-    image = _shade(image, outside, _PADDING, _PAPER, 1.0)
-    image = _shade(image, _pixels(grid, hidden, size), _HIDDEN, _HATCH, 0.88)
-    image = _draw_lines(image, size)
-    if frame is not None:
-        boxes = clip.boxes.take(np.flatnonzero(clip.boxes.frame == i))
-        corners = grids.fit_boxes(fit, boxes.xyxy_px) * (size / grid.patch_px)
-        image = _draw_boxes(image, corners, boxes, with_labels)
-    return image
+    outside = pixels(grid, ~valid_patches(grid, clip)[i], size)
+    return _shade(image, outside, _PADDING, _PAPER, 1.0)
 
 
-def _pixels(grid: grids.PatchGrid, patches: np.ndarray, size: int) -> np.ndarray:
-    """(H, W): the patches' flags at every drawn pixel."""
+def drawn_boxes(
+    grid: grids.PatchGrid, clip: Clip, i: int, size: int
+) -> tuple[types.Boxes, Float[np.ndarray, "m 4"]]:
+    """Frame i's boxes, and their corners in the drawing; none without a frame."""
+    fit = clip.fit(grid, i)
+    is_here = (clip.boxes.frame == i) & (fit is not None)
+    boxes = clip.boxes.take(np.flatnonzero(is_here))
+    if fit is None:
+        return boxes, np.zeros((0, 4))
+    return boxes, grids.fit_boxes(fit, boxes.xyxy_px) * (size / grid.patch_px)
+
+
+def pixels(
+    grid: grids.PatchGrid, patches: Bool[np.ndarray, " n"], size: int
+) -> Bool[np.ndarray, "H W"]:
+    """The patches' flags at every drawn pixel."""
     flags = patches.reshape(grid.rows, grid.cols)
     return flags.repeat(size, 0).repeat(size, 1)
 
@@ -136,7 +155,9 @@ def _shade(image, where, colour, stripe, opacity):
     return np.where(where[..., None], mixed, image).round().astype(np.uint8)
 
 
-def _draw_lines(image: np.ndarray, size: int) -> np.ndarray:
+def draw_lines(
+    image: UInt8[np.ndarray, "H W 3"], size: int
+) -> UInt8[np.ndarray, "H W 3"]:
     """Thin grid lines, half transparent, so that they do not hide the picture."""
     lines = np.zeros(image.shape[:2], bool)
     lines[::size] = lines[:, ::size] = True
@@ -208,28 +229,6 @@ def draw_strip(
     return np.concatenate(tiles[:-1], axis=1)
 
 
-def clip_sheet(
-    grid: grids.PatchGrid,
-    clip: Clip,
-    masks: Mapping[str, Bool[np.ndarray, "t n"]] | None = None,
-) -> UInt8[np.ndarray, "H W 3"]:
-    """One picture of a record: its boxes, then a row per strategy.
-
-    Args:
-      grid: the patch grid.
-      clip: frames and boxes.
-      masks: strategy -> hidden patches, in the order of the rows.
-    """
-    first = draw_strip(grid, clip, with_labels=True)
-    rows = [_title(f"{clip.name}: {count_boxes(clip.boxes)}", first.shape[1]), first]
-    n_valid = int(valid_patches(grid, clip).sum())
-    for name, is_hidden in (masks or {}).items():
-        strip = draw_strip(grid, clip, is_hidden)
-        share = f"{int(is_hidden.sum())} of {n_valid} patches hidden"
-        rows += [_title(f"{name}: {share}", strip.shape[1]), strip]
-    return np.concatenate(rows, axis=0)
-
-
 def valid_patches(grid: grids.PatchGrid, clip: Clip) -> Bool[np.ndarray, "t n"]:
     """Patches with picture; none where there is no frame."""
     is_valid = np.zeros((len(clip.frames), grid.n_patches), bool)
@@ -245,12 +244,6 @@ def count_boxes(boxes: types.Boxes) -> str:
     counts = [(boxes.kind.count(kind), kind, word) for kind, word in _PLURAL.items()]
     found = [f"{n} {kind if n == 1 else word}" for n, kind, word in counts if n]
     return ", ".join(found) or "no box"
-
-
-def _title(text: str, width: int) -> np.ndarray:
-    band = np.full((26, width, 3), _PAPER, np.uint8)
-    cv2.putText(band, printable(text), (4, 18), _FONT, 0.5, _INK, 1, cv2.LINE_AA)
-    return band
 
 
 def to_png(image: UInt8[np.ndarray, "H W 3"]) -> bytes:

@@ -1,0 +1,304 @@
+"""A contact sheet of one record: who is where over time, units, and masks.
+
+Four panels, each with all frames: the boxes in the colours of their tracks; the units
+that masks are made of; then what each strategy hides.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from mmdiffmask import grid as grids
+from mmdiffmask import types
+from mmdiffmask.report import pictures
+
+WIDTH_PX, COLUMNS, GAP_PX, MARGIN_PX = 1400, 4, 6, 8  # a laptop shows it unscaled
+# RGB; the first seven are Okabe and Ito's, the others differ from them in lightness.
+PALETTE = (
+    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178)),
+    *((213, 94, 0), (204, 121, 167), (190, 255, 130), (140, 90, 255), (255, 170, 190)),
+    *((120, 70, 20), (0, 230, 230)),
+)
+_PAPER, _INK, _GREY = (255, 255, 255), (34, 34, 34), (110, 114, 124)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_DASH_PX = 7
+_FILL = 0.5  # opacity of a unit
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """The units of the record, as `VideoBatch` has them.
+
+    Attributes:
+      kind: of the boxes they come from.
+      of_patch: unit of each patch; -1 = never masked.
+      is_box: units that come from a box; False = background, a patch or cell each.
+    """
+
+    kind: str
+    of_patch: Int[np.ndarray, "t n"]
+    is_box: Bool[np.ndarray, " u"]
+
+
+def draw(
+    grid: grids.PatchGrid,
+    record: Any,
+    units: Units,
+    masks: Mapping[str, Bool[np.ndarray, "t n"]],
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The sheet of a record (`data.schema.Record`).
+
+    Args:
+      grid: the records' patch grid.
+      record: frames, boxes, patch map.
+      units: what masks are made of.
+      masks: strategy -> hidden patches, in the order of the panels.
+    """
+    clip = pictures.decode(record)
+    size = max(6, (WIDTH_PX - 2 * MARGIN_PX) // COLUMNS // grid.cols)
+    colours = box_colours(record.boxes)
+    shown = range(len(clip.frames))
+
+    def panel(heading: str, draw_tile: Callable[[int], np.ndarray]) -> list[np.ndarray]:
+        tiles = [_captioned(draw_tile(i), record, i) for i in shown]
+        return [_text(heading), *_rows(tiles)]
+
+    n_valid = int((units.of_patch >= 0).sum())
+    parts = [_text(record.example_id, 0.7), _text(_about(record), 0.5, _GREY)]
+    parts += panel(
+        _tracks_heading(record.boxes),
+        lambda i: draw_tracks(grid, clip, i, size, colours),
+    )
+    of_unit = unit_colours(units, record, colours)
+    parts += panel(
+        _units_heading(units),
+        lambda i: draw_units(grid, clip, i, size, units, of_unit),
+    )
+    for name, hidden in masks.items():
+        parts += panel(
+            f"{name}: hides {int(hidden.sum())} of {n_valid} patches",
+            lambda i, hidden=hidden: pictures.draw_frame(
+                grid, clip, i, hidden[i], size=size
+            ),
+        )
+    return _stack(parts)
+
+
+def box_colours(boxes: types.Boxes) -> UInt8[np.ndarray, "m 3"]:
+    """One colour for each track, in the order of their numbers.
+
+    Boxes without a track have colours by their place among those of their frame and
+    kind: they say which box is which in one frame and nothing over time.
+    """
+    tracks = np.unique(boxes.track[boxes.track >= 0])
+    place = np.searchsorted(tracks, boxes.track)
+    seen: dict[tuple[int, str], int] = {}
+    for i in np.flatnonzero(boxes.track < 0):
+        owner = int(boxes.frame[i]), boxes.kind[i]
+        place[i] = seen[owner] = seen.get(owner, len(tracks) - 1) + 1
+    return np.array(PALETTE, np.uint8)[place % len(PALETTE)].reshape(-1, 3)
+
+
+def unit_colours(
+    units: Units, record: Any, colours: UInt8[np.ndarray, "m 3"]
+) -> dict[int, tuple[int, int, int]]:
+    """The colour of each box unit: that of the box whose patches it shares most of."""
+    boxes, touched = record.boxes, record.covered_share > 0
+    found = {}
+    for unit in np.flatnonzero(units.is_box):
+        own = units.of_patch == unit
+        frames = np.flatnonzero(own.any(1))
+        if not len(frames):
+            continue
+        frame = int(frames[0])
+        is_of = np.array([kind == units.kind for kind in boxes.kind], bool)
+        mine = np.flatnonzero(is_of & (boxes.frame == frame))
+        both = (touched[mine] & own[frame]).sum(1)
+        either = (touched[mine] | own[frame]).sum(1)
+        best = mine[np.argmax(both / np.maximum(either, 1))]
+        found[int(unit)] = tuple(int(c) for c in colours[best])
+    return found
+
+
+def draw_tracks(
+    grid: grids.PatchGrid,
+    clip: pictures.Clip,
+    i: int,
+    size: int,
+    colours: UInt8[np.ndarray, "m 3"],
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Frame i with grid and boxes: bodies and objects whole, faces dashed.
+
+    Beside a box stands its track's number, at an object its label too.
+    """
+    image = pictures.draw_lines(pictures.draw_picture(grid, clip, i, size), size)
+    image = np.ascontiguousarray(image)
+    boxes, corners = pictures.drawn_boxes(grid, clip, i, size)
+    of_frame = colours[clip.boxes.frame == i]
+    limit = np.array([image.shape[1], image.shape[0]] * 2) - 2
+    corners = np.clip(np.round(corners), 1, limit).astype(int)
+    is_drawn = (corners[:, 2:] > corners[:, :2]).all(1)
+    every = [k for k in range(len(boxes)) if is_drawn[k]]
+    for k in every:
+        colour = tuple(int(c) for c in of_frame[k])
+        _outline(image, corners[k], colour, is_dashed=boxes.kind[k] == "face")
+    for k in every:
+        tag = _tag(boxes, k)
+        if tag:
+            _write_tag(image, tag, corners[k], tuple(int(c) for c in of_frame[k]))
+    return image
+
+
+def draw_units(
+    grid: grids.PatchGrid,
+    clip: pictures.Clip,
+    i: int,
+    size: int,
+    units: Units,
+    colours: Mapping[int, tuple[int, int, int]],
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Frame i with the patches of each box unit filled, and every unit's border."""
+    image = pictures.draw_picture(grid, clip, i, size)
+    own = units.of_patch[i]
+    for unit in np.unique(own[own >= 0]).tolist():
+        if unit in colours:
+            where = pictures.pixels(grid, own == unit, size)[..., None]
+            mixed = (1 - _FILL) * image + _FILL * np.array(colours[unit])
+            image = np.where(where, mixed, image).astype(np.uint8)
+    return _draw_borders(grid, image, own, size, np.isin(own, list(colours)))
+
+
+def _draw_borders(grid, image, unit, size: int, is_box) -> UInt8[np.ndarray, "H W 3"]:
+    """Thin light lines between units, dark ones around those of a box."""
+    unit, is_box = (
+        values.reshape(grid.rows, grid.cols).repeat(size, 0).repeat(size, 1)
+        for values in (unit, is_box)
+    )
+    thin, strong = np.zeros(unit.shape, bool), np.zeros(unit.shape, bool)
+    down = (slice(None, -1), slice(None)), (slice(1, None), slice(None))
+    across = tuple(side[::-1] for side in down)
+    for before, after in (down, across):
+        differs = unit[before] != unit[after]
+        thin[after] |= differs
+        is_strong = differs & (is_box[before] | is_box[after])
+        strong[before] |= is_strong
+        strong[after] |= is_strong
+    lit = (0.6 * image + 0.4 * np.array(_PAPER)).astype(np.uint8)
+    image = np.where(thin[..., None], lit, image)
+    return np.where(strong[..., None], np.array(_INK, np.uint8), image)
+
+
+def _outline(image: np.ndarray, corners: np.ndarray, colour, is_dashed: bool) -> None:
+    """On a dark edge, so that it shows on any ground."""
+    left, top, right, bottom = (int(side) for side in corners)
+    ends = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
+    for (x0, y0), (x1, y1) in zip(ends[:-1], ends[1:], strict=True):
+        length = max(abs(x1 - x0), abs(y1 - y0))
+        step = _DASH_PX if is_dashed else max(length, 1)
+        for width, ink in ((4, _INK), (2, colour)):
+            for begin in range(0, length, 2 * step):
+                share = begin / length, min(begin + step, length) / length
+                a, b = (
+                    (round(x0 + s * (x1 - x0)), round(y0 + s * (y1 - y0)))
+                    for s in share
+                )
+                cv2.line(image, a, b, ink, width)
+
+
+def _tag(boxes: types.Boxes, k: int) -> str:
+    parts = [boxes.label[k]] if boxes.kind[k] == "object" else []
+    # A face has its body's number: once is enough where both are drawn.
+    twins = (boxes.track == boxes.track[k]) & (np.array(boxes.kind) == "body")
+    if boxes.track[k] >= 0 and (boxes.kind[k] != "face" or not twins.any()):
+        parts.append(str(int(boxes.track[k])))
+    return " ".join(parts)
+
+
+def _write_tag(image: np.ndarray, text: str, corners: np.ndarray, colour) -> None:
+    """On the box's upper left corner, inside the picture."""
+    text = pictures.printable(text)
+    (width, height), _ = cv2.getTextSize(text, _FONT, 0.5, 1)
+    left = int(np.clip(corners[0], 0, max(0, image.shape[1] - width - 6)))
+    top = int(np.clip(corners[1], 0, max(0, image.shape[0] - height - 7)))
+    cv2.rectangle(image, (left, top), (left + width + 5, top + height + 6), colour, -1)
+    is_light = np.dot(colour, (0.299, 0.587, 0.114)) > 110
+    ink = _INK if is_light else _PAPER
+    at = (left + 3, top + height + 3)
+    cv2.putText(image, text, at, _FONT, 0.5, ink, 1, cv2.LINE_AA)
+
+
+def _about(record: Any) -> str:
+    parts = [pictures.count_boxes(record.boxes)]
+    if not record.is_boxed:
+        parts = ["no detector has looked at it"]
+    if record.question:
+        parts.append(record.question)
+    return ";  ".join(parts)
+
+
+def _tracks_heading(boxes: types.Boxes) -> str:
+    tracks = len(np.unique(boxes.track[boxes.track >= 0]))
+    lone = int((boxes.track < 0).sum())
+    told = f"{tracks} track{'s' * (tracks != 1)}, a colour and a number each"
+    if lone:
+        told += f"; {lone} boxes without a track, coloured by box"
+    return f"Boxes: {told}; faces are dashed"
+
+
+def _units_heading(units: Units) -> str:
+    """How many units there are, and of how many patches."""
+    own = units.of_patch[units.of_patch >= 0]
+    sizes = np.bincount(own, minlength=len(units.is_box))
+    boxes = sizes[units.is_box & (sizes > 0)]
+    others = sizes[~units.is_box & (sizes > 0)]
+    told = f"{len(boxes)} from boxes of kind {units.kind}"
+    if len(boxes):
+        told += f" ({boxes.min()} to {boxes.max()} patches)"
+    return f"Units that are masked whole: {told}, {len(others)} of background"
+
+
+def _captioned(image: np.ndarray, record: Any, i: int) -> np.ndarray:
+    """The tile with its segment and time below."""
+    band = np.full((18, image.shape[1], 3), _PAPER, np.uint8)
+    text = f"{i + 1}: no frame"
+    if record.is_frame_valid[i]:
+        text = f"{i + 1}: {record.frame_time_s[i]:.2f} s"
+    cv2.putText(band, text, (2, 13), _FONT, 0.42, _GREY, 1, cv2.LINE_AA)
+    return np.concatenate([image, band])
+
+
+def _rows(tiles: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Rows of COLUMNS tiles."""
+    found = []
+    for first in range(0, len(tiles), COLUMNS):
+        row = []
+        for tile in tiles[first : first + COLUMNS]:
+            row += [tile, np.full((tile.shape[0], GAP_PX, 3), _PAPER, np.uint8)]
+        found.append(np.concatenate(row[:-1], axis=1))
+    return found
+
+
+def _text(text: str, scale: float = 0.55, ink=_INK) -> np.ndarray:
+    text = pictures.printable(text)
+    while cv2.getTextSize(text, _FONT, scale, 1)[0][0] > WIDTH_PX - 2 * MARGIN_PX:
+        text = text.removesuffix("...")[:-4] + "..."
+    band = np.full((round(20 + 20 * scale), WIDTH_PX, 3), _PAPER, np.uint8)
+    at = (2, band.shape[0] - 9)
+    cv2.putText(band, text, at, _FONT, scale, ink, 1, cv2.LINE_AA)
+    return band
+
+
+def _stack(parts: Sequence[np.ndarray]) -> UInt8[np.ndarray, "H W 3"]:
+    """The parts below one another, with paper around them."""
+    width = max(part.shape[1] for part in parts)
+    padded = [
+        np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255)
+        for part in parts
+    ]
+    image = np.concatenate(padded)
+    around = (MARGIN_PX, MARGIN_PX)
+    return np.pad(image, (around, around, (0, 0)), constant_values=255)
