@@ -79,7 +79,13 @@ def frames(
     Args:
       given: the arrays of a sequence.
       is_gated: whether the tracker is told the classes.
+
+    Raises:
+      ValueError: if there are not as many boxes as features, scores, ...
     """
+    counts = {name: len(x) for name, x in given.items() if name.startswith("det_")}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"the lengths of what was detected differ: {counts}")
     for frame in np.unique(given["det_frame"]).tolist():
         index = np.flatnonzero(given["det_frame"] == frame)
         category = given["det_category"][index]

@@ -12,6 +12,9 @@ from preprocessing.unitrack import kalman
 
 SHARPNESS = 100.0  # of the softmax over positions
 _LEAST_NORM = np.float32(1e-12)
+# Softmax weights below e^-60 vanish beside `_LEAST_NORM`; denormal ones are slow.
+_LEAST_LOGIT = np.float32(-60)
+_BLOCK = 4  # targets at once: their weights stay in the cache
 
 
 def iou_cost(
@@ -42,7 +45,8 @@ def unit_cells(
     feature: Float[np.ndarray, "n c rows cols"],
 ) -> Float[np.ndarray, "n s c"]:
     """The s = rows * cols positions of each feature map as unit vectors, float32."""
-    cells = np.asarray(feature, np.float32).reshape(*feature.shape[:2], -1)
+    size = feature.shape[2] * feature.shape[3]
+    cells = np.asarray(feature, np.float32).reshape(*feature.shape[:2], size)
     cells = np.ascontiguousarray(cells.swapaxes(1, 2))
     norm = np.linalg.norm(cells, axis=2, keepdims=True)
     return cells / np.maximum(norm, _LEAST_NORM)
@@ -68,7 +72,7 @@ def appearance_cost(
     logits = tracks.reshape(-1, depth) @ detections.reshape(-1, depth).T
     logits *= np.float32(SHARPNESS)
     forward = _rebuilt_cosine(logits, tracks, detections)
-    backward = _rebuilt_cosine(np.ascontiguousarray(logits.T), detections, tracks)
+    backward = _rebuilt_cosine(logits.T, detections, tracks)
     return 1 - (forward + backward.T) / 2
 
 
@@ -76,18 +80,30 @@ def _rebuilt_cosine(
     logits: np.ndarray, targets: np.ndarray, sources: np.ndarray
 ) -> np.ndarray:
     """(targets, sources): cosine of each target with what each source makes of it."""
-    count, size, depth = targets.shape
+    size, rows = targets.shape[1], []
+    for i in range(0, len(targets), _BLOCK):
+        some = targets[i : i + _BLOCK]
+        part = np.ascontiguousarray(logits[i * size : (i + len(some)) * size])
+        rebuilt = _rebuild(part, sources)
+        rebuilt = rebuilt.reshape(len(sources), len(some), -1)
+        flat = some.reshape(len(some), -1)
+        product = np.einsum("mnk,nk->nm", rebuilt, flat)
+        norm = np.sqrt(np.einsum("mnk,mnk->nm", rebuilt, rebuilt))
+        own = np.linalg.norm(flat, axis=1)[:, None]
+        product /= np.maximum(norm, _LEAST_NORM) * np.maximum(own, _LEAST_NORM)
+        rows.append(product)
+    return np.concatenate(rows)
+
+
+def _rebuild(logits: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """(m, r, c): each source's part of what r positions attend to."""
+    count, size, _ = sources.shape
     weight = logits - logits.max(1, keepdims=True)
-    np.exp(weight, out=weight)
-    total = weight.sum(1).reshape(1, -1, 1)
-    by_source = weight.reshape(len(logits), len(sources), size).swapaxes(0, 1)
-    rebuilt = (by_source @ sources) / total  # (sources, targets * size, depth)
-    rebuilt = rebuilt.reshape(len(sources), count, size * depth)
-    flat = targets.reshape(count, size * depth)
-    product = np.einsum("stk,tk->ts", rebuilt, flat)
-    norm = np.sqrt(np.einsum("stk,stk->ts", rebuilt, rebuilt))
-    own = np.linalg.norm(flat, axis=1)[:, None]
-    return product / np.maximum(norm, _LEAST_NORM) / np.maximum(own, _LEAST_NORM)
+    np.exp(np.maximum(weight, _LEAST_LOGIT, out=weight), out=weight)
+    total = weight.sum(1, keepdims=True)
+    rebuilt = weight.reshape(-1, count, size).swapaxes(0, 1) @ sources
+    rebuilt /= total
+    return rebuilt
 
 
 def with_motion(
