@@ -33,7 +33,7 @@ def test_boxes_and_pictures_take_the_same_way(rows, cols, size):
     image = np.full((height, width, 3), 90, np.uint8)
     box = np.array([0.2 * width, 0.3 * height, 0.7 * width, 0.9 * height]).astype(int)
     image[box[1] : box[3], box[0] : box[2]] = raw_trees.RED
-    frame = decode.make_frame(0.0, image, None)
+    frame = decode.Frame(0.0, image)
     source = np.array([frame.source_size_px], np.int32)
     stored = np.array([frame.stored_size_px], np.int32)
     boxes = raw_trees.find_red([image])
