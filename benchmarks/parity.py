@@ -63,11 +63,10 @@ def mtcnn_stages(arrays) -> Iterator[Row]:
 
 def _first_stage(arrays, name: str, sums: np.ndarray) -> Iterator[Row]:
     resized = np.moveaxis(arrays[f"{name}/resized"], 0, -1)
-    whole = np.array([[0, 0, sums.shape[1] - 1, sums.shape[0] - 1]])
-    ours = mtcnn.resize(sums, whole, *resized.shape[:2])
-    yield _row(f"{name}/resized", ours[0] / 0.0078125 + 127.5, resized, 1e-3)
+    size = sums.shape[0] - 1, sums.shape[1] - 1
+    ours = mtcnn.shrink(sums, mtcnn.shrinking(size, resized.shape[:2]))
+    yield _row(f"{name}/resized", ours / 0.0078125 + 127.5, resized, 1e-3)
     offsets, probability = mtcnn.pnet(ours)
-    offsets = np.moveaxis(offsets, -1, 0)
     yield _row(f"{name}/pnet_reg", offsets, arrays[f"{name}/pnet_reg"], 1e-5)
     yield _row(f"{name}/pnet_prob", probability, arrays[f"{name}/pnet_prob"], 1e-5)
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from preprocessing import mtcnn
 
 _CELL_PX, _STRIDE_PX = 12, 2
+_HEAD = 32  # boxes that suppression compares with all others at a time
 
 Found = tuple[
     Float[np.ndarray, "m 4"], Float[np.ndarray, " m"], Float[np.ndarray, "m 5 2"]
@@ -76,16 +77,16 @@ def candidates(
     sums: np.ndarray, width: int, height: int, scale: float, threshold: float
 ) -> Float[np.ndarray, "m 9"]:
     """The first network's cells at one scale: xyxy, probability, four offsets."""
-    whole = np.array([[0, 0, width, height]])
     size = int(height * scale + 1), int(width * scale + 1)
-    offsets, probability = mtcnn.pnet(mtcnn.resize(sums, whole, *size))
+    plan = mtcnn.shrinking((height, width), size)
+    offsets, probability = mtcnn.pnet(mtcnn.shrink(sums, plan))
     row, col = np.nonzero(probability >= np.float32(threshold))
     # In float32, as torch divides: in float64 some corners move by a pixel.
     cell = np.stack([col, row], 1).astype(np.float32) * _STRIDE_PX + 1
     low = np.floor(cell / np.float32(scale))
     high = np.floor((cell + (_CELL_PX - 1)) / np.float32(scale))
     score = probability[row, col][:, None]
-    return np.hstack([low, high, score, offsets[row, col]])
+    return np.hstack([low, high, score, offsets[:, row, col].T])
 
 
 def _propose(sums, width: int, height: int, settings: Settings) -> np.ndarray:
@@ -163,14 +164,19 @@ def suppress(
     order = np.argsort(-score, kind="stable")
     kept = []
     while len(order):
-        best, order = order[0], order[1:]
-        kept.append(best)
-        low = np.maximum(boxes[best, :2], boxes[order, :2])
-        high = np.minimum(boxes[best, 2:], boxes[order, 2:])
-        shared = np.maximum(high - low + extra, 0).prod(1)
-        if is_of_smaller:
-            overlap = shared / np.minimum(area[best], area[order])
-        else:
-            overlap = shared / (area[best] + area[order] - shared)
-        order = order[overlap <= limit]
+        # All overlaps with the best few at once: most boxes fall to one of them.
+        head = order[:_HEAD]
+        low = np.maximum(boxes[head, None, :2], boxes[None, order, :2])
+        high = np.minimum(boxes[head, None, 2:], boxes[None, order, 2:])
+        shared = np.maximum(high - low + extra, 0).prod(2)
+        one, other = area[head, None], area[None, order]
+        whole = np.minimum(one, other) if is_of_smaller else one + other - shared
+        is_over = shared / whole > limit
+        is_left = np.ones(len(order), bool)
+        for i in range(len(head)):
+            if is_left[i]:
+                kept.append(head[i])
+                is_left &= ~is_over[i]
+        is_left[: len(head)] = False
+        order = order[is_left]
     return np.array(kept, int)
