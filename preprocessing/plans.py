@@ -5,14 +5,19 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from preprocessing.items import Clip, Skip
 
 LABELS = "labels.csv"
+SOUNDS = frozenset(
+    ".aac .ac3 .aif .aiff .flac .m4a .mka .mp2 .mp3 .mp4 .oga .ogg .opus .wav .webm"
+    " .wma".split()
+)
 DIGITS = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -117,6 +122,22 @@ def fingerprint(
     for name in names:
         digest.update(f"{name}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def index(raw: pathlib.Path, folder: str, endings: Collection[str]) -> dict[str, str]:
+    """Name without ending -> the first file of it in a folder or below it, from `raw`.
+
+    A folder with such an ending counts: it is told as damage when it is to be read.
+    """
+    found: dict[str, str] = {}
+    for place, folders, files in os.walk(raw / folder):
+        folders.sort()
+        for name in sorted([*files, *folders]):
+            stem, ending = os.path.splitext(name)
+            if ending.lower() in endings and not name.startswith("."):
+                path = pathlib.Path(place, name).relative_to(raw)
+                found.setdefault(stem, path.as_posix())
+    return found
 
 
 def read_row(line: bytes) -> dict[str, Any]:

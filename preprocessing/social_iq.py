@@ -17,7 +17,6 @@ Social-IQ 1.0, the paper's data set, has no documented format that could be foun
 
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -212,28 +211,13 @@ def _frames(raw: pathlib.Path) -> dict[str, str]:
 
 
 def _videos(raw: pathlib.Path) -> dict[str, str]:
-    return _index(raw, VIDEOS, ENDINGS)
+    return plans.index(raw, VIDEOS, ENDINGS)
 
 
 def _transcripts(raw: pathlib.Path) -> dict[str, str]:
-    return _index(raw, TRANSCRIPTS, SUBTITLES)
+    return plans.index(raw, TRANSCRIPTS, SUBTITLES)
 
 
 def _sounds(raw: pathlib.Path) -> dict[str, str]:
-    """Video -> its sound file, anywhere below the audio folder; mp3 before wav."""
-    return _index(raw, AUDIOS, None)
-
-
-def _index(raw: pathlib.Path, folder: str, endings: Any) -> dict[str, str]:
-    """Video -> the first file of its name in a folder or below it."""
-    found: dict[str, str] = {}
-    for place, folders, files in os.walk(raw / folder):
-        folders.sort()
-        for name in sorted(files):
-            stem, ending = os.path.splitext(name)
-            if not name.startswith(".") and (
-                endings is None or ending.lower() in endings
-            ):
-                path = pathlib.Path(place, name).relative_to(raw)
-                found.setdefault(stem, path.as_posix())
-    return found
+    """Video -> its sound; mp3 before wav."""
+    return plans.index(raw, AUDIOS, plans.SOUNDS)

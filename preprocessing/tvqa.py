@@ -38,7 +38,7 @@ def fingerprint(raw_dir: str | pathlib.Path) -> str:
     subtitles = raw / SUBTITLES
     names = sorted(os.listdir(subtitles)) if subtitles.is_dir() else []
     files = [f"{SUBTITLES}/{name}" for name in names]
-    files += sorted(_index_sounds(raw).values())
+    files += sorted(plans.index(raw, AUDIOS, plans.SOUNDS).values())
     folders = sorted(_index_frames(raw).values())
     return plans.fingerprint(raw, [*map(_file, SPLITS), plans.LABELS], files, folders)
 
@@ -54,7 +54,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         raise ValueError(
             f"{raw}: nothing usable: no {_file('train')}, _val or _test_public"
         )
-    folders, sounds = _index_frames(raw), _index_sounds(raw)
+    folders, sounds = _index_frames(raw), plans.index(raw, AUDIOS, plans.SOUNDS)
     labels = plans.read_labels(raw)
     skipped: list[Skip] = []
     seen: set[str] = set()
@@ -74,13 +74,15 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
 
 def _clip(raw, name, rows, folders, sounds, labels) -> Clip:
     subtitles = f"{SUBTITLES}/{name}.srt"
+    # Also what is no file: it is told as damage.
+    is_there = os.path.lexists(raw / subtitles)
     return Clip(
         raw=str(raw),
         name=name,
         group=group(name, rows[0][0]),
         footage=folders[name],
         sound=sounds.get(name),
-        subtitles=subtitles if (raw / subtitles).is_file() else None,
+        subtitles=subtitles if is_there else None,
         questions=tuple(question for _, question in rows),
         labels=labels.get(name, ()),
     )
@@ -158,16 +160,4 @@ def _index_frames(raw: pathlib.Path) -> dict[str, str]:
             for entry in os.scandir(show):
                 if entry.is_dir():
                     found[entry.name] = f"{FRAMES}/{show.name}/{entry.name}"
-    return found
-
-
-def _index_sounds(raw: pathlib.Path) -> dict[str, str]:
-    """Clip -> its sound file, of any ending, anywhere below the audio folder."""
-    found = {}
-    for folder, folders, files in os.walk(raw / AUDIOS):
-        folders.sort()
-        for name in sorted(files):
-            if not name.startswith("."):
-                path = pathlib.Path(folder, name).relative_to(raw)
-                found.setdefault(os.path.splitext(name)[0], path.as_posix())
     return found
