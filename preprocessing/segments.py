@@ -94,11 +94,13 @@ def even(duration_s: float, segments: int, sub_segments: int) -> Window:
     """Segments spread evenly over the whole clip (DESIGN section 3: Social-IQ).
 
     As many as fit without overlap: their middles part the clip into equal stretches.
+    No frame is taken later than where the last one of a folder stands.
     """
     length = sub_segments * SUB_SEGMENT_S
-    count = max(1, min(segments, int(duration_s / length)))
+    count = max(1, min(segments, int(duration_s / length + 1e-9)))  # 98 frames hold 7
     middles = [(i + 0.5) * duration_s / count for i in range(count)]
-    return Window(tuple(Segment(t - length / 2, t) for t in middles), length)
+    last = max(0.0, duration_s - 1.0 / 3.0)
+    return Window(tuple(Segment(t - length / 2, min(t, last)) for t in middles), length)
 
 
 def consecutive(duration_s: float, segments: int, sub_segments: int) -> list[Window]:

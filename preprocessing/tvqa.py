@@ -1,7 +1,7 @@
 """A TVQA download, or a set in its layout, to work items: one a clip.
 
 tvqa_qa_release/tvqa_{train,val,test_public}.jsonl
-tvqa_subtitles/<vid_name>.srt
+tvqa_subtitles/**/<vid_name>.srt
 tvqa_frames/frames_hq/<show>_frames/<vid_name>/00001.jpg ...
 tvqa_frames/audios/**/<vid_name>.<any ending>
 labels.csv                                              (optional)
@@ -19,6 +19,7 @@ QUESTIONS, SUBTITLES = "tvqa_qa_release", "tvqa_subtitles"
 FRAMES, AUDIOS = "tvqa_frames/frames_hq", "tvqa_frames/audios"
 SPLITS = ("train", "val", "test_public")
 TOY_SHOWS = ("general", "people", "objects")  # each clip its own world: no episodes
+ARCHIVES = (".gz", ".tar", ".tgz", ".zip")
 EPISODE = re.compile(r"(.+)_seg\d+_clip_\d+")
 
 
@@ -35,9 +36,7 @@ def fingerprint(raw_dir: str | pathlib.Path) -> str:
       ValueError: if the folder is missing.
     """
     raw = plans.raw_folder(raw_dir)
-    subtitles = raw / SUBTITLES
-    names = sorted(os.listdir(subtitles)) if subtitles.is_dir() else []
-    files = [f"{SUBTITLES}/{name}" for name in names]
+    files = sorted(_index_subtitles(raw).values())
     files += sorted(_index_sounds(raw).values())
     folders = sorted(_index_frames(raw).values())
     return plans.fingerprint(raw, [*map(_file, SPLITS), plans.LABELS], files, folders)
@@ -47,14 +46,17 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     """The clips that have questions, by split.
 
     Raises:
-      ValueError: if the folder is missing or holds no file of questions.
+      ValueError: if the folder is missing, holds no file of questions, or subtitles
+        that are not unpacked.
     """
     raw = plans.raw_folder(raw_dir)
+    _require_unpacked(raw)
     if not any((raw / _file(split)).is_file() for split in SPLITS):
         raise ValueError(
             f"{raw}: nothing usable: no {_file('train')}, _val or _test_public"
         )
     folders, sounds = _index_frames(raw), _index_sounds(raw)
+    subtitles = _index_subtitles(raw)
     labels = plans.read_labels(raw)
     skipped: list[Skip] = []
     seen: set[str] = set()
@@ -62,7 +64,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     for split in SPLITS:
         asked = _read_questions(raw, split, folders, seen, skipped)
         found = [
-            _clip(raw, name, rows, folders, sounds, labels)
+            _clip(raw, name, rows, folders, sounds, subtitles, labels)
             for name, rows in sorted(asked.items())
         ]
         if found:
@@ -72,15 +74,14 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     )
 
 
-def _clip(raw, name, rows, folders, sounds, labels) -> Clip:
-    subtitles = f"{SUBTITLES}/{name}.srt"
+def _clip(raw, name, rows, folders, sounds, subtitles, labels) -> Clip:
     return Clip(
         raw=str(raw),
         name=name,
         group=group(name, rows[0][0]),
         footage=folders[name],
         sound=sounds.get(name),
-        subtitles=subtitles if (raw / subtitles).is_file() else None,
+        subtitles=subtitles.get(name),
         questions=tuple(question for _, question in rows),
         labels=labels.get(name, ()),
     )
@@ -163,11 +164,35 @@ def _index_frames(raw: pathlib.Path) -> dict[str, str]:
 
 def _index_sounds(raw: pathlib.Path) -> dict[str, str]:
     """Clip -> its sound file, of any ending, anywhere below the audio folder."""
-    found = {}
-    for folder, folders, files in os.walk(raw / AUDIOS):
+    return _index(raw, AUDIOS)
+
+
+def _index_subtitles(raw: pathlib.Path) -> dict[str, str]:
+    """Clip -> its .srt file, anywhere below the folder of subtitles."""
+    return _index(raw, SUBTITLES, ".srt")
+
+
+def _index(raw: pathlib.Path, below: str, only: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for folder, folders, files in os.walk(raw / below):
         folders.sort()
         for name in sorted(files):
-            if not name.startswith("."):
+            stem, ending = os.path.splitext(name)
+            if not name.startswith(".") and only in ("", ending.lower()):
                 path = pathlib.Path(folder, name).relative_to(raw)
-                found.setdefault(os.path.splitext(name)[0], path.as_posix())
+                found.setdefault(stem, path.as_posix())
     return found
+
+
+def _require_unpacked(raw: pathlib.Path) -> None:
+    """Raises ValueError if subtitles are there, but only in the archive they come in.
+
+    TVQA without its subtitles is another data set, so nobody should get it unawares.
+    """
+    names = sorted(path.name for path in raw.glob(f"{SUBTITLES}*.*"))
+    packed = [name for name in names if name.endswith(ARCHIVES)]
+    if packed and not (raw / SUBTITLES).is_dir():
+        raise ValueError(
+            f"{raw}: {packed[0]} is not unpacked; unpack it to {SUBTITLES}/, or move it"
+            " away to go on without subtitles"
+        )
