@@ -74,7 +74,7 @@ def read_labels(
       named: the file that is read in its place.
 
     Raises:
-      ValueError: if the file has no header or a row of another length.
+      ValueError: if the file has no header, a row of another length or a video twice.
     """
     path = raw / LABELS if named is None else pathlib.Path(named)
     if named is None and not path.is_file():
@@ -93,6 +93,8 @@ def read_labels(
                 f"{path}: row {number} has {len(row)} values, the header names"
                 f" {len(rows[0])}"
             )
+        if row[0] in labels:
+            raise ValueError(f"{path}: row {number} names {row[0]} for a second time")
         pairs = zip(rows[0][1:], row[1:], strict=True)
         labels[row[0]] = tuple(sorted(pairs))
     return labels

@@ -52,6 +52,12 @@ class Window:
         is_inside = place >= 0 and time_s < starts[place] + self.length_s
         return place if is_inside else None
 
+    def nearest_place(self, time_s: float) -> int | None:
+        """The segment whose middle is nearest to a time; None for NaN."""
+        middles = np.array([s.start_s for s in self.segments]) + self.length_s / 2
+        away = np.abs(middles - time_s)
+        return int(away.argmin()) if np.isfinite(time_s) else None
+
 
 def usable_span(
     span_s: tuple[float, float] | None, duration_s: float
@@ -94,11 +100,13 @@ def even(duration_s: float, segments: int, sub_segments: int) -> Window:
     """Segments spread evenly over the whole clip (DESIGN section 3: Social-IQ).
 
     As many as fit without overlap: their middles part the clip into equal stretches.
+    No frame is taken later than where the last one of a folder stands.
     """
     length = sub_segments * SUB_SEGMENT_S
-    count = max(1, min(segments, int(duration_s / length)))
+    count = max(1, min(segments, int(duration_s / length + 1e-9)))  # 98 frames hold 7
     middles = [(i + 0.5) * duration_s / count for i in range(count)]
-    return Window(tuple(Segment(t - length / 2, t) for t in middles), length)
+    last = max(0.0, duration_s - 1.0 / 3.0)
+    return Window(tuple(Segment(t - length / 2, min(t, last)) for t in middles), length)
 
 
 def consecutive(duration_s: float, segments: int, sub_segments: int) -> list[Window]:

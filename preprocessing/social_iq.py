@@ -8,9 +8,11 @@ original_split.json
 labels.csv                                  (optional)
 
 What the published `qa_test.json` asks about videos of other splits is left out and
-listed: 182 of its 275 videos are in the training questions, 27 in val's. `trims.json`
-says where in its film a clip begins; the files here are cut already, so it is not
-needed, and `current_split.json` says no more than which files there are.
+listed: 182 of its 275 videos are in the training questions, 27 in val's. Without
+`original_split.json` those that no question of train or val is about count as test.
+
+`trims.json` says where in its film a clip begins; the files here are cut already, so it
+is not needed, and `current_split.json` says no more than which files there are.
 
 Social-IQ 1.0, the paper's data set, has no documented format that could be found.
 """
@@ -102,8 +104,8 @@ def _read_all(
         asked[split] = {}
         path = raw / _file(split)
         lines = path.read_bytes().splitlines() if path.is_file() else []
-        # Without the file of splits only what was asked before tells a leak.
-        known = home or {name: s for s, found in asked.items() for name in found}
+        # A video that was asked about before is a leak whatever the lists say.
+        known = home | {name: s for s, found in asked.items() for name in found}
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -187,7 +189,7 @@ def _question(row: dict[str, Any]) -> Question:
     answers = [plans.text(row, "a0"), plans.text(row, "a1")]
     while f"a{len(answers)}" in row:
         answers.append(plans.text(row, f"a{len(answers)}"))
-    index = plans.whole(row, "answer_idx") if "answer_idx" in row else -1
+    index = plans.whole(row, "answer_idx") if row.get("answer_idx") is not None else -1
     if not -1 <= index < len(answers):
         raise ValueError(f"answer_idx {index}, but {len(answers)} answers")
     return Question(

@@ -1,10 +1,12 @@
 """Subtitle files to the text of each segment, and to lines with their times."""
 
 import dataclasses
+import itertools
 import math
 import os
 import pathlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ftfy
@@ -98,11 +100,14 @@ def clean(text: str) -> str:
 def by_segment(lines: tuple[Line, ...], window: Window, places: int) -> tuple[str, ...]:
     """The text of each of a record's places; "" where nothing is said.
 
-    A line belongs to the segment of its middle time; lines outside are left out.
+    A line belongs to the segment of its middle time; lines outside are left out, but
+    for windows with gaps: what is said in those goes to the nearest segment, or half of
+    a clip of Social-IQ would be left without words.
     """
     texts = [[] for _ in range(places)]
+    find = window.place_of if window.is_consecutive else window.nearest_place
     for line in lines:
-        place = window.place_of(line.middle_s)
+        place = find(line.middle_s)
         if place is not None and line.text:
             texts[place].append(line.text)
     return tuple(" ".join(parts) for parts in texts)
@@ -113,22 +118,23 @@ def in_window(lines: tuple[Line, ...], window: Window) -> dict[str, Any]:
 
     A line without length counts where it stands; one whose start is no number is left
     out. Times are whole, also of lines that reach past the window. Where segments do
-    not follow one another a line belongs to the segment of its middle, and times count
-    as if they did: record time, in which segment i begins at i lengths.
+    not follow one another only the words within them are left (`_in_segments`).
 
     Returns:
       line_text, line_start_s, line_end_s of `records.Record`, in order of start:
       seconds after the window's start, float32.
     """
     found = []
-    length_s = len(window.segments) * window.length_s
+    length_s = window.end_s - window.start_s
+    is_consecutive = window.is_consecutive
     for line in lines:
-        origin_s = _origin_s(line, window)
-        if origin_s is None:
+        if not line.text or not math.isfinite(line.start_ms):
             continue
-        start, end = (time - origin_s for time in line.span_s)
-        is_there = start < length_s and (end > 0.0 or start >= 0.0)
-        if line.text and math.isfinite(start) and is_there:
+        if not is_consecutive:
+            found += _in_segments(line, window)
+            continue
+        start, end = (time - window.start_s for time in line.span_s)
+        if start < length_s and (end > 0.0 or start >= 0.0):
             found.append((start, end, line.text))
     found.sort(key=lambda row: row[0])
     return {
@@ -138,11 +144,26 @@ def in_window(lines: tuple[Line, ...], window: Window) -> dict[str, Any]:
     }
 
 
-def _origin_s(line: Line, window: Window) -> float | None:
-    """What is 0 in the line's record time; None if it belongs to no segment."""
-    if window.is_consecutive:
-        return window.start_s
-    place = window.place_of(line.middle_s)
-    if place is None:
-        return None
-    return window.segments[place].start_s - place * window.length_s
+def _in_segments(line: Line, window: Window) -> Iterator[tuple[float, float, str]]:
+    """The words of a line that each segment holds: their start, end and text.
+
+    In record time, where segments stand end to end: a line that reaches into a gap is
+    cut, or its words would be taken for those of the next segment. A word's time is its
+    characters' share of its line's, and its middle says where it belongs.
+    """
+    start_s, end_s = line.span_s
+    rate_s = (end_s - start_s) / len(line.text)
+    words = list(re.finditer(r"\S+", line.text))
+    places = (window.place_of(start_s + rate_s * sum(w.span()) / 2) for w in words)
+    by_place = itertools.groupby(zip(places, words, strict=True), lambda pair: pair[0])
+    for place, group in by_place:
+        if place is None:
+            continue
+        pieces = [word for _, word in group]
+        first, last = pieces[0].start(), pieces[-1].end()
+        shift_s = place * window.length_s - window.segments[place].start_s
+        yield (
+            start_s + rate_s * first + shift_s,
+            start_s + rate_s * last + shift_s,
+            line.text[first:last],
+        )

@@ -1,7 +1,7 @@
 """A TVQA download, or a set in its layout, to work items: one a clip.
 
 tvqa_qa_release/tvqa_{train,val,test_public}.jsonl
-tvqa_subtitles/<vid_name>.srt
+tvqa_subtitles/**/<vid_name>.srt
 tvqa_frames/frames_hq/<show>_frames/<vid_name>/00001.jpg ...
 tvqa_frames/audios/**/<vid_name>.<any ending>
 labels.csv                                              (optional)
@@ -19,6 +19,7 @@ QUESTIONS, SUBTITLES = "tvqa_qa_release", "tvqa_subtitles"
 FRAMES, AUDIOS = "tvqa_frames/frames_hq", "tvqa_frames/audios"
 SPLITS = ("train", "val", "test_public")
 TOY_SHOWS = ("general", "people", "objects")  # each clip its own world: no episodes
+ARCHIVES = (".gz", ".tar", ".tgz", ".zip")
 EPISODE = re.compile(r"(.+)_seg\d+_clip_\d+")
 
 
@@ -35,9 +36,7 @@ def fingerprint(raw_dir: str | pathlib.Path) -> str:
       ValueError: if the folder is missing.
     """
     raw = plans.raw_folder(raw_dir)
-    subtitles = raw / SUBTITLES
-    names = sorted(os.listdir(subtitles)) if subtitles.is_dir() else []
-    files = [f"{SUBTITLES}/{name}" for name in names]
+    files = sorted(plans.index(raw, SUBTITLES, (".srt",)).values())
     files += sorted(plans.index(raw, AUDIOS, plans.SOUNDS).values())
     folders = sorted(_index_frames(raw).values())
     return plans.fingerprint(raw, [*map(_file, SPLITS), plans.LABELS], files, folders)
@@ -47,14 +46,17 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     """The clips that have questions, by split.
 
     Raises:
-      ValueError: if the folder is missing or holds no file of questions.
+      ValueError: if the folder is missing, holds no file of questions, or subtitles
+        that are not unpacked.
     """
     raw = plans.raw_folder(raw_dir)
+    _require_unpacked(raw)
     if not any((raw / _file(split)).is_file() for split in SPLITS):
         raise ValueError(
             f"{raw}: nothing usable: no {_file('train')}, _val or _test_public"
         )
     folders, sounds = _index_frames(raw), plans.index(raw, AUDIOS, plans.SOUNDS)
+    subtitles = plans.index(raw, SUBTITLES, (".srt",))
     labels = plans.read_labels(raw)
     skipped: list[Skip] = []
     seen: set[str] = set()
@@ -62,7 +64,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     for split in SPLITS:
         asked = _read_questions(raw, split, folders, seen, skipped)
         found = [
-            _clip(raw, name, rows, folders, sounds, labels)
+            _clip(raw, name, rows, folders, sounds, subtitles, labels)
             for name, rows in sorted(asked.items())
         ]
         if found:
@@ -72,17 +74,14 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     )
 
 
-def _clip(raw, name, rows, folders, sounds, labels) -> Clip:
-    subtitles = f"{SUBTITLES}/{name}.srt"
-    # Also what is no file: it is told as damage.
-    is_there = os.path.lexists(raw / subtitles)
+def _clip(raw, name, rows, folders, sounds, subtitles, labels) -> Clip:
     return Clip(
         raw=str(raw),
         name=name,
         group=group(name, rows[0][0]),
         footage=folders[name],
         sound=sounds.get(name),
-        subtitles=subtitles if is_there else None,
+        subtitles=subtitles.get(name),
         questions=tuple(question for _, question in rows),
         labels=labels.get(name, ()),
     )
@@ -139,7 +138,7 @@ def _question(row: dict[str, Any]) -> Question:
     answers = [plans.text(row, "a0"), plans.text(row, "a1")]
     while f"a{len(answers)}" in row:
         answers.append(plans.text(row, f"a{len(answers)}"))
-    index = plans.whole(row, "answer_idx") if "answer_idx" in row else -1
+    index = plans.whole(row, "answer_idx") if row.get("answer_idx") is not None else -1
     if not -1 <= index < len(answers):
         raise ValueError(f"answer_idx {index}, but {len(answers)} answers")
     return Question(
@@ -161,3 +160,17 @@ def _index_frames(raw: pathlib.Path) -> dict[str, str]:
                 if entry.is_dir():
                     found[entry.name] = f"{FRAMES}/{show.name}/{entry.name}"
     return found
+
+
+def _require_unpacked(raw: pathlib.Path) -> None:
+    """Raises ValueError if subtitles are there, but only in the archive they come in.
+
+    TVQA without its subtitles is another data set, so nobody should get it unawares.
+    """
+    names = sorted(path.name for path in raw.glob(f"{SUBTITLES}*.*"))
+    packed = [name for name in names if name.endswith(ARCHIVES)]
+    if packed and not (raw / SUBTITLES).is_dir():
+        raise ValueError(
+            f"{raw}: {packed[0]} is not unpacked; unpack it to {SUBTITLES}/, or move it"
+            " away to go on without subtitles"
+        )

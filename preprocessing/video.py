@@ -18,8 +18,9 @@ from preprocessing.items import Clip, Question, Skip
 SPLIT = "train"
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
 ENDINGS = frozenset(
-    ".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm"
-    " .wmv".split()
+    ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .m2t .m2ts .m2v .m4v .mjpeg .mkv"
+    " .mov .mp4 .mpe .mpeg .mpg .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm"
+    " .wmv .y4m".split()
 )
 
 
@@ -30,7 +31,8 @@ class Extras:
     Attributes:
       questions: JSON lines {video, start, end, q, candidates, answer}: one record for
         each in place of windows. Seconds; `start` and `end` may be absent (the middle
-        of the video); `answer` is a position, one of the candidates, or absent.
+        of the video), one of them alone is a moment; `answer` is a position from 0, one
+        of the candidates, or absent.
       labels: CSV table {video, one column per label}; None = labels.csv, if there.
       subtitles: folder of files named as the videos; None = beside them.
     """
@@ -59,7 +61,8 @@ class Extras:
         """One work item a video, named by its path in the folder without its ending.
 
         With questions only the videos that are asked about; a question about none of
-        them, or one that is no question, is skipped.
+        them, or one that is no question, is skipped. Without, a video that only the
+        labels name is.
 
         Raises:
           ValueError: if the folder or one of the files is missing, or the labels are of
@@ -70,7 +73,10 @@ class Extras:
         every = _names(raw)
         names = {name: file for name, file in every.items() if plans.is_text(file)}
         _require_known(labels, names, self.labels)
-        skipped = [] if self.questions else _unreadable_names(every)
+        skipped: list[Skip] = []
+        if self.questions is None:
+            skipped += _unreadable_names(every)
+            skipped += _unknown_labels(labels, names, self.labels)
         asked = self._read_questions(names, skipped)
         self._require_subtitles()
         clips = tuple(
@@ -88,6 +94,8 @@ class Extras:
             if name in asked or self.questions is None
         )
         lacks = f"none of {len(clips)} video files opens" if clips else "no video files"
+        if not names:
+            lacks += f" (known by {', '.join(sorted(ENDINGS))})"
         if self.questions and names and not clips:
             lacks = f"{self.questions} asks about none of the {len(names)} videos"
         return plans.Plan(
@@ -138,6 +146,14 @@ def _require_known(
         )
 
 
+def _unknown_labels(
+    labels: dict[str, Any], names: dict[str, str], path: str | None
+) -> list[Skip]:
+    table = os.path.basename(path or plans.LABELS)
+    lost = sorted(labels.keys() - names.keys() - set(names.values()))
+    return [Skip(name, "", table, "has labels, but there is no video") for name in lost]
+
+
 def _unreadable_names(every: dict[str, str]) -> list[Skip]:
     shown = sorted(
         file.encode(errors="surrogateescape").decode(errors="replace")
@@ -159,16 +175,29 @@ def _question(row: dict[str, Any], example_id: str) -> Question:
         isinstance(text, str) and plans.is_text(text) for text in candidates
     ):
         raise ValueError("'candidates' is no list of at least two texts")
-    answer, index = row.get("answer"), -1
-    if isinstance(answer, str) and answer in candidates:
-        index = candidates.index(answer)
-    elif answer is not None:
-        index = plans.whole(row, "answer")
-    if not -1 <= index < len(candidates):
-        raise ValueError(f"answer {index}, but {len(candidates)} candidates")
-    has_span = row.get("start") is not None or row.get("end") is not None
-    span = plans.span((row.get("start"), row.get("end"))) if has_span else None
+    times = [row.get(end) for end in ("start", "end") if row.get(end) is not None]
+    span = plans.span((times[0], times[-1])) if times else None
+    index = -1 if row.get("answer") is None else _answer(row, candidates)
     return Question(example_id, plans.text(row, "q"), tuple(candidates), index, span)
+
+
+def _answer(row: dict[str, Any], candidates: list[str]) -> int:
+    """The right candidate's position.
+
+    Raises:
+      ValueError: if `answer` is no position and not one candidate alone.
+    """
+    if isinstance(row["answer"], str):
+        if candidates.count(row["answer"]) != 1:
+            raise ValueError(
+                "'answer' is a text, but not that of one candidate alone; give its"
+                " position from 0"
+            )
+        return candidates.index(row["answer"])
+    index = plans.whole(row, "answer")
+    if not 0 <= index < len(candidates):
+        raise ValueError(f"answer {index}, but {len(candidates)} candidates, from 0")
+    return index
 
 
 def _names(raw: pathlib.Path) -> dict[str, str]:

@@ -4,6 +4,8 @@ import shutil
 import numpy as np
 import pytest
 import raw_trees
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmdiffmask.data import frames as frames_lib
 from mmdiffmask.data import records
@@ -226,3 +228,69 @@ def test_real_lines_are_read(shared, tmp_path):
     assert question.span_s == (81.6, 90.67)
     assert question.answer_index == -1
     assert question.answers[0] == "she took him to her office"
+
+
+def test_sound_and_subtitles_are_found_where_archives_put_them(raw):
+    before = tvqa.plan(raw).clips["train"][0]
+    sound = raw / "tvqa_frames/audios/bbt_new/bbt_audios" / f"{before.name}.wav"
+    sound.parent.mkdir(parents=True)
+    (raw / before.sound).rename(sound)
+    said = raw / "tvqa_subtitles/tvqa_subtitles" / f"{before.name}.srt"
+    said.parent.mkdir()
+    (raw / before.subtitles).rename(said)
+    (raw / f"tvqa_subtitles/{before.name}.txt").write_text("no subtitles")
+    after = tvqa.plan(raw).clips["train"][0]
+    assert (raw / after.sound, raw / after.subtitles) == (sound, said)
+
+
+def test_subtitles_that_are_not_unpacked_are_no_silence(raw):
+    shutil.rmtree(raw / "tvqa_subtitles")
+    assert tvqa.plan(raw).clips["train"][0].subtitles is None
+    (raw / "tvqa_subtitles.tar.gz").write_bytes(b"x")
+    with pytest.raises(ValueError, match="tvqa_subtitles.tar.gz is not unpacked"):
+        tvqa.plan(raw)
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=4),
+    st.sampled_from(["people_val000", "NaN-NaN", "1.0-2.0", "\ud800", 10**30]),
+    st.lists(st.floats(), max_size=3),
+    st.dictionaries(st.text(max_size=2), st.integers(), max_size=2),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=20),
+            st.dictionaries(st.sampled_from(list(raw_trees.question(0, ""))), VALUES),
+        ),
+        max_size=6,
+    ),
+    st.integers(0, 10_000),
+)
+def test_every_line_is_a_question_or_one_skip(tmp_path_factory, changes, cut):
+    raw = tmp_path_factory.mktemp("lines")
+    (raw / "tvqa_frames/frames_hq/people_frames/people_val000").mkdir(parents=True)
+    (raw / "tvqa_qa_release").mkdir()
+    lines = []
+    for i, change in enumerate(changes):
+        if isinstance(change, dict):
+            row = raw_trees.question(i, "people_val000") | change
+            change = json.dumps(row).encode()
+        lines.append(change.replace(b"\n", b"").replace(b"\r", b""))
+    data = b"\n".join(lines)
+    data = data[: len(data) - cut] if cut < len(data) else data
+    (raw / "tvqa_qa_release/tvqa_val.jsonl").write_bytes(data)
+    found = tvqa.plan(raw)
+    asked = [q for c in found.clips.get("val", ()) for q in c.questions]
+    assert len({question.example_id for question in asked}) == len(asked)
+    count = sum(bool(line.strip()) for line in data.splitlines())
+    assert len(asked) + len(found.skipped) == count
+    for question in asked:
+        "".join((question.example_id, question.text, *question.answers)).encode()

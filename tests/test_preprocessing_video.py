@@ -5,6 +5,8 @@ import av
 import numpy as np
 import pytest
 import raw_trees
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmdiffmask.data import records
 from preprocessing import build, items, outputs, video
@@ -178,3 +180,90 @@ def test_files_that_are_not_there_or_of_other_videos(asked):
     (asked / "labels.csv").write_text("video,mood\nz,calm\n")
     with pytest.raises(ValueError, match="names none of the 2 videos"):
         video.Extras(labels=str(asked / "labels.csv")).plan(asked / "raw")
+
+
+def ask(folder, *rows):
+    path = folder / "ask.jsonl"
+    path.write_text("".join(json.dumps(QUESTION | row) + "\n" for row in rows))
+    return video.Extras(questions=str(path))
+
+
+def test_one_time_alone_is_a_moment(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"not opened by a plan")
+    extras = ask(tmp_path, {"start": 4}, {"end": 2.5}, {"start": None}, {"end": "x"})
+    spans = [q.span_s for q in extras.plan(tmp_path).clips["train"][0].questions]
+    assert spans[:3] == [(4.0, 4.0), (2.5, 2.5), None]
+    assert np.isnan(spans[3]).all()
+
+
+def test_answers_that_say_not_which_candidate(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"not opened by a plan")
+    twice = {"candidates": ["box", "sky", "box"]}
+    answers = [{"answer": x} for x in ("sky", "2", "tree", -1, 1.5, True, None, 1)]
+    found = ask(tmp_path, *answers, twice | {"answer": "box"}).plan(tmp_path)
+    (clip,) = found.clips["train"]
+    assert [question.answer_index for question in clip.questions] == [1, -1, 1]
+    reasons = {skip.question: skip.reason for skip in found.skipped}
+    assert sorted(reasons) == [f"line {n}" for n in (2, 3, 4, 5, 6, 9)]
+    for line in ("line 2", "line 3", "line 9"):
+        assert "not that of one candidate alone" in reasons[line]
+
+
+def test_labels_of_no_video_are_listed_and_those_given_twice_refused(tmp_path):
+    (tmp_path / "a.vob").write_bytes(b"not opened by a plan")
+    table = tmp_path / "labels.csv"
+    table.write_text("video,mood\na.vob,calm\ngone,wild\n")
+    found = video.Extras().plan(tmp_path)
+    assert [clip.labels for clip in found.clips["train"]] == [(("mood", "calm"),)]
+    assert [(skip.video, skip.file) for skip in found.skipped] == [
+        ("gone", "labels.csv")
+    ]
+    table.write_text("video,mood\na,calm\na,wild\n")
+    with pytest.raises(ValueError, match="row 3 names a for a second time"):
+        video.Extras().plan(tmp_path)
+
+
+def test_no_video_says_what_one_is_known_by(tmp_path):
+    (tmp_path / "a.xyz").write_bytes(b"x")
+    assert ".mkv" in video.Extras().plan(tmp_path).lacks
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=4),
+    st.sampled_from(["a", "a.mp4", "box", "\ud800"]),
+    st.lists(st.one_of(st.text(max_size=3), st.integers()), max_size=3),
+)
+KEYS = ["video", "start", "end", "q", "candidates", "answer"]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=20), st.dictionaries(st.sampled_from(KEYS), VALUES)
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_every_line_is_a_question_or_one_skip(tmp_path_factory, changes):
+    raw = tmp_path_factory.mktemp("lines")
+    (raw / "a.mp4").write_bytes(b"not opened by a plan")
+    lines = [
+        json.dumps(QUESTION | change).encode()
+        if isinstance(change, dict)
+        else change.replace(b"\n", b"").replace(b"\r", b"")
+        for change in changes
+    ]
+    (raw / "ask.jsonl").write_bytes(b"\n".join(lines))
+    found = video.Extras(questions=str(raw / "ask.jsonl")).plan(raw)
+    asked = [q for c in found.clips.get("train", ()) for q in c.questions]
+    assert len(asked) + len(found.skipped) == sum(bool(line.strip()) for line in lines)
+    assert len({question.example_id for question in asked}) == len(asked)
+    for question in asked:
+        assert -1 <= question.answer_index < len(question.answers)
+        "".join((question.text, *question.answers)).encode()

@@ -12,6 +12,10 @@ import re
 import shutil
 from typing import Any
 
+import numpy as np
+
+from preprocessing.toy import words
+
 FPS = 3  # frames a second
 LEAKED = 1  # videos of train, and as many of val, that qa_test asks about
 STAMP = re.compile(r"^(\d\d:\d\d:\d\d),(\d\d\d) --> (\d\d:\d\d:\d\d),(\d\d\d)$", re.M)
@@ -78,8 +82,10 @@ def _question(
 ) -> dict[str, Any]:
     """A line of TVQA as one of Social-IQ: four answers, the whole clip."""
     video, right = row["vid_name"], row["answer_idx"]
-    last_wrong = max(i for i in range(5) if i != right)
-    answers = [row[f"a{i}"] for i in range(5) if i != last_wrong]
+    # Not always the last: the right one would stand last in 40 % of the questions.
+    drawn = np.random.default_rng((words.VERSION, row["qid"])).integers(4)
+    wrong = [i for i in range(5) if i != right][drawn]
+    answers = [row[f"a{i}"] for i in range(5) if i != wrong]
     made = {"qid": f"{video}_q{number}_0", "q": row["q"], "vid_name": video}
     made |= {"ts": f"0.00-{length_s:.6f}"}
     if is_labelled:
