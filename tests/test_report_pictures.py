@@ -118,17 +118,11 @@ def test_boxes_outside_the_frame_do_not_stop_the_drawing():
     assert image.shape == (144, 240, 3)
 
 
-def test_sheet_has_a_row_per_strategy_and_survives_png():
-    boxes = _boxes([(0, (10, 10, 50, 90), "body", "person")])
-    clip = pictures.Clip("ä/clip", (_frame(), None, _frame(60, 160)), boxes)
-    hidden = np.zeros((3, GRID.n_patches), bool)
-    hidden[0, :20] = True
-    alone = pictures.clip_sheet(GRID, clip)
-    sheet = pictures.clip_sheet(GRID, clip, {"random": hidden, "difference": ~hidden})
-    assert sheet.shape == (3 * alone.shape[0], 3 * 240 + 2 * pictures.GAP_PX, 3)
-    back = cv2.imdecode(np.frombuffer(pictures.to_png(sheet), np.uint8), 1)
-    np.testing.assert_array_equal(back[..., ::-1], sheet)
-    assert pictures.to_jpeg(sheet)[:2] == b"\xff\xd8"
+def test_files_hold_the_picture():
+    image = _draw(_frame(), [(0, (10, 10, 50, 90), "body", "person")])
+    back = cv2.imdecode(np.frombuffer(pictures.to_png(image), np.uint8), 1)
+    np.testing.assert_array_equal(back[..., ::-1], image)
+    assert pictures.to_jpeg(image)[:2] == b"\xff\xd8"
 
 
 def test_mask_of_another_grid_is_refused():

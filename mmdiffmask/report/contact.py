@@ -5,7 +5,7 @@ that masks are made of; then what each strategy hides.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
@@ -14,17 +14,15 @@ from jaxtyping import Bool, Int, UInt8
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types
-from mmdiffmask.report import pictures
+from mmdiffmask.report import paper, pictures
 
-WIDTH_PX, COLUMNS, GAP_PX, MARGIN_PX = 1400, 4, 6, 8  # a laptop shows it unscaled
 # RGB; the first seven are Okabe and Ito's, the others differ from them in lightness.
 PALETTE = (
     *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178)),
     *((213, 94, 0), (204, 121, 167), (190, 255, 130), (140, 90, 255), (255, 170, 190)),
     *((120, 70, 20), (0, 230, 230)),
 )
-_PAPER, _INK, _GREY = (255, 255, 255), (34, 34, 34), (110, 114, 124)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TAG = 0.42  # scale of the font
 _DASH_PX = 7
 _FILL = 0.5  # opacity of a unit
 
@@ -59,16 +57,17 @@ def draw(
       masks: strategy -> hidden patches, in the order of the panels.
     """
     clip = pictures.decode(record)
-    size = max(6, (WIDTH_PX - 2 * MARGIN_PX) // COLUMNS // grid.cols)
+    size = paper.tile_px(grid.cols)
     colours = box_colours(record.boxes)
     shown = range(len(clip.frames))
 
     def panel(heading: str, draw_tile: Callable[[int], np.ndarray]) -> list[np.ndarray]:
-        tiles = [_captioned(draw_tile(i), record, i) for i in shown]
-        return [_text(heading), *_rows(tiles)]
+        tiles = [paper.captioned(draw_tile(i), _caption(record, i)) for i in shown]
+        return [paper.text_line(heading), *paper.rows(tiles)]
 
     n_valid = int((units.of_patch >= 0).sum())
-    parts = [_text(record.example_id, 0.7), _text(_about(record), 0.5, _GREY)]
+    parts = [paper.text_line(record.example_id, 0.7)]
+    parts += [paper.text_line(_about(record), 0.5, paper.GREY)]
     parts += panel(
         _tracks_heading(record.boxes),
         lambda i: draw_tracks(grid, clip, i, size, colours),
@@ -85,7 +84,7 @@ def draw(
                 grid, clip, i, hidden[i], size=size
             ),
         )
-    return _stack(parts)
+    return paper.stack(parts)
 
 
 def box_colours(boxes: types.Boxes) -> UInt8[np.ndarray, "m 3"]:
@@ -146,10 +145,14 @@ def draw_tracks(
     for k in every:
         colour = tuple(int(c) for c in of_frame[k])
         _outline(image, corners[k], colour, is_dashed=boxes.kind[k] == "face")
+    is_taken = np.zeros(image.shape[:2], bool)
+    for left, top, right, bottom in corners[is_drawn]:
+        is_taken[top : bottom + 1, left : right + 1] = True
     for k in every:
         tag = _tag(boxes, k)
         if tag:
-            _write_tag(image, tag, corners[k], tuple(int(c) for c in of_frame[k]))
+            colour = tuple(int(c) for c in of_frame[k])
+            _write_tag(image, is_taken, tag, corners[k], colour)
     return image
 
 
@@ -187,9 +190,9 @@ def _draw_borders(grid, image, unit, size: int, is_box) -> UInt8[np.ndarray, "H 
         is_strong = differs & (is_box[before] | is_box[after])
         strong[before] |= is_strong
         strong[after] |= is_strong
-    lit = (0.6 * image + 0.4 * np.array(_PAPER)).astype(np.uint8)
+    lit = (0.6 * image + 0.4 * np.array(paper.PAPER)).astype(np.uint8)
     image = np.where(thin[..., None], lit, image)
-    return np.where(strong[..., None], np.array(_INK, np.uint8), image)
+    return np.where(strong[..., None], np.array(paper.INK, np.uint8), image)
 
 
 def _outline(image: np.ndarray, corners: np.ndarray, colour, is_dashed: bool) -> None:
@@ -199,7 +202,7 @@ def _outline(image: np.ndarray, corners: np.ndarray, colour, is_dashed: bool) ->
     for (x0, y0), (x1, y1) in zip(ends[:-1], ends[1:], strict=True):
         length = max(abs(x1 - x0), abs(y1 - y0))
         step = _DASH_PX if is_dashed else max(length, 1)
-        for width, ink in ((4, _INK), (2, colour)):
+        for width, ink in ((4, paper.INK), (2, colour)):
             for begin in range(0, length, 2 * step):
                 share = begin / length, min(begin + step, length) / length
                 a, b = (
@@ -218,17 +221,35 @@ def _tag(boxes: types.Boxes, k: int) -> str:
     return " ".join(parts)
 
 
-def _write_tag(image: np.ndarray, text: str, corners: np.ndarray, colour) -> None:
-    """On the box's upper left corner, inside the picture."""
+def _write_tag(image, is_taken, text: str, corners: np.ndarray, colour) -> None:
+    """Beside the box where nothing else stands, else on its upper left corner."""
     text = pictures.printable(text)
-    (width, height), _ = cv2.getTextSize(text, _FONT, 0.5, 1)
-    left = int(np.clip(corners[0], 0, max(0, image.shape[1] - width - 6)))
-    top = int(np.clip(corners[1], 0, max(0, image.shape[0] - height - 7)))
-    cv2.rectangle(image, (left, top), (left + width + 5, top + height + 6), colour, -1)
-    is_light = np.dot(colour, (0.299, 0.587, 0.114)) > 110
-    ink = _INK if is_light else _PAPER
-    at = (left + 3, top + height + 3)
-    cv2.putText(image, text, at, _FONT, 0.5, ink, 1, cv2.LINE_AA)
+    (width, height), _ = cv2.getTextSize(text, paper.FONT, _TAG, 1)
+    width, height = width + 5, height + 6
+    low, high = (corners[:2] - 2).tolist(), (corners[2:] + 3).tolist()
+    places = [
+        (low[0], low[1] - height),
+        (low[0], high[1]),
+        (high[0], low[1]),
+        (low[0] - width, low[1]),
+        (high[0] - width, low[1] - height),
+        (high[0], high[1] - height),
+    ]
+    free = [place for place in places if _is_free(is_taken, *place, width, height)]
+    limit = max(0, image.shape[1] - width), max(0, image.shape[0] - height)
+    left, top = (int(x) for x in np.clip((free or [low])[0], 0, limit))
+    is_taken[top : top + height, left : left + width] = True
+    image[top : top + height, left : left + width] = colour
+    is_light = np.dot(colour, (0.299, 0.587, 0.114)) > 110  # of 255, to the eye
+    ink, at = paper.INK if is_light else paper.PAPER, (left + 2, top + height - 3)
+    cv2.putText(image, text, at, paper.FONT, _TAG, ink, 1, cv2.LINE_AA)
+
+
+def _is_free(is_taken, left: int, top: int, width: int, height: int) -> bool:
+    bottom, right = top + height, left + width
+    if min(left, top) < 0 or bottom > len(is_taken) or right > is_taken.shape[1]:
+        return False
+    return not is_taken[top:bottom, left:right].any()
 
 
 def _about(record: Any) -> str:
@@ -238,6 +259,12 @@ def _about(record: Any) -> str:
     if record.question:
         parts.append(record.question)
     return ";  ".join(parts)
+
+
+def _caption(record: Any, i: int) -> str:
+    if not record.is_frame_valid[i]:
+        return f"{i + 1}: no frame"
+    return f"{i + 1}: {record.frame_time_s[i]:.2f} s"
 
 
 def _tracks_heading(boxes: types.Boxes) -> str:
@@ -259,46 +286,3 @@ def _units_heading(units: Units) -> str:
     if len(boxes):
         told += f" ({boxes.min()} to {boxes.max()} patches)"
     return f"Units that are masked whole: {told}, {len(others)} of background"
-
-
-def _captioned(image: np.ndarray, record: Any, i: int) -> np.ndarray:
-    """The tile with its segment and time below."""
-    band = np.full((18, image.shape[1], 3), _PAPER, np.uint8)
-    text = f"{i + 1}: no frame"
-    if record.is_frame_valid[i]:
-        text = f"{i + 1}: {record.frame_time_s[i]:.2f} s"
-    cv2.putText(band, text, (2, 13), _FONT, 0.42, _GREY, 1, cv2.LINE_AA)
-    return np.concatenate([image, band])
-
-
-def _rows(tiles: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Rows of COLUMNS tiles."""
-    found = []
-    for first in range(0, len(tiles), COLUMNS):
-        row = []
-        for tile in tiles[first : first + COLUMNS]:
-            row += [tile, np.full((tile.shape[0], GAP_PX, 3), _PAPER, np.uint8)]
-        found.append(np.concatenate(row[:-1], axis=1))
-    return found
-
-
-def _text(text: str, scale: float = 0.55, ink=_INK) -> np.ndarray:
-    text = pictures.printable(text)
-    while cv2.getTextSize(text, _FONT, scale, 1)[0][0] > WIDTH_PX - 2 * MARGIN_PX:
-        text = text.removesuffix("...")[:-4] + "..."
-    band = np.full((round(20 + 20 * scale), WIDTH_PX, 3), _PAPER, np.uint8)
-    at = (2, band.shape[0] - 9)
-    cv2.putText(band, text, at, _FONT, scale, ink, 1, cv2.LINE_AA)
-    return band
-
-
-def _stack(parts: Sequence[np.ndarray]) -> UInt8[np.ndarray, "H W 3"]:
-    """The parts below one another, with paper around them."""
-    width = max(part.shape[1] for part in parts)
-    padded = [
-        np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255)
-        for part in parts
-    ]
-    image = np.concatenate(padded)
-    around = (MARGIN_PX, MARGIN_PX)
-    return np.pad(image, (around, around, (0, 0)), constant_values=255)
