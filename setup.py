@@ -46,6 +46,7 @@ EXTRAS = {
     "weights": WEIGHTS,
     "faces": ["facenet-pytorch==2.5.3", "torch", "torchvision"],  # reason: see WEIGHTS
     "beam": ["apache-beam>=2.77,<2.78"],  # the version that make test-beam ran on
+    "yolox": ["onnxruntime"],  # else OpenCV runs the ONNX files, 2 to 6 times slower
     "tpu": ["jax[tpu]>=0.10,<0.11"],
     "gpu": ["jax[cuda12]>=0.10,<0.11"],
     "dev": ["pytest", "pytest-xdist", "hypothesis", "chex", "beartype", "ruff"],

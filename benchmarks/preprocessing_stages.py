@@ -101,9 +101,9 @@ def measure(path: pathlib.Path, most: int) -> dict[str, Stage]:
 def measure_writing(path: pathlib.Path) -> Stage:
     """Sound, subtitles, JPEG, patch maps and the shard, without any detector."""
     settings = items.Settings()
-    plan = video.plan(path.parent)
+    plan = video.Extras().plan(path.parent)
     clip = next(clip for clip in plan.clips[video.SPLIT] if clip.footage == path.name)
-    made = list(clips.records(clip, settings, None, []))
+    made = list(clips.records(clip, settings, None, items.Losses()))
     schema = records.features(
         settings.segments, settings.sub_segments, settings.grid.n_patches
     )

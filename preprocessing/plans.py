@@ -3,13 +3,9 @@
 import csv
 import dataclasses
 import hashlib
-import json
-import math
 import os
 import pathlib
-import re
 from collections.abc import Collection, Iterable
-from typing import Any
 
 from preprocessing.items import Clip, Skip
 
@@ -18,7 +14,6 @@ SOUNDS = frozenset(
     ".aac .ac3 .aif .aiff .flac .m4a .mka .mp2 .mp3 .mp4 .oga .ogg .opus .wav .webm"
     " .wma".split()
 )
-DIGITS = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,68 +135,6 @@ def index(raw: pathlib.Path, folder: str, endings: Collection[str]) -> dict[str,
                 path = pathlib.Path(place, name).relative_to(raw)
                 found.setdefault(stem, path.as_posix())
     return found
-
-
-def read_row(line: bytes) -> dict[str, Any]:
-    """A line of JSON that holds an object.
-
-    Raises:
-      ValueError: if it is none.
-    """
-    try:
-        row = json.loads(line)
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"is no JSON ({error.msg})") from None
-    except (ValueError, RecursionError):  # a number or a nesting without end
-        raise ValueError("is no JSON that can be read") from None
-    if not isinstance(row, dict):
-        raise ValueError("is JSON, but no object")
-    return row
-
-
-def text(row: dict[str, Any], name: str) -> str:
-    """A value that is text.
-
-    Raises:
-      ValueError: if it is missing, something else, or no valid Unicode.
-    """
-    value = _value(row, name)
-    if not isinstance(value, str):
-        raise ValueError(f"{name!r} is no text")
-    if not is_text(value):
-        raise ValueError(f"{name!r} is no valid Unicode")
-    return value
-
-
-def whole(row: dict[str, Any], name: str) -> int:
-    """A value that is a whole number, or its digits.
-
-    Raises:
-      ValueError: if it is missing or something else.
-    """
-    value = _value(row, name)
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    if not is_number and not (isinstance(value, str) and DIGITS.fullmatch(value)):
-        raise ValueError(f"{name!r} is no whole number")
-    return int(value)
-
-
-def span(ts: Any) -> tuple[float, float]:
-    """TVQA's "81.6-90.67", TVQA+'s [81.6, 90.67]; NaN for "NaN-NaN" and nonsense."""
-    parts = ts.split("-") if isinstance(ts, str) else ts
-    try:
-        start, end = (float(part) for part in parts)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan, math.nan
-    return start, end
-
-
-def _value(row: dict[str, Any], name: str) -> Any:
-    if name not in row:
-        raise ValueError(f"lacks {name!r}")
-    return row[name]
 
 
 def is_text(name: str) -> bool:

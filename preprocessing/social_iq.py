@@ -21,9 +21,8 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
-from preprocessing import plans
+from preprocessing import plans, question_lines
 from preprocessing.items import Clip, Question, Skip
 from preprocessing.video import ENDINGS
 
@@ -111,9 +110,11 @@ def _read_all(
                 continue
             video, question_id = "", f"line {number}"
             try:
-                row = plans.read_row(line)
-                video, question = plans.text(row, "vid_name"), _question(row)
-                question_id = question.example_id
+                row = question_lines.read_row(line)
+                video, question_id = (
+                    question_lines.text(row, n) for n in ("vid_name", "qid")
+                )
+                question = question_lines.question(row, question_id)
                 if split == "test":
                     _require_no_leak(video, known, bool(home))
                 question = _distinct(question, seen)
@@ -178,27 +179,6 @@ def _original_split(raw: pathlib.Path) -> dict[str, str]:
             " take the one of the download"
         ) from error
     return dict(pairs)
-
-
-def _question(row: dict[str, Any]) -> Question:
-    """A line of Social-IQ; the number of answers is the line's.
-
-    Raises:
-      ValueError: if it is none.
-    """
-    answers = [plans.text(row, "a0"), plans.text(row, "a1")]
-    while f"a{len(answers)}" in row:
-        answers.append(plans.text(row, f"a{len(answers)}"))
-    index = plans.whole(row, "answer_idx") if row.get("answer_idx") is not None else -1
-    if not -1 <= index < len(answers):
-        raise ValueError(f"answer_idx {index}, but {len(answers)} answers")
-    return Question(
-        example_id=plans.text(row, "qid"),
-        text=plans.text(row, "q"),
-        answers=tuple(answers),
-        answer_index=index,
-        span_s=plans.span(row["ts"]) if "ts" in row else None,
-    )
 
 
 def _frames(raw: pathlib.Path) -> dict[str, str]:

@@ -57,6 +57,7 @@ class Follower:
             track[one.detection] = one.id
             if one.is_activated:
                 self.confirmed.add(one.id)
+        assert (reported.detection >= 0).all()  # tracked = it took one just now
         own = found.take(reported.detection)
         left_top, size = np.split(reported.tlwh, 2, axis=1)
         own = dataclasses.replace(

@@ -10,9 +10,8 @@ labels.csv                                              (optional)
 import os
 import pathlib
 import re
-from typing import Any
 
-from preprocessing import plans
+from preprocessing import plans, question_lines
 from preprocessing.items import Clip, Question, Skip
 
 QUESTIONS, SUBTITLES = "tvqa_qa_release", "tvqa_subtitles"
@@ -113,9 +112,10 @@ def _read_questions(
             continue
         video, question_id = "", f"line {number}"
         try:
-            row = plans.read_row(line)
-            video = plans.text(row, "vid_name")
-            question = _question(row)
+            row = question_lines.read_row(line)
+            video = question_lines.text(row, "vid_name")
+            example_id = f"{question_lines.whole(row, 'qid'):06d}~{video}"
+            question = question_lines.question(row, example_id)
             question_id = question.example_id
             if question_id in seen:
                 raise ValueError("a question of this id was there before")
@@ -127,27 +127,6 @@ def _read_questions(
         seen.add(question_id)
         asked.setdefault(video, []).append((str(row.get("show_name", "")), question))
     return asked
-
-
-def _question(row: dict[str, Any]) -> Question:
-    """A line of TVQA.
-
-    Raises:
-      ValueError: if it is none.
-    """
-    answers = [plans.text(row, "a0"), plans.text(row, "a1")]
-    while f"a{len(answers)}" in row:
-        answers.append(plans.text(row, f"a{len(answers)}"))
-    index = plans.whole(row, "answer_idx") if row.get("answer_idx") is not None else -1
-    if not -1 <= index < len(answers):
-        raise ValueError(f"answer_idx {index}, but {len(answers)} answers")
-    return Question(
-        example_id=f"{plans.whole(row, 'qid'):06d}~{row['vid_name']}",
-        text=plans.text(row, "q"),
-        answers=tuple(answers),
-        answer_index=index,
-        span_s=plans.span(row["ts"]) if "ts" in row else None,
-    )
 
 
 def _index_frames(raw: pathlib.Path) -> dict[str, str]:

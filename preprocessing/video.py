@@ -12,7 +12,7 @@ import os
 import pathlib
 from typing import Any
 
-from preprocessing import plans
+from preprocessing import plans, question_lines
 from preprocessing.items import Clip, Question, Skip
 
 SPLIT = "train"
@@ -121,8 +121,8 @@ class Extras:
                 continue
             video = ""
             try:
-                row = plans.read_row(line)
-                video = plans.text(row, "video")
+                row = question_lines.read_row(line)
+                video = question_lines.text(row, "video")
                 name = by_file.get(video, video)
                 question = _question(row, f"{name}~q{number:06d}")
                 if name not in names:
@@ -176,9 +176,11 @@ def _question(row: dict[str, Any], example_id: str) -> Question:
     ):
         raise ValueError("'candidates' is no list of at least two texts")
     times = [row.get(end) for end in ("start", "end") if row.get(end) is not None]
-    span = plans.span((times[0], times[-1])) if times else None
+    span = question_lines.span((times[0], times[-1])) if times else None
     index = -1 if row.get("answer") is None else _answer(row, candidates)
-    return Question(example_id, plans.text(row, "q"), tuple(candidates), index, span)
+    return Question(
+        example_id, question_lines.text(row, "q"), tuple(candidates), index, span
+    )
 
 
 def _answer(row: dict[str, Any], candidates: list[str]) -> int:
@@ -194,7 +196,7 @@ def _answer(row: dict[str, Any], candidates: list[str]) -> int:
                 " position from 0"
             )
         return candidates.index(row["answer"])
-    index = plans.whole(row, "answer")
+    index = question_lines.whole(row, "answer")
     if not 0 <= index < len(candidates):
         raise ValueError(f"answer {index}, but {len(candidates)} candidates, from 0")
     return index
