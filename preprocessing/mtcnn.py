@@ -19,6 +19,7 @@ from preprocessing import weights
 Params = dict[str, np.ndarray]
 
 _BLOCK = 1 << 16  # values of laid-out windows: 256 KiB, half of a usual L2 cache
+_STRIP = 8  # rows of the first network's maps: two more are computed twice
 _CROPS = 16  # crops that go through a network together
 _SCALE, _MIDDLE = np.float32(0.0078125), np.float32(127.5)
 
@@ -65,15 +66,16 @@ def _load_pnet() -> Params:
         first[i, j, :, i : i + 3, j : j + 3] = np.moveaxis(window, -1, 0)
     bias = np.tile(params["conv1"][-1], 4)[:, None]
     first = np.hstack([first.reshape(len(bias), -1), bias])
-    result = {"conv1": first, "prelu1": np.tile(params["prelu1"], 4)}
+    result = {"conv1": first, "prelu1": np.tile(params["prelu1"], 4)[:, None]}
     for i in (2, 3):
         kernel, bias = params[f"conv{i}"][:-1], params[f"conv{i}"][-1:]
         kernel = kernel.reshape(9, -1, kernel.shape[1]).swapaxes(0, 1)
         kernel = np.vstack([kernel.reshape(-1, kernel.shape[2]), bias]).T
         result |= {f"conv{i}": np.ascontiguousarray(kernel)}
-        result |= {f"prelu{i}": params[f"prelu{i}"]}
-    heads = np.hstack([params["conv4_1"], params["conv4_2"]]).T
-    return result | {"heads": np.ascontiguousarray(heads)}
+        result |= {f"prelu{i}": params[f"prelu{i}"][:, None]}
+    heads = np.hstack([params["conv4_1"], params["conv4_2"]])
+    result |= {"heads": np.ascontiguousarray(heads[:-1].T)}
+    return result | {"heads_bias": heads[-1][:, None, None]}
 
 
 def pnet(
@@ -81,34 +83,40 @@ def pnet(
 ) -> tuple[Float[np.ndarray, "4 r c"], Float[np.ndarray, "r c"]]:
     """Corner offsets and face probability of each 12x12 cell, 2 pixels apart."""
     params = _load_pnet()
-    x = _conv_maps(params, 2, _first_pooled(params, picture))
-    x = _conv_maps(params, 3, x)
-    heads = params["heads"]
-    y = np.dot(heads[:, :-1], x.reshape(len(x), -1))
-    y += heads[:, -1:]
-    y = y.reshape(-1, *x.shape[1:])
+    x = _first_pooled(params, picture)
+    rows, cols = x.shape[1] - 4, x.shape[2] - 4
+    y = np.empty((len(params["heads"]), rows, cols), np.float32)
+    # Strips, so that the 16 and 32 channels between never leave the cache.
+    step = min(rows, max(_STRIP, _rows_of_block(rows, 4 * cols)))
+    for start in _starts(rows, step):
+        part = _conv_maps(params, 2, x[:, start : start + step + 4])
+        part = _conv_maps(params, 3, part).reshape(-1, step * cols)
+        part = np.dot(params["heads"], part).reshape(len(y), step, cols)
+        np.add(part, params["heads_bias"], out=y[:, start : start + step])
     return y[2:], _face(y[0], y[1])
 
 
 def _first_pooled(params: Params, picture: np.ndarray) -> np.ndarray:
     """The picture after the first convolution and 2x2 pooling: (10, rows, columns)."""
+    kernel, slope = params["conv1"], params["prelu1"]
     height, width = (n - 2 for n in picture.shape[:2])
-    picture = np.ascontiguousarray(picture)  # the windows below overlap in memory
-    if height % 2 or width % 2:  # the last windows of the pooling reach past the end
-        picture = np.pad(picture, [(0, height % 2), (0, width % 2), (0, 0)])
     rows, cols = (height + 1) // 2, (width + 1) // 2
-    step, depth = _rows_of_block(rows, cols * 49), 49
-    low, mid, high = picture.strides
-    shape, strides = (rows, cols, 4, 12), (2 * low, 2 * mid, low, high)
-    windows = np.lib.stride_tricks.as_strided(picture, shape, strides)
+    step, depth = _rows_of_block(rows, cols * kernel.shape[1]), kernel.shape[1]
+    # The last windows of the pooling may reach past the end.
+    strip = np.zeros((2 * step + 2, 2 * cols + 2, 3), np.float32)
+    low, mid, high = strip.strides
+    shape, strides = (step, cols, 4, 12), (2 * low, 2 * mid, low, high)
+    windows = np.lib.stride_tricks.as_strided(strip, shape, strides)
     inputs = np.ones((step, cols, depth), np.float32)
-    y = np.empty((40, step * cols), np.float32)
-    result = np.empty((10, rows, cols), np.float32)
+    y = np.empty((len(kernel), step * cols), np.float32)
+    bend, result = np.empty_like(y), np.empty((10, rows, cols), np.float32)
     for start in _starts(rows, step):
         end = start + step
-        inputs[..., :-1].reshape(step, cols, 4, 12)[:] = windows[start:end]
-        np.dot(params["conv1"], inputs.reshape(-1, depth).T, out=y)
-        y += np.minimum(y, 0) * params["prelu1"][:, None]
+        part = picture[2 * start : 2 * end + 2]
+        strip[: len(part), : width + 2] = part
+        inputs[..., :-1].reshape(shape)[:] = windows
+        np.dot(kernel, inputs.reshape(-1, depth).T, out=y)
+        _prelu(y, slope, bend, y)
         four = y.reshape(2, 2, 10, step, cols)
         if width % 2:
             four[:, 1, ..., -1] = -np.inf
@@ -123,22 +131,27 @@ def _conv_maps(params: Params, number: int, x: np.ndarray) -> np.ndarray:
     """3x3 convolution of (channels, h, w) without padding, and its activation."""
     kernel, slope = params[f"conv{number}"], params[f"prelu{number}"]
     channels, rows, cols = len(x), x.shape[1] - 2, x.shape[2] - 2
-    depth = 9 * channels + 1
+    depth = kernel.shape[1]
     step = _rows_of_block(rows, cols * depth)
     shape, strides = (channels, 3, 3, rows, cols), (*x.strides, *x.strides[1:])
     windows = np.lib.stride_tricks.as_strided(x, shape, strides)
     inputs = np.ones((depth, step, cols), np.float32)
     y = np.empty((len(kernel), step * cols), np.float32)
-    result = np.empty((len(kernel), rows, cols), np.float32)
+    bend, result = np.empty_like(y), np.empty((len(kernel), rows, cols), np.float32)
     for start in _starts(rows, step):
         end = start + step
         inputs[:-1].reshape(channels, 3, 3, step, cols)[:] = windows[..., start:end, :]
         np.dot(kernel, inputs.reshape(depth, -1), out=y)
-        bend = np.minimum(y, 0)
-        bend *= slope[:, None]
-        shape = len(kernel), step, cols
-        np.add(y.reshape(shape), bend.reshape(shape), out=result[:, start:end])
+        _prelu(y, slope, bend, y)
+        result[:, start:end] = y.reshape(-1, step, cols)
     return result
+
+
+def _prelu(x: np.ndarray, slope: np.ndarray, work: np.ndarray, out: np.ndarray) -> None:
+    """Negative values times `slope` + 1, written to `out`; `work` is like x."""
+    np.minimum(x, 0, out=work)
+    work *= slope
+    np.add(x, work, out=out)
 
 
 def _rows_of_block(rows: int, values: int) -> int:
@@ -204,15 +217,16 @@ def _conv(params: Params, number: int, x: np.ndarray, size: int = 3) -> np.ndarr
     strides = x.strides[0], low, mid, low, high
     windows = np.lib.stride_tricks.as_strided(x, shape, strides)
     inputs = np.ones((step, rows, cols, depth), np.float32)
-    result = np.empty((count, rows * cols, channels), np.float32)
+    result = np.empty((count, rows * cols * channels), np.float32)
     # Per channel and column: long rows are faster than many short ones.
     slope = np.tile(slope, rows * cols)
+    y = np.empty((step * rows * cols, channels), np.float32)
+    bend = np.empty((step, len(slope)), np.float32)
     for start in _starts(count, step):
-        inputs[..., :-1].reshape(step, *shape[1:])[:] = windows[start : start + step]
-        y = np.dot(inputs.reshape(-1, depth), kernel).reshape(step, -1)
-        bend = np.minimum(y, 0)
-        bend *= slope
-        np.add(y, bend, out=result[start : start + step].reshape(step, -1))
+        part = slice(start, start + step)
+        inputs[..., :-1].reshape(step, *shape[1:])[:] = windows[part]
+        np.dot(inputs.reshape(-1, depth), kernel, out=y)
+        _prelu(y.reshape(bend.shape), slope, bend, result[part])
     return result.reshape(count, rows, cols, channels)
 
 
