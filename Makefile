@@ -2,13 +2,15 @@
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/cpu.txt
+# Apache Beam wants older protobuf, pyarrow and pillow: an environment of its own.
+BEAM := .venv-beam
 # PYTHON=... chooses the interpreter; else the first of these that is new enough.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	>/dev/null 2>&1 && echo $$p && break; done)
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test test-slow test-long lint venv clean
+.PHONY: demo test test-slow test-long test-beam lint venv clean
 
 demo: $(VENV)/.ok  ## the main job: toy videos to report, a quarter of an hour
 	@$(BIN)/python -m mmdiffmask demo
@@ -22,6 +24,9 @@ test-slow: $(VENV)/.ok
 test-long: $(VENV)/.ok
 	$(BIN)/python -m pytest -m long
 
+test-beam: $(BEAM)/.ok
+	$(BEAM)/bin/python -m pytest -m beam
+
 lint: $(VENV)/.ok
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,19 +35,26 @@ venv: $(VENV)/.ok
 
 # The lock lists every package, so nothing is resolved again; without dependencies,
 # since the two weight wheels declare torch and TensorFlow that nothing here imports.
-$(VENV)/.ok: $(LOCK) setup.py
-	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11, 3.12 or 3.13 with venv;\
+define install  # environment, lock
+@test -n "$(PYTHON)" || { echo "make: needs Python 3.11, 3.12 or 3.13 with venv;\
  none was found: install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@if command -v uv >/dev/null 2>&1; then \
-		uv pip install --quiet --python $(BIN)/python --no-deps -r $(LOCK) -e . ; \
-	else \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-			-r $(LOCK) setuptools wheel && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-			--no-build-isolation -e . ; \
-	fi
-	@touch $@
+@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+@if command -v uv >/dev/null 2>&1; then \
+	uv pip install --quiet --python $(1)/bin/python --no-deps -r $(2) -e . ; \
+else \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		-r $(2) setuptools wheel && \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation -e . ; \
+fi
+@touch $(1)/.ok
+endef
 
-clean:  ## removes the environment, not data or runs
-	rm -rf $(VENV) build *.egg-info
+$(VENV)/.ok: $(LOCK) setup.py
+	$(call install,$(VENV),$(LOCK))
+
+$(BEAM)/.ok: requirements/beam.txt setup.py
+	$(call install,$(BEAM),requirements/beam.txt)
+
+clean:  ## removes the environments, not data or runs
+	rm -rf $(VENV) $(BEAM) build *.egg-info

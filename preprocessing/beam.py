@@ -38,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from preprocessing import __main__ as local
     from preprocessing import runner
 
-    with runner.executed_by(functools.partial(execute, flags)):
+    try:
+        pipeline = _pipeline(flags)
+    except ValueError as error:
+        return arguments.complain(str(error))
+    with runner.executed_by(functools.partial(execute, pipeline)):
         return local.main(ours)
 
 
@@ -55,22 +59,22 @@ def _problem(words: Sequence[str]) -> str | None:
 
 
 def execute(
-    flags: Sequence[str],
+    pipeline: Any,
     write: Callable[[Any], tuple[str, dict[str, Any]]],
     tasks: Sequence[Any],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Runs `write` on each task in a pipeline, then reads the notes.
 
     Args:
-      flags: Beam's pipeline options.
+      pipeline: an empty one of Beam's.
       write: importable by name; writes a shard and its note.
-      tasks: `shards.Task`s; none = no pipeline is started.
+      tasks: `shards.Task`s; none = the pipeline is not started.
 
     Raises:
-      ValueError: if Beam is missing, takes other options, or its run failed.
+      ValueError: if the run failed, or its notes can not be seen from here.
     """
     if tasks:
-        _run_pipeline(_pipeline(flags), [_put_task(write, task) for task in tasks])
+        _run_pipeline(pipeline, [_put_task(write, task) for task in tasks])
     for task in tasks:
         if not task.note.is_file():
             raise ValueError(
@@ -91,6 +95,7 @@ def _put_task(write: Callable[[Any], Any], task: Any) -> str:
     partial = path.with_suffix(f".{os.getpid()}")
     partial.write_bytes(pickle.dumps((write, task, outputs.versions())))
     os.replace(partial, path)
+    task.note.unlink(missing_ok=True)  # of a shard that is damaged, or to be mended
     return str(path)
 
 
@@ -162,6 +167,8 @@ def _pipeline(flags: Sequence[str]) -> Any:
         raise ValueError(
             f"Beam takes no options {' '.join(flags)}; see docs/beam.md"
         ) from None
+    except (ValueError, ImportError) as error:  # no such runner; one not installed
+        raise ValueError(f"{error}; see docs/beam.md") from error
 
 
 def _run_pipeline(pipeline: Any, paths: Sequence[str]) -> None:
