@@ -2,7 +2,8 @@
 
 Command:  mmdiffmask pretrain tpu_configs/start.py --workdir runs/start
           mmdiffmask weights export runs/start mmdiffmask/models/small/small
-Hardware: 2 CPU cores, about an hour with the data; stops and resumes anywhere.
+Hardware: 2 CPU cores, an hour after the rendering of 5,500 clips; stops and resumes
+          anywhere.
 Expect:   mmdiffmask/models/small/README.md holds the curves and accuracies of the
           shipped file.
 """
