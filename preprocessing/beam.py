@@ -162,6 +162,7 @@ def _pipeline(flags: Sequence[str]) -> Any:
     logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO)
     try:
         options = pipeline_options.PipelineOptions(list(flags))
+        options.get_all_options()  # parses, which else waits for the run
         return apache_beam.Pipeline(options=options)
     except SystemExit:  # argparse inside: it has told what is wrong
         raise ValueError(
