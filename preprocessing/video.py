@@ -203,15 +203,20 @@ def _answer(row: dict[str, Any], candidates: list[str]) -> int:
 
 
 def _names(raw: pathlib.Path) -> dict[str, str]:
-    """Clip name -> file; files that differ in their ending alone keep it."""
-    files = []
+    """Clip name -> file; files that differ in their ending alone keep it.
+
+    A folder of a video's name without videos in it counts: it is told as damage.
+    """
+    files, odd = [], []
     for folder, folders, found in os.walk(raw):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [
-            pathlib.Path(folder, name).relative_to(raw).as_posix()
-            for name in found
-            if os.path.splitext(name)[1].lower() in ENDINGS and name[0] != "."
-        ]
+        for names, kept in ((found, files), (folders, odd)):
+            kept += [
+                pathlib.Path(folder, name).relative_to(raw).as_posix()
+                for name in names
+                if os.path.splitext(name)[1].lower() in ENDINGS and name[0] != "."
+            ]
+    files += [name for name in odd if not any(f.startswith(f"{name}/") for f in files)]
     stems = [os.path.splitext(file)[0] for file in files]
     count = collections.Counter(stems)
     return {
