@@ -19,9 +19,11 @@ _INSTALL = (
     " from one index, or they do not fit each other), or use --faces mtcnn"
 )
 
+DEFAULTS = Settings()
+
 
 def detect(
-    frames: Sequence[UInt8[np.ndarray, "h w 3"]], settings: Settings = Settings()
+    frames: Sequence[UInt8[np.ndarray, "h w 3"]], settings: Settings = DEFAULTS
 ) -> list[Found]:
     """Faces of each RGB frame, each frame worked on alone; see `face_boxes.detect`.
 

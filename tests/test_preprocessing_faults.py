@@ -196,21 +196,21 @@ def test_a_broken_video(video_tree, tmp_path_factory, damage_of):
 
 
 @pytest.mark.slow
-@settings(max_examples=120, **COMMON)
+@settings(max_examples=40, **COMMON)
 @given(damages)
 def test_many_broken_files_of_tvqa(tvqa_tree, tmp_path_factory, damage_of):
     break_tvqa(tvqa_tree, tmp_path_factory.getbasetemp() / "tvqa", damage_of)
 
 
 @pytest.mark.slow
-@settings(max_examples=120, **COMMON)
+@settings(max_examples=40, **COMMON)
 @given(damages)
 def test_many_broken_files_of_questions(tvqa_tree, tmp_path_factory, damage_of):
     break_tvqa(tvqa_tree, tmp_path_factory.getbasetemp() / "asked", damage_of, True)
 
 
 @pytest.mark.slow
-@settings(max_examples=120, **COMMON)
+@settings(max_examples=40, **COMMON)
 @given(damages)
 def test_many_broken_videos(video_tree, tmp_path_factory, damage_of):
     break_video(video_tree, tmp_path_factory.getbasetemp() / "video", damage_of)
