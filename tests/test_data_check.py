@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import pathlib
+import tempfile
 
 import numpy as np
 import pytest
 import raw_trees
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mmdiffmask.data import check, record_checks, records, schema
@@ -57,7 +59,7 @@ def test_what_was_made_is_right_and_summed_up(made):
     assert "no folder of frames" in reason
     told = "\n".join(summary.lines())
     assert "records: 4 train, 2 val, in 2 shards" in told
-    assert f"  1 x {reason}" in told
+    assert f"skipped: 1\n  1 x {reason}\nrepaired: " in told
 
 
 def replaced(values, **changes):
@@ -213,6 +215,7 @@ EDITS = {
     "no count": lambda m: m["counts"].pop("object boxes"),
     "unknown count": lambda m: m["counts"].update(films=3),
     "skipped": lambda m: m["counts"].update(skipped=0),
+    "repaired": lambda m: m["counts"].pop("repaired"),
     "of a shard": lambda m: m["shards"]["train"][0].update(records=3),
     "bytes": lambda m: m["shards"]["train"][0].update(bytes=3),
     "checksum": lambda m: m["shards"]["val"][0].update(sha256="0" * 64),
@@ -242,6 +245,47 @@ def test_a_manifest_edited_by_hand_is_found(copied, change):
     edit(copied, change)
     for fault in faults(copied):
         assert str(copied) in fault and "again" in fault
+
+
+# What the records can not tell, and nothing is read by.
+FREE = {"source", "raw_sha256", "boxes", "clips_per_shard", "boxed_clips"}
+
+
+def leaves(value, path=()):
+    """Paths of everything in a JSON value whose change must be seen."""
+    yield path
+    if path == ("versions",) or not isinstance(value, dict | list):
+        return
+    for key in value if isinstance(value, dict) else range(len(value)):
+        if path != ("settings",) or key not in FREE:
+            yield from leaves(value[key], (*path, key))
+
+
+VALUES = st.sampled_from([None, "x", -1, 0, 1.5, [], {}, 10**9, True, "absent"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), value=VALUES)
+def test_any_changed_value_of_the_manifest_is_found(made, data, value):
+    content = json.loads((made / "manifest.json").read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pathlib.Path(folder)
+        for path in made.iterdir():
+            if path.name != "manifest.json":
+                (copy / path.name).symlink_to(path)
+        owner, (*way, key) = (
+            content,
+            data.draw(st.sampled_from(list(leaves(content))[1:])),
+        )
+        for step in way:
+            owner = owner[step]
+        assume(json.dumps(owner[key]) != json.dumps(value))
+        owner[key] = value
+        if value == "absent":
+            del owner[key]
+        (copy / "manifest.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError):
+            check.check(copy)
 
 
 def test_every_corrupted_record_is_named(copied):
@@ -305,7 +349,17 @@ def stray_shard(folder):
     (folder / records.shard_name("dev", 0, 1)).write_bytes(b"")
 
 
-FILES = (no_rows, bad_row, one_more_row, no_features, other_features, no_json)
+def no_repairs(folder):
+    (folder / "repaired.jsonl").unlink()
+
+
+def one_more_repair(folder):
+    with open(folder / "repaired.jsonl", "a") as file:
+        file.write(json.dumps(dict.fromkeys(check.ROW, "x")) + "\n")
+
+
+FILES = (no_repairs, one_more_repair)
+FILES += (no_rows, bad_row, one_more_row, no_features, other_features, no_json)
 FILES += (other_info, stray_shard)
 
 

@@ -5,6 +5,7 @@ was edited by hand, or belongs to other shards, is found too.
 """
 
 import collections
+import itertools
 import json
 import os
 import pathlib
@@ -43,44 +44,65 @@ def examine(records_dir: str | os.PathLike) -> tuple[Summary, list[str]]:
       ValueError: if there is no manifest, or it can not be read.
     """
     folder = pathlib.Path(records_dir)
-    manifest = records.read_manifest(folder)
+    manifest = _read_manifest(folder)
     faults = list(_manifest(folder, manifest))
     if faults:  # its numbers are needed to read anything
-        return record_summary.Counter(manifest.grid).summary(0, {}), faults
+        return record_summary.Counter(manifest.grid).summary(0, {}, {}), faults
     faults += _metadata(folder, manifest)
-    reasons = collections.Counter()
+    reasons = {}
     for kind in (SKIPPED, REPAIRED):
-        if kind == SKIPPED or kind in manifest.counts:
-            rows, found = _rows(folder / f"{kind}.jsonl", manifest.counts.get(kind))
+        path = folder / f"{kind}.jsonl"
+        rows = []
+        if kind == SKIPPED or kind in manifest.counts or path.is_file():
+            rows, found = _rows(path, manifest.counts.get(kind))
             faults += found
-            if kind == SKIPPED:
-                reasons.update(row["reason"] for row in rows)
+        reasons[kind] = collections.Counter(row["reason"] for row in rows)
     counter = record_summary.Counter(manifest.grid)
     in_shards = list(_shards(folder, manifest, counter))
     faults += in_shards
     n_shards = sum(len(shards) for shards in manifest.shards.values())
-    summary = counter.summary(n_shards, dict(reasons))
+    summary = counter.summary(n_shards, **reasons)
     if not in_shards:  # else records that could not be read are missing
         faults += _counts(folder, manifest, counter.as_manifest())
     return summary, faults
 
 
+def _read_manifest(folder: pathlib.Path) -> Manifest:
+    """The manifest, its values of the right types."""
+    where = folder / manifest_lib.NAME
+    try:
+        manifest = records.read_manifest(folder)
+    except (AttributeError, ZeroDivisionError) as error:  # no object; pooling by 0
+        raise ValueError(f"{where}: is damaged ({error}); {AGAIN}") from error
+    for name in ("settings", "versions", "counts"):
+        if not isinstance(getattr(manifest, name), dict) or not getattr(manifest, name):
+            raise ValueError(f"{where}: {name} is no object with values; {AGAIN}")
+    whole = json.loads(manifest_lib.to_json(manifest))
+    if json.loads(where.read_text(encoding="utf-8")) != whole:
+        raise ValueError(f"{where}: lacks some of its values; {AGAIN}")
+    numbers = {name: getattr(manifest, name) for name in ("segments", "sub_segments")}
+    numbers |= {f"grid.{name}": value for name, value in vars(manifest.grid).items()}
+    for shard in itertools.chain(*manifest.shards.values()):
+        if not isinstance(shard.file, str):
+            raise ValueError(f"{where}: {shard.file!r} is no shard's name; {AGAIN}")
+        numbers[f"bytes of {shard.file}"] = shard.bytes
+        numbers[f"records of {shard.file}"] = shard.records
+    for name, value in numbers.items():
+        least = 0 if name.startswith("records") else 1  # a shard may be empty
+        if type(value) is not int or value < least:
+            raise ValueError(f"{where}: {name} is {value!r}: no such number; {AGAIN}")
+    return manifest
+
+
 def _manifest(folder: pathlib.Path, manifest: Manifest) -> Iterator[str]:
     """The manifest against itself and the names of the files."""
     where = folder / manifest_lib.NAME
-    for name in ("segments", "sub_segments"):
-        value = getattr(manifest, name)
-        if type(value) is not int or value < 1:
-            yield f"{where}: {name} is {value!r}, no whole number from 1; {AGAIN}"
     own = {name: getattr(manifest, name) for name in ("segments", "sub_segments")}
     own |= {"schema_version": manifest.schema_version, "grid": vars(manifest.grid)}
-    settings = manifest.settings if isinstance(manifest.settings, dict) else {}
     for name, value in own.items():
-        if settings.get(name) != value:
-            yield (
-                f"{where}: {name} is {value}, but its settings say"
-                f" {settings.get(name)}; {AGAIN}"
-            )
+        told = manifest.settings.get(name)
+        if json.dumps(told, sort_keys=True) != json.dumps(value, sort_keys=True):
+            yield f"{where}: {name} is {value}, but its settings say {told}; {AGAIN}"
     named = set()
     for split, shards in manifest.shards.items():
         for i, shard in enumerate(shards):
@@ -88,8 +110,6 @@ def _manifest(folder: pathlib.Path, manifest: Manifest) -> Iterator[str]:
             named.add(wanted)
             if shard.file != wanted:
                 yield f"{where}: names shard {shard.file} in place of {wanted}; {AGAIN}"
-            if type(shard.records) is not int or shard.records < 0:
-                yield f"{where}: records of {wanted} is {shard.records!r}; {AGAIN}"
     present = {path.name for path in folder.glob(f"{records.NAME}-*")}
     for name in sorted(present - named):
         yield f"{where}: does not name {name}, which lies beside it; {AGAIN}"
@@ -162,7 +182,7 @@ def _rows(path: pathlib.Path, count: Any) -> tuple[list[dict], list[str]]:
             rows.append(row)
         else:
             faults.append(f"{path}: line {number} is no {', '.join(ROW)}; {AGAIN}")
-    if count != len(lines):
+    if type(count) is not int or count != len(lines):
         faults.append(
             f"{path}: has {len(lines)} lines, but the manifest counts {count}; {AGAIN}"
         )
@@ -244,7 +264,7 @@ def _counts(
     others = {SKIPPED, REPAIRED}
     for name in sorted((manifest.counts.keys() | found.keys()) - others):
         told = manifest.counts.get(name, 0)
-        if told != found.get(name, 0):
+        if type(told) is not int or told != found.get(name, 0):
             yield (
                 f"{folder / manifest_lib.NAME}: counts say {told} {name}, but the"
                 f" records hold {found.get(name, 0)}; {AGAIN}"

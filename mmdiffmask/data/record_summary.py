@@ -11,7 +11,7 @@ from mmdiffmask.data import frames as frames_lib
 from mmdiffmask.data.schema import Record
 from mmdiffmask.grid import PatchGrid, fit_frame, valid_patches
 
-REASONS = 10  # so many reasons for skipping are told, the frequent ones
+REASONS = 10  # so many reasons are told, the frequent ones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Summary:
       track_frames: in how many distinct sampled frames a track is seen: median.
       sound: share of valid frames with sound.
       subtitles: share of records with a subtitle line.
-      skipped: reason -> count.
+      skipped: reason -> count, of what yielded no record.
+      repaired: reason -> count, of what was mended.
     """
 
     records: dict[str, int]
@@ -52,12 +53,11 @@ class Summary:
     sound: float
     subtitles: float
     skipped: dict[str, int]
+    repaired: dict[str, int]
 
     def lines(self) -> list[str]:
         """For people to read, one fact a line."""
         shares = (f"{value:.1%} {name}" for name, value in self.box_patches.items())
-        common = collections.Counter(self.skipped).most_common(REASONS)
-        hidden = len(self.skipped) - len(common)
         facts = {
             "records": f"{_counts(self.records)}, in {self.shards} shards",
             "clips": self.clips,
@@ -72,11 +72,18 @@ class Summary:
             "frames of a track (median)": f"{self.track_frames:g}",
             "frames with sound": f"{self.sound:.1%}",
             "records with subtitles": f"{self.subtitles:.1%}",
-            "skipped": sum(self.skipped.values()),
         }
         told = [f"{name}: {value}" for name, value in facts.items()]
-        told += [f"  {count} x {reason}" for reason, count in common]
-        return told + ([f"  and {hidden} other reasons"] if hidden else [])
+        told += _by_reason("skipped", self.skipped)
+        return told + _by_reason("repaired", self.repaired)
+
+
+def _by_reason(name: str, reasons: dict[str, int]) -> list[str]:
+    common = collections.Counter(reasons).most_common(REASONS)
+    hidden = len(reasons) - len(common)
+    told = [f"{name}: {sum(reasons.values())}"]
+    told += [f"  {count} x {reason}" for reason, count in common]
+    return told + ([f"  and {hidden} other reasons"] if hidden else [])
 
 
 def _counts(found: dict[str, int]) -> str:
@@ -152,8 +159,10 @@ class Counter:
         self._tracks = {}
         self._clip, self._has_person, self._is_boxed = None, False, False
 
-    def summary(self, shards: int, skipped: dict[str, int]) -> Summary:
-        """What was counted."""
+    def summary(
+        self, shards: int, skipped: dict[str, int], repaired: dict[str, int]
+    ) -> Summary:
+        """What was counted, in so many shards, with what was lost by reason."""
         self._end_clip()
         counts, patches = self.counts, self._patches
         return Summary(
@@ -174,7 +183,8 @@ class Counter:
             track_frames=float(statistics.median(self._lengths or [0])),
             sound=_share(counts["sound"], counts["frames"]),
             subtitles=_share(counts["subtitled"], sum(self.records.values())),
-            skipped=skipped,
+            skipped=dict(skipped),
+            repaired=dict(repaired),
         )
 
     def as_manifest(self) -> dict[str, Any]:
