@@ -7,8 +7,10 @@ shards, tasks and notes travel, Beam carries nothing but the tasks' names. A run
 was stopped goes on with the same command, here or with the local runner.
 """
 
+import contextlib
 import dataclasses
 import functools
+import io
 import json
 import logging
 import os
@@ -160,14 +162,15 @@ def _pipeline(flags: Sequence[str]) -> Any:
         ) from error
     # Where to watch the job is told as information.
     logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO)
+    told = io.StringIO()
     try:
-        options = pipeline_options.PipelineOptions(list(flags))
-        options.get_all_options()  # parses, which else waits for the run
+        with contextlib.redirect_stderr(told):  # argparse's usage: a screen of it
+            options = pipeline_options.PipelineOptions(list(flags))
+            options.get_all_options()  # reads them, which else the run would do
         return apache_beam.Pipeline(options=options)
-    except SystemExit:  # argparse inside: it has told what is wrong
-        raise ValueError(
-            f"Beam takes no options {' '.join(flags)}; see docs/beam.md"
-        ) from None
+    except SystemExit:
+        reason = told.getvalue().strip().splitlines()[-1].split("error: ")[-1]
+        raise ValueError(f"{reason}; see docs/beam.md") from None
     except (ValueError, ImportError) as error:  # no such runner; one not installed
         raise ValueError(f"{error}; see docs/beam.md") from error
 
