@@ -18,10 +18,14 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import cv2
+from preprocessing import workers
 
-from mmdiffmask.data import records
-from preprocessing import (
+os.environ.update(workers.ONE_THREAD)  # before the libraries that read it
+
+import cv2  # noqa: E402
+
+from mmdiffmask.data import records  # noqa: E402
+from preprocessing import (  # noqa: E402
     appearance,
     body_boxes,
     clips,
@@ -32,7 +36,6 @@ from preprocessing import (
     items,
     tracking,
     video,
-    workers,
 )
 
 STEP_S = 1 / finders.TRACKED_FPS
@@ -144,5 +147,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.update(workers.ONE_THREAD)
     sys.exit(main())
