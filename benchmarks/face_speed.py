@@ -25,9 +25,10 @@ import types
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# One thread each: set before the libraries are loaded that read them.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
+from preprocessing import workers
+
+if __name__ == "__main__":  # before the libraries are loaded that read it
+    os.environ.update(workers.ONE_THREAD)
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
@@ -128,8 +129,8 @@ def compare(frames: Sequence[np.ndarray], rounds: int) -> tuple[Times, list[str]
     """
     ours = face_boxes.detect(frames)
     pairs = zip(ours, facenet.detect(frames), strict=True)
-    said = [f"frame {i}: {difference(*pair)}" for i, pair in enumerate(pairs)]
-    said = [line for line in said if not line.endswith("None")]
+    differences = [difference(*pair) for pair in pairs]
+    said = [f"frame {i}: {one}" for i, one in enumerate(differences) if one]
     times = Times([], [], [])
     for _ in range(rounds):
         theirs_s = []

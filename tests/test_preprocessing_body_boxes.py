@@ -181,3 +181,20 @@ def test_bodies_do_not_depend_on_the_other_frames(shared):
     for first, second in zip(together + together[:1], backwards + alone, strict=True):
         assert (first[0] == second[0]).all()
         assert (first[1] == second[1]).all()
+
+
+@pytest.mark.parametrize(("height", "stride"), [(37, 1), (150, 2), (31, 2), (7, 2)])
+def test_strips_give_the_same_numbers(height, stride):
+    rng = np.random.default_rng(height)
+    x = rng.normal(size=(height, 9, 4)).astype(np.float32)
+    dense = ssdlite.Step("dense", (-1,), is_relu6=True)
+    depthwise = ssdlite.Step("depthwise", (0,), stride, is_relu6=True)
+    params = [
+        tuple(rng.normal(size=shape).astype(np.float32) for shape in shapes)
+        for shapes in (((4, 6), (6,)), ((3, 3, 6), (6,)))
+    ]
+    between = ssdlite._apply(dense, params[0], [x])
+    expected = ssdlite._apply(depthwise, params[1], [between])
+    found = ssdlite._in_strips((dense, params[0]), (depthwise, params[1]), x)
+    assert found.shape == (-(-height // stride), -(-9 // stride), 6)
+    np.testing.assert_allclose(found, expected, atol=1e-6)

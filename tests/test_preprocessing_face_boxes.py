@@ -129,3 +129,59 @@ def test_suppression_by_iou_and_by_the_smaller_box():
     assert face_boxes.suppress(boxes, score, 0.6).tolist() == [3, 1, 0, 2]
     kept = face_boxes.suppress(boxes, score, 0.7, is_of_smaller=True)
     assert kept.tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("to", [(30, 41), (12, 13), (60, 70)])
+def test_whole_pictures_are_resized_as_cut_outs_are(to):
+    picture = np.random.default_rng(2).integers(0, 256, (60, 70, 3), np.uint8)
+    sums = mtcnn.integral(picture)
+    expected = mtcnn.resize(sums, np.array([[0, 0, 70, 60]]), *to)[0]
+    found = mtcnn.shrink(sums, mtcnn.shrinking((60, 70), to))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert mtcnn.shrinking((60, 70), to) is mtcnn.shrinking((60, 70), to)
+
+
+@pytest.mark.parametrize("block", [1, 1 << 11, 1 << 20])
+@pytest.mark.parametrize("size", [(12, 12), (13, 14), (40, 33), (55, 70)])
+def test_blocks_do_not_change_what_is_found(monkeypatch, size, block):
+    rng = np.random.default_rng(size[0])
+    picture = rng.uniform(-1, 1, (*size, 3)).astype(np.float32)
+    crops = rng.uniform(-1, 1, (5, 48, 48, 3)).astype(np.float32)
+    expected = *mtcnn.pnet(picture), *mtcnn.onet(crops)
+    monkeypatch.setattr(mtcnn, "_BLOCK", block)
+    monkeypatch.setattr(mtcnn, "_STRIP", 2)
+    monkeypatch.setattr(mtcnn, "_CROPS", 2)
+    found = *mtcnn.pnet(picture), *mtcnn.onet(crops)
+    rows, cols = (-(-(n - 2) // 2) - 4 for n in size)
+    assert found[1].shape == (rows, cols)
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_suppression_is_the_plain_greedy_one():
+    rng = np.random.default_rng(3)
+    low = rng.uniform(0, 80, (200, 2))
+    boxes = np.hstack([low, low + rng.uniform(8, 40, (200, 2))]).astype(np.float32)
+    score = rng.permutation(200).astype(np.float32)
+    kept = []
+    for i in np.argsort(-score):
+        shared = [
+            np.prod(
+                np.clip(
+                    np.minimum(boxes[i, 2:], boxes[k, 2:])
+                    - np.maximum(boxes[i, :2], boxes[k, :2]),
+                    0,
+                    None,
+                )
+            )
+            for k in kept
+        ]
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        over = [
+            s / (area[i] + area[k] - s) > 0.3 for s, k in zip(shared, kept, strict=True)
+        ]
+        if not any(over):
+            kept.append(int(i))
+    assert 32 < len(kept) < 200
+    assert face_boxes.suppress(boxes, score, 0.3).tolist() == kept
