@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from benchmarks.golden import compare, files, folder, unitrack
-from preprocessing import face_boxes, mtcnn
+from preprocessing import face_boxes, mtcnn, resizing
 
 Row = tuple[str, float, float]  # array, largest difference, tolerance
 
@@ -49,7 +49,7 @@ def mtcnn_stages(arrays) -> Iterator[Row]:
     """The pyramid, the first stage at each of its levels, and the other networks."""
     pixels = arrays["batch320/pixels"][arrays["stages/pixels_index"]]
     height, width = pixels.shape[:2]
-    sums = mtcnn.integral(pixels)
+    sums = resizing.integral(pixels)
     scales = face_boxes.pyramid(width, height, face_boxes.Settings())
     yield _row("stages/scales", scales, arrays["stages/scales"], 1e-12)
     for level, scale in enumerate(scales):
@@ -74,7 +74,7 @@ def mtcnn_stages(arrays) -> Iterator[Row]:
 def _first_stage(arrays, name: str, sums: np.ndarray) -> Iterator[Row]:
     resized = np.moveaxis(arrays[f"{name}/resized"], 0, -1)
     size = sums.shape[0] - 1, sums.shape[1] - 1
-    ours = mtcnn.shrink(sums, mtcnn.shrinking(size, resized.shape[:2]))
+    ours = resizing.shrink(sums, resizing.shrinking(size, resized.shape[:2]))
     yield _row(f"{name}/resized", ours / 0.0078125 + 127.5, resized, 1e-3)
     offsets, probability = mtcnn.pnet(ours)
     yield _row(f"{name}/pnet_reg", offsets, arrays[f"{name}/pnet_reg"], 1e-5)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from preprocessing import mtcnn
+from preprocessing import mtcnn, resizing
 
 _CELL_PX, _STRIDE_PX = 12, 2
 _HEAD = 32  # boxes that suppression compares with all others at a time
@@ -48,7 +48,7 @@ def detect(
 
 def _detect_one(frame: UInt8[np.ndarray, "h w 3"], settings: Settings) -> Found:
     height, width = frame.shape[:2]
-    sums = mtcnn.integral(frame)
+    sums = resizing.integral(frame)
     boxes = _propose(sums, width, height, settings)
     boxes = _refine(sums, width, height, boxes, settings.thresholds[1])
     xyxy, probability, points = _output(
@@ -78,8 +78,8 @@ def candidates(
 ) -> Float[np.ndarray, "m 9"]:
     """The first network's cells at one scale: xyxy, probability, four offsets."""
     size = int(height * scale + 1), int(width * scale + 1)
-    plan = mtcnn.shrinking((height, width), size)
-    offsets, probability = mtcnn.pnet(mtcnn.shrink(sums, plan))
+    plan = resizing.shrinking((height, width), size)
+    offsets, probability = mtcnn.pnet(resizing.shrink(sums, plan))
     row, col = np.nonzero(probability >= np.float32(threshold))
     # In float32, as torch divides: in float64 some corners move by a pixel.
     cell = np.stack([col, row], 1).astype(np.float32) * _STRIDE_PX + 1
@@ -131,7 +131,7 @@ def _crop(sums, width: int, height: int, boxes: np.ndarray, size: int):
     high = np.minimum(corner[:, 2:], [width, height])
     inside = (high > low).all(1)
     corners = np.hstack([low, high])[inside]
-    return boxes[inside], mtcnn.resize(sums, corners, size, size)
+    return boxes[inside], resizing.resize(sums, corners, size, size)
 
 
 def _regress(boxes: np.ndarray, offsets: np.ndarray, inclusive: int) -> np.ndarray:
@@ -160,17 +160,21 @@ def suppress(
     both corners inside.
     """
     extra = np.float32(is_of_smaller)
-    area = (boxes[:, 2:] - boxes[:, :2] + extra).prod(1)
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
+    area = (x2 - x1 + extra) * (y2 - y1 + extra)
     order = np.argsort(-score, kind="stable")
     kept = []
     while len(order):
         # All overlaps with the best few at once: most boxes fall to one of them.
         head = order[:_HEAD]
-        low = np.maximum(boxes[head, None, :2], boxes[None, order, :2])
-        high = np.minimum(boxes[head, None, 2:], boxes[None, order, 2:])
-        shared = np.maximum(high - low + extra, 0).prod(2)
-        one, other = area[head, None], area[None, order]
-        whole = np.minimum(one, other) if is_of_smaller else one + other - shared
+        one = head[:, None]
+        width = np.minimum(x2[one], x2[order]) - np.maximum(x1[one], x1[order]) + extra
+        height = np.minimum(y2[one], y2[order]) - np.maximum(y1[one], y1[order]) + extra
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        if is_of_smaller:
+            whole = np.minimum(area[one], area[order])
+        else:
+            whole = area[one] + area[order] - shared
         is_over = shared / whole > limit
         is_left = np.ones(len(order), bool)
         for i in range(len(head)):

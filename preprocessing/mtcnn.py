@@ -1,27 +1,25 @@
-"""The three networks of MTCNN, and the resizing that feeds them, in numpy.
+"""The three networks of MTCNN in numpy.
 
 Weights are facenet-pytorch's, constants PREPROCESSING.md's section 1. Numpy, since
 its matrix products are as fast as a processor goes and its small arrays cost little:
 windows are laid out block by block, so that a block stays in the processor's cache.
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float
 
 from preprocessing import weights
 
 Params = dict[str, np.ndarray]
 
-_BLOCK = 1 << 16  # values of laid-out windows: 256 KiB, half of a usual L2 cache
-_STRIP = 8  # rows of the first network's maps: two more are computed twice
-_CROPS = 16  # crops that go through a network together
-_SCALE, _MIDDLE = np.float32(0.0078125), np.float32(127.5)
+# Sizes that were fastest on a core with 512 KiB of L2 cache; neighbours differ little.
+_BLOCK = 1 << 17  # values of laid-out windows
+_STRIP = 24  # rows of the first network's maps: two more are computed twice
+_CROPS_24, _CROPS_48 = 32, 8  # crops that go through a network together
 
 
 @functools.cache
@@ -30,7 +28,7 @@ def load(file: weights.WeightFile) -> Params:
 
     A convolution's inputs run over row, column, channel of its window; those of the
     first dense layer over row, column, channel of the map before it. "prelu*" are the
-    activations' slopes minus 1.
+    activations' slopes. The first convolution of crops gives two columns at once.
 
     Raises:
       ValueError: if the weight file is missing; says how to install it.
@@ -42,7 +40,7 @@ def load(file: weights.WeightFile) -> Params:
     for layer in sorted({name.split(".")[0] for name in given}):
         kernel = given[f"{layer}.weight"]
         if kernel.ndim == 1:
-            params[layer] = kernel - 1
+            params[layer] = kernel
             continue
         if kernel.ndim == 4:
             kernel = kernel.transpose(0, 2, 3, 1)
@@ -50,7 +48,20 @@ def load(file: weights.WeightFile) -> Params:
             kernel = kernel.reshape(len(kernel), side, side, -1).swapaxes(1, 2)
         kernel = kernel.reshape(len(kernel), -1).T
         params[layer] = np.vstack([kernel, given[f"{layer}.bias"]])
+    if flat:
+        params["conv1"] = _two_columns(params["conv1"])
     return params
+
+
+def _two_columns(kernel: np.ndarray) -> np.ndarray:
+    """A 3x3 kernel of pictures as a 3x4 one with the outputs of two columns.
+
+    Products of matrices so narrow gain more by twice the width than the zeros cost.
+    """
+    wide = np.zeros((3, 4, 3, 2, kernel.shape[1]), np.float32)
+    for i in range(2):
+        wide[:, i : i + 3, :, i] = kernel[:-1].reshape(3, 3, 3, -1)
+    return np.vstack([wide.reshape(36, -1), np.tile(kernel[-1], 2)])
 
 
 @functools.cache
@@ -72,7 +83,7 @@ def _load_pnet() -> Params:
         kernel = kernel.reshape(9, -1, kernel.shape[1]).swapaxes(0, 1)
         kernel = np.vstack([kernel.reshape(-1, kernel.shape[2]), bias]).T
         result |= {f"conv{i}": np.ascontiguousarray(kernel)}
-        result |= {f"prelu{i}": params[f"prelu{i}"][:, None]}
+        result |= {f"prelu{i}": params[f"prelu{i}"][:, None, None]}
     heads = np.hstack([params["conv4_1"], params["conv4_2"]])
     result |= {"heads": np.ascontiguousarray(heads[:-1].T)}
     return result | {"heads_bias": heads[-1][:, None, None]}
@@ -99,6 +110,7 @@ def pnet(
 def _first_pooled(params: Params, picture: np.ndarray) -> np.ndarray:
     """The picture after the first convolution and 2x2 pooling: (10, rows, columns)."""
     kernel, slope = params["conv1"], params["prelu1"]
+    steep = np.flatnonzero(slope > 1)
     height, width = (n - 2 for n in picture.shape[:2])
     rows, cols = (height + 1) // 2, (width + 1) // 2
     step, depth = _rows_of_block(rows, cols * kernel.shape[1]), kernel.shape[1]
@@ -116,8 +128,8 @@ def _first_pooled(params: Params, picture: np.ndarray) -> np.ndarray:
         strip[: len(part), : width + 2] = part
         inputs[..., :-1].reshape(shape)[:] = windows
         np.dot(kernel, inputs.reshape(-1, depth).T, out=y)
-        _prelu(y, slope, bend, y)
-        four = y.reshape(2, 2, 10, step, cols)
+        _prelu(y, slope, bend, bend, steep)
+        four = bend.reshape(2, 2, 10, step, cols)
         if width % 2:
             four[:, 1, ..., -1] = -np.inf
         if height % 2 and end == rows:
@@ -142,16 +154,27 @@ def _conv_maps(params: Params, number: int, x: np.ndarray) -> np.ndarray:
         end = start + step
         inputs[:-1].reshape(channels, 3, 3, step, cols)[:] = windows[..., start:end, :]
         np.dot(kernel, inputs.reshape(depth, -1), out=y)
-        _prelu(y, slope, bend, y)
-        result[:, start:end] = y.reshape(-1, step, cols)
+        shape = len(kernel), step, cols
+        part = y.reshape(shape), slope, bend.reshape(shape), result[:, start:end]
+        _prelu(*part, np.flatnonzero(slope > 1))
     return result
 
 
-def _prelu(x: np.ndarray, slope: np.ndarray, work: np.ndarray, out: np.ndarray) -> None:
-    """Negative values times `slope` + 1, written to `out`; `work` is like x."""
-    np.minimum(x, 0, out=work)
-    work *= slope
-    np.add(x, work, out=out)
+def _prelu(x: np.ndarray, slope: np.ndarray, work: np.ndarray, out: np.ndarray, steep):
+    """Negative values times `slope` and the others as they are, written to `out`.
+
+    Args:
+      x: the values.
+      slope: of each of them, or of each channel, as it broadcasts.
+      work: like x, overwritten; may be `out`.
+      out: like x.
+      steep: where in x the slope is above 1: there the lesser of the two is right.
+    """
+    np.multiply(x, slope, out=work)
+    lesser = [np.minimum(x[i], work[i]) for i in steep]
+    np.maximum(x, work, out=out)
+    for i, values in zip(steep, lesser, strict=True):
+        out[i] = values
 
 
 def _rows_of_block(rows: int, values: int) -> int:
@@ -171,10 +194,10 @@ def rnet(
     params = load(weights.RNET)
 
     def flat(x: np.ndarray) -> np.ndarray:
-        x = _pool(_conv(params, 1, x), 3, 2)
+        x = _pool(_conv(params, 1, x, at_once=2), 3, 2)
         return _flat(_conv(params, 3, _pool(_conv(params, 2, x), 3, 2), 2))
 
-    x = _dense_prelu(params, 4, _by_block(flat, crops, 576))
+    x = _dense_prelu(params, 4, _by_block(flat, crops, _CROPS_24, 576))
     face = _dense(params, "dense5_1", x).T
     return _dense(params, "dense5_2", x), _face(*face)
 
@@ -188,45 +211,52 @@ def onet(
     params = load(weights.ONET)
 
     def flat(x: np.ndarray) -> np.ndarray:
-        x = _pool(_conv(params, 1, x), 3, 2)
+        x = _pool(_conv(params, 1, x, at_once=2), 3, 2)
         x = _pool(_conv(params, 2, x), 3, 2)
         return _flat(_conv(params, 4, _pool(_conv(params, 3, x), 2, 2), 2))
 
-    x = _dense_prelu(params, 5, _by_block(flat, crops, 1152))
+    x = _dense_prelu(params, 5, _by_block(flat, crops, _CROPS_48, 1152))
     face = _dense(params, "dense6_1", x).T
     return _dense(params, "dense6_2", x), _dense(params, "dense6_3", x), _face(*face)
 
 
-def _by_block(function, crops: np.ndarray, count: int) -> np.ndarray:
-    """(m, count) results of `function`, for a few crops at a time."""
+def _by_block(function, crops: np.ndarray, step: int, count: int) -> np.ndarray:
+    """(m, count) results of `function`, for `step` crops at a time."""
     result = np.empty((len(crops), count), np.float32)
-    for start in range(0, len(crops), _CROPS):
-        result[start : start + _CROPS] = function(crops[start : start + _CROPS])
+    for start in range(0, len(crops), step):
+        result[start : start + step] = function(crops[start : start + step])
     return result
 
 
-def _conv(params: Params, number: int, x: np.ndarray, size: int = 3) -> np.ndarray:
-    """Convolution of (m, h, w, channels) without padding, and its activation."""
+def _conv(
+    params: Params, number: int, x: np.ndarray, size: int = 3, at_once: int = 1
+) -> np.ndarray:
+    """Convolution of (m, h, w, channels) without padding, and its activation.
+
+    `at_once` columns come from one window; their number must be a multiple of it.
+    """
     kernel, slope = params[f"conv{number}"], params[f"prelu{number}"]
     count, rows, cols = len(x), x.shape[1] - size + 1, x.shape[2] - size + 1
-    depth, channels = kernel.shape
+    depth, channels = len(kernel), len(slope)
     x = np.ascontiguousarray(x)  # the windows below overlap in memory
-    step = _rows_of_block(count, rows * cols * depth)
+    step = _rows_of_block(count, rows * cols * depth // at_once)
     low, mid, high = x.strides[1:]
-    shape = count, rows, cols, size, size * x.shape[3]
-    strides = x.strides[0], low, mid, low, high
+    wide = (size + at_once - 1) * x.shape[3]
+    shape = count, rows, cols // at_once, size, wide
+    strides = x.strides[0], low, mid * at_once, low, high
     windows = np.lib.stride_tricks.as_strided(x, shape, strides)
-    inputs = np.ones((step, rows, cols, depth), np.float32)
+    inputs = np.ones((step, *shape[1:3], depth), np.float32)
     result = np.empty((count, rows * cols * channels), np.float32)
+    steep = [np.s_[:, i::channels] for i in np.flatnonzero(slope > 1)]
     # Per channel and column: long rows are faster than many short ones.
     slope = np.tile(slope, rows * cols)
-    y = np.empty((step * rows * cols, channels), np.float32)
+    y = np.empty((inputs.size // depth, kernel.shape[1]), np.float32)
     bend = np.empty((step, len(slope)), np.float32)
     for start in _starts(count, step):
         part = slice(start, start + step)
         inputs[..., :-1].reshape(step, *shape[1:])[:] = windows[part]
         np.dot(inputs.reshape(-1, depth), kernel, out=y)
-        _prelu(y.reshape(bend.shape), slope, bend, result[part])
+        _prelu(y.reshape(bend.shape), slope, bend, result[part], steep)
     return result.reshape(count, rows, cols, channels)
 
 
@@ -236,7 +266,7 @@ def _dense(params: Params, layer: str, x: np.ndarray) -> np.ndarray:
 
 def _dense_prelu(params: Params, number: int, x: np.ndarray) -> np.ndarray:
     x = _dense(params, f"dense{number}", x)
-    return x + np.minimum(x, 0) * params[f"prelu{number}"]
+    return np.where(x > 0, x, x * params[f"prelu{number}"])
 
 
 def _pool(x: np.ndarray, size: int, stride: int) -> np.ndarray:
@@ -260,90 +290,3 @@ def _flat(x: np.ndarray) -> np.ndarray:
 def _face(no: np.ndarray, yes: np.ndarray) -> np.ndarray:
     """Softmax over (no face, face): the probability of a face."""
     return 1.0 / (1.0 + np.exp(no - yes))
-
-
-def integral(picture: UInt8[np.ndarray, "h w 3"]) -> Int[np.ndarray, "h+1 w+1 3"]:
-    """Sums over all rows and columns before each corner, exact."""
-    return cv2.integral(picture, sdepth=cv2.CV_32S)
-
-
-@dataclasses.dataclass(frozen=True)
-class Shrinking:
-    """How pictures of one size are resized to another: windows and 1 / their sizes."""
-
-    top: Int[np.ndarray, " r"]
-    bottom: Int[np.ndarray, " r"]
-    left: Int[np.ndarray, " c"]
-    right: Int[np.ndarray, " c"]
-    row_factor: Float[np.ndarray, "r 1"]
-    col_factor: Float[np.ndarray, " c*3"]
-
-
-@functools.lru_cache(maxsize=256)  # some 12 levels for each size of a data set's videos
-def shrinking(size: tuple[int, int], to: tuple[int, int]) -> Shrinking:
-    """From (height, width) to (height, width)."""
-    sides = [
-        [window[0] for window in _windows(np.zeros(1, int), np.array([n]), m)]
-        for n, m in zip(size, to, strict=True)
-    ]
-    (top, bottom), (left, right) = sides
-    rows = (1 / (bottom - top)).astype(np.float32)[:, None]
-    cols = (_SCALE / (right - left)).astype(np.float32)
-    return Shrinking(top, bottom, left, right, rows, np.repeat(cols, 3))
-
-
-def shrink(
-    sums: Int[np.ndarray, "h+1 w+1 3"], plan: Shrinking
-) -> Float[np.ndarray, "r c 3"]:
-    """A whole picture resized and normalised, as `resize` does cut-outs."""
-    rows, cols = len(plan.top), len(plan.left)
-    result = np.empty((rows, cols, 3), np.float32)
-    step = _rows_of_block(rows, sums.shape[1] * 3)
-    for start in range(0, rows, step):
-        part = slice(start, start + step)
-        total = np.take(sums, plan.bottom[part], axis=0)
-        total -= np.take(sums, plan.top[part], axis=0)
-        difference = np.take(total, plan.right, axis=1)
-        difference -= np.take(total, plan.left, axis=1)
-        mean = difference.astype(np.float32).reshape(-1, cols * 3)
-        mean *= plan.col_factor
-        mean *= plan.row_factor[part]
-        np.subtract(mean, _MIDDLE * _SCALE, out=result[part].reshape(mean.shape))
-    return result
-
-
-def resize(
-    sums: Int[np.ndarray, "h+1 w+1 3"],
-    corners: Int[np.ndarray, "m 4"],
-    height: int,
-    width: int,
-) -> Float[np.ndarray, "m height width 3"]:
-    """Cut-outs (left, top, right, bottom) of a picture, resized and normalised.
-
-    Output i of n is the mean over inputs floor(i k / n) .. ceil((i + 1) k / n) - 1 of
-    k: torch's "area". Means are differences of an integral picture, hence exact
-    (differences of wrapped 32-bit sums are still right).
-    """
-    top, bottom = _windows(corners[:, 1], corners[:, 3], height)
-    left, right = _windows(corners[:, 0], corners[:, 2], width)
-    top, bottom = top[:, :, None], bottom[:, :, None]
-    left, right = left[:, None], right[:, None]
-    flat, line = sums.reshape(-1, 3), sums.shape[1]
-    total = np.take(flat, bottom * line + right, axis=0)
-    total -= np.take(flat, bottom * line + left, axis=0)
-    total -= np.take(flat, top * line + right, axis=0)
-    total += np.take(flat, top * line + left, axis=0)
-    factor = _SCALE / ((bottom - top) * (right - left)).astype(np.float32)
-    mean = total.astype(np.float32)
-    mean *= factor[..., None]
-    mean -= _MIDDLE * _SCALE
-    return mean
-
-
-def _windows(start: np.ndarray, end: np.ndarray, count: int):
-    """(m, count) first and last + 1 input of each output along one side."""
-    size = (end - start)[:, None]
-    place = np.arange(count)
-    low = place * size // count
-    high = -(-(place + 1) * size // count)
-    return start[:, None] + low, start[:, None] + high

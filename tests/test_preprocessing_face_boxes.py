@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import parity
-from preprocessing import face_boxes, mtcnn
+from preprocessing import face_boxes, mtcnn, resizing
 
 QUICK = ("05", "06", "09", "11", "12", "14")
 SLOW = ("00", "01", "02", "03", "04", "07", "08", "10", "13")
@@ -103,8 +103,8 @@ def test_pyramid_ends_where_the_picture_is_smaller_than_a_cell():
 def test_resizing_is_the_mean_of_each_window(size):
     picture = np.random.default_rng(1).integers(0, 256, (60, 70, 3), np.uint8)
     (n, m), left, top = size, 9, 4
-    found = mtcnn.resize(
-        mtcnn.integral(picture), np.array([[left, top, left + n, top + n]]), m, m
+    found = resizing.resize(
+        resizing.integral(picture), np.array([[left, top, left + n, top + n]]), m, m
     )
     cut = picture[top : top + n, left : left + n].astype(np.float64)
     bounds = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
@@ -134,12 +134,12 @@ def test_suppression_by_iou_and_by_the_smaller_box():
 @pytest.mark.parametrize("to", [(30, 41), (12, 13), (60, 70)])
 def test_whole_pictures_are_resized_as_cut_outs_are(to):
     picture = np.random.default_rng(2).integers(0, 256, (60, 70, 3), np.uint8)
-    sums = mtcnn.integral(picture)
-    expected = mtcnn.resize(sums, np.array([[0, 0, 70, 60]]), *to)[0]
-    found = mtcnn.shrink(sums, mtcnn.shrinking((60, 70), to))
+    sums = resizing.integral(picture)
+    expected = resizing.resize(sums, np.array([[0, 0, 70, 60]]), *to)[0]
+    found = resizing.shrink(sums, resizing.shrinking((60, 70), to))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert mtcnn.shrinking((60, 70), to) is mtcnn.shrinking((60, 70), to)
+    assert resizing.shrinking((60, 70), to) is resizing.shrinking((60, 70), to)
 
 
 @pytest.mark.parametrize("block", [1, 1 << 11, 1 << 20])
@@ -151,7 +151,7 @@ def test_blocks_do_not_change_what_is_found(monkeypatch, size, block):
     expected = *mtcnn.pnet(picture), *mtcnn.onet(crops)
     monkeypatch.setattr(mtcnn, "_BLOCK", block)
     monkeypatch.setattr(mtcnn, "_STRIP", 2)
-    monkeypatch.setattr(mtcnn, "_CROPS", 2)
+    monkeypatch.setattr(mtcnn, "_CROPS_48", 2)
     found = *mtcnn.pnet(picture), *mtcnn.onet(crops)
     rows, cols = (-(-(n - 2) // 2) - 4 for n in size)
     assert found[1].shape == (rows, cols)
