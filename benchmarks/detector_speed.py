@@ -26,9 +26,7 @@ from typing import NamedTuple
 from preprocessing import workers
 
 if __name__ == "__main__":  # before the libraries are loaded that read it
-    # As in a worker, and NPROC: how many threads XLA starts, two of which would hand
-    # each other every operation.
-    os.environ.update(workers.ONE_THREAD | {"NPROC": "1"})
+    os.environ.update(workers.ONE_THREAD)  # as in a worker
 
 import numpy as np  # noqa: E402
 

@@ -25,6 +25,7 @@ ONE_THREAD = {
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "JAX_PLATFORMS": "cpu",
+    "NPROC": "1",  # XLA else starts a thread a core and hands operations about
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
 DEADLINE_S = 600  # what an item may take
