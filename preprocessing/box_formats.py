@@ -2,7 +2,8 @@
 
 JSON lines: an object a line with `video`, `frame` (from 1) or `second`, `xyxy` (left,
 top, right, bottom in pixels of the frame) and `label`; `score` (1), `track` (-1) and
-`width` and `height` of the picture that the pixels belong to may be left out.
+`width` and `height` of the picture that the pixels belong to may be left out. The toy
+set's true boxes are of this form (its `visible` is not used).
 
 COCO: `images` with `file_name` `<video>/<number>.jpg`, `<video>/frame_<number>.jpg` or
 `<video>_<number>.jpg` (frames from 1), `width`, `height`; `annotations` with `bbox` as
@@ -34,6 +35,7 @@ TVQA_PLUS_PEOPLE = frozenset(
     " kripke zack lucy wil missy beverly mary barry bert".split()
 )
 _FIELDS = tuple("video frame second xyxy label score track width height".split())
+_UNUSED = {"visible"}  # of the toy set's true boxes: the share that nothing covers
 _FRAME_FILE = re.compile(r"(.+?)(?:/(?:frame|img|image)?[_-]?|[_-])(\d+)\.\w+", re.I)
 
 
@@ -108,7 +110,7 @@ def _read_jsonl(path: pathlib.Path, builder: Builder) -> None:
     for number, line in _lines(path):
         where = f"line {number}"
         entry = Entry(path, where, _json(path, where, line))
-        unknown = sorted(set(entry.values) - set(_FIELDS))
+        unknown = sorted(set(entry.values) - {*_FIELDS, *_UNUSED})
         if unknown:
             allowed = ", ".join(_FIELDS)
             raise entry.fail(f"{unknown[0]!r} is no field; use {allowed}")

@@ -11,7 +11,7 @@ import tqdm
 
 from mmdiffmask.data.manifest import Manifest
 from preprocessing import finders, outputs, plans, social_iq, tvqa, video, workers
-from preprocessing.items import Finder, Settings
+from preprocessing.items import Finder, Settings, Skip
 
 CLIPS_PER_SHARD = {"tvqa": 16, "social_iq": 16, "toy": 16, "video": 4}
 PEOPLE = finders.People()
@@ -157,6 +157,8 @@ def _build(
     if isinstance(finder, finders.People):
         _require_weights(finder)
     plan = _limited(reader.plan(raw), limits or {})
+    if isinstance(finder, finders.People) and finder.boxes is not None:
+        plan = dataclasses.replace(plan, repaired=_mended_boxes(finder))
     count = workers.default_count() if worker_count is None else worker_count
     return runner.build(
         plan, out, described, settings, finder, count, strict, bar, deadline_s
@@ -167,6 +169,20 @@ def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:
     clips = {split: found[: limits.get(split)] for split, found in plan.clips.items()}
     kept = {split: found for split, found in clips.items() if found}
     return dataclasses.replace(plan, clips=kept)
+
+
+def _mended_boxes(finder: finders.People) -> tuple[Skip, ...]:
+    """What of a user's boxes is left out or cut, a line for each reason."""
+    from preprocessing import box_files
+
+    found = box_files.read(finder.boxes, mot_pixels=finder.boxes_pixels)
+    rows = []
+    for why, count in sorted(found.counts.items()):
+        reason = f"{count} boxes are left out: {why}"
+        if why == "cut":
+            reason = f"{count} boxes lie partly outside their picture: cut to it"
+        rows.append(Skip("", "", pathlib.Path(finder.boxes).name, reason))
+    return tuple(rows)
 
 
 def _require_weights(finder: finders.People) -> None:

@@ -20,13 +20,15 @@ SOUNDS = frozenset(
 class Plan:
     """Work items of each split, sorted by name; splits without clips are absent.
 
-    `lacks` says what the folder lacks if none of its clips can be used.
+    `lacks` says what the folder lacks if none of its clips can be used. `repaired` is
+    what was mended before any clip was looked at.
     """
 
     raw: str
     clips: dict[str, tuple[Clip, ...]]
     skipped: tuple[Skip, ...]
     lacks: str
+    repaired: tuple[Skip, ...] = ()
 
 
 def raw_folder(path: str | pathlib.Path) -> pathlib.Path:

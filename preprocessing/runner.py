@@ -201,7 +201,7 @@ def finish(
     """
     found = collections.defaultdict(list)
     counts: collections.Counter = collections.Counter()
-    losses = {"skipped": list(plan.skipped), "repaired": []}
+    losses = {"skipped": list(plan.skipped), "repaired": list(plan.repaired)}
     by_place = sorted(
         zip(tasks, notes, strict=True), key=lambda pair: (pair[0].split, pair[0].index)
     )

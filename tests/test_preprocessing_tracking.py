@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import raw_trees
 
-from preprocessing import clips, detectors, finders, items, tracking
+from preprocessing import build, clips, detectors, finders, items, toy, tracking, tvqa
 
 LEFT, RIGHT = np.array([200, 40, 40]), np.array([40, 60, 200])
 
@@ -91,6 +91,48 @@ def test_records_of_a_box_file_are_tracked(raw):
         expected = slow_box(round(time_s * 6))
         np.testing.assert_array_equal(box, expected)
     assert asked.settings()["boxes"]["name"] == "boxes.jsonl"
+
+
+def test_true_boxes_of_the_toy_set_are_a_source(tmp_path):
+    toy.render(tmp_path, domain="people", train_clips=1, val_clips=0, seed=4, workers=1)
+    asked = finders.People(
+        bodies="file", faces="none", boxes=str(tmp_path / "boxes.jsonl")
+    )
+    clip = tvqa.plan(tmp_path).clips["train"][0]
+    settings = items.Settings(raw_trees.GRID, sub_segments=1)
+    record = next(clips.records(clip, settings, asked, items.Losses()))
+    text = (tmp_path / "boxes.jsonl").read_text()
+    true = [json.loads(line) for line in text.splitlines()]
+    for place in np.flatnonzero(record.is_frame_valid):
+        number = round(float(record.frame_time_s[place]) * 3) + 1
+        at = record.boxes.frame == place
+        expected = {(r["label"], r["track"]) for r in true if r["frame"] == number}
+        found = zip(
+            np.array(record.boxes.label)[at], record.boxes.track[at], strict=True
+        )
+        assert {(str(label), int(track)) for label, track in found} == expected
+    assert {"body", "object"} <= set(record.boxes.kind)  # Eq. 4 has what to choose from
+
+
+def test_boxes_of_a_file_that_are_none_are_told(raw):
+    path = raw / "boxes.jsonl"
+    bad = {"video": "a", "frame": 1, "label": "person", "xyxy": [30, 12, 10, 60]}
+    sized = {"width": 160, "height": 90}
+    out_of_it = bad | sized | {"xyxy": [150, 10, 190, 60]}
+    rows = path.read_text() + json.dumps(bad) + "\n" + json.dumps(out_of_it) + "\n"
+    path.write_text(rows)
+    asked = finders.People(bodies="file", faces="none", boxes=str(path), boxes_fps=6)
+    options = {"finder": asked, "worker_count": 0, "bar": False}
+    settings = items.Settings(raw_trees.GRID)
+    manifest = build.build_video(raw / "raw", raw / "out", settings, **options)
+    text = (raw / "out/repaired.jsonl").read_text()
+    reasons = [json.loads(line)["reason"] for line in text.splitlines()]
+    assert reasons == [
+        "1 boxes are left out: no area",
+        "1 boxes lie partly outside their picture: cut to it",
+    ]
+    assert manifest.counts["repaired"] == 2
+    assert str(raw) not in text
 
 
 def test_only_sampled_frames_where_nothing_is_tracked(raw):
