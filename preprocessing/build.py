@@ -155,7 +155,7 @@ def _build(
     from preprocessing import runner  # heavy: only when there is work
 
     if isinstance(finder, finders.People):
-        _require_weights(finder)
+        _require_detectors(finder)
     plan = _limited(reader.plan(raw), limits or {})
     if isinstance(finder, finders.People) and finder.boxes is not None:
         plan = dataclasses.replace(plan, repaired=_mended_boxes(finder))
@@ -185,8 +185,8 @@ def _mended_boxes(finder: finders.People) -> tuple[Skip, ...]:
     return tuple(rows)
 
 
-def _require_weights(finder: finders.People) -> None:
-    """Raises ValueError, with the way to install it, if a weight file is missing."""
+def _require_detectors(finder: finders.People) -> None:
+    """Raises ValueError, with the way out, if a detector can not be loaded."""
     from preprocessing import weights
 
     files = [weights.SSDLITE] if finder.bodies == "ssdlite" else []
@@ -194,7 +194,11 @@ def _require_weights(finder: finders.People) -> None:
         files += [weights.PNET, weights.RNET, weights.ONET]
     for file in files:
         weights.read(file)
-    if finder.bodies in ("yolox", "file"):  # a file of the user's: before the work
+    if finder.faces == "facenet":  # before the work
+        from preprocessing import facenet
+
+        facenet.load()
+    if finder.bodies in ("yolox", "file"):  # a file of the user's
         from preprocessing import detectors
 
         detectors.load(finder)

@@ -38,7 +38,7 @@ def detect(
 
 
 def _detect_one(frame: UInt8[np.ndarray, "h w 3"], settings: Settings) -> Found:
-    network = _load(settings)
+    network = load(settings)
     boxes = None
     # The package breaks off on pictures that are smaller than every face it seeks.
     if face_boxes.pyramid(frame.shape[1], frame.shape[0], settings):
@@ -54,8 +54,12 @@ def _detect_one(frame: UInt8[np.ndarray, "h w 3"], settings: Settings) -> Found:
 
 
 @functools.lru_cache(maxsize=4)
-def _load(settings: Settings):
-    """The package's detector, its files being those that `face_boxes` reads too."""
+def load(settings: Settings = DEFAULTS):
+    """The package's detector, its files being those that `face_boxes` reads too.
+
+    Raises:
+      ValueError: see `detect`.
+    """
     for file in (weights.PNET, weights.RNET, weights.ONET):
         weights.read(file)
     try:

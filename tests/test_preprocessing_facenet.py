@@ -20,9 +20,9 @@ def package():
     pytest.importorskip("torch", reason="torch is not here: install the extra [faces]")
     before = set(sys.modules)
     is_stand_in = face_speed.fit_torchvision()
-    facenet._load.cache_clear()
+    facenet.load.cache_clear()
     yield
-    facenet._load.cache_clear()
+    facenet.load.cache_clear()
     if is_stand_in:
         for name in set(sys.modules) - before:
             if name.startswith(("torchvision", "facenet_pytorch")):
@@ -68,7 +68,7 @@ def test_interface_is_that_of_ours(package, shared):
 
 def without(monkeypatch, missing, error):
     """Imports of `missing` fail with `error`; others give an empty module."""
-    facenet._load.cache_clear()
+    facenet.load.cache_clear()
 
     def load(name):
         if name == missing:

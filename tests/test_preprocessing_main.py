@@ -1,8 +1,11 @@
+import sys
+
 import pytest
 import raw_trees
 
 from mmdiffmask.data import records
 from preprocessing import __main__ as command
+from preprocessing import facenet
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +178,24 @@ def test_other_raw_data_are_refused(tmp_path, capsys, inline):
     raw_trees.write_video(raw / "b.mp4", 5.0)
     assert run(*words) == 2
     assert "other raw data" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--faces", "facenet"), "needs the package torch"),
+        (("--yolox", __file__), "test_preprocessing_main.py"),
+        (("--boxes", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("--bodies", "file"), "--bodies file and --boxes FILE go together"),
+    ],
+)
+def test_a_detector_that_does_not_load_is_told_before_any_work(
+    raw, tmp_path, capsys, inline, monkeypatch, more, said
+):
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    facenet.load.cache_clear()
+    words = ("tvqa", "--raw", raw, "--out", tmp_path / "out", *more)
+    assert run(*words) == 2
+    told = capsys.readouterr().err
+    assert said in told and "Traceback" not in told
+    assert not (tmp_path / "out").exists()
