@@ -23,6 +23,7 @@ from preprocessing import workers
 os.environ.update(workers.ONE_THREAD)  # before the libraries that read it
 
 import cv2  # noqa: E402
+import numpy as np  # noqa: E402
 
 from mmdiffmask.data import records  # noqa: E402
 from preprocessing import (  # noqa: E402
@@ -83,11 +84,13 @@ def read_frames(path: pathlib.Path, most: int) -> Iterator[tuple[decode.Frame, f
 def measure(path: pathlib.Path, most: int) -> dict[str, Stage]:
     """Stages of one video."""
     stages: dict[str, Stage] = collections.defaultdict(Stage)
-    follower = tracking.Follower(appearance.load(None))
+    describe = appearance.load(None)
+    follower = tracking.Follower(describe)
     is_warm = False
     for number, (frame, decode_s) in enumerate(read_frames(path, most)):
-        if not is_warm:  # compiling is paid once a video size
+        if not is_warm:  # compiling is paid once a video size, OpenCV's tables once
             body_boxes.detect([frame.image]), face_boxes.detect([frame.image])
+            describe(frame.image, np.zeros((0, 4)))
             is_warm = True
         stages["decode"] = stages["decode"].plus(decode_s, 1)
         (found,), cpu_s = timed(body_boxes.detect, [frame.image])

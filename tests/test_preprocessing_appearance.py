@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing import appearance
-from preprocessing.unitrack import association, tracker
+from preprocessing.unitrack import association, roi_align, tracker
 
 
 def noise(seed, height=240, width=320):
@@ -87,6 +87,27 @@ def test_edges_lie_in_their_direction(degrees, channel):
     strength = found[0, 6:].mean((1, 2))
     assert strength.argmax() == channel
     assert strength[channel] > 5 * np.delete(strength, channel).max()
+
+
+def test_features_are_those_of_the_plain_formula():
+    frame = cv2.normalize(noise(4), None, 0, 255, cv2.NORM_MINMAX)
+    lab = cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    across = cv2.Sobel(lab[:, :, 0], -1, 1, 0) / 8
+    down = cv2.Sobel(lab[:, :, 0], -1, 0, 1) / 8
+    lab = (lab - [50, 0, 0]) / [25, 12, 12]
+    turn = np.degrees(np.arctan2(down, across))[:, :, None] - 30 * np.arange(6)
+    apart = np.abs((turn + 90) % 180 - 90)
+    edges = np.hypot(across, down)[:, :, None] / 6 * np.clip(1 - apart / 30, 0, None)
+    maps = np.concatenate([lab, lab**2, edges], axis=2)
+    cells = maps.reshape(60, 4, 80, 4, 12).mean((1, 3)).transpose(2, 0, 1)
+    boxes = np.float32([[30, 20, 130, 220], [200, 100, 300, 160]])
+    expected = roi_align.roi_align(cells, boxes / 4)
+    expected[:, 3:6] = np.sqrt(expected[:, 3:6] - expected[:, :3] ** 2)
+    found = appearance.colour_gradient(frame, boxes)
+    assert expected[:, 6:].mean((0, 2, 3)).min() > 0.05  # edges of each direction
+    # What 8-bit colours and directions in steps of 2 degrees cost.
+    np.testing.assert_allclose(found[:, :6], expected[:, :6], atol=0.02)
+    np.testing.assert_allclose(found[:, 6:], expected[:, 6:], atol=0.01)
 
 
 @settings(deadline=None, max_examples=12)
