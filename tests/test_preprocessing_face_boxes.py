@@ -125,6 +125,15 @@ def test_suppression_by_iou_and_by_the_smaller_box():
     assert kept.tolist() == [3, 1]
 
 
+@pytest.mark.parametrize("is_of_smaller", [False, True])
+def test_of_equal_scores_the_first_is_best(is_of_smaller):
+    low = np.repeat(np.arange(0, 600, 20), 2)[:, None]  # more than sorts keep by chance
+    boxes = np.float32(np.hstack([low, low, low + 10, low + 9]))
+    score = np.full(60, 0.8, np.float32)
+    kept = face_boxes.suppress(boxes, score, 0.5, is_of_smaller)
+    assert kept.tolist() == list(range(0, 60, 2))
+
+
 @pytest.mark.parametrize("to", [(30, 41), (12, 13), (60, 70)])
 def test_whole_pictures_are_resized_as_cut_outs_are(to):
     picture = np.random.default_rng(2).integers(0, 256, (60, 70, 3), np.uint8)
