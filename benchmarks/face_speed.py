@@ -150,6 +150,7 @@ def compare(frames: Sequence[np.ndarray], rounds: int) -> tuple[Times, list[str]
 
 def run(options: argparse.Namespace) -> int:
     """Prints a line per size; the exit status."""
+    cv2.setNumThreads(1)
     if fit_torchvision():
         print("no torchvision that fits torch: suppression by a stand-in, not counted")
     print(f"{'size':>9}  frames  faces  ours ms  facenet-pytorch ms  x")

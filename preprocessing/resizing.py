@@ -11,13 +11,17 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-_SCALE, _MIDDLE = np.float32(0.0078125), np.float32(127.5)
 _BLOCK = 1 << 16  # values of a block of rows that is summed while in the cache
 
 
-def integral(picture: UInt8[np.ndarray, "h w 3"]) -> Int[np.ndarray, "h+1 w+1 3"]:
-    """Sums over all rows and columns before each corner, exact."""
-    return cv2.integral(picture, sdepth=cv2.CV_32S)
+def integral(
+    picture: UInt8[np.ndarray, "h w 3"], out: np.ndarray | None = None
+) -> Int[np.ndarray, "h+1 w+1 3"]:
+    """Sums over all rows and columns before each corner, exact.
+
+    They are written to `out`, an earlier result, if that has the size.
+    """
+    return cv2.integral(picture, out, sdepth=cv2.CV_32S)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +45,14 @@ def shrinking(size: tuple[int, int], to: tuple[int, int]) -> Shrinking:
     ]
     (top, bottom), (left, right) = sides
     rows = (1 / (bottom - top)).astype(np.float32)[:, None]
-    cols = (_SCALE / (right - left)).astype(np.float32)
+    cols = (1 / (right - left)).astype(np.float32)
     return Shrinking(top, bottom, left, right, rows, np.repeat(cols, 3))
 
 
 def shrink(
     sums: Int[np.ndarray, "h+1 w+1 3"], plan: Shrinking
 ) -> Float[np.ndarray, "r c 3"]:
-    """A whole picture resized and normalised, as `resize` does cut-outs."""
+    """A whole picture resized as `resize` does cut-outs."""
     rows, cols = len(plan.top), len(plan.left)
     result = np.empty((rows, cols, 3), np.float32)
     step = max(1, _BLOCK // (sums.shape[1] * 3))
@@ -60,8 +64,7 @@ def shrink(
         difference -= np.take(total, plan.left, axis=1)
         mean = difference.astype(np.float32).reshape(-1, cols * 3)
         mean *= plan.col_factor
-        mean *= plan.row_factor[part]
-        np.subtract(mean, _MIDDLE * _SCALE, out=result[part].reshape(mean.shape))
+        np.multiply(mean, plan.row_factor[part], out=result[part].reshape(mean.shape))
     return result
 
 
@@ -71,7 +74,7 @@ def resize(
     height: int,
     width: int,
 ) -> Float[np.ndarray, "m height width 3"]:
-    """Cut-outs (left, top, right, bottom) of a picture, resized and normalised.
+    """Cut-outs (left, top, right, bottom) of a picture, resized.
 
     Output i of n is the mean over inputs floor(i k / n) .. ceil((i + 1) k / n) - 1 of
     k: torch's "area". Means are differences of an integral picture, hence exact
@@ -87,10 +90,8 @@ def resize(
     total -= np.take(flat, below + left, axis=0)
     total -= np.take(flat, above + right, axis=0)
     total += np.take(flat, above + left, axis=0)
-    factor = _SCALE / ((bottom - top) * (right - left)).astype(np.float32)
     mean = total.astype(np.float32)
-    mean *= factor[..., None]
-    mean -= _MIDDLE * _SCALE
+    mean /= ((bottom - top) * (right - left)).astype(np.float32)[..., None]
     return mean
 
 

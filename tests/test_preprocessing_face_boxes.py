@@ -1,10 +1,13 @@
 import json
+import math
 
+import cv2
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 from benchmarks import parity
-from preprocessing import face_boxes, mtcnn, resizing
+from preprocessing import face_boxes, mtcnn, resizing, weights
 
 QUICK = ("05", "06", "09", "11", "12", "14")
 SLOW = ("00", "01", "02", "03", "04", "07", "08", "10", "13")
@@ -109,16 +112,7 @@ def test_resizing_is_the_mean_of_each_window(size):
     cut = picture[top : top + n, left : left + n].astype(np.float64)
     bounds = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
     expected = [[cut[a:b, c:d].mean((0, 1)) for c, d in bounds] for a, b in bounds]
-    expected = (np.array(expected) - 127.5) * 0.0078125
-    np.testing.assert_allclose(found[0], expected, atol=1e-6)
-
-
-def test_windows_past_the_end_count_in_pooling():
-    x = np.arange(-30, 0, dtype=np.float32).reshape(1, 5, 6, 1)
-    found = mtcnn._pool(x, 2, 2)[0, :, :, 0].tolist()
-    assert found == [[-23, -21, -19], [-11, -9, -7], [-5, -3, -1]]
-    found = mtcnn._pool(x, 3, 2)[0, :, :, 0].tolist()
-    assert found == [[-16, -14, -13], [-4, -2, -1]]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-6)
 
 
 def test_suppression_by_iou_and_by_the_smaller_box():
@@ -131,6 +125,15 @@ def test_suppression_by_iou_and_by_the_smaller_box():
     assert kept.tolist() == [3, 1]
 
 
+@pytest.mark.parametrize("is_of_smaller", [False, True])
+def test_of_equal_scores_the_first_is_best(is_of_smaller):
+    low = np.repeat(np.arange(0, 600, 20), 2)[:, None]  # more than sorts keep by chance
+    boxes = np.float32(np.hstack([low, low, low + 10, low + 9]))
+    score = np.full(60, 0.8, np.float32)
+    kept = face_boxes.suppress(boxes, score, 0.5, is_of_smaller)
+    assert kept.tolist() == list(range(0, 60, 2))
+
+
 @pytest.mark.parametrize("to", [(30, 41), (12, 13), (60, 70)])
 def test_whole_pictures_are_resized_as_cut_outs_are(to):
     picture = np.random.default_rng(2).integers(0, 256, (60, 70, 3), np.uint8)
@@ -138,25 +141,102 @@ def test_whole_pictures_are_resized_as_cut_outs_are(to):
     expected = resizing.resize(sums, np.array([[0, 0, 70, 60]]), *to)[0]
     found = resizing.shrink(sums, resizing.shrinking((60, 70), to))
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert resizing.shrinking((60, 70), to) is resizing.shrinking((60, 70), to)
 
 
-@pytest.mark.parametrize("block", [1, 1 << 11, 1 << 20])
+def layers(plan, x, pools):
+    """The plan's convolutions on (3, h, w), as formulas; and the weights by name."""
+    given = weights.read_torch(weights.read(plan.file))
+    for i, (side, stride) in enumerate(pools, 1):
+        kernel = given[f"conv{i}.weight"]
+        windows = sliding_window_view(x, kernel.shape[2:], (1, 2))
+        x = np.einsum("crsij,ocij->ors", windows, kernel)
+        x += given[f"conv{i}.bias"][:, None, None]
+        x = np.where(x > 0, x, x * given[f"prelu{i}.weight"][:, None, None])
+        # A window that reaches past the end counts, if it begins before.
+        rows, cols = (math.ceil((n - side) / stride) + 1 for n in x.shape[1:])
+        low = np.arange(rows) * stride, np.arange(cols) * stride
+        x = np.array(
+            [
+                [x[:, i : i + side, j : j + side].max((1, 2)) for j in low[1]]
+                for i in low[0]
+            ]
+        ).transpose(2, 0, 1)
+    return x, given
+
+
+def normalised(picture):
+    return np.moveaxis((picture - 127.5) / 128, -1, 0)
+
+
+def softmax(no, yes):
+    return np.exp(yes) / (np.exp(no) + np.exp(yes))
+
+
+@pytest.mark.parametrize("strip_px", [1, 900, 10**6])
 @pytest.mark.parametrize("size", [(12, 12), (13, 14), (40, 33), (55, 70)])
-def test_blocks_do_not_change_what_is_found(monkeypatch, size, block):
-    rng = np.random.default_rng(size[0])
-    picture = rng.uniform(-1, 1, (*size, 3)).astype(np.float32)
-    crops = rng.uniform(-1, 1, (5, 48, 48, 3)).astype(np.float32)
-    expected = *mtcnn.pnet(picture), *mtcnn.onet(crops)
-    monkeypatch.setattr(mtcnn, "_BLOCK", block)
-    monkeypatch.setattr(mtcnn, "_STRIP", 2)
-    monkeypatch.setattr(mtcnn, "_CROPS_48", 2)
-    found = *mtcnn.pnet(picture), *mtcnn.onet(crops)
-    rows, cols = (-(-(n - 2) // 2) - 4 for n in size)
-    assert found[1].shape == (rows, cols)
-    for one, two in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, two, atol=1e-5)
+def test_first_network_is_its_formula_in_strips_of_any_size(
+    monkeypatch, size, strip_px
+):
+    monkeypatch.setattr(mtcnn, "_STRIP_PX", strip_px)
+    picture = np.random.default_rng(size[0]).uniform(0, 255, (*size, 3))
+    picture = picture.astype(np.float32)
+    pools = [(2, 2), (1, 1), (1, 1)]
+    x, given = layers(mtcnn.PNET, normalised(picture), pools)
+    no, yes, *moves = (
+        np.einsum("crs,c->rs", x, kernel[:, 0, 0]) + bias
+        for head in mtcnn.PNET.heads
+        for kernel, bias in zip(
+            given[f"{head}.weight"], given[f"{head}.bias"], strict=True
+        )
+    )
+    offsets, probability = mtcnn.pnet(picture)
+    np.testing.assert_allclose(offsets, moves, atol=2e-5)
+    np.testing.assert_allclose(probability, softmax(no, yes), atol=2e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 9])
+@pytest.mark.parametrize(
+    ("plan", "side", "pools"),
+    [
+        (mtcnn.RNET, 24, [(3, 2), (3, 2), (1, 1)]),
+        (mtcnn.ONET, 48, [(3, 2), (3, 2), (2, 2), (1, 1)]),
+    ],
+)
+def test_networks_of_crops_are_their_formulas(plan, side, pools, count):
+    crops = np.random.default_rng(side).uniform(0, 255, (count, side, side, 3))
+    crops = crops.astype(np.float32)
+    run = mtcnn.rnet if plan == mtcnn.RNET else mtcnn.onet
+    *moves, probability = run(crops)
+    assert {len(part) for part in (*moves, probability)} == {count}
+    for i, crop in enumerate(crops):
+        x, given = layers(plan, normalised(crop), pools)
+        layer = len(pools) + 1
+
+        def dense(name, x, given=given):
+            return given[f"{name}.weight"] @ x + given[f"{name}.bias"]
+
+        x = dense(f"dense{layer}", x.transpose(2, 1, 0).ravel())
+        x = np.where(x > 0, x, x * given[f"prelu{layer}.weight"])
+        face, *expected = (dense(head, x) for head in plan.heads)
+        assert probability[i] == pytest.approx(softmax(*face), abs=1e-5)
+        for found, one in zip(moves, expected, strict=True):
+            np.testing.assert_allclose(found[i], one, atol=1e-5)
+
+
+def test_faces_do_not_depend_on_the_number_of_threads(golden):
+    frames, before = list(golden["batch320/pixels"]), cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(1)
+        one = face_boxes.detect(frames)
+        cv2.setNumThreads(4)
+        four = face_boxes.detect(frames)
+    finally:
+        cv2.setNumThreads(before)
+    assert sum(len(found[0]) for found in one) > 6
+    for a, b in zip(one, four, strict=True):
+        assert all((x == y).all() for x, y in zip(a, b, strict=True))
 
 
 def test_suppression_is_the_plain_greedy_one():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from preprocessing import onnx_file, yolox
+from preprocessing import onnx_file, onnx_writer, yolox
 
 HW = (96, 128)
 RED, BLUE = [255, 0, 0], [0, 0, 255]
@@ -231,7 +231,7 @@ def test_one_thread_and_the_threads_of_before(tmp_path, monkeypatch):
 BAD = {
     "nothing": (b"", "expected an ONNX model"),
     "text": (b"no such thing", "expected an ONNX model"),
-    "other": (onnx_models.message(1, "x"), "field 7 of a message is missing"),
+    "other": (onnx_writer.message(1, "x"), "field 7 of a message is missing"),
     "columns": (onnx_models.yolox(HW, output="columns"), r"found \(1, 7, 252\)"),
     "half": (onnx_models.yolox(HW, kind=10), "found number type 10"),
     "free": (onnx_models.yolox(HW, shape=(1, 3, "h", "w")), r"\(1, 3, any, any\)"),
@@ -275,10 +275,10 @@ def test_a_missing_file_and_bad_settings_are_named(tmp_path):
 
 
 def test_an_operation_that_cannot_be_run_is_named(tmp_path):
-    content = onnx_models.model(
-        onnx_models.node("NoSuchThing", ["images"], "output"),
-        onnx_models.value(11, "images", (1, 3, *HW)),
-        onnx_models.value(12, "output", (1, 252, 7)),
+    content = onnx_writer.model(
+        onnx_writer.node("NoSuchThing", ["images"], "output"),
+        onnx_writer.value(onnx_writer.INPUT, "images", (1, 3, *HW)),
+        onnx_writer.value(onnx_writer.OUTPUT, "output", (1, 252, 7)),
     )
     path = write(tmp_path, content)
     with pytest.raises(ValueError, match="found one that it can not"):
