@@ -115,6 +115,7 @@ def _build(
     bar: bool = True,
     limits: dict[str, int] | None = None,
     deadline_s: float = workers.DEADLINE_S,
+    execute: Callable[..., Iterator[Any]] | None = None,
 ) -> Manifest:
     """Makes the records unless they are there already.
 
@@ -130,6 +131,7 @@ def _build(
       bar: shows progress on stderr.
       limits: of clips in a split, the first by name.
       deadline_s: what a clip may take, beside a share of its length.
+      execute: has the shards written elsewhere (see `runner.Execute`).
 
     Raises:
       ValueError: whatever a user can mend, in one sentence.
@@ -161,7 +163,7 @@ def _build(
         plan = dataclasses.replace(plan, repaired=_mended_boxes(finder))
     count = workers.default_count() if worker_count is None else worker_count
     return runner.build(
-        plan, out, described, settings, finder, count, strict, bar, deadline_s
+        plan, out, described, settings, finder, count, strict, bar, deadline_s, execute
     )
 
 

@@ -8,7 +8,9 @@ import json
 import logging
 import os
 import pathlib
+import platform
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -156,6 +158,15 @@ def put(path: pathlib.Path, text: str, work: pathlib.Path | None = None) -> None
 
     `work` is where it is made, on the same file system; default: beside it.
     """
-    partial = (work or path.parent) / f"{path.name}.{os.getpid()}"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    made = partial(path, work)
+    made.write_text(text, encoding="utf-8")
+    os.replace(made, path)
+
+
+def partial(path: pathlib.Path, work: pathlib.Path | None = None) -> pathlib.Path:
+    """Where a file is made before it gets its place; `work` as in `put`.
+
+    Nobody else's: several machines, processes and threads may write the same file.
+    """
+    maker = f"{platform.node()}.{os.getpid()}.{threading.get_ident()}"
+    return (work or path.parent) / f"{path.name}.{maker}"

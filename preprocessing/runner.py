@@ -6,8 +6,6 @@ rename. `manifest.json` is written last, then `.work` goes.
 """
 
 import collections
-import contextlib
-import contextvars
 import dataclasses
 import json
 import pathlib
@@ -28,19 +26,6 @@ from preprocessing.shards import Note, Task
 
 # (`write_shard`, tasks) -> their notes, as they come.
 Execute = Callable[[Callable[[Task], Note], Sequence[Task]], Iterator[Note]]
-_elsewhere: contextvars.ContextVar[Execute | None] = contextvars.ContextVar(
-    "elsewhere", default=None
-)
-
-
-@contextlib.contextmanager
-def executed_by(execute: Execute) -> Iterator[None]:
-    """While it lasts, `execute` has the shards written in place of local workers."""
-    token = _elsewhere.set(execute)
-    try:
-        yield
-    finally:
-        _elsewhere.reset(token)
 
 
 def build(
@@ -53,6 +38,7 @@ def build(
     strict: bool = False,
     bar: bool = True,
     deadline_s: float = workers.DEADLINE_S,
+    execute: Execute | None = None,
 ) -> Manifest:
     """Makes the records, or what is missing of them.
 
@@ -67,6 +53,7 @@ def build(
       bar: shows progress on stderr.
       deadline_s: what a clip may take, beside its length times
         `clips.DEADLINE_SHARE`; not with `worker_count` 0.
+      execute: has the shards written; None = local workers do.
 
     Raises:
       ValueError: if nothing usable came out, with nothing left in OUT; or if `strict`;
@@ -80,7 +67,7 @@ def build(
         outputs.put(out / outputs.WORK / outputs.STATE, text)
         every = tasks(plan, out, settings, finder, described["clips_per_shard"])
         every = [dataclasses.replace(task, deadline_s=deadline_s) for task in every]
-        notes = _notes(every, worker_count, strict, bar)
+        notes = _notes(every, worker_count, strict, bar, execute)
         if not sum(note["shard"]["records"] for note in notes):
             shutil.rmtree(out)
             raise ValueError(f"{out}: nothing usable came out: {_first(plan, notes)}")
@@ -88,7 +75,11 @@ def build(
 
 
 def _notes(
-    every: list[Task], worker_count: int, strict: bool, bar: bool
+    every: list[Task],
+    worker_count: int,
+    strict: bool,
+    bar: bool,
+    execute: Execute | None,
 ) -> list[dict[str, Any]]:
     """The notes of all tasks, in their order; shards that are missing are written."""
     notes = {
@@ -106,18 +97,19 @@ def _notes(
     with tqdm.tqdm(
         total=total, initial=total - left, disable=not bar, **options
     ) as shown:
-        for name, note in _execute(missing, worker_count, strict, shown.update):
+        if execute is None:
+            written = _locally(missing, worker_count, strict, shown.update)
+        else:
+            written = execute(shards.write_shard, missing)
+        for name, note in written:
             notes[name] = note
             require_strict([Skip(**row) for row in note["skipped"]], strict)
     return [notes[task.note.name] for task in every]
 
 
-def _execute(
+def _locally(
     missing: list[Task], worker_count: int, strict: bool, on_tick: Callable[[int], None]
 ) -> Iterator[Note]:
-    elsewhere = _elsewhere.get()
-    if elsewhere is not None:
-        return elsewhere(shards.write_shard, missing)
     lose = _require_none_lost if strict else shards.give_up
     return workers.run(shards.write_shard, missing, worker_count, on_tick, lose)
 

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import platform
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,16 +55,15 @@ class Task:
 
 def write_shard(task: Task) -> Note:
     """Writes one shard and its note; the note's name and content. Runs in a worker."""
-    work = pathlib.Path(task.out, outputs.WORK)
+    place = pathlib.Path(task.out, task.file)
+    partial = outputs.partial(place, place.parent / outputs.WORK)
     losses = Losses()
     counts: collections.Counter = collections.Counter()
-    # Beam: processes of many machines.
-    partial = work / f"{task.file}.{platform.node()}.{os.getpid()}"
     shape = task.settings.segments, task.settings.sub_segments
     schema = records_lib.features(*shape, task.settings.grid.n_patches)
     shard = records_lib.write_shard(partial, _records(task, losses, counts), schema)
     shard = dataclasses.replace(shard, file=task.file)
-    os.replace(partial, pathlib.Path(task.out, task.file))
+    os.replace(partial, place)
     note = {
         "shard": dataclasses.asdict(shard),
         **dataclasses.asdict(losses),
