@@ -148,7 +148,7 @@ def _build(
     )
     manifest = outputs.finished(out, described)
     if manifest is not None:
-        if strict and manifest.counts["skipped"]:
+        if strict and manifest.counts.get("skipped"):
             raise ValueError(
                 f"{out}: {manifest.counts['skipped']} thing(s) were skipped, see"
                 f" {outputs.SKIPPED}; mend them and make the records again"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from mmdiffmask.data import manifest
 from mmdiffmask.grid import PatchGrid
 
 
@@ -60,8 +61,7 @@ class Settings:
     boxed_clips: int | None = None
 
     def __post_init__(self):
-        limits = {"segments": (1, 16), "sub_segments": (1, 3)}
-        for name, (low, high) in limits.items():
+        for name, (low, high) in manifest.LIMITS.items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(
                     f"{name}={getattr(self, name)}: must be from {low} to {high}"
