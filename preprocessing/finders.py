@@ -2,12 +2,14 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from preprocessing import files
 from preprocessing.items import Look
 
 BODIES = ("ssdlite", "yolox", "file", "none")
@@ -102,7 +104,7 @@ def _identity(name: str) -> dict[str, str]:
     digest = hashlib.sha256()
     for part in parts:
         try:
-            digest.update(part.name.encode() + b"\n" + part.read_bytes())
+            digest.update(os.fsencode(part.name) + b"\n" + files.read(part))
         except OSError as error:
-            raise ValueError(f"{part}: {error.strerror}; name a file of it") from error
+            raise ValueError(f"{part}: {files.why(error)}; name a file") from error
     return {"name": path.name, "sha256": digest.hexdigest()}

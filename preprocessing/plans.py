@@ -7,6 +7,7 @@ import os
 import pathlib
 from collections.abc import Collection, Iterable
 
+from preprocessing import files
 from preprocessing.items import Clip, Skip
 
 LABELS = "labels.csv"
@@ -20,8 +21,8 @@ SOUNDS = frozenset(
 class Plan:
     """Work items of each split, sorted by name; splits without clips are absent.
 
-    `lacks` says what the folder lacks if none of its clips can be used. `repaired` is
-    what was mended before any clip was looked at.
+    `lacks` says what the folder lacks if no clip gives a record. `repaired` is what was
+    mended before any clip was looked at.
     """
 
     raw: str
@@ -52,11 +53,9 @@ def content(path: str | pathlib.Path) -> bytes:
       ValueError: if it can not be read.
     """
     try:
-        return pathlib.Path(path).read_bytes()
+        return files.read(path)
     except OSError as error:
-        raise ValueError(
-            f"{path}: {error.strerror}; name a file that is there"
-        ) from error
+        raise ValueError(f"{path}: {files.why(error)}; name a file to read") from error
 
 
 def read_labels(
@@ -74,11 +73,13 @@ def read_labels(
       ValueError: if the file has no header, a row of another length or a video twice.
     """
     path = raw / LABELS if named is None else pathlib.Path(named)
-    if named is None and not path.is_file():
+    if named is None and not os.path.lexists(path):
         return {}
     try:
         rows = list(csv.reader(content(path).decode("utf-8-sig").splitlines()))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8; write it as UTF-8") from error
+    except csv.Error as error:
         raise ValueError(f"{path}: is no CSV table ({error})") from error
     rows = [row for row in rows if row]
     if not rows or len(set(rows[0])) < max(2, len(rows[0])):
@@ -129,9 +130,9 @@ def index(raw: pathlib.Path, folder: str, endings: Collection[str]) -> dict[str,
     A folder with such an ending counts: it is told as damage when it is to be read.
     """
     found: dict[str, str] = {}
-    for place, folders, files in os.walk(raw / folder):
+    for place, folders, names in os.walk(raw / folder):
         folders.sort()
-        for name in sorted([*files, *folders]):
+        for name in sorted([*names, *folders]):
             stem, ending = os.path.splitext(name)
             if ending.lower() in endings and not name.startswith("."):
                 path = pathlib.Path(place, name).relative_to(raw)

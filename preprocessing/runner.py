@@ -19,7 +19,7 @@ import tqdm
 from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import records as records_lib
 from mmdiffmask.data.manifest import Manifest, Shard
-from preprocessing import clips, outputs, shards, workers
+from preprocessing import outputs, shards, workers
 from preprocessing.items import Finder, Losses, Settings, Skip
 from preprocessing.plans import Plan
 from preprocessing.shards import Note, Task
@@ -59,8 +59,10 @@ def build(
       ValueError: if nothing usable came out, with nothing left in OUT; or if `strict`;
         or if another run is at work in OUT.
     """
-    require_usable(plan)
+    if not plan.clips:
+        raise _nothing(plan)
     require_strict(plan.skipped, strict)
+    is_new = not out.exists()
     with outputs.lock(out):
         state = described | {"versions": outputs.versions()}
         text = json.dumps(state, indent=1, sort_keys=True)
@@ -69,8 +71,9 @@ def build(
         every = [dataclasses.replace(task, deadline_s=deadline_s) for task in every]
         notes = _notes(every, worker_count, strict, bar, execute)
         if not sum(note["shard"]["records"] for note in notes):
-            shutil.rmtree(out)
-            raise ValueError(f"{out}: nothing usable came out: {_first(plan, notes)}")
+            _remove(out, is_new)
+            lost = [Skip(**row) for note in notes for row in note["skipped"]]
+            raise _nothing(plan, lost)
         return finish(plan, out, described, settings, every, notes)
 
 
@@ -120,18 +123,19 @@ def _require_none_lost(task: Task, clip: str, reason: str) -> None:
     require_strict(losses.skipped, strict=True)
 
 
-def require_usable(plan: Plan) -> None:
-    """Raises ValueError unless one of the clips shows a frame; with a reason."""
-    first = ""
-    for clip in (clip for split in sorted(plan.clips) for clip in plan.clips[split]):
-        reason = clips.usable(clip)
-        if reason is None:
-            return
-        first = first or f"{clip.footage}: {reason}"
-    if not first and plan.skipped:
-        first = f"{plan.skipped[0].file}: {plan.skipped[0].reason}"
-    why = f" ({first})" if first else ""
-    raise ValueError(f"{plan.raw}: nothing usable: {plan.lacks}{why}")
+def _nothing(plan: Plan, lost: Sequence[Skip] = ()) -> ValueError:
+    """The error where no record can be made; with a reason."""
+    rows = [*lost, *plan.skipped]
+    why = f" ({rows[0].file}: {rows[0].reason})" if rows else ""
+    return ValueError(f"{plan.raw}: nothing usable: {plan.lacks}{why}")
+
+
+def _remove(out: pathlib.Path, is_ours: bool) -> None:
+    """Removes what a run wrote; the folder itself if it made that too."""
+    for path in out.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if is_ours:
+        out.rmdir()
 
 
 def require_strict(skipped: Any, strict: bool) -> None:
@@ -143,12 +147,6 @@ def require_strict(skipped: Any, strict: bool) -> None:
             f"--strict: {what}: {first.file}: {first.reason};"
             " mend or remove it, or run again without --strict to go on without it"
         )
-
-
-def _first(plan: Plan, notes: list[dict]) -> str:
-    rows = [Skip(**row) for note in notes for row in note["skipped"]]
-    first = [*plan.skipped, *rows][0]
-    return f"{first.file}: {first.reason}"
 
 
 def tasks(

@@ -50,7 +50,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     """
     raw = plans.raw_folder(raw_dir)
     _require_unpacked(raw)
-    if not any((raw / _file(split)).is_file() for split in SPLITS):
+    if not any(os.path.lexists(raw / _file(split)) for split in SPLITS):
         raise ValueError(
             f"{raw}: nothing usable: no {_file('train')}, _val or _test_public"
         )
@@ -69,7 +69,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         if found:
             clips[split] = tuple(found)
     return plans.Plan(
-        str(raw), clips, tuple(skipped), "no question has frames that open"
+        str(raw), clips, tuple(skipped), "no question has frames that can be shown"
     )
 
 
@@ -105,9 +105,9 @@ def _read_questions(
     """Clip -> (show, question) in the file's order; what is not usable is skipped."""
     path = raw / _file(split)
     asked: dict[str, Rows] = {}
-    if not path.is_file():
+    if not os.path.lexists(path):
         return asked
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(plans.content(path).splitlines(), 1):
         if not line.strip():
             continue
         video, question_id = "", f"line {number}"

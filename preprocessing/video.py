@@ -93,7 +93,9 @@ class Extras:
             for name, file in sorted(names.items())
             if name in asked or self.questions is None
         )
-        lacks = f"none of {len(clips)} video files opens" if clips else "no video files"
+        lacks = (
+            f"none of {len(clips)} videos can be shown" if clips else "no video files"
+        )
         if not names:
             lacks += f" (known by {', '.join(sorted(ENDINGS))})"
         if self.questions and names and not clips:
@@ -235,6 +237,6 @@ def _subtitles(
     for stem in dict.fromkeys(stems):
         for ending in SUBTITLES:
             path = root / (stem + ending)
-            if path.is_file():
+            if os.path.lexists(path):  # what can not be read is told
                 return pathlib.Path(os.path.relpath(path, raw)).as_posix()
     return None

@@ -164,8 +164,9 @@ def test_a_clip_without_a_single_good_frame(raw, tmp_path):
     raw_trees.make(raw, tmp_path / "out")
     assert len(by_id(tmp_path / "out")) == 4
     skipped = rows_of(tmp_path / "out", outputs.SKIPPED)
+    why = "00005.jpg: the picture is empty (0 bytes)"
     assert [(row["question"], row["reason"]) for row in skipped] == [
-        (f"00000{n}~people_train000", "no frame of its window can be shown")
+        (f"00000{n}~people_train000", f"no frame of its window can be shown ({why})")
         for n in range(2)
     ]
     assert rows_of(tmp_path / "out", outputs.REPAIRED) == []
