@@ -91,9 +91,8 @@ def _notes(
         if (note := shards.read_note(task, strict))
     }
     missing = [task for task in every if task.note.name not in notes]
-    if strict:  # what was given up is tried again
-        for task in missing:
-            task.given_up.unlink(missing_ok=True)
+    for task in missing:
+        shards.try_again(task, strict)
     total = sum(len(task.clips) for task in every)
     left = sum(len(task.clips) for task in missing)
     options = {"desc": "records", "unit": "clip", "file": sys.stderr}

@@ -6,7 +6,6 @@ import pathlib
 import random
 import re
 import shutil
-import socket
 
 import numpy as np
 import pytest
@@ -15,7 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmdiffmask.data import records
-from preprocessing import build, finders, items, outputs, runner, shards, tvqa, video
+from preprocessing import (
+    build,
+    finders,
+    items,
+    outputs,
+    tvqa,
+)
 
 KINDS = "cut empty flip zero noise folder swap latin pipe gone utf16".split()
 # What Python or FFmpeg would say by itself.
@@ -378,76 +383,6 @@ def test_a_clip_that_kills_its_worker_is_tried_once_more(short, tmp_path):
     assert attempts == 2
 
 
-def odd_files(raw):
-    """Everything that may have a video's name, beside a good one."""
-    raw_trees.write_video(raw / "good.mp4", 1.0)
-    os.mkfifo(raw / "pipe.mp4")
-    (raw / "folder.mp4").mkdir()
-    (raw / "link.mp4").symlink_to("nowhere")
-    (raw / "loop.mp4").symlink_to("loop.mp4")
-    (raw / "device.mp4").symlink_to("/dev/zero")
-    (raw / "empty.mp4").touch()
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(raw / "socket.mp4"))
-    os.mkfifo(raw / "good.srt")
-
-
-def test_files_that_are_no_videos_are_listed_and_none_hangs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # a socket's path is short
-    raw = pathlib.Path("raw")
-    odd_files(raw)
-    options = {"finder": None, "worker_count": 0, "bar": False}
-    build.build_video(raw, tmp_path / "out", VIDEO_SETTINGS, **options)
-    skipped, repaired = (
-        {row["file"]: row["reason"] for row in rows_of(tmp_path / "out", name)}
-        for name in (outputs.SKIPPED, outputs.REPAIRED)
-    )
-    assert {file: reason.split(" (")[0] for file, reason in skipped.items()} == {
-        "pipe.mp4": "can not be read",
-        "folder.mp4": "its folder holds no numbered frames",
-        "link.mp4": "is missing",
-        "loop.mp4": "can not be read",
-        "device.mp4": "can not be read",
-        "empty.mp4": "is no video that opens",
-        "socket.mp4": "can not be read",
-    }
-    told = "can not be read (no regular file): the clip has no subtitles"
-    assert repaired == {"good.srt": told}
-
-
-@pytest.mark.parametrize("name", ["questions", "labels"])
-def test_a_pipe_in_place_of_a_file_is_told(tmp_path, name):
-    raw_trees.write_video(tmp_path / "raw/a.mp4", 1.0)
-    os.mkfifo(tmp_path / "pipe")
-    extras = video.Extras(**{name: str(tmp_path / "pipe")})
-    with pytest.raises(ValueError, match="pipe: can not be read .no regular file.; na"):
-        build.build_video(
-            tmp_path / "raw", tmp_path / "out", VIDEO_SETTINGS, extras=extras
-        )
-
-
-def test_a_pipe_in_place_of_boxes_is_told(tmp_path):
-    os.mkfifo(tmp_path / "a.jsonl")
-    finder = finders.People(bodies="file", boxes=str(tmp_path / "a.jsonl"))
-    with pytest.raises(ValueError, match="a.jsonl: can not be read"):
-        finder.settings()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("is_there", [True, False])
-def test_a_clip_that_hangs_is_all_there_is(tmp_path, is_there):
-    """Nothing usable: the deadline holds from the first clip, OUT is as it was."""
-    raw_trees.write_tvqa(tmp_path / "raw", train=1, val=0, frames=1)
-    out = tmp_path / "out"
-    if is_there:
-        out.mkdir()
-    finder = raw_trees.Stumbling("people_train000", "hang", str(tmp_path / "marks"))
-    options = {"finder": finder, "worker_count": 1, "deadline_s": 1}
-    with pytest.raises(ValueError, match=r"raw: nothing usable: .*took longer than 4"):
-        raw_trees.make(tmp_path / "raw", out, **options)
-    assert out.exists() == is_there and not list(tmp_path.glob("out/*"))
-
-
 @pytest.mark.slow
 def test_a_worker_that_died_by_chance_changes_nothing(short, tmp_path):
     _, attempts = stumble(short, tmp_path, "kill", times=1)
@@ -461,19 +396,6 @@ def test_a_worker_that_died_by_chance_changes_nothing(short, tmp_path):
 def test_strict_stops_at_a_clip_that_hangs(short, tmp_path):
     with pytest.raises(ValueError, match=r"--strict: .*train002.*took longer than 5 s"):
         stumble(short, tmp_path, "hang", deadline_s=2, strict=True)
-
-
-def test_what_was_given_up_is_not_tried_again(short, tmp_path):
-    plan, out = tvqa.plan(short), tmp_path / "out"
-    (out / outputs.WORK).mkdir(parents=True)
-    (task,) = runner.tasks(plan, out, raw_trees.SETTINGS, raw_trees.RED_FINDER, 16)
-    shards.give_up(task, "people_train001", "hangs")
-    shards.give_up(task, "people_train003", "hangs too")
-    _, note = shards.write_shard(task)
-    assert [row["reason"] for row in note["skipped"]] == ["hangs"] * 2 + [
-        "hangs too"
-    ] * 2
-    assert note["shard"]["records"] == 8
 
 
 def test_two_runs_into_one_folder(raw, tmp_path):
