@@ -49,7 +49,7 @@ def records(
     def repair(file: str, reason: str, question: str = "") -> None:
         repaired[Skip(clip.name, question, file, reason)] = None
 
-    asked_ids, made = [], set()
+    asked_ids, made, size_px = [], set(), None
     try:
         sound = repairs.load_sound(clip, footage.duration_s, repair)
         lines = repairs.load_subtitles(clip, repair)
@@ -59,10 +59,15 @@ def records(
                 clip, asked, footage, sound, lines, settings, finder, repair
             ):
                 made.add(record.example_id)
+                first = int(record.is_frame_valid.argmax())
+                size_px = tuple(record.source_size_px[first].tolist())
                 yield record
         for name, reason in footage.problems:
             repair(f"{clip.footage}/{name}" if name else clip.footage, reason)
         repairs.tell_spans(clip, footage.duration_s, repair)
+        if finder is not None and size_px is not None:
+            for file, reason in finder.lost(clip.name, footage.duration_s, size_px):
+                repair(file, reason)
     finally:
         footage.close()
     if made:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from preprocessing import box_files
 from preprocessing.finders import People
 from preprocessing.items import Look
 
@@ -96,10 +97,18 @@ def _yolox(asked: People) -> Detector:
     return detect
 
 
-def _file(asked: People) -> Detector:
-    from preprocessing import box_files
+@functools.lru_cache(maxsize=1)
+def boxes_of(asked: People) -> box_files.BoxFile:
+    """The user's file of boxes.
 
-    boxes = box_files.read(asked.boxes, mot_pixels=asked.boxes_pixels)
+    Raises:
+      ValueError: if it can not be read.
+    """
+    return box_files.read(asked.boxes, mot_pixels=asked.boxes_pixels)
+
+
+def _file(asked: People) -> Detector:
+    boxes = boxes_of(asked)
 
     def one(clip: str, look: Look) -> Detected:
         size = look.image.shape[1], look.image.shape[0]

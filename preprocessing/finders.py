@@ -15,6 +15,7 @@ from preprocessing.items import Look
 BODIES = ("ssdlite", "yolox", "file", "none")
 FACES = ("mtcnn", "facenet", "none")
 TRACKS = ("both", "tracked", "none")
+MAX_FPS = 1000.0  # of the fastest cameras that boxes are drawn on
 TRACKED_FPS = 3.0  # of TVQA and Social-IQ frames; the sampled ones are too far apart
 
 
@@ -32,6 +33,12 @@ class EachFrame:
     def __call__(self, clip: str, looks: Iterable[Look]) -> Any:
         """See `items.Finder`."""
         return self.function([look.image for look in looks if look.is_sampled])
+
+    def lost(
+        self, clip: str, duration_s: float, size_px: tuple[int, int]
+    ) -> list[tuple[str, str]]:
+        """See `items.Finder`; it has no file."""
+        return []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +75,11 @@ class People:
                 raise ValueError(
                     f"--{name} {getattr(self, name)}: is none of {', '.join(known)}"
                 )
+        if not 0 < self.boxes_fps <= MAX_FPS:  # not NaN either
+            raise ValueError(
+                f"--boxes-fps {self.boxes_fps:g}: must be more than 0, at most"
+                f" {MAX_FPS:g}"
+            )
         for kind, option in {"yolox": "yolox", "file": "boxes"}.items():
             if (self.bodies == kind) != (getattr(self, option) is not None):
                 raise ValueError(f"--bodies {kind} and --{option} FILE go together")
@@ -93,6 +105,19 @@ class People:
         from preprocessing import people
 
         return people.find(self, clip, looks)
+
+    def lost(
+        self, clip: str, duration_s: float, size_px: tuple[int, int]
+    ) -> list[tuple[str, str]]:
+        """See `items.Finder`."""
+        if self.boxes is None:
+            return []
+        from preprocessing import box_files, detectors
+
+        found = detectors.boxes_of(self)
+        counts = found.lost(clip, duration_s, self.boxes_fps, size_px)
+        name = pathlib.Path(self.boxes).name
+        return [(name, reason) for reason in box_files.tell(counts)]
 
 
 def _identity(name: str) -> dict[str, str]:

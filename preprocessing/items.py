@@ -46,6 +46,14 @@ class Finder(Protocol):
         `looks` come in order of time, one by one: nobody holds a whole clip.
         """
 
+    def lost(
+        self, clip: str, duration_s: float, size_px: tuple[int, int]
+    ) -> list[tuple[str, str]]:
+        """(file, reason) for what a user's file says of a clip and it can not show.
+
+        `size_px`: width and height of the clip's frames.
+        """
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
