@@ -70,7 +70,8 @@ def read_labels(
       named: the file that is read in its place.
 
     Raises:
-      ValueError: if the file has no header, a row of another length or a video twice.
+      ValueError: if the file has no header, no row, a row of another length or a video
+        twice.
     """
     path = raw / LABELS if named is None else pathlib.Path(named)
     if named is None and not os.path.lexists(path):
@@ -95,7 +96,27 @@ def read_labels(
             raise ValueError(f"{path}: row {number} names {row[0]} for a second time")
         pairs = zip(rows[0][1:], row[1:], strict=True)
         labels[row[0]] = tuple(sorted(pairs))
+    if not labels:
+        raise ValueError(f"{path}: holds no row but its header; add rows or delete it")
     return labels
+
+
+def unknown_labels(
+    labels: Collection[str], videos: Collection[str], path: str | pathlib.Path
+) -> list[Skip]:
+    """A line for each video that the labels alone name.
+
+    Raises:
+      ValueError: if that is all of them.
+    """
+    lost = sorted(set(labels) - set(videos))
+    if lost and videos and len(lost) == len(labels):
+        raise ValueError(
+            f"{path}: names none of the clips; its first column must hold their names"
+            f" as in --raw, such as {min(videos)!r}, not {lost[0]!r}"
+        )
+    table = os.path.basename(path)
+    return [Skip(name, "", table, "has labels, but there is no video") for name in lost]
 
 
 def fingerprint(

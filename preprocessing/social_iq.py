@@ -68,6 +68,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     footage = {**videos, **_frames(raw)}
     sounds = {**videos, **_sounds(raw)}
     transcripts, labels = _transcripts(raw), plans.read_labels(raw)
+    lost = plans.unknown_labels(labels, footage, raw / plans.LABELS)
     skipped: list[Skip] = []
     asked = _read_all(raw, footage, skipped)
     clips = {
@@ -88,9 +89,8 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         for split, found in asked.items()
         if found
     }
-    return plans.Plan(
-        str(raw), clips, tuple(skipped), "no question has a video that can be shown"
-    )
+    lacks = "no question has a video that can be shown"
+    return plans.Plan(str(raw), clips, tuple(skipped), lacks, tuple(lost))
 
 
 def _read_all(

@@ -57,6 +57,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     folders, sounds = _index_frames(raw), plans.index(raw, AUDIOS, plans.SOUNDS)
     subtitles = plans.index(raw, SUBTITLES, (".srt",))
     labels = plans.read_labels(raw)
+    lost = plans.unknown_labels(labels, folders, raw / plans.LABELS)
     skipped: list[Skip] = []
     seen: set[str] = set()
     clips = {}
@@ -68,9 +69,8 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         ]
         if found:
             clips[split] = tuple(found)
-    return plans.Plan(
-        str(raw), clips, tuple(skipped), "no question has frames that can be shown"
-    )
+    lacks = "no question has frames that can be shown"
+    return plans.Plan(str(raw), clips, tuple(skipped), lacks, tuple(lost))
 
 
 def _clip(raw, name, rows, folders, sounds, subtitles, labels) -> Clip:

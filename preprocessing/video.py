@@ -17,6 +17,7 @@ from preprocessing.items import Clip, Question, Skip
 
 SPLIT = "train"
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
+TABLES = (".csv", ".json", ".jsonl", ".onnx", ".txt")  # what flags name
 ENDINGS = frozenset(
     ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .m2t .m2ts .m2v .m4v .mjpeg .mkv"
     " .mov .mp4 .mpe .mpeg .mpg .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm"
@@ -72,11 +73,15 @@ class Extras:
         labels = plans.read_labels(raw, self.labels)
         every = _names(raw)
         names = {name: file for name, file in every.items() if plans.is_text(file)}
-        _require_known(labels, names, self.labels)
+        table = self.labels or str(raw / plans.LABELS)
+        lost = plans.unknown_labels(labels, {*names, *names.values()}, table)
+        repaired = _odd_endings(raw)
         skipped: list[Skip] = []
         if self.questions is None:
             skipped += _unreadable_names(every)
-            skipped += _unknown_labels(labels, names, self.labels)
+            skipped += lost
+        else:
+            repaired += lost
         asked = self._read_questions(names, skipped)
         self._require_subtitles()
         clips = tuple(
@@ -101,7 +106,11 @@ class Extras:
         if self.questions and names and not clips:
             lacks = f"{self.questions} asks about none of the {len(names)} videos"
         return plans.Plan(
-            str(raw), {SPLIT: clips} if clips else {}, tuple(skipped), lacks
+            str(raw),
+            {SPLIT: clips} if clips else {},
+            tuple(skipped),
+            lacks,
+            tuple(repaired),
         )
 
     def _require_subtitles(self) -> None:
@@ -136,32 +145,33 @@ class Extras:
         return asked
 
 
-def _require_known(
-    labels: dict[str, Any], names: dict[str, str], path: str | None
-) -> None:
-    """Raises ValueError if labels are there and none is of a video."""
-    if labels and not labels.keys() & {*names, *names.values()}:
-        first = next(iter(labels))
-        raise ValueError(
-            f"{path or plans.LABELS}: names none of the {len(names)} videos; its first"
-            f" column must hold their paths in the folder, not {first!r}"
-        )
+def _odd_endings(raw: pathlib.Path) -> list[Skip]:
+    """A line for each ending of files that are nothing known here."""
+    known = {*ENDINGS, *SUBTITLES, *plans.SOUNDS, *TABLES}
+    found: dict[str, list[str]] = {}
+    for folder, folders, names in os.walk(raw):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            ending = os.path.splitext(name)[1].lower()
+            if ending not in known and name[0] != ".":
+                path = pathlib.Path(folder, name).relative_to(raw)
+                found.setdefault(ending, []).append(path.as_posix())
+    rows = []
+    for ending, files in sorted(found.items()):
+        why = f"{_shown(ending)} is no video's ending" if ending else "has no ending"
+        reason = f"is not looked at: {why}"
+        reason += f"; nor are {len(files) - 1} more of it" if files[1:] else ""
+        rows.append(Skip("", "", _shown(files[0]), reason))
+    return rows
 
 
-def _unknown_labels(
-    labels: dict[str, Any], names: dict[str, str], path: str | None
-) -> list[Skip]:
-    table = os.path.basename(path or plans.LABELS)
-    lost = sorted(labels.keys() - names.keys() - set(names.values()))
-    return [Skip(name, "", table, "has labels, but there is no video") for name in lost]
+def _shown(name: str) -> str:
+    """A file's name as UTF-8, whatever its bytes."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _unreadable_names(every: dict[str, str]) -> list[Skip]:
-    shown = sorted(
-        file.encode(errors="surrogateescape").decode(errors="replace")
-        for file in every.values()
-        if not plans.is_text(file)
-    )
+    shown = sorted(_shown(file) for file in every.values() if not plans.is_text(file))
     return [Skip(name, "", name, "its name is not UTF-8; rename it") for name in shown]
 
 

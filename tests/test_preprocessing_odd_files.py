@@ -68,3 +68,21 @@ def test_a_pipe_in_place_of_boxes_is_told(tmp_path):
     finder = finders.People(bodies="file", boxes=str(tmp_path / "a.jsonl"))
     with pytest.raises(ValueError, match="a.jsonl: can not be read"):
         finder.settings()
+
+
+def test_endings_that_no_video_has_are_told(tmp_path):
+    raw = tmp_path / "raw"
+    raw_trees.write_video(raw / "a.mp4", 1.0)
+    names = ["b.wtv", "c.WTV", "sub/d.wtv", "note", ".hidden", "a.srt", "a.wav"]
+    for name in (*names, "labels.csv", "ask.jsonl"):
+        (raw / name).parent.mkdir(exist_ok=True)
+        (raw / name).touch()
+    (raw / "labels.csv").write_text("video,mood\na,calm\n")
+    plan = video.Extras(questions=str(raw / "ask.jsonl")).plan(raw)
+    assert [(row.file, row.reason) for row in plan.repaired] == [
+        ("note", "is not looked at: has no ending"),
+        (
+            "b.wtv",
+            "is not looked at: .wtv is no video's ending; nor are 2 more of it",
+        ),
+    ]

@@ -143,7 +143,10 @@ def test_what_is_bad_is_skipped_and_the_rest_goes_on(raw, tmp_path):
     skipped = rows_of(tmp_path / "out", outputs.SKIPPED)
     repaired = rows_of(tmp_path / "out", outputs.REPAIRED)
     assert manifest.counts["skipped"] == len(skipped) == 6
-    assert manifest.counts["repaired"] == len(repaired) == 3
+    unseen = [row for row in repaired if row["file"] == "labels.csv"]
+    repaired = [row for row in repaired if row["file"] != "labels.csv"]
+    assert [row["video"] for row in unseen] == ["people_train000"]
+    assert manifest.counts["repaired"] == len(unseen + repaired) == 4
     reasons = {row["question"]: row["reason"] for row in skipped}
     reasons |= {row["file"].split("/")[-1]: row["reason"] for row in repaired}
     assert "no folder of frames" in reasons["000000~people_train000"]
@@ -295,3 +298,17 @@ def test_every_line_is_a_question_or_one_skip(tmp_path_factory, changes, cut):
     assert len(asked) + len(found.skipped) == count
     for question in asked:
         "".join((question.example_id, question.text, *question.answers)).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("video,action\nother,wave\n", "none of the clips; .*people_train000', not 'o"),
+        ("video,action\n", "holds no row but its header"),
+        ("video,action\n\xe9,wave\n", "is not UTF-8"),
+    ],
+)
+def test_labels_of_no_clip_are_told(raw, text, said):
+    (raw / "labels.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=f"labels.csv: .*{said}"):
+        tvqa.plan(raw)
