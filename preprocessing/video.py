@@ -153,7 +153,8 @@ def _odd_endings(raw: pathlib.Path) -> list[Skip]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             ending = os.path.splitext(name)[1].lower()
-            if ending not in known and name[0] != ".":
+            is_record = ending.startswith(".array_record")  # OUT may lie in RAW
+            if ending not in known and not is_record and name[0] != ".":
                 path = pathlib.Path(folder, name).relative_to(raw)
                 found.setdefault(ending, []).append(path.as_posix())
     rows = []
