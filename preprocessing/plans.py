@@ -119,6 +119,16 @@ def unknown_labels(
     return [Skip(name, "", table, "has labels, but there is no video") for name in lost]
 
 
+def without(
+    what: str, folder: str, files: Collection[str], clips: Iterable[str]
+) -> list[Skip]:
+    """A line for each clip without subtitles or sound; one if none has any."""
+    if not files:
+        return [Skip("", "", folder, f"holds no {what}: no clip has any")]
+    reason = f"no {what} of its name: the clip has none"
+    return [Skip(clip, "", folder, reason) for clip in clips if clip not in files]
+
+
 def fingerprint(
     raw: pathlib.Path,
     contents: Iterable[str],

@@ -89,6 +89,9 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         for split, found in asked.items()
         if found
     }
+    names = sorted({clip.name for every in clips.values() for clip in every})
+    lost += plans.without("transcript", TRANSCRIPTS, transcripts, names)
+    lost += plans.without("sound", AUDIOS, sounds, names)
     lacks = "no question has a video that can be shown"
     return plans.Plan(str(raw), clips, tuple(skipped), lacks, tuple(lost))
 

@@ -69,6 +69,9 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         ]
         if found:
             clips[split] = tuple(found)
+    names = sorted({clip.name for every in clips.values() for clip in every})
+    lost += plans.without("subtitles", SUBTITLES, subtitles, names)
+    lost += plans.without("sound", AUDIOS, sounds, names)
     lacks = "no question has frames that can be shown"
     return plans.Plan(str(raw), clips, tuple(skipped), lacks, tuple(lost))
 

@@ -143,10 +143,12 @@ def test_what_is_bad_is_skipped_and_the_rest_goes_on(raw, tmp_path):
     skipped = rows_of(tmp_path / "out", outputs.SKIPPED)
     repaired = rows_of(tmp_path / "out", outputs.REPAIRED)
     assert manifest.counts["skipped"] == len(skipped) == 6
-    unseen = [row for row in repaired if row["file"] == "labels.csv"]
-    repaired = [row for row in repaired if row["file"] != "labels.csv"]
-    assert [row["video"] for row in unseen] == ["people_train000"]
-    assert manifest.counts["repaired"] == len(unseen + repaired) == 4
+    assert manifest.counts["repaired"] == len(repaired) == 5
+    planned = {"labels.csv": "people_train000", tvqa.AUDIOS: "people_train002"}
+    for file, clip in planned.items():
+        (row,) = (row for row in repaired if row["file"] == file)
+        assert row["video"] == clip
+    repaired = [row for row in repaired if row["file"] not in planned]
     reasons = {row["question"]: row["reason"] for row in skipped}
     reasons |= {row["file"].split("/")[-1]: row["reason"] for row in repaired}
     assert "no folder of frames" in reasons["000000~people_train000"]
@@ -312,3 +314,10 @@ def test_labels_of_no_clip_are_told(raw, text, said):
     (raw / "labels.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=f"labels.csv: .*{said}"):
         tvqa.plan(raw)
+
+
+def test_a_set_without_subtitles_is_told_once(raw):
+    shutil.rmtree(raw / "tvqa_subtitles")
+    (row,) = tvqa.plan(raw).repaired
+    assert (row.video, row.file) == ("", "tvqa_subtitles")
+    assert row.reason == "holds no subtitles: no clip has any"
