@@ -66,7 +66,9 @@ def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:
         return manifest
     state = out / WORK / STATE
     if state.is_file():
-        before = json.loads(state.read_text(encoding="utf-8"))
+        before = read_object(state)
+        if before is None:
+            raise ValueError(f"{state}: is damaged; delete {out} and run again")
         described = described | {"versions": versions()}
         _require_same(out, "an unfinished run", before, described)
     return None
@@ -151,6 +153,15 @@ def put_rows(out: pathlib.Path, name: str, rows: Iterable[Skip]) -> None:
     rows = sorted(rows, key=dataclasses.astuple)
     lines = [json.dumps(dataclasses.asdict(row), sort_keys=True) for row in rows]
     put(out / name, "".join(line + "\n" for line in lines), out / WORK)
+
+
+def read_object(path: pathlib.Path) -> dict[str, Any] | None:
+    """The JSON object that `put` wrote; None where it is damaged now."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def put(path: pathlib.Path, text: str, work: pathlib.Path | None = None) -> None:

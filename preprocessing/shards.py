@@ -102,7 +102,9 @@ def read_note(task: Task, strict: bool) -> dict[str, Any] | None:
     shard_path = pathlib.Path(task.out, task.file)
     if not task.note.is_file() or not shard_path.is_file():
         return None
-    note = json.loads(task.note.read_text(encoding="utf-8"))
+    note = outputs.read_object(task.note)
+    if note is None:
+        return None
     is_whole = manifest_lib.sha256(shard_path) == note["shard"]["sha256"]
     is_mended_perhaps = strict and note["skipped"]
     is_tried_again = _still_given_up(task, strict) != _read_given_up(task)
@@ -139,7 +141,7 @@ def _still_given_up(task: Task, strict: bool) -> GivenUp:
 def _read_given_up(task: Task) -> GivenUp:
     if not task.given_up.is_file():
         return {}
-    return json.loads(task.given_up.read_text(encoding="utf-8"))
+    return outputs.read_object(task.given_up) or {}
 
 
 def _put_given_up(task: Task, rows: GivenUp) -> None:
