@@ -194,8 +194,8 @@ def _lost_boxes(finder: finders.People, plan: plans.Plan) -> tuple[Skip, ...]:
             f" as in --raw, such as {names[0]!r}, not {strange[0]!r}"
         )
     if strange:
-        videos = f"{len(strange)} videos that are no clip, such as {strange[0]!r}"
-        reasons += box_files.tell({f"of {videos}": count})
+        videos = "videos that are no clips, such as" if strange[1:] else "no clip:"
+        reasons += box_files.tell({f"of {videos} {strange[0]!r}": count})
     if not len(found):
         reasons.append("holds no boxes that can be used")
     name = pathlib.Path(finder.boxes).name

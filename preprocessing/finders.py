@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing import files
+from preprocessing import files, plans
 from preprocessing.items import Look
 
 BODIES = ("ssdlite", "yolox", "file", "none")
@@ -122,6 +122,8 @@ class People:
 
 def _identity(name: str) -> dict[str, str]:
     path = pathlib.Path(name)
+    if not plans.is_text(path.name):
+        raise ValueError(f"{path}: its name is not UTF-8; rename it")
     if path.is_dir():
         parts = sorted(part for part in path.iterdir() if part.is_file())
     else:

@@ -319,6 +319,7 @@ BAD_LINES = [
     ({**LINE, "xyxy": [1, 2, 3]}, r"line 2: xyxy is \[1, 2, 3\]; .* four numbers"),
     ({**LINE, "xyxy": [1, 2, 3, "4"]}, "line 2: xyxy is"),
     ({**LINE, "label": " "}, "line 2: label is ' '; it must be a text"),
+    ({**LINE, "label": "\ud800"}, "line 2: label is .*, which is no valid Unicode"),
     ({**LINE, "score": 1.5}, "line 2: score is 1.5; it must be from 0 to 1"),
     ({**LINE, "score": math.nan}, "line 2: score is nan"),
     ({**LINE, "score": None}, "line 2: score is None"),

@@ -87,3 +87,10 @@ def test_endings_that_no_video_has_are_told(tmp_path):
             "is not looked at: .wtv is no video's ending; nor are 2 more of it",
         ),
     ]
+
+
+def test_a_name_of_boxes_that_no_manifest_can_hold(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.jsonl")
+    path.write_text("")
+    with pytest.raises(ValueError, match="its name is not UTF-8; rename it"):
+        finders.People(bodies="file", boxes=str(path)).settings()

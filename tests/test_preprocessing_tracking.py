@@ -158,7 +158,7 @@ def test_boxes_that_no_frame_can_show_are_told(raw):
     rows += [{"video": "a", "frame": n, "xyxy": [160, 0, 170, 9]} for n in (2, 3)]
     rows += [{"video": "a", "frame": 2, "xyxy": [150, 0, 170, 9]}]
     assert build_with(raw, raw / "mine.jsonl", rows) == [
-        ("", "3 boxes are left out: of 2 videos that are no clip, such as 'A'"),
+        ("", "3 boxes are left out: of videos that are no clips, such as 'A'"),
         ("a", "1 box is cut to the picture"),
         ("a", "2 boxes are left out: after the end at 12.0 s"),
         ("a", "2 boxes are left out: outside the picture of 160x90"),
