@@ -8,6 +8,7 @@ split, `train`.
 import collections
 import dataclasses
 import hashlib
+import json
 import os
 import pathlib
 from typing import Any
@@ -16,6 +17,7 @@ from preprocessing import plans, question_lines
 from preprocessing.items import Clip, Question, Skip
 
 SPLIT = "train"
+FIELDS = frozenset("video start end q candidates answer".split())  # of questions
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
 TABLES = (".csv", ".json", ".jsonl", ".onnx", ".txt")  # what flags name
 ENDINGS = frozenset(
@@ -82,7 +84,7 @@ class Extras:
             skipped += lost
         else:
             repaired += lost
-        asked = self._read_questions(names, skipped)
+        asked = self._read_questions(names, skipped, repaired)
         self._require_subtitles()
         clips = tuple(
             Clip(
@@ -118,10 +120,11 @@ class Extras:
             raise ValueError(f"{self.subtitles}: no such folder of subtitles")
 
     def _read_questions(
-        self, names: dict[str, str], skipped: list[Skip]
+        self, names: dict[str, str], skipped: list[Skip], repaired: list[Skip]
     ) -> dict[str, list[Question]]:
         """Clip -> its questions in the file's order."""
         asked: dict[str, list[Question]] = {}
+        unused: collections.Counter[str] = collections.Counter()
         if self.questions is None:
             return asked
         by_file = {file: name for name, file in names.items()}
@@ -133,6 +136,7 @@ class Extras:
             video = ""
             try:
                 row = question_lines.read_row(line)
+                unused.update(row.keys() - FIELDS)
                 video = question_lines.text(row, "video")
                 name = by_file.get(video, video)
                 question = _question(row, f"{name}~q{number:06d}")
@@ -142,6 +146,10 @@ class Extras:
                 skipped.append(Skip(video, f"line {number}", source, str(error)))
                 continue
             asked.setdefault(name, []).append(question)
+        for field, count in sorted(unused.items()):
+            what = json.dumps(field)  # a name may hold anything
+            reason = f"{what} is no field of a question: not used in {count} lines"
+            repaired.append(Skip("", "", source, reason))
         return asked
 
 

@@ -70,7 +70,7 @@ def test_a_pipe_in_place_of_boxes_is_told(tmp_path):
         finder.settings()
 
 
-def test_endings_that_no_video_has_are_told(tmp_path):
+def test_endings_and_fields_that_are_not_known_are_told(tmp_path):
     raw = tmp_path / "raw"
     raw_trees.write_video(raw / "a.mp4", 1.0)
     names = ["b.wtv", "c.WTV", "sub/d.wtv", "note", ".hidden", "a.srt", "a.wav"]
@@ -79,6 +79,8 @@ def test_endings_that_no_video_has_are_told(tmp_path):
         (raw / name).parent.mkdir(exist_ok=True)
         (raw / name).touch()
     (raw / "labels.csv").write_text("video,mood\na,calm\n")
+    asked = {"video": "a", "q": "?", "candidates": ["x", "y"], "strat": 1}
+    (raw / "ask.jsonl").write_text(2 * (json.dumps(asked) + "\n"))
     plan = video.Extras(questions=str(raw / "ask.jsonl")).plan(raw)
     assert [(row.file, row.reason) for row in plan.repaired] == [
         ("note", "is not looked at: has no ending"),
@@ -86,6 +88,7 @@ def test_endings_that_no_video_has_are_told(tmp_path):
             "b.wtv",
             "is not looked at: .wtv is no video's ending; nor are 2 more of it",
         ),
+        ("ask.jsonl", '"strat" is no field of a question: not used in 2 lines'),
     ]
 
 
