@@ -218,4 +218,5 @@ def _require_detectors(finder: finders.People) -> None:
     if finder.bodies in ("yolox", "file"):  # a file of the user's
         from preprocessing import detectors
 
+        detectors.forget()  # it may have changed since another run of this process
         detectors.load(finder)

@@ -57,6 +57,12 @@ def load(asked: People) -> Detector:
     ](asked)
 
 
+def forget() -> None:
+    """Has `load` and `boxes_of` read their files again."""
+    load.cache_clear()
+    boxes_of.cache_clear()
+
+
 def seen(
     xyxy_px: np.ndarray, score: np.ndarray, source: str, label: Sequence[str] = ()
 ) -> Detected:

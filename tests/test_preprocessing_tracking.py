@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -169,6 +170,15 @@ def test_a_file_of_boxes_of_other_videos_alone_is_refused(raw):
     with pytest.raises(ValueError, match="none of the 1 clips: .* 'a', not 'B'"):
         build_with(raw, raw / "mine.jsonl", [{"video": "B"}])
     assert not (raw / "out").exists()
+
+
+def test_a_file_that_changed_is_read_again(raw):
+    """In one process, as in a notebook."""
+    path = raw / "mine.jsonl"
+    assert len(build_with(raw, path, [{"video": "a"}, {"video": "b"}])) == 1
+    shutil.rmtree(raw / "out")
+    told = build_with(raw, path, [{"video": "a", "frame": 200}])
+    assert told == [("a", "1 box is left out: after the end at 12.0 s")]
 
 
 def test_a_file_without_boxes_is_told(raw):
