@@ -26,6 +26,7 @@ KINDS = "cut empty flip zero noise folder swap latin pipe gone utf16".split()
 # What Python or FFmpeg would say by itself.
 FOREIGN = re.compile(
     r"invalid literal|codec can't|indices must be|object is not|Errno|Traceback"
+    r"|out of range|KeyError|not subscriptable|has no attribute|could not convert"
 )
 VIDEO_SETTINGS = items.Settings(raw_trees.GRID)
 COMMON = {
