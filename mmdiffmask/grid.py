@@ -11,13 +11,16 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Bool, Float, Int, UInt8
 
+MAX_SIDE = 256  # 4096 px: more than any stored frame has, and memory holds its map
+
 
 @dataclasses.dataclass(frozen=True)
 class PatchGrid:
     """rows x cols patches of patch_px pixels, pooled pool x pool into cells.
 
     Raises:
-      ValueError: if a side is not a positive multiple of `pool`.
+      ValueError: if a side is not a positive multiple of `pool`, or more than
+        `MAX_SIDE`.
     """
 
     rows: int = 12
@@ -26,14 +29,11 @@ class PatchGrid:
     pool: int = 2
 
     def __post_init__(self):
-        if (
-            min(self.rows, self.cols) < 1
-            or self.rows % self.pool
-            or (self.cols % self.pool)
-        ):
+        sides = self.rows, self.cols
+        if min(sides) < 1 or max(sides) > MAX_SIDE or any(s % self.pool for s in sides):
             raise ValueError(
                 f"grid {self.rows}x{self.cols}: rows and cols must be positive"
-                f" multiples of the pooling, {self.pool}"
+                f" multiples of the pooling, {self.pool}, of at most {MAX_SIDE}"
             )
 
     @property

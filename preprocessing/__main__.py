@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import Any
 
 from mmdiffmask.data.manifest import Manifest
 from preprocessing import arguments, build, outputs, video
@@ -16,7 +17,7 @@ def _parser() -> arguments.Parser:
     return parser
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace, execute: Any) -> None:
     if args.command == "check":
         from mmdiffmask.data import records
 
@@ -27,6 +28,7 @@ def _run(args: argparse.Namespace) -> None:
         "worker_count": WORKERS if args.workers is None else args.workers,
         "strict": args.strict,
         "deadline_s": args.deadline,
+        "execute": execute,
     }
     if args.command == "toy":
         options |= {
@@ -47,11 +49,11 @@ def _tell(out: str, manifest: Manifest) -> None:
     print(" ".join([f"{out}: {counts}", *see]))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; the exit status."""
+def main(argv: list[str] | None = None, execute: Any = None) -> int:
+    """Runs the command line; the exit status. `execute` as in `build._build`."""
     args = _parser().parse_args(argv)
     try:
-        _run(args)
+        _run(args, execute)
     except ValueError as error:
         return arguments.complain(str(error))
     except OSError as error:

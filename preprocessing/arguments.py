@@ -9,6 +9,7 @@ from mmdiffmask.grid import PatchGrid
 from preprocessing import finders, workers
 from preprocessing.items import Finder, Settings
 
+MOST = 10**9  # of any number: seconds, clips
 HELP = {
     "toy": "render the toy video-QA set into RAW, then make its records",
     "tvqa": "records of a TVQA download, one a question",
@@ -45,13 +46,21 @@ def _grid(text: str) -> PatchGrid:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _folder(text: str) -> str:
+    if not text:  # of a variable that is not set: it would be the working folder
+        raise argparse.ArgumentTypeError("is empty; name a folder, such as .")
+    return text
+
+
 def at_least(low: int):
-    """A type for argparse: whole numbers from `low`."""
+    """A type for argparse: whole numbers from `low` to `MOST`."""
 
     def number(text: str) -> int:
-        if not text.lstrip("-").isdecimal() or int(text) < low:
+        is_short = len(text) <= len(str(MOST)) + 1
+        is_whole = is_short and text.removeprefix("-").isdecimal()
+        if not is_whole or not low <= int(text) <= MOST:
             raise argparse.ArgumentTypeError(
-                f"{text!r}: needs a whole number, at least {low}"
+                f"{text[:20]!r}: needs a whole number, at least {low}, at most {MOST}"
             )
         return int(text)
 
@@ -75,8 +84,9 @@ def parser(prog: str, description: str) -> tuple[Parser, Any]:
 
 def _add_common(add, name: str) -> None:
     is_toy = name == "toy"
-    add("--raw", required=True, metavar="DIR", help="folder of raw data")
-    add("--out", required=True, metavar="DIR", help="folder of records to make")
+    folder = {"required": True, "type": _folder, "metavar": "DIR"}
+    add("--raw", **folder, help="folder of raw data")
+    add("--out", **folder, help="folder of records to make")
     grid = PatchGrid(6, 10) if is_toy else PatchGrid()
     add("--grid", type=_grid, default=grid, metavar="RxC", help=f"default {grid}")
     whole = at_least(1)

@@ -9,6 +9,7 @@ was stopped goes on with the same command, here or with the local runner.
 
 import contextlib
 import dataclasses
+import difflib
 import functools
 import io
 import json
@@ -38,14 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.complain(problem)
     # Heavy, and a wrong command line is told without them.
     from preprocessing import __main__ as local
-    from preprocessing import runner
 
     try:
         pipeline = _pipeline(flags)
     except ValueError as error:
         return arguments.complain(str(error))
-    with runner.executed_by(functools.partial(execute, pipeline)):
-        return local.main(ours)
+    return local.main(ours, functools.partial(execute, pipeline))
 
 
 def _problem(words: Sequence[str]) -> str | None:
@@ -94,7 +93,7 @@ def _put_task(write: Callable[[Any], Any], task: Any) -> str:
     task = _anywhere(task)
     path = task.note.parent / TASKS / f"{task.note.stem}.pickle"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}")
+    partial = outputs.partial(path)
     partial.write_bytes(pickle.dumps((write, task, outputs.versions())))
     os.replace(partial, path)
     task.note.unlink(missing_ok=True)  # of a shard that is damaged, or to be mended
@@ -162,17 +161,33 @@ def _pipeline(flags: Sequence[str]) -> Any:
         ) from error
     # Where to watch the job is told as information.
     logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO)
+    # What it warns of twice, `_require_known` refuses.
+    logging.getLogger(pipeline_options.__name__).setLevel(logging.ERROR)
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):  # argparse's usage: a screen of it
             options = pipeline_options.PipelineOptions(list(flags))
             options.get_all_options()  # reads them, which else the run would do
-        return apache_beam.Pipeline(options=options)
+            pipeline = apache_beam.Pipeline(options=options)
+            _require_known(options, flags)  # a runner may bring options of its own
+        return pipeline
     except SystemExit:
         reason = told.getvalue().strip().splitlines()[-1].split("error: ")[-1]
         raise ValueError(f"{reason}; see docs/beam.md") from None
     except (ValueError, ImportError) as error:  # no such runner; one not installed
         raise ValueError(f"{error}; see docs/beam.md") from error
+
+
+def _require_known(options: Any, flags: Sequence[str]) -> None:
+    """Raises ValueError for what is no option: Beam by itself leaves it out."""
+    parsers: list[Any] = []
+    options.get_all_options(add_extra_args_fn=parsers.append)
+    known, unknown = parsers[0].parse_known_args(list(flags))
+    if unknown:
+        names = [f"--{name}" for name in vars(known)]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], names, 1, 0.8)
+        hint = f"; do you mean {near[0]}?" if near else ""
+        raise ValueError(f"{unknown[0]}: is no option of Beam's{hint}")
 
 
 def _run_pipeline(pipeline: Any, paths: Sequence[str]) -> None:

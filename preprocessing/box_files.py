@@ -7,13 +7,14 @@ What no box can be is left out and counted in `BoxFile.counts`, by reason: numbe
 are not finite, corners in the wrong order or no area, boxes wholly outside their
 picture, crowds (COCO), specks and repetitions (TVQA+). A box that lies partly in its
 picture is cut to it, and counted as "cut" too. A picture's size is known from the file
-(COCO, TVQA+, JSON lines with width and height) or from whoever asks.
+(COCO, TVQA+, JSON lines with width and height) or from whoever asks; what only the
+latter knows is counted by `BoxFile.lost`.
 """
 
 import collections
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -61,12 +62,21 @@ def kind_of(label: str) -> str:
     return "face" if word in FACE_LABELS else "object"
 
 
+def tell(counts: Mapping[str, int]) -> list[str]:
+    """A sentence for each reason why boxes are left out or cut."""
+    told = []
+    for reason, count in sorted(counts.items()):
+        boxes = "1 box is" if count == 1 else f"{count} boxes are"
+        what = "cut to the picture" if reason == "cut" else f"left out: {reason}"
+        told.append(f"{boxes} {what}")
+    return told
+
+
 class BoxFile:
     """All boxes of a file. A question costs the same however many videos there are.
 
     Attributes:
-      counts: how many boxes were left out or cut, by reason; those that only the
-        frame's size gives away are counted when they are asked for.
+      counts: how many boxes were left out or cut, by reason.
       videos: the names of the videos, as the file writes them.
     """
 
@@ -104,7 +114,7 @@ class BoxFile:
         table = self._rows(video, frame_number(time_s, fps), fps)
         xyxy = self._scaled(table, frame_wh)
         if frame_wh is not None:
-            xyxy, is_inside = self._cut(xyxy, np.array(frame_wh, float))
+            xyxy, is_inside, _ = _cut(xyxy, np.array(frame_wh, float))
             table, xyxy = table[is_inside], xyxy[is_inside]
         label = tuple(self._labels[table["label"]])
         return Boxes(
@@ -124,6 +134,38 @@ class BoxFile:
             return []
         starts, frames, _ = self._ordered(fps)
         return np.unique(frames[starts[at] : starts[at + 1]]).tolist()
+
+    def lost(
+        self, video: str, duration_s: float, fps: float, frame_wh: Size
+    ) -> dict[str, int]:
+        """How many boxes of a video its frames can not show or cut, by reason.
+
+        Those that `counts` has are not among them. Arguments as those of `boxes_at`.
+        """
+        at = self._video_of.get(video)
+        if at is None:
+            return {}
+        starts, frames, order = self._ordered(fps)
+        own = slice(starts[at], starts[at + 1])
+        is_late = frames[own] > frame_number(duration_s, fps)
+        table = self._table[order[own]][~is_late]
+        is_known = table["wh"].min(1, initial=np.inf) > 0  # cut when they were read
+        xyxy = self._scaled(table[~is_known], frame_wh)
+        _, is_inside, is_cut = _cut(xyxy, np.array(frame_wh, float))
+        wide, high = frame_wh
+        counts = {
+            f"after the end at {duration_s:.1f} s": is_late,
+            f"outside the picture of {wide}x{high}": ~is_inside,
+            "cut": is_cut,
+        }
+        return {why: int(which.sum()) for why, which in counts.items() if which.any()}
+
+    def strangers(self, clips: Iterable[str]) -> tuple[tuple[str, ...], int]:
+        """The videos that are none of these clips, and how many boxes they have."""
+        known = {self._video_of[clip] for clip in clips if clip in self._video_of}
+        is_strange = ~np.isin(self._table["video"], list(known))
+        names = np.unique(self._table["video"][is_strange])
+        return tuple(self.videos[at] for at in names), int(is_strange.sum())
 
     def _rows(self, video: str, frame: int, fps: float) -> np.ndarray:
         at = self._video_of.get(video)
@@ -159,20 +201,12 @@ class BoxFile:
         table = table[has_area].copy()
         known = table["wh"].min(1, initial=np.inf) > 0
         keep = np.ones(len(table), bool)
-        table["xyxy"][known], keep[known] = self._cut(
+        table["xyxy"][known], keep[known], is_cut = _cut(
             table["xyxy"][known], table["wh"][known]
         )
+        self._count("outside", ~keep)
+        self._count("cut", is_cut)
         return table[keep]
-
-    def _cut(
-        self, xyxy: Float[np.ndarray, "m 4"], wh: Float[np.ndarray, "... 2"]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes cut to their pictures, and which have any area in them."""
-        cut = np.clip(xyxy, 0, np.concatenate([wh, wh], axis=-1))
-        is_inside = (cut[:, 2:] > cut[:, :2]).all(1)
-        self._count("outside", ~is_inside)
-        self._count("cut", is_inside & (cut != xyxy).any(1))
-        return cut, is_inside
 
     def _count(self, reason: str, which: np.ndarray) -> None:
         if which.any():
@@ -193,6 +227,15 @@ class BoxFile:
             factor = np.array(frame_wh, float) / wh[known]
             xyxy[known] *= np.concatenate([factor, factor], axis=1)
         return xyxy
+
+
+def _cut(
+    xyxy: Float[np.ndarray, "m 4"], wh: Float[np.ndarray, "... 2"]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes cut to their pictures, which have any area in them, which were cut."""
+    cut = np.clip(xyxy, 0, np.concatenate([wh, wh], axis=-1))
+    is_inside = (cut[:, 2:] > cut[:, :2]).all(1)
+    return cut, is_inside, is_inside & (cut != xyxy).any(1)
 
 
 def frame_number(time_s: float | np.ndarray, fps: float) -> int | np.ndarray:

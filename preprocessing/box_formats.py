@@ -24,6 +24,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+from preprocessing import files
 from preprocessing.box_rows import Builder, Entry, Rows, bad
 from preprocessing.unitrack import mot
 
@@ -69,12 +70,13 @@ def _read_mot(
 ) -> None:
     if pixels not in ("source", "img0"):
         raise ValueError(f"mot_pixels={pixels!r}: must be source or img0")
-    files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
-    if not files:
+    found = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    if not found:
         raise ValueError(
             f"{path}: holds no <video>.txt; name a folder of MOT result files"
         )
-    for file in files:
+    for file in found:
+        files.require_file(file)  # a pipe would never end
         for frame, track, tlwh, score, category in zip(*mot.read(file), strict=True):
             if not 0 <= score <= 1:
                 what = f"score is {score:g}; it must be from 0 to 1"

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from preprocessing import plans
+
 ROW = np.dtype(
     [
         ("video", "i8"),
@@ -100,10 +102,12 @@ class Entry:
         return bad(self._path, self._where, what)
 
     def text(self, name: str) -> str:
-        """A text that is not empty."""
+        """A text that is not empty, and can be written as UTF-8."""
         value = self._get(name)
         if not isinstance(value, str) or not value.strip():
             raise self.fail(f"{name} is {_shown(value)}; it must be a text")
+        if not plans.is_text(value):
+            raise self.fail(f"{name} is {_shown(value)}, which is no valid Unicode")
         return value
 
     def number(self, name: str, default: float | None = None) -> float:

@@ -115,6 +115,7 @@ def _build(
     bar: bool = True,
     limits: dict[str, int] | None = None,
     deadline_s: float = workers.DEADLINE_S,
+    execute: Callable[..., Iterator[Any]] | None = None,
 ) -> Manifest:
     """Makes the records unless they are there already.
 
@@ -130,6 +131,7 @@ def _build(
       bar: shows progress on stderr.
       limits: of clips in a split, the first by name.
       deadline_s: what a clip may take, beside a share of its length.
+      execute: has the shards written elsewhere (see `runner.Execute`).
 
     Raises:
       ValueError: whatever a user can mend, in one sentence.
@@ -146,7 +148,7 @@ def _build(
     )
     manifest = outputs.finished(out, described)
     if manifest is not None:
-        if strict and manifest.counts["skipped"]:
+        if strict and manifest.counts.get("skipped"):
             raise ValueError(
                 f"{out}: {manifest.counts['skipped']} thing(s) were skipped, see"
                 f" {outputs.SKIPPED}; mend them and make the records again"
@@ -156,12 +158,15 @@ def _build(
 
     if isinstance(finder, finders.People):
         _require_detectors(finder)
-    plan = _limited(reader.plan(raw), limits or {})
+    plan = reader.plan(raw)
     if isinstance(finder, finders.People) and finder.boxes is not None:
-        plan = dataclasses.replace(plan, repaired=_mended_boxes(finder))
+        plan = dataclasses.replace(
+            plan, repaired=(*plan.repaired, *_lost_boxes(finder, plan))
+        )
+    plan = _limited(plan, limits or {})
     count = workers.default_count() if worker_count is None else worker_count
     return runner.build(
-        plan, out, described, settings, finder, count, strict, bar, deadline_s
+        plan, out, described, settings, finder, count, strict, bar, deadline_s, execute
     )
 
 
@@ -171,18 +176,30 @@ def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:
     return dataclasses.replace(plan, clips=kept)
 
 
-def _mended_boxes(finder: finders.People) -> tuple[Skip, ...]:
-    """What of a user's boxes is left out or cut, a line for each reason."""
-    from preprocessing import box_files
+def _lost_boxes(finder: finders.People, plan: plans.Plan) -> tuple[Skip, ...]:
+    """What of a user's boxes is left out or cut, a line for each reason.
 
-    found = box_files.read(finder.boxes, mot_pixels=finder.boxes_pixels)
-    rows = []
-    for why, count in sorted(found.counts.items()):
-        reason = f"{count} boxes are left out: {why}"
-        if why == "cut":
-            reason = f"{count} boxes lie partly outside their picture: cut to it"
-        rows.append(Skip("", "", pathlib.Path(finder.boxes).name, reason))
-    return tuple(rows)
+    Raises:
+      ValueError: if there are clips and boxes, but none of the boxes is of a clip.
+    """
+    from preprocessing import box_files, detectors
+
+    found = detectors.boxes_of(finder)
+    names = [clip.name for every in plan.clips.values() for clip in every]
+    reasons = box_files.tell(found.counts)
+    strange, count = found.strangers(names)
+    if strange and names and count == len(found):
+        raise ValueError(
+            f"{finder.boxes}: its videos are none of the {len(names)} clips: call them"
+            f" as in --raw, such as {names[0]!r}, not {strange[0]!r}"
+        )
+    if strange:
+        videos = "videos that are no clips, such as" if strange[1:] else "no clip:"
+        reasons += box_files.tell({f"of {videos} {strange[0]!r}": count})
+    if not len(found):
+        reasons.append("holds no boxes that can be used")
+    name = pathlib.Path(finder.boxes).name
+    return tuple(Skip("", "", name, reason) for reason in reasons)
 
 
 def _require_detectors(finder: finders.People) -> None:
@@ -201,4 +218,5 @@ def _require_detectors(finder: finders.People) -> None:
     if finder.bodies in ("yolox", "file"):  # a file of the user's
         from preprocessing import detectors
 
+        detectors.forget()  # it may have changed since another run of this process
         detectors.load(finder)

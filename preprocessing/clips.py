@@ -49,7 +49,7 @@ def records(
     def repair(file: str, reason: str, question: str = "") -> None:
         repaired[Skip(clip.name, question, file, reason)] = None
 
-    asked_ids, made = [], set()
+    asked_ids, made, size_px = [], set(), None
     try:
         sound = repairs.load_sound(clip, footage.duration_s, repair)
         lines = repairs.load_subtitles(clip, repair)
@@ -59,13 +59,28 @@ def records(
                 clip, asked, footage, sound, lines, settings, finder, repair
             ):
                 made.add(record.example_id)
+                first = int(record.is_frame_valid.argmax())
+                size_px = tuple(record.source_size_px[first].tolist())
                 yield record
         for name, reason in footage.problems:
             repair(f"{clip.footage}/{name}" if name else clip.footage, reason)
         repairs.tell_spans(clip, footage.duration_s, repair)
+        if finder is not None and size_px is not None:
+            for file, reason in finder.lost(clip.name, footage.duration_s, size_px):
+                repair(file, reason)
     finally:
         footage.close()
-    _settle(clip, asked_ids, made, list(repaired), losses)
+    if made:
+        _settle(clip, asked_ids, made, list(repaired), losses)
+    else:
+        losses.skip(clip, _why_nothing(footage))
+
+
+def _why_nothing(footage: decode.Footage) -> str:
+    if not footage.problems:
+        return NO_FRAME
+    name, reason = footage.problems[0]
+    return f"{NO_FRAME} ({name}{name and ': '}{reason})"
 
 
 def _settle(
@@ -76,9 +91,6 @@ def _settle(
     losses: Losses,
 ) -> None:
     """Tells of what has no record, and of what was mended for the records made."""
-    if not made:
-        losses.skip(clip, NO_FRAME)
-        return
     missing = [example_id for example_id in asked_ids if example_id not in made]
     rows = [Skip(clip.name, lost, clip.footage, NO_FRAME) for lost in missing]
     losses.repaired += [row for row in repaired if row.question not in missing]
@@ -246,18 +258,3 @@ def _span_percent(
 ) -> tuple[int, int]:
     span = segments.usable_span(question.span_s, duration_s)
     return segments.span_percent(span, window)
-
-
-def usable(clip: Clip) -> str | None:
-    """None if at least one frame of the clip can be shown, else why not."""
-    try:
-        footage = decode.open_footage(os.path.join(clip.raw, clip.footage))
-    except (ValueError, OSError) as error:
-        return files.why(error)
-    try:
-        for time_s in footage.starts_s:
-            if footage.frames([time_s])[0] is not None:
-                return None
-        return footage.problems[0][1] if footage.problems else "shows nothing"
-    finally:
-        footage.close()

@@ -73,12 +73,10 @@ class Footage(Protocol):
 
     `frames` takes ascending times, none earlier than those of the call before, and
     gives None where nothing (usable) is shown. `problems` grows as bad files are met:
-    (its name in the folder or "", reason), each file once. `starts_s` are times to
-    look at in turn to see whether anything can be shown.
+    (its name in the folder or "", reason), each file once.
     """
 
     duration_s: float
-    starts_s: Sequence[float]
     problems: list[tuple[str, str]]
 
     def frames(self, times_s: Sequence[float]) -> list[Frame | None]:
@@ -111,7 +109,6 @@ class FrameFolder:
         if not self._names:
             raise ValueError("its folder holds no numbered frames")
         self.duration_s = max(self._names) / FOLDER_FPS
-        self.starts_s = [(number - 1) / FOLDER_FPS for number in sorted(self._names)]
         self._bad: dict[int, tuple[str, str]] = {}
 
     @property
@@ -173,7 +170,6 @@ class VideoFile:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.starts_s = [0.0]
         self.problems: list[tuple[str, str]] = []
         try:
             self._container = files.open_container(path)

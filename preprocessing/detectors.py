@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from preprocessing import box_files
 from preprocessing.finders import People
 from preprocessing.items import Look
 
@@ -56,6 +57,12 @@ def load(asked: People) -> Detector:
     ](asked)
 
 
+def forget() -> None:
+    """Has `load` and `boxes_of` read their files again."""
+    load.cache_clear()
+    boxes_of.cache_clear()
+
+
 def seen(
     xyxy_px: np.ndarray, score: np.ndarray, source: str, label: Sequence[str] = ()
 ) -> Detected:
@@ -96,10 +103,18 @@ def _yolox(asked: People) -> Detector:
     return detect
 
 
-def _file(asked: People) -> Detector:
-    from preprocessing import box_files
+@functools.lru_cache(maxsize=1)
+def boxes_of(asked: People) -> box_files.BoxFile:
+    """The user's file of boxes.
 
-    boxes = box_files.read(asked.boxes, mot_pixels=asked.boxes_pixels)
+    Raises:
+      ValueError: if it can not be read.
+    """
+    return box_files.read(asked.boxes, mot_pixels=asked.boxes_pixels)
+
+
+def _file(asked: People) -> Detector:
+    boxes = boxes_of(asked)
 
     def one(clip: str, look: Look) -> Detected:
         size = look.image.shape[1], look.image.shape[0]

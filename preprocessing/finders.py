@@ -2,17 +2,20 @@
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from preprocessing import files, plans
 from preprocessing.items import Look
 
 BODIES = ("ssdlite", "yolox", "file", "none")
 FACES = ("mtcnn", "facenet", "none")
 TRACKS = ("both", "tracked", "none")
+MAX_FPS = 1000.0  # of the fastest cameras that boxes are drawn on
 TRACKED_FPS = 3.0  # of TVQA and Social-IQ frames; the sampled ones are too far apart
 
 
@@ -30,6 +33,12 @@ class EachFrame:
     def __call__(self, clip: str, looks: Iterable[Look]) -> Any:
         """See `items.Finder`."""
         return self.function([look.image for look in looks if look.is_sampled])
+
+    def lost(
+        self, clip: str, duration_s: float, size_px: tuple[int, int]
+    ) -> list[tuple[str, str]]:
+        """See `items.Finder`; it has no file."""
+        return []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +75,11 @@ class People:
                 raise ValueError(
                     f"--{name} {getattr(self, name)}: is none of {', '.join(known)}"
                 )
+        if not 0 < self.boxes_fps <= MAX_FPS:  # not NaN either
+            raise ValueError(
+                f"--boxes-fps {self.boxes_fps:g}: must be more than 0, at most"
+                f" {MAX_FPS:g}"
+            )
         for kind, option in {"yolox": "yolox", "file": "boxes"}.items():
             if (self.bodies == kind) != (getattr(self, option) is not None):
                 raise ValueError(f"--bodies {kind} and --{option} FILE go together")
@@ -92,9 +106,24 @@ class People:
 
         return people.find(self, clip, looks)
 
+    def lost(
+        self, clip: str, duration_s: float, size_px: tuple[int, int]
+    ) -> list[tuple[str, str]]:
+        """See `items.Finder`."""
+        if self.boxes is None:
+            return []
+        from preprocessing import box_files, detectors
+
+        found = detectors.boxes_of(self)
+        counts = found.lost(clip, duration_s, self.boxes_fps, size_px)
+        name = pathlib.Path(self.boxes).name
+        return [(name, reason) for reason in box_files.tell(counts)]
+
 
 def _identity(name: str) -> dict[str, str]:
     path = pathlib.Path(name)
+    if not plans.is_text(path.name):
+        raise ValueError(f"{path}: its name is not UTF-8; rename it")
     if path.is_dir():
         parts = sorted(part for part in path.iterdir() if part.is_file())
     else:
@@ -102,7 +131,7 @@ def _identity(name: str) -> dict[str, str]:
     digest = hashlib.sha256()
     for part in parts:
         try:
-            digest.update(part.name.encode() + b"\n" + part.read_bytes())
+            digest.update(os.fsencode(part.name) + b"\n" + files.read(part))
         except OSError as error:
-            raise ValueError(f"{part}: {error.strerror}; name a file of it") from error
+            raise ValueError(f"{part}: {files.why(error)}; name a file") from error
     return {"name": path.name, "sha256": digest.hexdigest()}

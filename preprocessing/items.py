@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from mmdiffmask.data import manifest
 from mmdiffmask.grid import PatchGrid
 
 
@@ -45,6 +46,14 @@ class Finder(Protocol):
         `looks` come in order of time, one by one: nobody holds a whole clip.
         """
 
+    def lost(
+        self, clip: str, duration_s: float, size_px: tuple[int, int]
+    ) -> list[tuple[str, str]]:
+        """(file, reason) for what a user's file says of a clip and it can not show.
+
+        `size_px`: width and height of the clip's frames.
+        """
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -60,8 +69,7 @@ class Settings:
     boxed_clips: int | None = None
 
     def __post_init__(self):
-        limits = {"segments": (1, 16), "sub_segments": (1, 3)}
-        for name, (low, high) in limits.items():
+        for name, (low, high) in manifest.LIMITS.items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(
                     f"{name}={getattr(self, name)}: must be from {low} to {high}"

@@ -8,7 +8,9 @@ import json
 import logging
 import os
 import pathlib
+import platform
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -64,7 +66,9 @@ def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:
         return manifest
     state = out / WORK / STATE
     if state.is_file():
-        before = json.loads(state.read_text(encoding="utf-8"))
+        before = read_object(state)
+        if before is None:
+            raise ValueError(f"{state}: is damaged; delete {out} and run again")
         described = described | {"versions": versions()}
         _require_same(out, "an unfinished run", before, described)
     return None
@@ -151,11 +155,29 @@ def put_rows(out: pathlib.Path, name: str, rows: Iterable[Skip]) -> None:
     put(out / name, "".join(line + "\n" for line in lines), out / WORK)
 
 
+def read_object(path: pathlib.Path) -> dict[str, Any] | None:
+    """The JSON object that `put` wrote; None where it is damaged now."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def put(path: pathlib.Path, text: str, work: pathlib.Path | None = None) -> None:
     """Writes a file in one step: it is there whole or not at all.
 
     `work` is where it is made, on the same file system; default: beside it.
     """
-    partial = (work or path.parent) / f"{path.name}.{os.getpid()}"
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    made = partial(path, work)
+    made.write_text(text, encoding="utf-8")
+    os.replace(made, path)
+
+
+def partial(path: pathlib.Path, work: pathlib.Path | None = None) -> pathlib.Path:
+    """Where a file is made before it gets its place; `work` as in `put`.
+
+    Nobody else's: several machines, processes and threads may write the same file.
+    """
+    maker = f"{platform.node()}.{os.getpid()}.{threading.get_ident()}"
+    return (work or path.parent) / f"{path.name}.{maker}"

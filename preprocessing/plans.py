@@ -7,6 +7,7 @@ import os
 import pathlib
 from collections.abc import Collection, Iterable
 
+from preprocessing import files
 from preprocessing.items import Clip, Skip
 
 LABELS = "labels.csv"
@@ -20,8 +21,8 @@ SOUNDS = frozenset(
 class Plan:
     """Work items of each split, sorted by name; splits without clips are absent.
 
-    `lacks` says what the folder lacks if none of its clips can be used. `repaired` is
-    what was mended before any clip was looked at.
+    `lacks` says what the folder lacks if no clip gives a record. `repaired` is what was
+    mended before any clip was looked at.
     """
 
     raw: str
@@ -52,11 +53,9 @@ def content(path: str | pathlib.Path) -> bytes:
       ValueError: if it can not be read.
     """
     try:
-        return pathlib.Path(path).read_bytes()
+        return files.read(path)
     except OSError as error:
-        raise ValueError(
-            f"{path}: {error.strerror}; name a file that is there"
-        ) from error
+        raise ValueError(f"{path}: {files.why(error)}; name a file to read") from error
 
 
 def read_labels(
@@ -71,14 +70,17 @@ def read_labels(
       named: the file that is read in its place.
 
     Raises:
-      ValueError: if the file has no header, a row of another length or a video twice.
+      ValueError: if the file has no header, no row, a row of another length or a video
+        twice.
     """
     path = raw / LABELS if named is None else pathlib.Path(named)
-    if named is None and not path.is_file():
+    if named is None and not os.path.lexists(path):
         return {}
     try:
         rows = list(csv.reader(content(path).decode("utf-8-sig").splitlines()))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8; write it as UTF-8") from error
+    except csv.Error as error:
         raise ValueError(f"{path}: is no CSV table ({error})") from error
     rows = [row for row in rows if row]
     if not rows or len(set(rows[0])) < max(2, len(rows[0])):
@@ -94,7 +96,37 @@ def read_labels(
             raise ValueError(f"{path}: row {number} names {row[0]} for a second time")
         pairs = zip(rows[0][1:], row[1:], strict=True)
         labels[row[0]] = tuple(sorted(pairs))
+    if not labels:
+        raise ValueError(f"{path}: holds no row but its header; add rows or delete it")
     return labels
+
+
+def unknown_labels(
+    labels: Collection[str], videos: Collection[str], path: str | pathlib.Path
+) -> list[Skip]:
+    """A line for each video that the labels alone name.
+
+    Raises:
+      ValueError: if that is all of them.
+    """
+    lost = sorted(set(labels) - set(videos))
+    if lost and videos and len(lost) == len(labels):
+        raise ValueError(
+            f"{path}: names none of the clips; its first column must hold their names"
+            f" as in --raw, such as {min(videos)!r}, not {lost[0]!r}"
+        )
+    table = os.path.basename(path)
+    return [Skip(name, "", table, "has labels, but there is no video") for name in lost]
+
+
+def without(
+    what: str, folder: str, files: Collection[str], clips: Iterable[str]
+) -> list[Skip]:
+    """A line for each clip without subtitles or sound; one if none has any."""
+    if not files:
+        return [Skip("", "", folder, f"holds no {what}: no clip has any")]
+    reason = f"no {what} of its name: the clip has none"
+    return [Skip(clip, "", folder, reason) for clip in clips if clip not in files]
 
 
 def fingerprint(
@@ -129,9 +161,9 @@ def index(raw: pathlib.Path, folder: str, endings: Collection[str]) -> dict[str,
     A folder with such an ending counts: it is told as damage when it is to be read.
     """
     found: dict[str, str] = {}
-    for place, folders, files in os.walk(raw / folder):
+    for place, folders, names in os.walk(raw / folder):
         folders.sort()
-        for name in sorted([*files, *folders]):
+        for name in sorted([*names, *folders]):
             stem, ending = os.path.splitext(name)
             if ending.lower() in endings and not name.startswith("."):
                 path = pathlib.Path(place, name).relative_to(raw)

@@ -6,8 +6,6 @@ rename. `manifest.json` is written last, then `.work` goes.
 """
 
 import collections
-import contextlib
-import contextvars
 import dataclasses
 import json
 import pathlib
@@ -21,26 +19,13 @@ import tqdm
 from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import records as records_lib
 from mmdiffmask.data.manifest import Manifest, Shard
-from preprocessing import clips, outputs, shards, workers
+from preprocessing import outputs, shards, workers
 from preprocessing.items import Finder, Losses, Settings, Skip
 from preprocessing.plans import Plan
 from preprocessing.shards import Note, Task
 
 # (`write_shard`, tasks) -> their notes, as they come.
 Execute = Callable[[Callable[[Task], Note], Sequence[Task]], Iterator[Note]]
-_elsewhere: contextvars.ContextVar[Execute | None] = contextvars.ContextVar(
-    "elsewhere", default=None
-)
-
-
-@contextlib.contextmanager
-def executed_by(execute: Execute) -> Iterator[None]:
-    """While it lasts, `execute` has the shards written in place of local workers."""
-    token = _elsewhere.set(execute)
-    try:
-        yield
-    finally:
-        _elsewhere.reset(token)
 
 
 def build(
@@ -53,6 +38,7 @@ def build(
     strict: bool = False,
     bar: bool = True,
     deadline_s: float = workers.DEADLINE_S,
+    execute: Execute | None = None,
 ) -> Manifest:
     """Makes the records, or what is missing of them.
 
@@ -67,28 +53,36 @@ def build(
       bar: shows progress on stderr.
       deadline_s: what a clip may take, beside its length times
         `clips.DEADLINE_SHARE`; not with `worker_count` 0.
+      execute: has the shards written; None = local workers do.
 
     Raises:
       ValueError: if nothing usable came out, with nothing left in OUT; or if `strict`;
         or if another run is at work in OUT.
     """
-    require_usable(plan)
+    if not plan.clips:
+        raise _nothing(plan)
     require_strict(plan.skipped, strict)
+    is_new = not out.exists()
     with outputs.lock(out):
         state = described | {"versions": outputs.versions()}
         text = json.dumps(state, indent=1, sort_keys=True)
         outputs.put(out / outputs.WORK / outputs.STATE, text)
         every = tasks(plan, out, settings, finder, described["clips_per_shard"])
         every = [dataclasses.replace(task, deadline_s=deadline_s) for task in every]
-        notes = _notes(every, worker_count, strict, bar)
+        notes = _notes(every, worker_count, strict, bar, execute)
         if not sum(note["shard"]["records"] for note in notes):
-            shutil.rmtree(out)
-            raise ValueError(f"{out}: nothing usable came out: {_first(plan, notes)}")
+            _remove(out, is_new)
+            lost = [Skip(**row) for note in notes for row in note["skipped"]]
+            raise _nothing(plan, lost)
         return finish(plan, out, described, settings, every, notes)
 
 
 def _notes(
-    every: list[Task], worker_count: int, strict: bool, bar: bool
+    every: list[Task],
+    worker_count: int,
+    strict: bool,
+    bar: bool,
+    execute: Execute | None,
 ) -> list[dict[str, Any]]:
     """The notes of all tasks, in their order; shards that are missing are written."""
     notes = {
@@ -97,27 +91,27 @@ def _notes(
         if (note := shards.read_note(task, strict))
     }
     missing = [task for task in every if task.note.name not in notes]
-    if strict:  # what was given up is tried again
-        for task in missing:
-            task.given_up.unlink(missing_ok=True)
+    for task in missing:
+        shards.try_again(task, strict)
     total = sum(len(task.clips) for task in every)
     left = sum(len(task.clips) for task in missing)
     options = {"desc": "records", "unit": "clip", "file": sys.stderr}
     with tqdm.tqdm(
         total=total, initial=total - left, disable=not bar, **options
     ) as shown:
-        for name, note in _execute(missing, worker_count, strict, shown.update):
+        if execute is None:
+            written = _locally(missing, worker_count, strict, shown.update)
+        else:
+            written = execute(shards.write_shard, missing)
+        for name, note in written:
             notes[name] = note
             require_strict([Skip(**row) for row in note["skipped"]], strict)
     return [notes[task.note.name] for task in every]
 
 
-def _execute(
+def _locally(
     missing: list[Task], worker_count: int, strict: bool, on_tick: Callable[[int], None]
 ) -> Iterator[Note]:
-    elsewhere = _elsewhere.get()
-    if elsewhere is not None:
-        return elsewhere(shards.write_shard, missing)
     lose = _require_none_lost if strict else shards.give_up
     return workers.run(shards.write_shard, missing, worker_count, on_tick, lose)
 
@@ -128,18 +122,19 @@ def _require_none_lost(task: Task, clip: str, reason: str) -> None:
     require_strict(losses.skipped, strict=True)
 
 
-def require_usable(plan: Plan) -> None:
-    """Raises ValueError unless one of the clips shows a frame; with a reason."""
-    first = ""
-    for clip in (clip for split in sorted(plan.clips) for clip in plan.clips[split]):
-        reason = clips.usable(clip)
-        if reason is None:
-            return
-        first = first or f"{clip.footage}: {reason}"
-    if not first and plan.skipped:
-        first = f"{plan.skipped[0].file}: {plan.skipped[0].reason}"
-    why = f" ({first})" if first else ""
-    raise ValueError(f"{plan.raw}: nothing usable: {plan.lacks}{why}")
+def _nothing(plan: Plan, lost: Sequence[Skip] = ()) -> ValueError:
+    """The error where no record can be made; with a reason."""
+    rows = [*lost, *plan.skipped]
+    why = f" ({rows[0].file}: {rows[0].reason})" if rows else ""
+    return ValueError(f"{plan.raw}: nothing usable: {plan.lacks}{why}")
+
+
+def _remove(out: pathlib.Path, is_ours: bool) -> None:
+    """Removes what a run wrote; the folder itself if it made that too."""
+    for path in out.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if is_ours:
+        out.rmdir()
 
 
 def require_strict(skipped: Any, strict: bool) -> None:
@@ -151,12 +146,6 @@ def require_strict(skipped: Any, strict: bool) -> None:
             f"--strict: {what}: {first.file}: {first.reason};"
             " mend or remove it, or run again without --strict to go on without it"
         )
-
-
-def _first(plan: Plan, notes: list[dict]) -> str:
-    rows = [Skip(**row) for note in notes for row in note["skipped"]]
-    first = [*plan.skipped, *rows][0]
-    return f"{first.file}: {first.reason}"
 
 
 def tasks(

@@ -9,7 +9,6 @@ import dataclasses
 import json
 import os
 import pathlib
-import platform
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,16 +55,15 @@ class Task:
 
 def write_shard(task: Task) -> Note:
     """Writes one shard and its note; the note's name and content. Runs in a worker."""
-    work = pathlib.Path(task.out, outputs.WORK)
+    place = pathlib.Path(task.out, task.file)
+    partial = outputs.partial(place, place.parent / outputs.WORK)
     losses = Losses()
     counts: collections.Counter = collections.Counter()
-    # Beam: processes of many machines.
-    partial = work / f"{task.file}.{platform.node()}.{os.getpid()}"
     shape = task.settings.segments, task.settings.sub_segments
     schema = records_lib.features(*shape, task.settings.grid.n_patches)
     shard = records_lib.write_shard(partial, _records(task, losses, counts), schema)
     shard = dataclasses.replace(shard, file=task.file)
-    os.replace(partial, pathlib.Path(task.out, task.file))
+    os.replace(partial, place)
     note = {
         "shard": dataclasses.asdict(shard),
         **dataclasses.asdict(losses),
@@ -81,7 +79,7 @@ def _records(
     given_up = _read_given_up(task)
     for i, clip in enumerate(task.clips):
         if clip.name in given_up:
-            losses.skip(clip, given_up[clip.name])
+            losses.skip(clip, given_up[clip.name]["reason"])
             workers.tick(1)
             continue
         workers.begin(clip.name, task.deadline_s)
@@ -104,19 +102,47 @@ def read_note(task: Task, strict: bool) -> dict[str, Any] | None:
     shard_path = pathlib.Path(task.out, task.file)
     if not task.note.is_file() or not shard_path.is_file():
         return None
-    note = json.loads(task.note.read_text(encoding="utf-8"))
+    note = outputs.read_object(task.note)
+    if note is None:
+        return None
     is_whole = manifest_lib.sha256(shard_path) == note["shard"]["sha256"]
     is_mended_perhaps = strict and note["skipped"]
-    return note if is_whole and not is_mended_perhaps else None
+    is_tried_again = _still_given_up(task, strict) != _read_given_up(task)
+    return note if is_whole and not is_mended_perhaps and not is_tried_again else None
 
 
 def give_up(task: Task, clip: str, reason: str) -> None:
     """Notes that a clip hung or killed its worker: this run does not try it again."""
-    known = _read_given_up(task) | {clip: reason}
-    outputs.put(task.given_up, json.dumps(known, sort_keys=True))
+    deadline_s = None if reason == workers.KILLED else task.deadline_s
+    row = {"reason": reason, "deadline_s": deadline_s}
+    _put_given_up(task, _read_given_up(task) | {clip: row})
 
 
-def _read_given_up(task: Task) -> dict[str, str]:
+def try_again(task: Task, strict: bool) -> None:
+    """Forgets the clips given up for a shorter deadline; all of them if `strict`."""
+    still = _still_given_up(task, strict)
+    if still != _read_given_up(task):
+        task.note.unlink(missing_ok=True)  # it says that they are left out
+        _put_given_up(task, still)
+
+
+GivenUp = dict[str, dict[str, Any]]  # clip -> reason, and the deadline if it was that
+
+
+def _still_given_up(task: Task, strict: bool) -> GivenUp:
+    return {
+        clip: row
+        for clip, row in _read_given_up(task).items()
+        if not strict
+        and (row["deadline_s"] is None or row["deadline_s"] >= task.deadline_s)
+    }
+
+
+def _read_given_up(task: Task) -> GivenUp:
     if not task.given_up.is_file():
         return {}
-    return json.loads(task.given_up.read_text(encoding="utf-8"))
+    return outputs.read_object(task.given_up) or {}
+
+
+def _put_given_up(task: Task, rows: GivenUp) -> None:
+    outputs.put(task.given_up, json.dumps(rows, sort_keys=True))

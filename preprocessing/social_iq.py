@@ -19,6 +19,7 @@ Social-IQ 1.0, the paper's data set, has no documented format that could be foun
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Mapping
 
@@ -61,12 +62,13 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         `original_split.json` is none.
     """
     raw = plans.raw_folder(raw_dir)
-    if not any((raw / _file(split)).is_file() for split in SPLITS):
+    if not any(os.path.lexists(raw / _file(split)) for split in SPLITS):
         raise ValueError(f"{raw}: nothing usable: no {_file('train')}, _val or _test")
     videos = _videos(raw)
     footage = {**videos, **_frames(raw)}
     sounds = {**videos, **_sounds(raw)}
     transcripts, labels = _transcripts(raw), plans.read_labels(raw)
+    lost = plans.unknown_labels(labels, footage, raw / plans.LABELS)
     skipped: list[Skip] = []
     asked = _read_all(raw, footage, skipped)
     clips = {
@@ -87,9 +89,11 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         for split, found in asked.items()
         if found
     }
-    return plans.Plan(
-        str(raw), clips, tuple(skipped), "no question has a video that opens"
-    )
+    names = sorted({clip.name for every in clips.values() for clip in every})
+    lost += plans.without("transcript", TRANSCRIPTS, transcripts, names)
+    lost += plans.without("sound", AUDIOS, sounds, names)
+    lacks = "no question has a video that can be shown"
+    return plans.Plan(str(raw), clips, tuple(skipped), lacks, tuple(lost))
 
 
 def _read_all(
@@ -102,7 +106,7 @@ def _read_all(
     for split in SPLITS:
         asked[split] = {}
         path = raw / _file(split)
-        lines = path.read_bytes().splitlines() if path.is_file() else []
+        lines = plans.content(path).splitlines() if os.path.lexists(path) else []
         # A video that was asked about before is a leak whatever the lists say.
         known = home | {name: s for s, found in asked.items() for name in found}
         for number, line in enumerate(lines, 1):
@@ -162,10 +166,11 @@ def _original_split(raw: pathlib.Path) -> dict[str, str]:
       ValueError: if the file is not of its form.
     """
     path = raw / ORIGINAL_SPLIT
-    if not path.is_file():
+    if not os.path.lexists(path):
         return {}
+    text = plans.content(path)
     try:
-        subsets = json.loads(path.read_bytes())["subsets"].values()
+        subsets = json.loads(text)["subsets"].values()
         pairs = [
             (str(video), split)
             for split in reversed(SPLITS)

@@ -6,6 +6,7 @@ import math
 import os
 import pathlib
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,17 +60,23 @@ def load(
     if not content.strip():
         report("is empty")
         return ()
-    try:
-        read = pysubs2.SSAFile.from_string(content, FORMATS[path.suffix.lower()])
-    except (pysubs2.exceptions.Pysubs2Error, ValueError) as error:
-        raise ValueError(f"no subtitles can be read from it ({error})") from error
-    events = [event for event in read if not event.is_comment]
+    events = [event for event in _parse(path, content) if not event.is_comment]
     if not events:
         raise ValueError("no subtitles can be read from it")
     if repair:
         report(repair)
     lines = [Line(e.start, e.end, clean(e.plaintext)) for e in events]
     return tuple(sorted(lines, key=lambda line: line.middle_s))
+
+
+def _parse(path: pathlib.Path, content: str) -> pysubs2.SSAFile:
+    form = FORMATS[path.suffix.lower()]
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of styles that nobody sees
+            return pysubs2.SSAFile.from_string(content, form)
+    # Its parsers fail in whatever a damaged line meets: an index, a number, a key.
+    except Exception as error:
+        raise ValueError("no subtitles can be read from it") from error
 
 
 def _decode(data: bytes) -> tuple[str, str]:

@@ -50,13 +50,14 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     """
     raw = plans.raw_folder(raw_dir)
     _require_unpacked(raw)
-    if not any((raw / _file(split)).is_file() for split in SPLITS):
+    if not any(os.path.lexists(raw / _file(split)) for split in SPLITS):
         raise ValueError(
             f"{raw}: nothing usable: no {_file('train')}, _val or _test_public"
         )
     folders, sounds = _index_frames(raw), plans.index(raw, AUDIOS, plans.SOUNDS)
     subtitles = plans.index(raw, SUBTITLES, (".srt",))
     labels = plans.read_labels(raw)
+    lost = plans.unknown_labels(labels, folders, raw / plans.LABELS)
     skipped: list[Skip] = []
     seen: set[str] = set()
     clips = {}
@@ -68,9 +69,11 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         ]
         if found:
             clips[split] = tuple(found)
-    return plans.Plan(
-        str(raw), clips, tuple(skipped), "no question has frames that open"
-    )
+    names = sorted({clip.name for every in clips.values() for clip in every})
+    lost += plans.without("subtitles", SUBTITLES, subtitles, names)
+    lost += plans.without("sound", AUDIOS, sounds, names)
+    lacks = "no question has frames that can be shown"
+    return plans.Plan(str(raw), clips, tuple(skipped), lacks, tuple(lost))
 
 
 def _clip(raw, name, rows, folders, sounds, subtitles, labels) -> Clip:
@@ -105,9 +108,9 @@ def _read_questions(
     """Clip -> (show, question) in the file's order; what is not usable is skipped."""
     path = raw / _file(split)
     asked: dict[str, Rows] = {}
-    if not path.is_file():
+    if not os.path.lexists(path):
         return asked
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(plans.content(path).splitlines(), 1):
         if not line.strip():
             continue
         video, question_id = "", f"line {number}"

@@ -8,6 +8,7 @@ split, `train`.
 import collections
 import dataclasses
 import hashlib
+import json
 import os
 import pathlib
 from typing import Any
@@ -16,7 +17,9 @@ from preprocessing import plans, question_lines
 from preprocessing.items import Clip, Question, Skip
 
 SPLIT = "train"
+FIELDS = frozenset("video start end q candidates answer".split())  # of questions
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
+TABLES = (".csv", ".json", ".jsonl", ".onnx", ".txt")  # what flags name
 ENDINGS = frozenset(
     ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .m2t .m2ts .m2v .m4v .mjpeg .mkv"
     " .mov .mp4 .mpe .mpeg .mpg .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm"
@@ -72,12 +75,16 @@ class Extras:
         labels = plans.read_labels(raw, self.labels)
         every = _names(raw)
         names = {name: file for name, file in every.items() if plans.is_text(file)}
-        _require_known(labels, names, self.labels)
+        table = self.labels or str(raw / plans.LABELS)
+        lost = plans.unknown_labels(labels, {*names, *names.values()}, table)
+        repaired = _odd_endings(raw)
         skipped: list[Skip] = []
         if self.questions is None:
             skipped += _unreadable_names(every)
-            skipped += _unknown_labels(labels, names, self.labels)
-        asked = self._read_questions(names, skipped)
+            skipped += lost
+        else:
+            repaired += lost
+        asked = self._read_questions(names, skipped, repaired)
         self._require_subtitles()
         clips = tuple(
             Clip(
@@ -93,13 +100,19 @@ class Extras:
             for name, file in sorted(names.items())
             if name in asked or self.questions is None
         )
-        lacks = f"none of {len(clips)} video files opens" if clips else "no video files"
+        lacks = (
+            f"none of {len(clips)} videos can be shown" if clips else "no video files"
+        )
         if not names:
             lacks += f" (known by {', '.join(sorted(ENDINGS))})"
         if self.questions and names and not clips:
             lacks = f"{self.questions} asks about none of the {len(names)} videos"
         return plans.Plan(
-            str(raw), {SPLIT: clips} if clips else {}, tuple(skipped), lacks
+            str(raw),
+            {SPLIT: clips} if clips else {},
+            tuple(skipped),
+            lacks,
+            tuple(repaired),
         )
 
     def _require_subtitles(self) -> None:
@@ -107,10 +120,11 @@ class Extras:
             raise ValueError(f"{self.subtitles}: no such folder of subtitles")
 
     def _read_questions(
-        self, names: dict[str, str], skipped: list[Skip]
+        self, names: dict[str, str], skipped: list[Skip], repaired: list[Skip]
     ) -> dict[str, list[Question]]:
         """Clip -> its questions in the file's order."""
         asked: dict[str, list[Question]] = {}
+        unused: collections.Counter[str] = collections.Counter()
         if self.questions is None:
             return asked
         by_file = {file: name for name, file in names.items()}
@@ -122,6 +136,7 @@ class Extras:
             video = ""
             try:
                 row = question_lines.read_row(line)
+                unused.update(row.keys() - FIELDS)
                 video = question_lines.text(row, "video")
                 name = by_file.get(video, video)
                 question = _question(row, f"{name}~q{number:06d}")
@@ -131,35 +146,41 @@ class Extras:
                 skipped.append(Skip(video, f"line {number}", source, str(error)))
                 continue
             asked.setdefault(name, []).append(question)
+        for field, count in sorted(unused.items()):
+            what = json.dumps(field)  # a name may hold anything
+            reason = f"{what} is no field of a question: not used in {count} lines"
+            repaired.append(Skip("", "", source, reason))
         return asked
 
 
-def _require_known(
-    labels: dict[str, Any], names: dict[str, str], path: str | None
-) -> None:
-    """Raises ValueError if labels are there and none is of a video."""
-    if labels and not labels.keys() & {*names, *names.values()}:
-        first = next(iter(labels))
-        raise ValueError(
-            f"{path or plans.LABELS}: names none of the {len(names)} videos; its first"
-            f" column must hold their paths in the folder, not {first!r}"
-        )
+def _odd_endings(raw: pathlib.Path) -> list[Skip]:
+    """A line for each ending of files that are nothing known here."""
+    known = {*ENDINGS, *SUBTITLES, *plans.SOUNDS, *TABLES}
+    found: dict[str, list[str]] = {}
+    for folder, folders, names in os.walk(raw):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            ending = os.path.splitext(name)[1].lower()
+            is_record = ending.startswith(".array_record")  # OUT may lie in RAW
+            if ending not in known and not is_record and name[0] != ".":
+                path = pathlib.Path(folder, name).relative_to(raw)
+                found.setdefault(ending, []).append(path.as_posix())
+    rows = []
+    for ending, files in sorted(found.items()):
+        why = f"{_shown(ending)} is no video's ending" if ending else "has no ending"
+        reason = f"is not looked at: {why}"
+        reason += f"; nor are {len(files) - 1} more of it" if files[1:] else ""
+        rows.append(Skip("", "", _shown(files[0]), reason))
+    return rows
 
 
-def _unknown_labels(
-    labels: dict[str, Any], names: dict[str, str], path: str | None
-) -> list[Skip]:
-    table = os.path.basename(path or plans.LABELS)
-    lost = sorted(labels.keys() - names.keys() - set(names.values()))
-    return [Skip(name, "", table, "has labels, but there is no video") for name in lost]
+def _shown(name: str) -> str:
+    """A file's name as UTF-8, whatever its bytes."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _unreadable_names(every: dict[str, str]) -> list[Skip]:
-    shown = sorted(
-        file.encode(errors="surrogateescape").decode(errors="replace")
-        for file in every.values()
-        if not plans.is_text(file)
-    )
+    shown = sorted(_shown(file) for file in every.values() if not plans.is_text(file))
     return [Skip(name, "", name, "its name is not UTF-8; rename it") for name in shown]
 
 
@@ -235,6 +256,6 @@ def _subtitles(
     for stem in dict.fromkeys(stems):
         for ending in SUBTITLES:
             path = root / (stem + ending)
-            if path.is_file():
+            if os.path.lexists(path):  # what can not be read is told
                 return pathlib.Path(os.path.relpath(path, raw)).as_posix()
     return None

@@ -81,6 +81,9 @@ class Tracked:
             track=np.full(len(boxes), 3),
         )
 
+    def lost(self, clip, duration_s, size_px) -> list:
+        return []
+
 
 TRACKED = Tracked()
 
@@ -213,3 +216,7 @@ class Stumbling:
                     time.sleep(600)
                 os.kill(os.getpid(), signal.SIGKILL)
         return RED_FINDER(clip, looks)
+
+    def lost(self, clip, duration_s, size_px) -> list:
+        """See `items.Finder`."""
+        return []

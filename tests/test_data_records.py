@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import subprocess
 import sys
 
@@ -140,6 +141,14 @@ def test_bad_manifest(copied, content, message):
     (copied / "manifest.json").write_text(content)
     with pytest.raises(ValueError, match=message):
         records.read_manifest(copied)
+
+
+def test_a_count_that_the_shards_do_not_hold(copied):
+    content = json.loads((copied / "manifest.json").read_text())
+    content["shards"]["train"][0]["records"] += 1
+    (copied / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="train holds 4 records, but .* counts 5"):
+        records.open_split(copied, "train")
 
 
 def test_no_records(tmp_path):

@@ -93,7 +93,11 @@ def test_a_frame_of_another_size_scales_and_cuts(tmp_path):
     assert not boxes.counts
     found = boxes.boxes_at("a", 1.0, 2, (128, 144))
     assert found.xyxy_px.tolist() == [[0, 0, 64, 72], [100, 10, 128, 20]]
-    assert boxes.counts == {"outside": 1, "cut": 1}
+    assert not boxes.counts
+    told = {"outside the picture of 128x144": 1, "cut": 1}
+    assert boxes.lost("a", 9.0, 2, (128, 144)) == told
+    assert boxes.lost("a", 0.4, 2, (128, 144)) == {"after the end at 0.4 s": 3}
+    assert boxes.lost("b", 0.0, 2, (128, 144)) == {}
 
 
 def test_videos_go_by_shorter_names_that_are_theirs_alone(tmp_path):
@@ -315,6 +319,7 @@ BAD_LINES = [
     ({**LINE, "xyxy": [1, 2, 3]}, r"line 2: xyxy is \[1, 2, 3\]; .* four numbers"),
     ({**LINE, "xyxy": [1, 2, 3, "4"]}, "line 2: xyxy is"),
     ({**LINE, "label": " "}, "line 2: label is ' '; it must be a text"),
+    ({**LINE, "label": "\ud800"}, "line 2: label is .*, which is no valid Unicode"),
     ({**LINE, "score": 1.5}, "line 2: score is 1.5; it must be from 0 to 1"),
     ({**LINE, "score": math.nan}, "line 2: score is nan"),
     ({**LINE, "score": None}, "line 2: score is None"),

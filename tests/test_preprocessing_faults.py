@@ -14,12 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmdiffmask.data import records
-from preprocessing import build, finders, items, outputs, runner, shards, tvqa
+from preprocessing import (
+    build,
+    finders,
+    items,
+    outputs,
+    tvqa,
+)
 
 KINDS = "cut empty flip zero noise folder swap latin pipe gone utf16".split()
 # What Python or FFmpeg would say by itself.
 FOREIGN = re.compile(
     r"invalid literal|codec can't|indices must be|object is not|Errno|Traceback"
+    r"|out of range|KeyError|not subscriptable|has no attribute|could not convert"
 )
 VIDEO_SETTINGS = items.Settings(raw_trees.GRID)
 COMMON = {
@@ -138,7 +145,8 @@ def break_tvqa(tree, tmp, damage_of, is_questions=False):
     try:
         manifest = raw_trees.make(raw, tmp / "out")
     except ValueError as error:
-        assert is_questions and "nothing usable" in str(error), error
+        said = "nothing usable|jsonl: is a folder|jsonl: can not be read"
+        assert is_questions and re.search(said, str(error)), error
         assert not FOREIGN.search(str(error))
         return
     skipped, repaired = require_told(tmp / "out", manifest)
@@ -389,19 +397,6 @@ def test_a_worker_that_died_by_chance_changes_nothing(short, tmp_path):
 def test_strict_stops_at_a_clip_that_hangs(short, tmp_path):
     with pytest.raises(ValueError, match=r"--strict: .*train002.*took longer than 5 s"):
         stumble(short, tmp_path, "hang", deadline_s=2, strict=True)
-
-
-def test_what_was_given_up_is_not_tried_again(short, tmp_path):
-    plan, out = tvqa.plan(short), tmp_path / "out"
-    (out / outputs.WORK).mkdir(parents=True)
-    (task,) = runner.tasks(plan, out, raw_trees.SETTINGS, raw_trees.RED_FINDER, 16)
-    shards.give_up(task, "people_train001", "hangs")
-    shards.give_up(task, "people_train003", "hangs too")
-    _, note = shards.write_shard(task)
-    assert [row["reason"] for row in note["skipped"]] == ["hangs"] * 2 + [
-        "hangs too"
-    ] * 2
-    assert note["shard"]["records"] == 8
 
 
 def test_two_runs_into_one_folder(raw, tmp_path):

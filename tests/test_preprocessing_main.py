@@ -116,6 +116,18 @@ def no_workers(tmp_path):
     return tmp_path, ("--workers", 0)
 
 
+def huge_grid(tmp_path):
+    return tmp_path, ("--grid", "100000x100000")
+
+
+def endless_deadline(tmp_path):
+    return tmp_path, ("--deadline", "9" * 5000)
+
+
+def unset_raw(tmp_path):
+    return "", ()
+
+
 BAD = [
     no_raw,
     a_file,
@@ -125,6 +137,9 @@ BAD = [
     bad_grid_text,
     too_many_segments,
     no_workers,
+    huge_grid,
+    endless_deadline,
+    unset_raw,
 ]
 
 

@@ -155,6 +155,25 @@ def test_an_unfinished_run_of_other_settings_is_refused(tree, interrupted):
     assert raw_trees.contents(out) == before
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"shard": '])
+def test_a_damaged_note_of_an_unfinished_run(tree, straight, interrupted, text):
+    out, finder, calls = interrupted
+    (note,) = (out / outputs.WORK).glob("train-*.json")
+    note.write_text(text)
+    note.with_suffix(".given_up").write_text(text)
+    raw_trees.make(tree / "raw", out, finder=finder)
+    assert len(calls) - 20 == 53
+    assert raw_trees.contents(out) == straight
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"shard": '])
+def test_an_unfinished_run_of_settings_that_are_damaged(tree, interrupted, text):
+    out, _, _ = interrupted
+    (out / outputs.WORK / outputs.STATE).write_text(text)
+    with pytest.raises(ValueError, match=f"run.json: is damaged; delete {out} and"):
+        raw_trees.make(tree / "raw", out)
+
+
 def state(folder):
     paths = [folder, *folder.rglob("*")]
     return {

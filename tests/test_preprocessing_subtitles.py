@@ -128,3 +128,14 @@ def test_laws_of_lines(times, start_s):
             assert f"<{i}>" in found["line_text"]
         if not math.isnan(a) and max(a, b) < 1000 * start_s - 1e-6:
             assert f"<{i}>" not in found["line_text"]
+
+
+@pytest.mark.parametrize(
+    ("colour", "start"), [("", "0:00:01.00"), ("&H0", "soon"), ("&Hx", "0:00:01.00")]
+)
+def test_what_the_parser_stumbles_over_is_told_in_our_words(tmp_path, colour, start):
+    path = tmp_path / "a.ass"
+    styles = "Style: Default,Arial,20," + colour + "\n"
+    path.write_text(f"[V4+ Styles]\n{styles}[Events]\nDialogue: 0,{start},0:02,,,,,,,x")
+    with pytest.raises(ValueError, match="^no subtitles can be read from it$"):
+        subtitles.load(path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -128,11 +129,67 @@ def test_boxes_of_a_file_that_are_none_are_told(raw):
     text = (raw / "out/repaired.jsonl").read_text()
     reasons = [json.loads(line)["reason"] for line in text.splitlines()]
     assert reasons == [
-        "1 boxes are left out: no area",
-        "1 boxes lie partly outside their picture: cut to it",
+        "1 box is cut to the picture",
+        "1 box is left out: no area",
     ]
     assert manifest.counts["repaired"] == 2
     assert str(raw) not in text
+
+
+def build_with(raw, path, rows):
+    """Records with a box file of these rows; what is told, in order."""
+    lines = [
+        {"label": "person", "xyxy": [10, 12, 30, 60], "frame": 1} | r for r in rows
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked = finders.People(bodies="file", faces="none", boxes=str(path), boxes_fps=6)
+    options = {"finder": asked, "worker_count": 0, "bar": False}
+    settings = items.Settings(raw_trees.GRID)
+    build.build_video(raw / "raw", raw / "out", settings, **options)
+    text = (raw / "out/repaired.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert {row["file"] for row in rows} == {path.name}
+    return [(row["video"], row["reason"]) for row in rows]
+
+
+def test_boxes_that_no_frame_can_show_are_told(raw):
+    """Of another video, after the end, outside the frame; a line for each reason."""
+    rows = [{"video": "a"}, {"video": "A"}, {"video": "b"}, {"video": "b"}]
+    rows += [{"video": "a", "frame": frame} for frame in (72, 73, 74, 200)]
+    rows += [{"video": "a", "frame": n, "xyxy": [160, 0, 170, 9]} for n in (2, 3)]
+    rows += [{"video": "a", "frame": 2, "xyxy": [150, 0, 170, 9]}]
+    assert build_with(raw, raw / "mine.jsonl", rows) == [
+        ("", "3 boxes are left out: of videos that are no clips, such as 'A'"),
+        ("a", "1 box is cut to the picture"),
+        ("a", "2 boxes are left out: after the end at 12.0 s"),
+        ("a", "2 boxes are left out: outside the picture of 160x90"),
+    ]
+
+
+def test_a_file_of_boxes_of_other_videos_alone_is_refused(raw):
+    with pytest.raises(ValueError, match="none of the 1 clips: .* 'a', not 'B'"):
+        build_with(raw, raw / "mine.jsonl", [{"video": "B"}])
+    assert not (raw / "out").exists()
+
+
+def test_a_file_that_changed_is_read_again(raw):
+    """In one process, as in a notebook."""
+    path = raw / "mine.jsonl"
+    assert len(build_with(raw, path, [{"video": "a"}, {"video": "b"}])) == 1
+    shutil.rmtree(raw / "out")
+    told = build_with(raw, path, [{"video": "a", "frame": 200}])
+    assert told == [("a", "1 box is left out: after the end at 12.0 s")]
+
+
+def test_a_file_without_boxes_is_told(raw):
+    told = build_with(raw, raw / "mine.jsonl", [])
+    assert told == [("", "holds no boxes that can be used")]
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), 1e9])
+def test_a_rate_that_no_boxes_have(fps):
+    with pytest.raises(ValueError, match="--boxes-fps .*: must be more than 0"):
+        finders.People(bodies="file", boxes="a.jsonl", boxes_fps=fps)
 
 
 def test_only_sampled_frames_where_nothing_is_tracked(raw):
@@ -146,6 +203,9 @@ def test_only_sampled_frames_where_nothing_is_tracked(raw):
             looks = list(looks)
             looked.append((len(looks), sum(look.is_sampled for look in looks)))
             return raw_trees.find_red([x.image for x in looks if x.is_sampled])
+
+        def lost(self, clip, duration_s, size_px):
+            return []
 
     clip = items.Clip(str(raw / "raw"), "a", "a", "a.mp4", None, None, (), ())
     made = [

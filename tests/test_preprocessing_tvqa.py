@@ -143,7 +143,12 @@ def test_what_is_bad_is_skipped_and_the_rest_goes_on(raw, tmp_path):
     skipped = rows_of(tmp_path / "out", outputs.SKIPPED)
     repaired = rows_of(tmp_path / "out", outputs.REPAIRED)
     assert manifest.counts["skipped"] == len(skipped) == 6
-    assert manifest.counts["repaired"] == len(repaired) == 3
+    assert manifest.counts["repaired"] == len(repaired) == 5
+    planned = {"labels.csv": "people_train000", tvqa.AUDIOS: "people_train002"}
+    for file, clip in planned.items():
+        (row,) = (row for row in repaired if row["file"] == file)
+        assert row["video"] == clip
+    repaired = [row for row in repaired if row["file"] not in planned]
     reasons = {row["question"]: row["reason"] for row in skipped}
     reasons |= {row["file"].split("/")[-1]: row["reason"] for row in repaired}
     assert "no folder of frames" in reasons["000000~people_train000"]
@@ -164,8 +169,9 @@ def test_a_clip_without_a_single_good_frame(raw, tmp_path):
     raw_trees.make(raw, tmp_path / "out")
     assert len(by_id(tmp_path / "out")) == 4
     skipped = rows_of(tmp_path / "out", outputs.SKIPPED)
+    why = "00005.jpg: the picture is empty (0 bytes)"
     assert [(row["question"], row["reason"]) for row in skipped] == [
-        (f"00000{n}~people_train000", "no frame of its window can be shown")
+        (f"00000{n}~people_train000", f"no frame of its window can be shown ({why})")
         for n in range(2)
     ]
     assert rows_of(tmp_path / "out", outputs.REPAIRED) == []
@@ -294,3 +300,24 @@ def test_every_line_is_a_question_or_one_skip(tmp_path_factory, changes, cut):
     assert len(asked) + len(found.skipped) == count
     for question in asked:
         "".join((question.example_id, question.text, *question.answers)).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("video,action\nother,wave\n", "none of the clips; .*people_train000', not 'o"),
+        ("video,action\n", "holds no row but its header"),
+        ("video,action\n\xe9,wave\n", "is not UTF-8"),
+    ],
+)
+def test_labels_of_no_clip_are_told(raw, text, said):
+    (raw / "labels.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=f"labels.csv: .*{said}"):
+        tvqa.plan(raw)
+
+
+def test_a_set_without_subtitles_is_told_once(raw):
+    shutil.rmtree(raw / "tvqa_subtitles")
+    (row,) = tvqa.plan(raw).repaired
+    assert (row.video, row.file) == ("", "tvqa_subtitles")
+    assert row.reason == "holds no subtitles: no clip has any"

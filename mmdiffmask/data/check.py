@@ -5,7 +5,6 @@ was edited by hand, or belongs to other shards, is found too.
 """
 
 import collections
-import itertools
 import json
 import os
 import pathlib
@@ -44,7 +43,7 @@ def examine(records_dir: str | os.PathLike) -> tuple[Summary, list[str]]:
       ValueError: if there is no manifest, or it can not be read.
     """
     folder = pathlib.Path(records_dir)
-    manifest = _read_manifest(folder)
+    manifest = manifest_lib.read(folder)
     faults = list(_manifest(folder, manifest))
     if faults:  # its numbers are needed to read anything
         return record_summary.Counter(manifest.grid).summary(0, {}, {}), faults
@@ -67,42 +66,9 @@ def examine(records_dir: str | os.PathLike) -> tuple[Summary, list[str]]:
     return summary, faults
 
 
-def _read_manifest(folder: pathlib.Path) -> Manifest:
-    """The manifest, its values of the right types."""
-    where = folder / manifest_lib.NAME
-    try:
-        manifest = records.read_manifest(folder)
-    except (AttributeError, ZeroDivisionError) as error:  # no object; pooling by 0
-        raise ValueError(f"{where}: is damaged ({error}); {AGAIN}") from error
-    for name in ("settings", "versions", "counts"):
-        if not isinstance(getattr(manifest, name), dict) or not getattr(manifest, name):
-            raise ValueError(f"{where}: {name} is no object with values; {AGAIN}")
-    whole = json.loads(manifest_lib.to_json(manifest))
-    if json.loads(where.read_text(encoding="utf-8")) != whole:
-        raise ValueError(f"{where}: lacks some of its values; {AGAIN}")
-    numbers = {name: getattr(manifest, name) for name in ("segments", "sub_segments")}
-    numbers |= {f"grid.{name}": value for name, value in vars(manifest.grid).items()}
-    for shard in itertools.chain(*manifest.shards.values()):
-        if not isinstance(shard.file, str):
-            raise ValueError(f"{where}: {shard.file!r} is no shard's name; {AGAIN}")
-        numbers[f"bytes of {shard.file}"] = shard.bytes
-        numbers[f"records of {shard.file}"] = shard.records
-    for name, value in numbers.items():
-        least = 0 if name.startswith("records") else 1  # a shard may be empty
-        if type(value) is not int or value < least:
-            raise ValueError(f"{where}: {name} is {value!r}: no such number; {AGAIN}")
-    return manifest
-
-
 def _manifest(folder: pathlib.Path, manifest: Manifest) -> Iterator[str]:
-    """The manifest against itself and the names of the files."""
+    """The manifest's shards against the names of the files."""
     where = folder / manifest_lib.NAME
-    own = {name: getattr(manifest, name) for name in ("segments", "sub_segments")}
-    own |= {"schema_version": manifest.schema_version, "grid": vars(manifest.grid)}
-    for name, value in own.items():
-        told = manifest.settings.get(name)
-        if json.dumps(told, sort_keys=True) != json.dumps(value, sort_keys=True):
-            yield f"{where}: {name} is {value}, but its settings say {told}; {AGAIN}"
     named = set()
     for split, shards in manifest.shards.items():
         for i, shard in enumerate(shards):

@@ -11,6 +11,7 @@ from mmdiffmask.grid import PatchGrid
 
 SCHEMA_VERSION = 2  # one more whenever a record gains, loses or changes a field
 NAME = "manifest.json"
+LIMITS = {"segments": (1, 16), "sub_segments": (1, 3)}  # of every record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Manifest:
       segments: t of every record.
       sub_segments: s of every record.
       shards: of each split, in order.
-      counts: records, clips, boxes by kind, skipped: for people to read.
+      counts: records, clips, boxes by kind, skipped, repaired: for people to read.
     """
 
     settings: dict[str, Any]
@@ -43,7 +44,7 @@ class Manifest:
     segments: int
     sub_segments: int
     shards: dict[str, tuple[Shard, ...]]
-    counts: dict[str, Any]
+    counts: dict[str, int]
     schema_version: int = SCHEMA_VERSION
 
     def length(self, split: str) -> int:
@@ -55,8 +56,9 @@ def read(records_dir: str | os.PathLike) -> Manifest:
     """The manifest of a folder of records.
 
     Raises:
-      ValueError: if the folder is missing, holds no finished records, or holds records
-        of another schema; says what to do.
+      ValueError: if the folder is missing, holds no finished records, records of
+        another schema, or a manifest that is not as it was written, whatever it holds;
+        says what to do.
     """
     folder = pathlib.Path(records_dir)
     if not folder.is_dir():
@@ -68,24 +70,105 @@ def read(records_dir: str | os.PathLike) -> Manifest:
             " python -m preprocessing (an interrupted run goes on where it was)"
         )
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        version = found["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: is damaged ({error}); {_rebuild(folder)}") from error
-    if version != SCHEMA_VERSION:
-        raise ValueError(
-            f"{folder}: records of schema {version}, but this version reads schema"
-            f" {SCHEMA_VERSION}: make the records again ({_rebuild(folder)})"
-        )
+        found = _object(_parsed(path), "it", ["schema_version"], is_open=True)
+        version = _whole(found["schema_version"], "schema_version", 1)
+        if version == SCHEMA_VERSION:
+            return _from_json(found)
+    except ValueError as error:
+        what = " ".join(str(error).split())  # a name may hold anything
+        raise ValueError(f"{path}: is damaged ({what}); {_rebuild(folder)}") from error
+    raise ValueError(
+        f"{folder}: records of schema {version}, but this version reads schema"
+        f" {SCHEMA_VERSION}: make the records again ({_rebuild(folder)})"
+    )
+
+
+def _parsed(path: pathlib.Path) -> Any:
     try:
-        found["grid"] = PatchGrid(**found["grid"])
-        found["shards"] = {
-            split: tuple(Shard(**shard) for shard in shards)
-            for split, shards in found["shards"].items()
+        return json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is no JSON: {error}") from None
+
+
+def _from_json(found: dict[str, Any]) -> Manifest:
+    """Raises ValueError that says which value is not as `to_json` wrote it."""
+    found = dict(_object(found, "it", _names(Manifest)))
+    for name in ("settings", "versions", "counts"):
+        if not _object(found[name], name, [], is_open=True):
+            raise ValueError(f"{name} is empty")
+    for name, version in found["versions"].items():
+        _text(version, f"versions.{name}")
+    for name, count in found["counts"].items():
+        _whole(count, f"counts.{name}", 0)
+    for name, limits in LIMITS.items():
+        _whole(found[name], name, *limits)
+    grid = _object(found["grid"], "grid", _names(PatchGrid))
+    for name, side in grid.items():
+        _whole(side, f"grid.{name}", 1)
+    for name in (*LIMITS, "grid", "schema_version"):
+        values = found[name], found["settings"].get(name)
+        own, told = (json.dumps(value, sort_keys=True) for value in values)
+        if own != told:
+            raise ValueError(f"{name} is {own}, but its settings say {told[:80]}")
+    shards = _object(found["shards"], "shards", [], is_open=True)
+    return Manifest(
+        **found
+        | {
+            "grid": PatchGrid(**grid),
+            "shards": {split: _shards(split, rows) for split, rows in shards.items()},
         }
-        return Manifest(**found)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: is damaged ({error}); {_rebuild(folder)}") from error
+    )
+
+
+def _shards(split: str, rows: Any) -> tuple[Shard, ...]:
+    if not isinstance(rows, list):
+        raise ValueError(f"shards.{split} is no list")
+    for i, row in enumerate(rows):
+        where = f"shards.{split}[{i}]"
+        _object(row, where, _names(Shard))
+        file = _text(row["file"], f"{where}.file")
+        if pathlib.PurePath(file).name != file:
+            raise ValueError(f"{where}.file is {file!r}: no file of this folder")
+        _text(row["sha256"], f"{where}.sha256")
+        _whole(row["bytes"], f"{where}.bytes", 1)
+        _whole(row["records"], f"{where}.records", 0)  # all of its clips are lost
+    return tuple(Shard(**row) for row in rows)
+
+
+def _names(kind: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def _object(value: Any, name: str, fields: list[str], is_open: bool = False) -> dict:
+    """The value if it is an object with these fields; `is_open` = it may have more."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is no object")
+    for field in fields:
+        if field not in value:
+            raise ValueError(f"{name} lacks {field!r}")
+    unknown = [] if is_open else sorted(value.keys() - set(fields))
+    if unknown:
+        raise ValueError(f"{name} has {unknown[0]!r}, which is no field of it")
+    return value
+
+
+def _whole(value: Any, name: str, least: int, most: int = 2**63) -> int:
+    if type(value) is not int or not least <= value <= most:  # True is an int too
+        raise ValueError(f"{name} is {_short(value)}, which it can not be")
+    return value
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is {_short(value)}, but must be a text")
+    return value
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def to_json(manifest: Manifest) -> str:

@@ -171,8 +171,8 @@ def open_split(records_dir: str | os.PathLike, split: str) -> Source:
     """Opens a split after checking its shards' sizes and sha256.
 
     Raises:
-      ValueError: if there is no such split, or a shard is missing, cut short or
-        corrupt; names it and the way out.
+      ValueError: if there is no such split, or a shard is missing, cut short,
+        corrupt or of another length than the manifest says; names it and the way out.
     """
     manifest = read_manifest(records_dir)
     if split not in manifest.shards:
@@ -180,7 +180,13 @@ def open_split(records_dir: str | os.PathLike, split: str) -> Source:
             f"{records_dir}: no split {split}; it has {', '.join(splits(records_dir))}"
         )
     manifest_lib.verify(records_dir, manifest.shards[split])
-    return Source(records_dir, split, manifest)
+    source = Source(records_dir, split, manifest)
+    if source.stored != len(source):
+        raise ValueError(
+            f"{records_dir}: split {split} holds {source.stored} records, but its"
+            f" manifest counts {len(source)}; make the records again"
+        )
+    return source
 
 
 def check(records_dir: str | os.PathLike) -> Any:
