@@ -52,6 +52,13 @@ def _folder(text: str) -> str:
     return text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: write names with commas between")
+    return names
+
+
 def at_least(low: int):
     """A type for argparse: whole numbers from `low` to `MOST`."""
 
@@ -116,8 +123,13 @@ def _add_boxes(add, name: str) -> None:
     add("--boxes", metavar="FILE", help=text)
     text = "frames a second that frame numbers in --boxes count; default 3"
     add("--boxes-fps", type=float, default=finders.TRACKED_FPS, help=text)
+    text = "a frame without boxes takes those of the nearest that has some, at most so"
+    text += " far away; default 0. TVQA+ labels one frame in two seconds: 1"
+    add("--boxes-within", type=float, default=0.0, metavar="SECONDS", help=text)
     text = "what MOT files count in: source (default), or img0 as UniTrack's demo"
     add("--boxes-pixels", choices=("source", "img0"), default="source", help=text)
+    text = "names of the classes in MOT files, from 0, with commas between"
+    add("--boxes-labels", type=_names, metavar="NAMES", help=text)
     add("--yolox", metavar="ONNX", help="a YOLOX network; all its classes are kept")
     text = "of --yolox: none for weights since 0.1.1 (default), imagenet before,"
     text += " unitrack = as UniTrack feeds them"

@@ -96,7 +96,12 @@ class BoxFile:
         return video in self._video_of
 
     def boxes_at(
-        self, video: str, time_s: float, fps: float, frame_wh: Size | None = None
+        self,
+        video: str,
+        time_s: float,
+        fps: float,
+        frame_wh: Size | None = None,
+        within_s: float = 0.0,
     ) -> Boxes:
         """The boxes of the frame that is nearest to a time, in the file's order.
 
@@ -107,11 +112,13 @@ class BoxFile:
           fps: frames a second that the file's frame numbers count.
           frame_wh: width and height of the frame; boxes of a picture of another size
             are scaled to it, and all are cut to it. None = pixels of the file.
+          within_s: if that frame has no boxes, those of the nearest one that has some
+            and is at most so far from it; the earlier of two.
 
         Raises:
           ValueError: if the file's pixels need a size and none is given.
         """
-        table = self._rows(video, frame_number(time_s, fps), fps)
+        table = self._rows(video, frame_number(time_s, fps), fps, within_s * fps)
         xyxy = self._scaled(table, frame_wh)
         if frame_wh is not None:
             xyxy, is_inside, _ = _cut(xyxy, np.array(frame_wh, float))
@@ -167,12 +174,18 @@ class BoxFile:
         names = np.unique(self._table["video"][is_strange])
         return tuple(self.videos[at] for at in names), int(is_strange.sum())
 
-    def _rows(self, video: str, frame: int, fps: float) -> np.ndarray:
+    def _rows(self, video: str, frame: int, fps: float, most: float) -> np.ndarray:
+        """Rows of the frame, or of one with boxes at most `most` frames away."""
         at = self._video_of.get(video)
         if at is None:
             return self._table[:0]
         starts, frames, order = self._ordered(fps)
         own = frames[starts[at] : starts[at + 1]]
+        place = np.searchsorted(own, frame)
+        around = own[max(place - 1, 0) : place + 1]
+        away = np.abs(around - frame)
+        if len(away) and away.min() <= most:
+            frame = around[away.argmin()]
         low, high = np.searchsorted(own, [frame, frame + 1]) + starts[at]
         return self._table[order[low:high]]
 

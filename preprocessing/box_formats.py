@@ -102,7 +102,7 @@ def _mot_label(
         raise bad(
             file,
             f"frame {frame}",
-            f"class {category} has no name; give mot_labels, the names of the classes,"
+            f"class {category} has no name; name the classes (--boxes-labels),"
             " or write -1 for persons",
         )
     return labels[category]

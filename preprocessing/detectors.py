@@ -110,7 +110,9 @@ def boxes_of(asked: People) -> box_files.BoxFile:
     Raises:
       ValueError: if it can not be read.
     """
-    return box_files.read(asked.boxes, mot_pixels=asked.boxes_pixels)
+    return box_files.read(
+        asked.boxes, mot_pixels=asked.boxes_pixels, mot_labels=asked.boxes_labels
+    )
 
 
 def _file(asked: People) -> Detector:
@@ -118,7 +120,9 @@ def _file(asked: People) -> Detector:
 
     def one(clip: str, look: Look) -> Detected:
         size = look.image.shape[1], look.image.shape[0]
-        found = boxes.boxes_at(clip, look.time_s, asked.boxes_fps, size)
+        found = boxes.boxes_at(
+            clip, look.time_s, asked.boxes_fps, size, asked.boxes_within
+        )
         return Detected(
             found.xyxy_px, found.score, found.kind, found.label, found.track, "file"
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
@@ -52,7 +53,10 @@ class People:
         = the tracker's own boxes alone, as UniTrack reports them; "none".
       boxes: file of boxes, in any form that `box_files` reads.
       boxes_fps: frames a second that frame numbers in `boxes` count.
+      boxes_within: seconds; a frame without boxes in the file takes those of the
+        nearest frame that has some, at most so far away.
       boxes_pixels: of MOT files: "source", or "img0" as UniTrack writes them.
+      boxes_labels: of MOT files: the names of their classes, from 0.
       yolox: ONNX file.
       normalise: what the YOLOX network was trained with: "none", "imagenet"
         or "unitrack" (see `yolox.Normalise`).
@@ -64,7 +68,9 @@ class People:
     tracks: str = "both"
     boxes: str | None = None
     boxes_fps: float = TRACKED_FPS
+    boxes_within: float = 0.0
     boxes_pixels: str = "source"
+    boxes_labels: tuple[str, ...] | None = None
     yolox: str | None = None
     normalise: str = "none"
     appearance: str | None = None
@@ -79,6 +85,10 @@ class People:
             raise ValueError(
                 f"--boxes-fps {self.boxes_fps:g}: must be more than 0, at most"
                 f" {MAX_FPS:g}"
+            )
+        if not 0 <= self.boxes_within < math.inf:
+            raise ValueError(
+                f"--boxes-within {self.boxes_within:g}: must be 0 or more seconds"
             )
         for kind, option in {"yolox": "yolox", "file": "boxes"}.items():
             if (self.bodies == kind) != (getattr(self, option) is not None):

@@ -54,6 +54,28 @@ def test_a_second_is_the_nearest_frame_at_any_rate(tmp_path):
     assert len(boxes.boxes_at("a", 1.03, 25)) == 0
 
 
+def test_a_frame_without_boxes_takes_those_of_the_nearest(tmp_path):
+    rows = [(4, 1), (4, 2), (10, 3), (13, 4)]
+    boxes = box_files.read(
+        lines(tmp_path, *({**LINE, "frame": at, "track": one} for at, one in rows))
+    )
+
+    def tracks(number, within_s):
+        time_s = (number - 1) / 3
+        return boxes.boxes_at("a", time_s, 3, None, within_s).track.tolist()
+
+    assert tracks(4, 1.0) == tracks(4, 0.0) == [1, 2]
+    assert tracks(5, 0.0) == []
+    assert tracks(5, 0.3) == []
+    assert tracks(5, 0.34) == [1, 2]
+    assert tracks(7, 1.0) == [1, 2]  # 10 is as far: the earlier
+    assert tracks(8, 1.0) == [3]
+    assert tracks(1, 1.0) == [1, 2]
+    assert tracks(16, 1.0) == [4]
+    assert tracks(17, 1.0) == []
+    assert len(boxes.boxes_at("b", 1.0, 3, None, 9.0)) == 0
+
+
 def test_kinds_and_defaults(tmp_path):
     names = ("person", "Face", "red ball", "Woman")
     boxes = box_files.read(lines(tmp_path, *({**LINE, "label": n} for n in names)))

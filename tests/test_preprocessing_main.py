@@ -156,6 +156,21 @@ def test_mistakes_are_one_sentence_and_status_2(kind, bad, tmp_path, capsys):
     assert not out.exists()
 
 
+def test_classes_of_mot_files_are_named(raw, tmp_path, capsys, inline):
+    raw_trees.write_video(tmp_path / "raw/a.mp4", 3.0)
+    (tmp_path / "mot").mkdir()
+    (tmp_path / "mot/a.txt").write_text("5,1,10,10,30,30,1,1,-1,-1\n")
+    given = ["video", "--raw", tmp_path / "raw", "--out", tmp_path / "out"]
+    given += ["--faces", "none", "--tracks", "none", "--boxes", tmp_path / "mot"]
+    assert run(*given) == 2
+    assert "class 1 has no name; name the classes (--bo" in capsys.readouterr().err
+    assert run(*given, "--boxes-labels", "person,,car") == 2
+    assert "write names with commas between" in capsys.readouterr().err
+    assert run(*given, "--boxes-labels", "person, car", "--boxes-within", 1) == 0
+    (record,) = records.open_split(tmp_path / "out", "train")
+    assert record.boxes.label == ("car",)
+
+
 def test_wrong_words(capsys, tmp_path):
     assert run("tvqa", "--raw", tmp_path) == 2
     assert "--out" in capsys.readouterr().err

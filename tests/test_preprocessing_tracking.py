@@ -192,6 +192,28 @@ def test_a_rate_that_no_boxes_have(fps):
         finders.People(bodies="file", boxes="a.jsonl", boxes_fps=fps)
 
 
+@pytest.mark.parametrize(("within", "shown"), [(0.0, 1), (1.0, 2), (30.0, 3)])
+def test_sparse_boxes_stand_for_the_frames_around_them(raw, within, shown):
+    """Frames of the record are those of 2.33, 7 and 11.67 s."""
+    path = raw / "mine.jsonl"
+    box = {"video": "a", "xyxy": slow_box(0), "label": "person"}
+    rows = [box | {"second": second} for second in (3.1, 7.0)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = finders.People(
+        bodies="file", faces="none", boxes=str(path), boxes_within=within
+    )
+    clip = items.Clip(str(raw / "raw"), "a", "a", "a.mp4", None, None, (), ())
+    settings = items.Settings(raw_trees.GRID)
+    (record,) = clips.records(clip, settings, asked, items.Losses())
+    assert len(set(record.boxes.frame.tolist())) == shown
+
+
+@pytest.mark.parametrize("within", [-1.0, float("nan"), float("inf")])
+def test_a_time_that_is_none(within):
+    with pytest.raises(ValueError, match="--boxes-within .*: must be 0 or more"):
+        finders.People(bodies="file", boxes="a.jsonl", boxes_within=within)
+
+
 def test_only_sampled_frames_where_nothing_is_tracked(raw):
     looked = []
 
