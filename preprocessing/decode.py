@@ -216,7 +216,8 @@ class VideoFile:
         if frame.time is None:
             rate = self._stream.average_rate or 25
             return float((self._count - 1) / rate), frame
-        return frame.time - self._start_s, frame
+        # A damaged or odd file may have frames before the start it tells.
+        return max(frame.time - self._start_s, 0.0), frame
 
     def _problem(self, reason: str) -> None:
         """The first is the cause of those that follow."""

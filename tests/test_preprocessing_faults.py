@@ -224,6 +224,10 @@ def test_many_broken_videos(video_tree, tmp_path_factory, damage_of):
     break_video(video_tree, tmp_path_factory.getbasetemp() / "video", damage_of)
 
 
+def test_frames_before_the_start_that_a_video_tells(video_tree, tmp_path):
+    break_video(video_tree, tmp_path / "built", ("flip", 0, 301))
+
+
 def test_a_folder_in_place_of_a_video_is_told(video_tree, tmp_path):
     break_video(video_tree, tmp_path / "built", ("folder", 0, 0))
     (row,) = rows_of(tmp_path / "built" / "out", outputs.SKIPPED)
