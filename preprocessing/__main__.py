@@ -1,10 +1,9 @@
-"""Command line: python -m preprocessing toy|tvqa|social_iq|video|check."""
+"""Command line: python -m preprocessing toy|tvqa|social_iq|video|tracks|check."""
 
 import argparse
 import sys
 from typing import Any
 
-from mmdiffmask.data.manifest import Manifest
 from preprocessing import arguments, build, outputs, video
 
 WORKERS = None  # one a core
@@ -12,6 +11,7 @@ WORKERS = None  # one a core
 
 def _parser() -> arguments.Parser:
     parser, commands = arguments.parser("python -m preprocessing", __doc__)
+    arguments.add_tracks(commands)
     check = commands.add_parser("check", help="read records and check everything")
     check.add_argument("records_dir", metavar="DIR")
     return parser
@@ -26,10 +26,13 @@ def _run(args: argparse.Namespace, execute: Any) -> None:
     options = {
         "finder": arguments.finder(args),
         "worker_count": WORKERS if args.workers is None else args.workers,
-        "strict": args.strict,
         "deadline_s": args.deadline,
-        "execute": execute,
     }
+    if args.command == "tracks":
+        counts = build.build_tracks(args.raw, args.out, args.layout, **options)
+        _tell(args.out, counts)
+        return
+    options |= {"strict": args.strict, "execute": execute}
     if args.command == "toy":
         options |= {
             name: getattr(args, name)
@@ -39,14 +42,15 @@ def _run(args: argparse.Namespace, execute: Any) -> None:
         extras = video.Extras(args.questions, args.labels, args.subtitles)
         options["extras"] = extras
     make = getattr(build, f"build_{args.command}")
-    _tell(args.out, make(args.raw, args.out, arguments.settings(args), **options))
+    manifest = make(args.raw, args.out, arguments.settings(args), **options)
+    _tell(args.out, manifest.counts)
 
 
-def _tell(out: str, manifest: Manifest) -> None:
-    counts = ", ".join(f"{n} {name}" for name, n in sorted(manifest.counts.items()))
+def _tell(out: str, counts: dict[str, int]) -> None:
+    told = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
     files = {"skipped": outputs.SKIPPED, "repaired": outputs.REPAIRED}
-    see = [f"(see {file})" for kind, file in files.items() if manifest.counts.get(kind)]
-    print(" ".join([f"{out}: {counts}", *see]))
+    see = [f"(see {file})" for kind, file in files.items() if counts.get(kind)]
+    print(" ".join([f"{out}: {told}", *see]))
 
 
 def main(argv: list[str] | None = None, execute: Any = None) -> int:

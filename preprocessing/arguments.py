@@ -3,12 +3,14 @@
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from mmdiffmask.grid import PatchGrid
 from preprocessing import finders, workers
 from preprocessing.items import Finder, Settings
 
+TRACKS = ("both", "tracked", "none")
 MOST = 10**9  # of any number: seconds, clips
 HELP = {
     "toy": "render the toy video-QA set into RAW, then make its records",
@@ -80,8 +82,11 @@ def parser(prog: str, description: str) -> tuple[Parser, Any]:
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in HELP.items():
         command = commands.add_parser(name, help=text, description=text)
-        _add_common(command.add_argument, name)
-        _add_boxes(command.add_argument_group("boxes").add_argument, name)
+        _add_run(command.add_argument, "records")
+        _add_records(command.add_argument, name)
+        boxes = command.add_argument_group("boxes").add_argument
+        _add_faces(boxes)
+        _add_bodies(boxes, ("none", "both", "tracked") if name == "toy" else TRACKS)
         if name == "toy":
             _add_toy(command.add_argument)
         if name == "video":
@@ -89,11 +94,20 @@ def parser(prog: str, description: str) -> tuple[Parser, Any]:
     return found, commands
 
 
-def _add_common(add, name: str) -> None:
-    is_toy = name == "toy"
+def _add_run(add, made: str) -> None:
     folder = {"required": True, "type": _folder, "metavar": "DIR"}
     add("--raw", **folder, help="folder of raw data")
-    add("--out", **folder, help="folder of records to make")
+    add("--out", **folder, help=f"folder of {made} to make")
+    whole, default = at_least(1), workers.DEADLINE_S
+    add("--workers", type=whole, metavar="N", help="processes; default: one a core")
+    text = (
+        f"skip a clip that takes so long plus ten times its length; default {default}"
+    )
+    add("--deadline", type=whole, default=default, metavar="SECONDS", help=text)
+
+
+def _add_records(add, name: str) -> None:
+    is_toy = name == "toy"
     grid = PatchGrid(6, 10) if is_toy else PatchGrid()
     add("--grid", type=_grid, default=grid, metavar="RxC", help=f"default {grid}")
     whole = at_least(1)
@@ -101,24 +115,22 @@ def _add_common(add, name: str) -> None:
     subs = 1 if is_toy else 3
     text = f"of 1.5556 s in a segment; default {subs}"
     add("--sub-segments", type=whole, default=subs, metavar="N", help=text)
-    add("--workers", type=whole, metavar="N", help="processes; default: one a core")
     text = "stop at what would be skipped; what can be repaired does not stop it"
     add("--strict", action="store_true", help=text)
-    default = workers.DEADLINE_S
-    text = "skip a clip that takes so long plus ten times its length; default "
-    text += f"{default}"
-    add("--deadline", type=whole, default=default, metavar="SECONDS", help=text)
 
 
-def _add_boxes(add, name: str) -> None:
+def _add_faces(add) -> None:
     text = "detectors run only in the first N clips of train; default: in all"
     add("--boxed-clips", type=at_least(0), metavar="N", help=text)
-    add("--bodies", choices=finders.BODIES, help="default: ssdlite, or as files say")
     text = "default mtcnn; facenet = the package itself"
     add("--faces", choices=finders.FACES, default="mtcnn", help=text)
+
+
+def _add_bodies(add, tracks: Sequence[str]) -> None:
+    """Flags of what is found and followed; the first of `tracks` is the default."""
+    add("--bodies", choices=finders.BODIES, help="default: ssdlite, or as files say")
     text = "both = all boxes, with tracks; tracked = UniTrack's own alone; default "
-    tracks = "none" if name == "toy" else "both"
-    add("--tracks", choices=finders.TRACKS, default=tracks, help=text + tracks)
+    add("--tracks", choices=tracks, default=tracks[0], help=text + tracks[0])
     text = "boxes of yours: JSONL, COCO, TVQA+, or a folder of MOT files"
     add("--boxes", metavar="FILE", help=text)
     text = "frames a second that frame numbers in --boxes count; default 3"
@@ -137,6 +149,18 @@ def _add_boxes(add, name: str) -> None:
     add("--normalise", choices=choices, default="none", help=text)
     text = "a ResNet-18 stage for the tracker; default: colours and gradients"
     add("--appearance", metavar="ONNX", help=text)
+
+
+def add_tracks(commands) -> None:
+    """The command that only detects and follows."""
+    text = "persons and their tracks in whole clips, as MOT files that --boxes reads"
+    command = commands.add_parser("tracks", help=text, description=text)
+    _add_run(command.add_argument, "tracks")
+    layouts = ("video", "tvqa", "social_iq")
+    text = "what RAW is; default: any video files"
+    command.add_argument("--layout", choices=layouts, default="video", help=text)
+    _add_bodies(command.add_argument_group("boxes").add_argument, TRACKS[:-1])
+    command.set_defaults(faces="none", boxed_clips=None)
 
 
 def _add_toy(add) -> None:

@@ -87,6 +87,7 @@ class BoxFile:
         self._table = self._usable(rows.table)
         self.videos = rows.videos
         self._video_of = _aliases(rows.videos)
+        self._tracked = set(self._table["video"][self._table["track"] >= 0].tolist())
         self._index: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
@@ -94,6 +95,10 @@ class BoxFile:
 
     def __contains__(self, video: str) -> bool:
         return video in self._video_of
+
+    def has_tracks(self, video: str) -> bool:
+        """Whether any of its boxes belongs to a track."""
+        return self._video_of.get(video) in self._tracked
 
     def boxes_at(
         self,

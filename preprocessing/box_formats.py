@@ -15,7 +15,8 @@ of persons and get the label "person": the name itself says nothing to a text en
 Boxes that are one pixel wide or high are slips of the mouse and left out, and so are
 those that several questions repeat.
 
-MOT text: `frame,id,left,top,width,height,score,class,...`, a file for each video.
+MOT text: `frame,id,left,top,width,height,score,class,...`, a file for each video; those
+of a folder may lie in folders, as the videos do.
 """
 
 import json
@@ -70,12 +71,14 @@ def _read_mot(
 ) -> None:
     if pixels not in ("source", "img0"):
         raise ValueError(f"mot_pixels={pixels!r}: must be source or img0")
-    found = sorted(path.glob("*.txt")) if path.is_dir() else [path]
+    found = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
+    root = path if path.is_dir() else path.parent
     if not found:
         raise ValueError(
             f"{path}: holds no <video>.txt; name a folder of MOT result files"
         )
     for file in found:
+        video = file.relative_to(root).with_suffix("").as_posix()
         files.require_file(file)  # a pipe would never end
         for frame, track, tlwh, score, category in zip(*mot.read(file), strict=True):
             if not 0 <= score <= 1:
@@ -83,7 +86,7 @@ def _read_mot(
                 raise bad(file, f"frame {frame}", what)
             left, top, width, height = tlwh.tolist()
             builder.add(
-                file.stem,
+                video,
                 (left, top, left + width, top + height),
                 _mot_label(file, int(frame), int(category), labels),
                 frame=int(frame),

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -86,6 +87,55 @@ def build_toy(
     return _build("toy", tvqa, raw, out, settings, limits=limits, **options)
 
 
+def build_tracks(
+    raw: Path,
+    out: Path,
+    layout: str,
+    *,
+    finder: finders.People,
+    worker_count: int | None = None,
+    bar: bool = True,
+    deadline_s: float = workers.DEADLINE_S,
+) -> dict[str, int]:
+    """MOT files of the clips' persons, unless they are there; see `track_files`.
+
+    Args:
+      raw: folder of raw data.
+      out: folder of tracks; a killed run is taken up where it was.
+      layout: of the raw data: "video", "tvqa" or "social_iq".
+      finder: how to detect and follow.
+      worker_count: processes; None = one a core; 0 = this process, for debugging.
+      bar: shows progress on stderr.
+      deadline_s: what a clip may take, beside a share of its length.
+
+    Raises:
+      ValueError: whatever a user can mend, in one sentence.
+    """
+    from preprocessing import track_files
+
+    raw, out = pathlib.Path(raw), pathlib.Path(out)
+    if finder.fps is None:
+        raise ValueError("--bodies none: then there is nothing to follow")
+    layouts = {"tvqa": tvqa, "social_iq": social_iq, "video": video.Extras()}
+    reader = layouts[layout]
+    described = {
+        "source": layout,
+        "raw_sha256": reader.fingerprint(raw),
+        "boxes": finder.settings(),
+    }
+    described = json.loads(json.dumps(described))
+    counts = track_files.finished(out, described)
+    if counts is not None:
+        return counts
+    _require_detectors(finder)
+    plan = reader.plan(raw)
+    plan = dataclasses.replace(
+        plan, repaired=(*plan.repaired, *_lost_boxes(finder, plan))
+    )
+    count = workers.default_count() if worker_count is None else worker_count
+    return track_files.write(plan, out, described, finder, count, bar, deadline_s)
+
+
 @contextlib.contextmanager
 def _bar(is_shown: bool) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr that appears with the first clip that is rendered."""
@@ -159,10 +209,9 @@ def _build(
     if isinstance(finder, finders.People):
         _require_detectors(finder)
     plan = reader.plan(raw)
-    if isinstance(finder, finders.People) and finder.boxes is not None:
-        plan = dataclasses.replace(
-            plan, repaired=(*plan.repaired, *_lost_boxes(finder, plan))
-        )
+    if isinstance(finder, finders.People):
+        lost = _lost_boxes(finder, plan)
+        plan = dataclasses.replace(plan, repaired=(*plan.repaired, *lost))
     plan = _limited(plan, limits or {})
     count = workers.default_count() if worker_count is None else worker_count
     return runner.build(
@@ -182,6 +231,8 @@ def _lost_boxes(finder: finders.People, plan: plans.Plan) -> tuple[Skip, ...]:
     Raises:
       ValueError: if there are clips and boxes, but none of the boxes is of a clip.
     """
+    if finder.boxes is None:
+        return ()
     from preprocessing import box_files, detectors
 
     found = detectors.boxes_of(finder)

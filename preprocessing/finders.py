@@ -135,13 +135,14 @@ def _identity(name: str) -> dict[str, str]:
     if not plans.is_text(path.name):
         raise ValueError(f"{path}: its name is not UTF-8; rename it")
     if path.is_dir():
-        parts = sorted(part for part in path.iterdir() if part.is_file())
+        parts = sorted(part for part in path.rglob("*") if part.is_file())
     else:
         parts = [path]
     digest = hashlib.sha256()
     for part in parts:
         try:
-            digest.update(os.fsencode(part.name) + b"\n" + files.read(part))
+            name = part.relative_to(path) if path.is_dir() else part.name
+            digest.update(os.fsencode(name) + b"\n" + files.read(part))
         except OSError as error:
             raise ValueError(f"{part}: {files.why(error)}; name a file") from error
     return {"name": path.name, "sha256": digest.hexdigest()}

@@ -58,7 +58,7 @@ def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:
         return None
     if (out / manifest_lib.NAME).is_file():
         manifest = manifest_lib.read(out)
-        _require_same(out, "records", manifest.settings, described)
+        require_same(out, "records", manifest.settings, described)
         for shards in manifest.shards.values():
             manifest_lib.verify(out, shards, sizes_only=True)
         if (out / WORK).is_dir():  # killed between its last two steps
@@ -70,7 +70,7 @@ def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:
         if before is None:
             raise ValueError(f"{state}: is damaged; delete {out} and run again")
         described = described | {"versions": versions()}
-        _require_same(out, "an unfinished run", before, described)
+        require_same(out, "an unfinished run", before, described)
     return None
 
 
@@ -113,21 +113,29 @@ def lock(out: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _require_same(
+def require_same(
     out: pathlib.Path, what: str, found: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
-    for name in sorted(wanted.keys() | found.keys()):
-        if found.get(name) == wanted.get(name):
-            continue
-        if name == "raw_sha256":
-            differs = "other raw data"
-        else:
-            differs = (
-                f"{name} {_short(found.get(name))}, not {_short(wanted.get(name))}"
-            )
+    """Raises ValueError with the first setting that differs, if one does."""
+    differs = _difference(found, wanted)
+    if differs is not None:
         raise ValueError(
             f"{out}: holds {what} made with {differs}; name another --out or delete it"
         )
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    for name in sorted(wanted.keys() | found.keys()):
+        one, two = found.get(name), wanted.get(name)
+        if one == two:
+            continue
+        if name == "raw_sha256":
+            return "other raw data"
+        is_nested = isinstance(one, dict) and isinstance(two, dict)
+        if is_nested and "rows" not in one:
+            return f"{name}: {_difference(one, two)}"
+        return f"{name} {_short(one)}, not {_short(two)}"
+    return None
 
 
 def _short(value: Any) -> str:

@@ -30,25 +30,23 @@ def find(asked: People, clip: str, looks: Iterable[Look]) -> Boxes:
       ValueError: if a file of weights or boxes is missing; says what to do.
     """
     detect, find_faces = detectors.load(asked), _face_finder(asked)
-    follower, own = _follower(asked), asked.tracks == "tracked"
+    follower, own = _follower(asked, clip), asked.tracks == "tracked"
     bodies, faces, sizes = [], [], []
     for chunk in _chunks(looks):
         sampled = [look for look in chunk if look.is_sampled]
         wanted = chunk if follower else sampled
         for look, found in zip(wanted, detect(clip, wanted), strict=True):
-            # Boxes of a file may have their tracks already.
-            is_followed = follower is not None and (found.track < 0).all()
-            if is_followed:
+            if follower:
                 found = follower.update(look.image, found)[own]
+            elif own:
+                found = found.take(np.flatnonzero(found.track >= 0))
             if look.is_sampled:
-                bodies.append((found, is_followed))
+                bodies.append(found)
                 sizes.append((look.image.shape[1], look.image.shape[0]))
         faces += find_faces([look.image for look in sampled])
-    settled = [
-        follower.settle(found) if is_followed else found
-        for found, is_followed in bodies
-    ]
-    return join(settled, faces, sizes, asked.faces, is_derived=not own)
+    if follower:
+        bodies = [follower.settle(found) for found in bodies]
+    return join(bodies, faces, sizes, asked.faces, is_derived=not own)
 
 
 def _chunks(looks: Iterable[Look]) -> Iterator[list[Look]]:
@@ -57,9 +55,11 @@ def _chunks(looks: Iterable[Look]) -> Iterator[list[Look]]:
         yield chunk
 
 
-def _follower(asked: People) -> Any:
-    """A fresh `tracking.Follower`; None = no tracking."""
+def _follower(asked: People, clip: str) -> Any:
+    """A fresh `tracking.Follower`; None where nothing is followed, or a file did it."""
     if asked.fps is None:
+        return None
+    if asked.bodies == "file" and detectors.boxes_of(asked).has_tracks(clip):
         return None
     from preprocessing import appearance, tracking
 

@@ -1,0 +1,226 @@
+"""Tracks of whole clips as MOT files: what UniTrack's demo writes, and `--boxes` reads.
+
+Frames are those of TVQA, three a second and counted from 1: frame n shows second
+(n - 1) / 3. A clip's file has its persons, in pixels of the source; a box of no track
+has the number -1.
+
+While a run is under way `OUT/.work` has a note on each clip that is done. `tracks.json`
+holds the settings and, when all is done, the counts.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tqdm
+
+from mmdiffmask.types import Boxes
+from preprocessing import clips, decode, files, finders, outputs, workers
+from preprocessing.items import Clip, Look, Losses, Skip
+from preprocessing.plans import Plan
+from preprocessing.unitrack import mot
+
+NAME = "tracks.json"
+ROUNDING = 1e-6  # of a duration that is a whole number of frames
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One clip to follow; `number` is its place among all."""
+
+    out: str
+    number: int
+    clip: Clip
+    finder: finders.People
+    deadline_s: float
+
+    @property
+    def note(self) -> pathlib.Path:
+        """Where its note lies: written when the file is in its place."""
+        return pathlib.Path(self.out, outputs.WORK, f"{self.number:06d}.json")
+
+
+def finished(out: pathlib.Path, described: dict[str, Any]) -> dict[str, int] | None:
+    """The counts if OUT holds these tracks already; None if some are to be made.
+
+    Raises:
+      ValueError: if OUT holds anything else.
+    """
+    if not out.exists():
+        return None
+    if not out.is_dir():
+        raise ValueError(f"{out}: is a file; --out takes a folder")
+    if not (out / NAME).is_file():
+        if any(path.name != outputs.WORK for path in out.iterdir()):
+            raise ValueError(
+                f"{out}: holds other files; name a new or empty folder as --out"
+            )
+        return None
+    found = outputs.read_object(out / NAME)
+    if found is None or not isinstance(found.get("settings"), dict):
+        raise ValueError(f"{out / NAME}: is damaged; delete {out} and run again")
+    outputs.require_same(out, "tracks", found["settings"], described)
+    return found.get("counts")
+
+
+def write(
+    plan: Plan,
+    out: pathlib.Path,
+    described: dict[str, Any],
+    finder: finders.People,
+    worker_count: int,
+    bar: bool = True,
+    deadline_s: float = workers.DEADLINE_S,
+) -> dict[str, int]:
+    """Writes the file of every clip, or those that are missing; the counts.
+
+    Args:
+      plan: its clips; what is asked about them does not matter.
+      out: new, empty, or of an unfinished run of the same settings (see `finished`).
+      described: what the tracks depend on.
+      finder: how to detect and follow.
+      worker_count: processes; 0 = this one, for debugging.
+      bar: shows progress on stderr.
+      deadline_s: what a clip may take, beside a share of its length.
+
+    Raises:
+      ValueError: if no clip can be followed; or if another run is at work in OUT.
+    """
+    every = {clip.name: clip for split in plan.clips.values() for clip in split}
+    tasks = [
+        Task(str(out), number, clip, finder, deadline_s)
+        for number, (_, clip) in enumerate(sorted(every.items()))
+    ]
+    with outputs.lock(out):
+        _put(out, described)
+        notes = {
+            task.number: outputs.read_object(task.note)
+            for task in tasks
+            if task.note.is_file()
+        }
+        missing = [task for task in tasks if not notes.get(task.number)]
+        options = {"total": len(tasks), "initial": len(tasks) - len(missing)}
+        with tqdm.tqdm(desc="tracks", unit="clip", disable=not bar, **options) as shown:
+            done = workers.run(
+                follow, missing, worker_count, shown.update, give_up=_give_up
+            )
+            notes |= dict(done)
+        counts = _finish(out, plan, list(notes.values()))
+        _put(out, described, counts)
+        shutil.rmtree(out / outputs.WORK)
+    return counts
+
+
+def _put(out: pathlib.Path, described: dict[str, Any], counts: Any = None) -> None:
+    content = {"settings": described} | ({"counts": counts} if counts else {})
+    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+    outputs.put(out / NAME, text, out / outputs.WORK)
+
+
+def _finish(
+    out: pathlib.Path, plan: Plan, notes: list[dict[str, Any]]
+) -> dict[str, int]:
+    """Lists what was lost; the counts.
+
+    Raises:
+      ValueError: if nothing was written.
+    """
+    counts: collections.Counter = collections.Counter()
+    losses = {
+        "skipped": [row for row in plan.skipped if not row.question],
+        "repaired": [row for row in plan.repaired if not row.question],
+    }
+    for note in notes:
+        counts.update(note["counts"])
+        for kind, rows in losses.items():
+            rows += [Skip(**row) for row in note[kind]]
+    if not counts["clips"]:
+        first = [f" ({row.file}: {row.reason})" for row in losses["skipped"][:1]]
+        shutil.rmtree(out)
+        raise ValueError(f"{plan.raw}: nothing usable: {plan.lacks}{''.join(first)}")
+    for kind, name in (("skipped", outputs.SKIPPED), ("repaired", outputs.REPAIRED)):
+        counts[kind] = len(losses[kind])
+        outputs.put_rows(out, name, losses[kind])
+    return dict(counts)
+
+
+def follow(task: Task) -> tuple[int, dict[str, Any]]:
+    """Writes one clip's file and its note; its number and note. Runs in a worker."""
+    losses, counts = Losses(), {}
+    if task.note.with_suffix(".given_up").is_file():
+        losses.skip(task.clip, task.note.with_suffix(".given_up").read_text())
+    else:
+        workers.begin(task.clip.name, task.deadline_s)
+        counts = _follow(task, losses)
+    skipped = [dataclasses.replace(row, question="") for row in losses.skipped[:1]]
+    losses = Losses(skipped, losses.repaired)
+    note = {"counts": counts, **dataclasses.asdict(losses)}
+    outputs.put(task.note, json.dumps(note, sort_keys=True))
+    workers.tick(1)
+    return task.number, note
+
+
+def _follow(task: Task, losses: Losses) -> dict[str, int]:
+    """Writes the file; the counts, empty if the clip can not be shown."""
+    clip = task.clip
+    try:
+        footage = decode.open_footage(os.path.join(clip.raw, clip.footage))
+    except (ValueError, OSError) as error:
+        losses.skip(clip, files.why(error))
+        return {}
+    workers.lengthen(clips.DEADLINE_SHARE * footage.duration_s)
+    numbers: list[int] = []
+    with contextlib.closing(footage):
+        boxes = task.finder(clip.name, _looks(footage, numbers))
+        for name, reason in footage.problems:
+            file = f"{clip.footage}/{name}" if name else clip.footage
+            losses.repaired.append(Skip(clip.name, "", file, reason))
+    if not numbers:
+        losses.skip(clip, "no frame of it can be shown")
+        return {}
+    rows = _rows(boxes, np.array(numbers))
+    path = pathlib.Path(task.out, f"{clip.name}.txt")
+    path.parent.mkdir(parents=True, exist_ok=True)  # videos may lie in folders
+    outputs.put(path, "".join(mot.lines(rows)), pathlib.Path(task.out, outputs.WORK))
+    ids = set(rows.id[rows.id >= 0].tolist())
+    found = {"clips": 1, "frames": len(numbers), "boxes": len(rows.id)}
+    return found | {"tracks": len(ids)}
+
+
+def _looks(footage: decode.Footage, numbers: list[int]) -> Iterator[Look]:
+    """Three frames a second, each once; `numbers` grows by theirs."""
+    last_s = -1.0
+    count = math.ceil(footage.duration_s * finders.TRACKED_FPS - ROUNDING)
+    for number in range(1, count + 1):
+        time_s = (number - 1) / finders.TRACKED_FPS
+        (frame,) = footage.frames([time_s])
+        if frame is not None and frame.time_s > last_s:
+            last_s = frame.time_s
+            numbers.append(number)
+            yield Look(frame.image, time_s, is_sampled=True)
+
+
+def _rows(boxes: Boxes, numbers: np.ndarray) -> mot.Rows:
+    """The persons; `frame` of the boxes counts the frames of these numbers."""
+    is_person = np.array([kind == "body" for kind in boxes.kind], bool)
+    corners = np.asarray(boxes.xyxy_px, np.float64)[is_person]
+    size = corners[:, 2:] - corners[:, :2]
+    return mot.Rows(
+        frame=numbers[np.asarray(boxes.frame)[is_person]],
+        id=np.asarray(boxes.track)[is_person],
+        tlwh=np.hstack([corners[:, :2], size]),
+        score=np.asarray(boxes.score, np.float64)[is_person],
+        category=np.full(len(corners), -1),
+    )
+
+
+def _give_up(task: Task, clip: str, reason: str) -> None:
+    outputs.put(task.note.with_suffix(".given_up"), reason)
