@@ -139,7 +139,7 @@ def test_units_are_filled_in_their_boxes_colours():
 def test_the_sheet_fits_a_laptop(frames, grid):
     grid = grids.PatchGrid(*grid)
     found = boxes([(0, (10, 10, 50, 90), "body", 1)])
-    made = record(found, frames, absent=(frames - 1,) if frames > 1 else ())
+    made = record(found, frames, absent=(0,) if frames > 1 else ())
     made.covered_share = np.zeros((1, grid.n_patches))
     made.covered_share[0, 0] = 1
     made.example_id = "\u00e4" * 300
@@ -162,3 +162,16 @@ def test_headings_count():
     units = contact.Units("face", own, np.array([True, True, False, False]))
     told = contact._units_heading(units)
     assert "2 from boxes of kind face (2 to 3 patches), 1 of background" in told
+
+
+def test_places_after_the_last_frame_are_not_drawn():
+    found = boxes([(0, (0, 0, 32, 48), "body", 7)])
+    units = contact.Units("body", np.full((8, 60), -1), np.zeros(0, bool))
+    masks = {"random": np.zeros((8, 60), bool)}
+
+    def sheet(*absent):
+        return contact.draw(GRID, record(found, 8, absent), units, masks)
+
+    assert len(sheet(4, 5, 6, 7)) < len(sheet(4, 5, 7)) == len(sheet())
+    assert "the last 4 have no frame" in contact._about(record(found, 8, (4, 5, 6, 7)))
+    assert "no frame" not in contact._about(record(found, 8, (4, 5)))

@@ -1,7 +1,7 @@
 """A contact sheet of one record: who is where over time, units, and masks.
 
-Four panels, each with all frames: the boxes in the colours of their tracks; the units
-that masks are made of; then what each strategy hides.
+Four panels, each with the places up to the last that has a frame: the boxes in the
+colours of their tracks; the units that masks are made of; what each strategy hides.
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ def draw(
     clip = pictures.decode(record)
     size = paper.tile_px(grid.cols)
     colours = box_colours(record.boxes)
-    shown = range(len(clip.frames))
+    shown = range(_end(record))
 
     def panel(heading: str, draw_tile: Callable[[int], np.ndarray]) -> list[np.ndarray]:
         tiles = [paper.captioned(draw_tile(i), _caption(record, i)) for i in shown]
@@ -252,10 +252,17 @@ def _is_free(is_taken, left: int, top: int, width: int, height: int) -> bool:
     return not is_taken[top:bottom, left:right].any()
 
 
+def _end(record: Any) -> int:
+    """How many places there are up to the last that has a frame."""
+    return 1 + int(np.flatnonzero(record.is_frame_valid).max(initial=0))
+
+
 def _about(record: Any) -> str:
     parts = [pictures.count_boxes(record.boxes)]
     if not record.is_boxed:
         parts = ["no detector has looked at it"]
+    if _end(record) < len(record.frames):
+        parts.append(f"the last {len(record.frames) - _end(record)} have no frame")
     if record.question:
         parts.append(record.question)
     return ";  ".join(parts)
