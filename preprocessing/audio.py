@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 
 import av
@@ -18,6 +19,7 @@ MEL_HZ = 22_050
 N_FFT, HOP, N_MELS, FRAMES = 1536, 588, 64, 60
 MIN_HZ, MAX_HZ, LOG_OFFSET = 20.0, 11_025.0, 0.1
 LONGEST_S = 86_400.0
+LATER_S = 0.1  # encoders' delays are less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +60,13 @@ def load(path: str | os.PathLike, longest_s: float = LONGEST_S) -> Track | None:
                 return None
             stream = container.streams.audio[0]
             stream.codec_context.thread_count = 1
-            delay_s = _delay_s(container, stream)
+            decoded = container.decode(stream)
+            first = next(decoded, None)
+            delay_s = _delay_s(container, stream, first, longest_s)
             if abs(delay_s) > longest_s:
                 raise ValueError("its sound can not be decoded: it starts nowhere")
             room = longest_s * DECODED_HZ
-            for piece in _decode(container, stream):
+            for piece in _resample(itertools.chain([first] if first else [], decoded)):
                 pieces.append(piece)
                 room -= len(piece)
                 if room < 0:
@@ -82,16 +86,25 @@ def load(path: str | os.PathLike, longest_s: float = LONGEST_S) -> Track | None:
     return Track(samples, float(max(samples.max(), -int(samples.min()), 1)), problem)
 
 
-def _delay_s(container, stream) -> float:
-    """How much later than the container the track starts."""
-    if stream.start_time is None or container.start_time is None:
-        return 0.0
-    return float(stream.start_time * stream.time_base) - container.start_time / 1e6
+def _delay_s(container, stream, first, longest_s: float) -> float:
+    """How much later than the container the track starts.
+
+    Its header may say 0 although its first packet says later (Matroska).
+    """
+    begin_s = (container.start_time or 0) / 1e6
+    delay_s = 0.0
+    if stream.start_time is not None and container.start_time is not None:
+        delay_s = float(stream.start_time * stream.time_base) - begin_s
+    if first is not None and first.time is not None:
+        found_s = first.time - begin_s
+        if delay_s + LATER_S < found_s <= longest_s:
+            return found_s
+    return delay_s
 
 
-def _decode(container, stream):
+def _resample(decoded):
     known, resampler = None, None
-    for frame in container.decode(stream):
+    for frame in decoded:
         kind = frame.format.name, frame.layout.name, frame.sample_rate
         if kind != known:  # a damaged frame may say another
             known, resampler = kind, _resampler()

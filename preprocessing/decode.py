@@ -20,7 +20,8 @@ MAX_SHORT_SIDE_PX = 450  # larger frames are stored smaller (DESIGN section 10)
 JPEG_QUALITY = 95
 FOLDER_FPS = 3  # of folders of numbered frames: frame n shows second (n - 1) / 3
 # Not a bare "-3.jpg" after a name that ends in digits: only "_" parts the two.
-NUMBERED = re.compile(r"(?:.*_)?([0-9]{1,9})\.(?:jpe?g|png)", re.I | re.S)
+# Nor "._00001.jpg", which is macOS's note on a file.
+NUMBERED = re.compile(r"(?!\.)(?:.*_)?([0-9]{1,9})\.(?:jpe?g|png)", re.I | re.S)
 MAX_HOLD_S = 1.0  # how long the last frame stands for what should follow it
 MAX_DURATION_S = 86_400.0  # what says more is looked at before it is believed
 

@@ -93,6 +93,22 @@ class People:
         for kind, option in {"yolox": "yolox", "file": "boxes"}.items():
             if (self.bodies == kind) != (getattr(self, option) is not None):
                 raise ValueError(f"--bodies {kind} and --{option} FILE go together")
+        self._require_effect()
+
+    def _require_effect(self) -> None:
+        """Raises ValueError for an option that says something of what is not there."""
+        default = {field.name: field.default for field in dataclasses.fields(self)}
+        idle = [] if self.boxes else [n for n in default if n.startswith("boxes_")]
+        idle += [] if self.yolox else ["normalise"]
+        idle += [] if self.fps else ["appearance"]
+        for name in idle:
+            if getattr(self, name) != default[name]:
+                needs = {"normalise": "--yolox FILE", "appearance": "tracks of bodies"}
+                option = name.replace("_", "-")
+                raise ValueError(
+                    f"--{option}: needs {needs.get(name, '--boxes FILE')}; add it, or"
+                    f" leave --{option} away"
+                )
 
     @property
     def fps(self) -> float | None:

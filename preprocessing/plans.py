@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from preprocessing import files
 from preprocessing.items import Clip, Skip
@@ -155,14 +155,26 @@ def fingerprint(
     return digest.hexdigest()
 
 
+def walk(root: pathlib.Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, sorted, links to folders included; none twice, none hidden."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(root, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield place, folders, sorted(names)
+
+
 def index(raw: pathlib.Path, folder: str, endings: Collection[str]) -> dict[str, str]:
     """Name without ending -> the first file of it in a folder or below it, from `raw`.
 
     A folder with such an ending counts: it is told as damage when it is to be read.
     """
     found: dict[str, str] = {}
-    for place, folders, names in os.walk(raw / folder):
-        folders.sort()
+    for place, folders, names in walk(raw / folder):
         for name in sorted([*names, *folders]):
             stem, ending = os.path.splitext(name)
             if ending.lower() in endings and not name.startswith("."):

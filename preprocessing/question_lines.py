@@ -9,6 +9,7 @@ from preprocessing import plans
 from preprocessing.items import Question
 
 DIGITS = re.compile(r"-?[0-9]{1,18}")
+ANSWER = re.compile(r"a[0-9]{1,3}")
 
 
 def read_row(line: bytes) -> dict[str, Any]:
@@ -77,13 +78,13 @@ def question(row: dict[str, Any], example_id: str) -> Question:
     """A question of TVQA or Social-IQ: q, a0, a1, ..., answer_idx, ts.
 
     The number of answers is the line's; without answer_idx (or null) it is not told.
+    Without ts it is as with one that holds no numbers.
 
     Raises:
       ValueError: if it is none.
     """
-    answers = [text(row, "a0"), text(row, "a1")]
-    while f"a{len(answers)}" in row:
-        answers.append(text(row, f"a{len(answers)}"))
+    last = max([1, *(int(key[1:]) for key in row if ANSWER.fullmatch(key))])
+    answers = [text(row, f"a{place}") for place in range(last + 1)]
     index = whole(row, "answer_idx") if row.get("answer_idx") is not None else -1
     if not -1 <= index < len(answers):
         raise ValueError(f"answer_idx {index}, but {len(answers)} answers")
@@ -92,5 +93,5 @@ def question(row: dict[str, Any], example_id: str) -> Question:
         text=text(row, "q"),
         answers=tuple(answers),
         answer_index=index,
-        span_s=span(row["ts"]) if "ts" in row else None,
+        span_s=span(row.get("ts")),
     )

@@ -31,6 +31,7 @@ SPLITS = ("train", "val", "test")
 ORIGINAL_SPLIT = "original_split.json"
 FRAMES, VIDEOS, AUDIOS, TRANSCRIPTS = "frames", "video", "audio", "transcript"
 SUBTITLES = (".vtt", ".srt")
+PICTURES = (".jpg", ".jpeg", ".png")
 
 Files = Mapping[str, str]  # video -> its file or folder
 
@@ -187,14 +188,18 @@ def _original_split(raw: pathlib.Path) -> dict[str, str]:
 
 
 def _frames(raw: pathlib.Path) -> dict[str, str]:
-    """Video -> its folder of frames, if that holds anything."""
+    """Video -> its folder of frames, if that holds pictures."""
     root = raw / FRAMES
     entries = sorted(root.iterdir()) if root.is_dir() else []
     return {
         entry.name: f"{FRAMES}/{entry.name}"
         for entry in entries
-        if entry.is_dir() and any(entry.iterdir())
+        if entry.is_dir() and any(map(_is_picture, entry.iterdir()))
     }
+
+
+def _is_picture(path: pathlib.Path) -> bool:
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".")
 
 
 def _videos(raw: pathlib.Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ import numpy as np
 import pysubs2
 import unidecode
 
-from preprocessing import files
+from preprocessing import files, webvtt
 from preprocessing.segments import Window
 
 FORMATS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass", ".ssa": "ssa"}
@@ -71,6 +71,7 @@ def load(
 
 def _parse(path: pathlib.Path, content: str) -> pysubs2.SSAFile:
     form = FORMATS[path.suffix.lower()]
+    content = webvtt.plain(content) if form == "vtt" else content
     try:
         with warnings.catch_warnings(action="ignore"):  # of styles that nobody sees
             return pysubs2.SSAFile.from_string(content, form)

@@ -86,6 +86,7 @@ class Extras:
             repaired += lost
         asked = self._read_questions(names, skipped, repaired)
         self._require_subtitles()
+        repaired += _stray_subtitles(raw, self.subtitles, every)
         clips = tuple(
             Clip(
                 raw=str(raw),
@@ -157,9 +158,8 @@ def _odd_endings(raw: pathlib.Path) -> list[Skip]:
     """A line for each ending of files that are nothing known here."""
     known = {*ENDINGS, *SUBTITLES, *plans.SOUNDS, *TABLES}
     found: dict[str, list[str]] = {}
-    for folder, folders, names in os.walk(raw):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
+    for folder, _, names in plans.walk(raw):
+        for name in names:
             ending = os.path.splitext(name)[1].lower()
             is_record = ending.startswith(".array_record")  # OUT may lie in RAW
             if ending not in known and not is_record and name[0] != ".":
@@ -229,8 +229,7 @@ def _names(raw: pathlib.Path) -> dict[str, str]:
     A folder of a video's name without videos in it counts: it is told as damage.
     """
     files, odd = [], []
-    for folder, folders, found in os.walk(raw):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for folder, folders, found in plans.walk(raw):
         for names, kept in ((found, files), (folders, odd)):
             kept += [
                 pathlib.Path(folder, name).relative_to(raw).as_posix()
@@ -251,11 +250,34 @@ def _subtitles(
 ) -> str | None:
     """The subtitles of a video, from `raw`: beside it, or of its name in a folder."""
     root = raw if folder is None else pathlib.Path(folder)
-    stems = [os.path.splitext(file)[0], name]
-    stems += [os.path.basename(name)] if folder else []
-    for stem in dict.fromkeys(stems):
-        for ending in SUBTITLES:
+    for stem in _stems(folder, name, file):
+        for ending in [form(end) for end in SUBTITLES for form in (str, str.upper)]:
             path = root / (stem + ending)
             if os.path.lexists(path):  # what can not be read is told
                 return pathlib.Path(os.path.relpath(path, raw)).as_posix()
     return None
+
+
+def _stems(folder: str | None, name: str, file: str) -> list[str]:
+    """What a video's subtitles may be called, without their ending."""
+    stems = [os.path.splitext(file)[0], name]
+    stems += [os.path.basename(name)] if folder else []
+    return list(dict.fromkeys(stems))
+
+
+def _stray_subtitles(
+    raw: pathlib.Path, folder: str | None, names: dict[str, str]
+) -> list[Skip]:
+    """A line if there are subtitles of none of the videos, as of NAME.en.vtt."""
+    root = raw if folder is None else pathlib.Path(folder)
+    known = {stem for pair in names.items() for stem in _stems(folder, *pair)}
+    strays = []
+    for place, _, found in plans.walk(root):
+        for name in found:
+            path = pathlib.Path(place, name).relative_to(root)
+            stem, ending = os.path.splitext(path.as_posix())
+            if ending.lower() in SUBTITLES and name[0] != "." and stem not in known:
+                strays.append(path.as_posix())
+    reason = "is not used: no video of its name, but for the ending"
+    reason += f"; nor are {len(strays) - 1} more" if strays[1:] else ""
+    return [Skip("", "", _shown(name), reason) for name in strays[:1]]

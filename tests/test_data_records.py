@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -42,6 +43,14 @@ def test_open_and_read(made):
         source[4]
     with pytest.raises(ValueError, match="no split dev; it has train, val"):
         records.open_split(made, "dev")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's full disk")
+def test_a_full_disk_is_told(made):
+    source = records.open_split(made, "train")
+    schema = records.features(3, 1, source.manifest.grid.n_patches)
+    with pytest.raises(ValueError, match="can not be written .No space left on device"):
+        records.write_shard("/dev/full", [source[0]], schema)
 
 
 def test_round_trip_keeps_every_field(made, tmp_path):

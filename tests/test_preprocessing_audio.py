@@ -1,3 +1,6 @@
+import fractions
+
+import av
 import numpy as np
 import pytest
 import raw_trees
@@ -74,3 +77,30 @@ def test_a_bad_file_is_an_error(tmp_path, content):
     (tmp_path / "a.mp3").write_bytes(content)
     with pytest.raises(ValueError, match="can not be decoded"):
         audio.load(tmp_path / "a.mp3")
+
+
+def write_late_sound(path, start_s: float, seconds: float) -> None:
+    """A Matroska file with pictures from 0 and a tone from `start_s`."""
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("mpeg4", rate=5)
+        pictures.width, pictures.height, pictures.pix_fmt = 160, 90, "yuv420p"
+        sound = container.add_stream("aac", rate=16_000)
+        for number in range(round((start_s + seconds) * 5)):
+            image = raw_trees.picture(number, 160, 90)
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode(None))
+        samples = raw_trees.tone(seconds)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.rate, frame.pts = 16_000, round(start_s * 16_000)
+        frame.time_base = fractions.Fraction(1, 16_000)
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+
+
+def test_sound_that_starts_late_has_silence_before_it(tmp_path):
+    write_late_sound(tmp_path / "a.mkv", 8.0, 2.0)
+    track = audio.load(tmp_path / "a.mkv")
+    assert track.duration_s == pytest.approx(10.0, abs=0.1)
+    loud = np.abs(track.samples) > 4_000
+    assert loud.argmax() / audio.DECODED_HZ == pytest.approx(8.0, abs=0.1)

@@ -29,6 +29,9 @@ def test_frames_of_a_folder(tmp_path):
         path.write_bytes(raw_trees.jpeg(raw_trees.picture(number)))
     (tmp_path / "00006.jpg").write_bytes(b"")
     (tmp_path / "Thumbs.db").write_bytes(b"x")
+    # macOS's note on a file whose name, such as "-id_00002.jpg", sorts before it.
+    (tmp_path / "._00002.jpg").write_bytes(b"x")
+    (tmp_path / "00002.jpg").rename(tmp_path / "-id_00002.jpg")
     footage = decode.open_footage(tmp_path)
     assert footage.duration_s == 2.0
     shown = footage.frames([0.0, 0.4, 1.0, 4 / 3, 5 / 3])

@@ -96,6 +96,9 @@ def test_without_frames_the_video_is_read_and_its_own_sound_heard(trees, tmp_pat
     shutil.copytree(folder / "siq", raw)
     clip = social_iq.plan(raw).clips["train"][0]
     shutil.rmtree(raw / clip.footage)
+    (raw / clip.footage).mkdir()
+    for name in ("Thumbs.db", f"._{clip.name}_001.jpg"):
+        (raw / clip.footage / name).write_bytes(b"no picture")
     (raw / clip.sound).unlink()
     raw_trees.write_video(raw / f"video/{clip.name}.mp4", 12.0, has_sound=True)
     again = social_iq.plan(raw).clips["train"][0]

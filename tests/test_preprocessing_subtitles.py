@@ -48,6 +48,57 @@ def test_vtt(tmp_path):
     assert subtitles.load(path) == (subtitles.Line(1000, 2000, "hello"),)
 
 
+NAMED_VTT = """WEBVTT
+Kind: captions
+
+STYLE
+::cue { color: red }
+
+first
+00:01.000 --> 00:02.000
+<v Bob Smith>Hi <i.loud>there</i> &amp; you</v>
+
+NOTE not said
+
+second
+00:02.000 --> 00:03.000
+again
+"""
+# As YouTube writes automatic captions, empty lines of one blank included.
+ROLLING_VTT = """WEBVTT
+
+00:00:00.000 --> 00:00:02.070 align:start position:0%
+ 
+hello<00:00:00.500><c> big</c><00:00:01.000><c> world</c>
+
+00:00:02.070 --> 00:00:02.080 align:start position:0%
+hello big world
+ 
+
+00:00:02.080 --> 00:00:04.000 align:start position:0%
+hello big world
+this<00:00:02.500><c> is</c>
+"""
+
+
+def test_names_styles_and_notes_of_a_vtt_file_are_not_said(tmp_path):
+    path = tmp_path / "a.vtt"
+    path.write_text(NAMED_VTT)
+    said = [(line.start_ms, line.text) for line in subtitles.load(path)]
+    assert said == [(1000, "Hi there & you"), (2000, "again")]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_automatic_captions_are_said_once_and_without_times(tmp_path, end):
+    path = tmp_path / "a.vtt"
+    path.write_bytes(ROLLING_VTT.replace("\n", end).encode())
+    lines = [line for line in subtitles.load(path) if line.text]
+    assert lines == [
+        subtitles.Line(0, 2070, "hello big world"),
+        subtitles.Line(2080, 4000, "this is"),
+    ]
+
+
 def test_an_empty_file_says_nothing(tmp_path):
     path = tmp_path / "a.srt"
     path.write_text(" \n")

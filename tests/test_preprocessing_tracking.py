@@ -269,3 +269,16 @@ def test_walkers_on_real_footage_keep_their_numbers(shared):
         here = record.boxes.track[bodies & (record.boxes.frame == place)]
         here = here[here >= 0].tolist()
         assert len(here) == len(set(here))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"boxes_within": 1.0}, "--boxes-within: needs --boxes FILE"),
+        ({"normalise": "unitrack"}, "--normalise: needs --yolox FILE"),
+        ({"appearance": "a.onnx", "tracks": "none"}, "--appearance: needs tracks"),
+    ],
+)
+def test_an_option_about_what_is_not_there_is_refused(given, told):
+    with pytest.raises(ValueError, match=told):
+        finders.People(**given)

@@ -236,6 +236,29 @@ def test_real_lines_are_read(shared, tmp_path):
     assert question.answers[0] == "she took him to her office"
 
 
+def test_a_line_with_a_missing_answer_is_none_and_one_without_ts_is_told(raw, tmp_path):
+    def change(rows):
+        del rows[0]["a2"], rows[1]["ts"]
+        return rows
+
+    rewrite(raw, change)
+    raw_trees.make(raw, tmp_path / "out")
+    (lost,) = rows_of(tmp_path / "out", outputs.SKIPPED)
+    assert (lost["question"], lost["reason"]) == ("line 1", "lacks 'a2'")
+    (told,) = rows_of(tmp_path / "out", outputs.REPAIRED)
+    assert told["question"] == "000001~people_train000"
+    assert told["reason"] == "its time span holds no numbers: the whole clip is used"
+
+
+def test_linked_folders_are_looked_into_and_circles_end(raw):
+    before = tvqa.plan(raw).clips["train"]
+    sounds = raw / "tvqa_frames/audios/people"
+    elsewhere = sounds.rename(raw / "elsewhere")
+    sounds.symlink_to(elsewhere)
+    (elsewhere / "circle").symlink_to(sounds.parent)
+    assert tvqa.plan(raw).clips["train"] == before
+
+
 def test_sound_and_subtitles_are_found_where_archives_put_them(raw):
     before = tvqa.plan(raw).clips["train"][0]
     sound = raw / "tvqa_frames/audios/bbt_new/bbt_audios" / f"{before.name}.wav"

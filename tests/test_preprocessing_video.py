@@ -188,6 +188,28 @@ def ask(folder, *rows):
     return video.Extras(questions=str(path))
 
 
+def test_subtitles_of_no_video_are_told_and_an_ending_may_be_large(tmp_path):
+    for name in ("a.mp4", "a.SRT", "a.en.vtt", "a.de.vtt", "._a.srt"):
+        (tmp_path / name).touch()
+    plan = video.Extras().plan(tmp_path)
+    assert [clip.subtitles for clip in plan.clips["train"]] == ["a.SRT"]
+    (told,) = plan.repaired
+    assert told.file == "a.de.vtt"
+    assert told.reason.startswith("is not used: no video of its name")
+    assert told.reason.endswith("nor are 1 more")
+
+
+def test_videos_in_a_linked_folder_are_found_once(tmp_path):
+    raw, elsewhere = tmp_path / "raw", tmp_path / "elsewhere"
+    for folder in (raw, elsewhere):
+        folder.mkdir()
+        (folder / "a.mp4").touch()
+    (raw / "linked").symlink_to(elsewhere)
+    (elsewhere / "circle").symlink_to(raw)
+    plan = video.Extras().plan(raw)
+    assert [clip.name for clip in plan.clips["train"]] == ["a", "linked/a"]
+
+
 def test_one_time_alone_is_a_moment(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"not opened by a plan")
     extras = ask(tmp_path, {"start": 4}, {"end": 2.5}, {"start": None}, {"end": "x"})

@@ -5,9 +5,10 @@ A folder holds `records-SPLIT.array_record-I-of-N`, TFDS's `features.json` and
 records give the same bytes. Importing TensorFlow is never needed.
 """
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmdiffmask.data import manifest as manifest_lib
@@ -44,23 +45,41 @@ def write_shard(
 
     Returns:
       the file's name, length, size and checksum.
+
+    Raises:
+      ValueError: if the disk is full, or the file can not be written otherwise.
     """
     from array_record.python import array_record_module
     from tensorflow_datasets.core import example_serializer
 
     info = record_features.get_serialized_info()
     serializer = example_serializer.ExampleSerializer(info)
-    writer = array_record_module.ArrayRecordWriter(os.fspath(path), WRITER_OPTIONS)
-    count = 0
+    path, count = pathlib.Path(path), 0
+    with _told(path):
+        writer = array_record_module.ArrayRecordWriter(os.fspath(path), WRITER_OPTIONS)
     for record in records:
         example = record_features.encode_example(schema.to_example(record))
         message = serializer.get_tf_example(example)
-        writer.write(message.SerializeToString(deterministic=True))
+        with _told(path):
+            writer.write(message.SerializeToString(deterministic=True))
         count += 1
-    writer.close()
-    path = pathlib.Path(path)
+    with _told(path):
+        writer.close()
     digest = manifest_lib.sha256(path)
     return Shard(path.name, count, path.stat().st_size, digest)
+
+
+@contextlib.contextmanager
+def _told(path: pathlib.Path) -> Iterator[None]:
+    """Says in a sentence what array_record could not do with its file."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        reason = str(error).split(";")[0].removeprefix("write() failed: ")
+        raise ValueError(
+            f"{path}: can not be written ({reason}); mend that, and the same command"
+            " goes on"
+        ) from error
 
 
 def shard_name(split: str, index: int, count: int) -> str:
