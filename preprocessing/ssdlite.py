@@ -18,6 +18,7 @@ VIEW_PX = 300
 MAPS = (19, 10, 5, 3, 2, 1)  # cells along a side of each head's map
 _WIDE = 1 << 20  # values of a map that is worked on in strips: 4 MiB
 _STRIP_ROWS = 15
+_AT_ONCE = 384  # channels of a depthwise step whose kernel and rows fit the L1 cache
 _INPUT = "Preprocessor/sub"
 _HEADS = tuple(
     f"BoxPredictor_{i}/{kind}/BiasAdd"
@@ -110,21 +111,29 @@ def forward(
     """Box encodings and person logits at all anchors of one RGB view."""
     picture = view.astype(jnp.float32) * (2.0 / 255.0) - 1.0
     results: list[jax.Array] = []
-    for step, param in zip(steps, params, strict=True):
-        given = [picture if i < 0 else results[i] for i in step.inputs]
-        before = step.inputs[0]
-        is_wide = given[0].size >= _WIDE and step.kind == "depthwise"
-        if is_wide and steps[before].kind == "dense":
-            # What `given` holds is not used then, and dropped by the compiler.
-            x = results[steps[before].inputs[0]]
-            pair = ((steps[before], params[before]), (step, param))
-            results.append(_in_strips(*pair, x))
+    for i, step in enumerate(steps):
+        chain = _wide_chain(steps, results, i)
+        if chain:
+            # What lies between is not used then, and dropped by the compiler.
+            x = results[steps[chain[0]].inputs[0]]
+            results.append(_in_strips([(steps[j], params[j]) for j in chain], x))
         else:
-            results.append(_apply(step, param, given))
+            given = [picture if j < 0 else results[j] for j in step.inputs]
+            results.append(_apply(step, params[i], given))
     outputs = [results[i] for i in heads]
     boxes = jnp.concatenate([x.reshape(-1, 4) for x in outputs[: len(MAPS)]])
     logits = jnp.concatenate([x.reshape(-1, 2) for x in outputs[len(MAPS) :]])
     return boxes, logits[:, 1]
+
+
+def _wide_chain(steps: tuple[Step, ...], results: list[jax.Array], i: int):
+    """The dense, depthwise and dense step that end with i, if maps between are wide."""
+    depthwise = steps[i].inputs[0]
+    first = steps[depthwise].inputs[0]
+    kinds = [steps[j].kind for j in (first, depthwise, i)]
+    is_chain = min(first, depthwise) >= 0 and kinds == ["dense", "depthwise", "dense"]
+    is_wide = is_chain and results[first].size >= _WIDE
+    return (first, depthwise, i) if is_wide else ()
 
 
 def _apply(step: Step, param: tuple[jax.Array, ...], given: list[jax.Array]):
@@ -133,49 +142,78 @@ def _apply(step: Step, param: tuple[jax.Array, ...], given: list[jax.Array]):
         return jnp.clip(result, 0.0, 6.0) if step.is_relu6 else result
     (x,) = given
     if step.kind != "dense":
-        pads = [_padding(size, step.stride) for size in x.shape[:2]]
-        x = jnp.pad(x, (*pads, (0, 0)))
+        x = _padded(x, *(_padding(size, step.stride) for size in x.shape[:2]))
     return _convolve(step, param, x)
+
+
+def _padded(x: jax.Array, rows: tuple[int, int], sides: tuple[int, int]) -> jax.Array:
+    """The map with zeros around it."""
+    # The barrier: XLA takes the taps from two maps else, and needs twice as long.
+    return jax.lax.optimization_barrier(jnp.pad(x, (rows, sides, (0, 0))))
 
 
 def _convolve(step: Step, param: tuple[jax.Array, ...], x: jax.Array) -> jax.Array:
     """A convolution of a map that has its padding already."""
     kernel, bias = param
-    if step.kind == "depthwise":
-        # Nine shifted products: XLA runs a grouped convolution 4 times slower.
-        factors = kernel.reshape(9, 1, 1, -1)
-        scaled = [tap * factors[i] for i, tap in enumerate(_taps(x, step.stride))]
-        result = functools.reduce(jnp.add, scaled)
-    else:
-        if step.kind == "full":
-            x = jnp.concatenate(_taps(x, step.stride), axis=-1)
-        rows, cols, channels = x.shape
+    if step.kind == "dense":
         # Accelerators would round to half the digits by default.
-        result = jnp.dot(x.reshape(-1, channels), kernel, precision="highest")
-        result = result.reshape(rows, cols, -1)
+        result = jnp.dot(x.reshape(-1, x.shape[-1]), kernel, precision="highest")
+        result = result.reshape(*x.shape[:2], -1)
+    elif step.kind == "full":
+        result = _full(kernel, step.stride, x)
+    else:
+        starts = range(0, x.shape[-1], _AT_ONCE)
+        parts = [slice(start, start + _AT_ONCE) for start in starts]
+        sums = [_depthwise(kernel[..., at], step.stride, x[..., at]) for at in parts]
+        result = jnp.concatenate(sums, axis=-1)
     result = result + bias.reshape(1, 1, -1)
     return jnp.clip(result, 0.0, 6.0) if step.is_relu6 else result
 
 
-def _in_strips(dense: tuple, depthwise: tuple, x: jax.Array) -> jax.Array:
-    """A dense step and the depthwise one behind it, some rows at a time.
+def _depthwise(kernel: jax.Array, stride: int, x: jax.Array) -> jax.Array:
+    # Nine shifted products: XLA runs a grouped convolution many times slower.
+    factors = kernel.reshape(9, 1, 1, -1)
+    return functools.reduce(jnp.add, map(jnp.multiply, _taps(x, stride), factors))
+
+
+def _full(kernel: jax.Array, stride: int, x: jax.Array) -> jax.Array:
+    # The same for few channels in: a product of one value and all channels out each.
+    values = [tap[:, :, i, None] for tap in _taps(x, stride) for i in range(x.shape[2])]
+    factors = kernel.reshape(len(values), 1, 1, -1)
+    products = list(map(jnp.multiply, values, factors))
+    # A sum for each row of the kernel: additions of one sum wait for each other.
+    width = len(products) // 3
+    rows = [products[i : i + width] for i in range(0, len(products), width)]
+    return functools.reduce(jnp.add, [functools.reduce(jnp.add, row) for row in rows])
+
+
+def _in_strips(chain: list[tuple], x: jax.Array) -> jax.Array:
+    """A dense, a depthwise and a dense step, some rows at a time.
 
     The same numbers; but the many channels between stay in the processor's cache.
     """
-    (first, _), (second, _) = dense, depthwise
-    height, stride = x.shape[0], second.stride
+    expand, (depthwise, kernels), project = chain
+    height, stride = x.shape[0], depthwise.stride
     sides = _padding(x.shape[1], stride)
     before, _ = _padding(height, stride)
     rows = -(-height // stride)
-    strips = []
-    for start in range(0, rows, _STRIP_ROWS):
-        end = min(start + _STRIP_ROWS, rows)
-        low, high = start * stride - before, (end - 1) * stride - before + 3
-        part = _convolve(first, dense[1], x[max(low, 0) : min(high, height)])
-        ends = max(-low, 0), max(high - height, 0)
-        part = jnp.pad(part, (ends, sides, (0, 0)))
-        strips.append(_convolve(second, depthwise[1], part))
-    return jnp.concatenate(strips)
+    count = -(-rows // _STRIP_ROWS)
+    taken = (_STRIP_ROWS - 1) * stride + 3
+    move = _STRIP_ROWS * stride
+    after = (count - 1) * move + taken - before - height
+    x = jnp.pad(x, ((before, after), (0, 0), (0, 0)))
+
+    def strip(i: jax.Array) -> jax.Array:
+        part = jax.lax.dynamic_slice_in_dim(x, i * move, taken)
+        part = _convolve(*expand, part)
+        row = i * move - before + jnp.arange(taken)
+        is_inside = ((row >= 0) & (row < height)).reshape(-1, 1, 1)
+        part = _padded(jnp.where(is_inside, part, 0.0), (0, 0), sides)
+        return _convolve(*project, _convolve(depthwise, kernels, part))
+
+    # A loop, since XLA would do one step of all strips before the next step.
+    strips = jax.lax.map(strip, jnp.arange(count))
+    return strips.reshape(-1, *strips.shape[2:])[:rows]
 
 
 def _padding(size: int, stride: int) -> tuple[int, int]:

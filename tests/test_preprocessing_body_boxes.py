@@ -187,14 +187,18 @@ def test_bodies_do_not_depend_on_the_other_frames(shared):
 def test_strips_give_the_same_numbers(height, stride):
     rng = np.random.default_rng(height)
     x = rng.normal(size=(height, 9, 4)).astype(np.float32)
-    dense = ssdlite.Step("dense", (-1,), is_relu6=True)
+    expand = ssdlite.Step("dense", (-1,), is_relu6=True)
     depthwise = ssdlite.Step("depthwise", (0,), stride, is_relu6=True)
+    steps = [expand, depthwise, ssdlite.Step("dense", (1,))]
+    shapes = [((4, 6), (6,)), ((3, 3, 6), (6,)), ((6, 5), (5,))]
     params = [
-        tuple(rng.normal(size=shape).astype(np.float32) for shape in shapes)
-        for shapes in (((4, 6), (6,)), ((3, 3, 6), (6,)))
+        tuple(rng.normal(size=shape).astype(np.float32) for shape in pair)
+        for pair in shapes
     ]
-    between = ssdlite._apply(dense, params[0], [x])
-    expected = ssdlite._apply(depthwise, params[1], [between])
-    found = ssdlite._in_strips((dense, params[0]), (depthwise, params[1]), x)
-    assert found.shape == (-(-height // stride), -(-9 // stride), 6)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    chain = list(zip(steps, params, strict=True))
+    expected = x
+    for step, param in chain:
+        expected = ssdlite._apply(step, param, [expected])
+    found = ssdlite._in_strips(chain, x)
+    assert found.shape == (-(-height // stride), -(-9 // stride), 5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
