@@ -1,5 +1,7 @@
 """How well identities last on the detections of a golden folder of the tracker.
 
+    python -m benchmarks.golden_tracks GOLDEN_DIR MEDIA_DIR [--appearance FILE]
+
 In its drawn sequences the recorded looks tell the objects apart (clusters of unit
 vectors, far from each other), so switches are exact: changes of id along an object's
 detections, and tracks that took detections of several objects ("mixed"). An object
@@ -7,8 +9,10 @@ whose looks change counts as two. The real sequence goes through the counts of
 `benchmarks.tracks`.
 """
 
+import argparse
 import json
 import pathlib
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -112,3 +116,24 @@ def against_objects(ids: np.ndarray, objects: np.ndarray) -> tuple[int, int, int
     pairs = np.unique(np.stack([ids, objects])[:, ids >= 0], axis=1)
     mixed = int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
     return switches, steps, mixed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the lines; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.golden_tracks")
+    parser.add_argument("golden", type=pathlib.Path, metavar="GOLDEN_DIR")
+    parser.add_argument("media", type=pathlib.Path, metavar="MEDIA_DIR")
+    parser.add_argument("--appearance", type=pathlib.Path, metavar="FILE")
+    options = parser.parse_args(arguments)
+    try:
+        looks = tracks.looks_of(options.appearance)
+        for line in lines(options.golden, options.media, looks):
+            print(line, flush=True)
+    except ValueError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

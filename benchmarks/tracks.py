@@ -1,13 +1,11 @@
 """How well identities last, with and without the looks of boxes.
 
     python -m benchmarks.tracks MEDIA_DIR [--clips NAME ...] [--appearance FILE]
-    python -m benchmarks.tracks MEDIA_DIR --golden DIR
 
-The first detects persons in every frame of MEDIA_DIR/videos and tracks them with each
-kind of looks: "colours" (the default describer), "none" (all boxes look alike, motion
-alone decides), "network" (the user's ONNX file). The second tracks the detections that
-the reference tracker was given, with the looks recorded there, and the real sequence
-also with ours.
+detects persons in every frame of MEDIA_DIR/videos and tracks them with each kind of
+looks: "colours" (the default describer), "none" (all boxes look alike, motion alone
+decides), "network" (the user's ONNX file). `benchmarks.golden_tracks` does so with
+the detections that the reference tracker was given.
 
 No clip has true tracks, so what is told is what can be seen without them:
 
@@ -24,7 +22,6 @@ No clip has true tracks, so what is told is what can be seen without them:
 
 import argparse
 import collections
-import functools
 import pathlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -200,20 +197,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Prints the lines; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tracks")
     parser.add_argument("media", type=pathlib.Path, metavar="MEDIA_DIR")
-    parser.add_argument("--golden", type=pathlib.Path, metavar="DIR")
     parser.add_argument("--clips", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--appearance", type=pathlib.Path, metavar="FILE")
     options = parser.parse_args(arguments)
-    from benchmarks import golden_tracks  # it imports this module
-
     try:
         looks = looks_of(options.appearance)
-        lines = functools.partial(media_lines, options.media, options.clips, looks)
-        if options.golden is not None:
-            lines = functools.partial(
-                golden_tracks.lines, options.golden, options.media, looks
-            )
-        for line in lines():
+        for line in media_lines(options.media, options.clips, looks):
             print(line, flush=True)
     except ValueError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)

@@ -19,9 +19,9 @@ def _parser() -> arguments.Parser:
 
 def _run(args: argparse.Namespace, execute: Any) -> None:
     if args.command == "check":
-        from mmdiffmask.data import records
+        from mmdiffmask.data import check
 
-        print("\n".join(records.check(args.records_dir).lines()))
+        print("\n".join(check.check(args.records_dir).lines()))
         return
     options = {
         "finder": arguments.finder(args),

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from mmdiffmask.grid import PatchGrid
 from preprocessing import finders, workers
-from preprocessing.items import Finder, Settings
+from preprocessing.items import Search, Settings
 
 TRACKS = ("both", "tracked", "none")
 MOST = 10**9  # of any number: seconds, clips
@@ -184,7 +184,7 @@ def settings(args: argparse.Namespace) -> Settings:
     return Settings(args.grid, args.segments, args.sub_segments, args.boxed_clips)
 
 
-def finder(args: argparse.Namespace) -> Finder | None:
+def finder(args: argparse.Namespace) -> Search | None:
     """What looks for boxes; None where nothing is to be looked for.
 
     Raises:

@@ -12,7 +12,7 @@ import tqdm
 
 from mmdiffmask.data.manifest import Manifest
 from preprocessing import finders, outputs, plans, social_iq, tvqa, video, workers
-from preprocessing.items import Finder, Settings, Skip
+from preprocessing.items import Search, Settings, Skip
 
 CLIPS_PER_SHARD = {"tvqa": 16, "social_iq": 16, "toy": 16, "video": 4}
 PEOPLE = finders.People()
@@ -159,7 +159,7 @@ def _build(
     out: Path,
     settings: Settings,
     *,
-    finder: Finder | None = PEOPLE,
+    finder: Search | None = PEOPLE,
     worker_count: int | None = None,
     strict: bool = False,
     bar: bool = True,

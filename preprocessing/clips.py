@@ -16,26 +16,36 @@ from preprocessing import (
     decode,
     files,
     patch_groups,
+    people,
     repairs,
     segments,
     subtitles,
     workers,
 )
-from preprocessing.items import Clip, Finder, Look, Losses, Question, Settings, Skip
+from preprocessing.items import (
+    Clip,
+    Finder,
+    Look,
+    Losses,
+    Question,
+    Search,
+    Settings,
+    Skip,
+)
 
 DEADLINE_SHARE = 10.0  # seconds more for each second of a clip
 NO_FRAME = "no frame of its window can be shown"
 
 
 def records(
-    clip: Clip, settings: Settings, finder: Finder | None, losses: Losses
+    clip: Clip, settings: Settings, search: Search | None, losses: Losses
 ) -> Iterator[Record]:
     """The clip's records, in the order of its questions or windows.
 
     Args:
       clip: the work item.
       settings: of the data set.
-      finder: looks for boxes in RGB frames; None = the clip is not to be boxed.
+      search: for boxes; None = the clip is not to be boxed.
       losses: grows by what could not be used; the rest goes on without it.
     """
     try:
@@ -44,6 +54,7 @@ def records(
         losses.skip(clip, files.why(error))
         return
     workers.lengthen(DEADLINE_SHARE * footage.duration_s)
+    finder = people.finder_of(search) if search else None
     repaired: dict[Skip, None] = {}  # each once, however many questions meet it
 
     def repair(file: str, reason: str, question: str = "") -> None:

@@ -126,25 +126,6 @@ class People:
         found = dataclasses.asdict(self)
         return found | {name: _identity(found[name]) for name in files if found[name]}
 
-    def __call__(self, clip: str, looks: Iterable[Look]) -> Any:
-        """See `items.Finder`; the libraries are loaded in the worker only."""
-        from preprocessing import people
-
-        return people.find(self, clip, looks)
-
-    def lost(
-        self, clip: str, duration_s: float, size_px: tuple[int, int]
-    ) -> list[tuple[str, str]]:
-        """See `items.Finder`."""
-        if self.boxes is None:
-            return []
-        from preprocessing import box_files, detectors
-
-        found = detectors.boxes_of(self)
-        counts = found.lost(clip, duration_s, self.boxes_fps, size_px)
-        name = pathlib.Path(self.boxes).name
-        return [(name, reason) for reason in box_files.tell(counts)]
-
 
 def _identity(name: str) -> dict[str, str]:
     path = pathlib.Path(name)

@@ -28,8 +28,8 @@ class Look(NamedTuple):
     is_sampled: bool
 
 
-class Finder(Protocol):
-    """Looks for boxes in the frames of one clip, or of one window of a loose video.
+class Search(Protocol):
+    """What is to be looked for: a `finders.People`, or a finder of one's own.
 
     `fps` is how many frames a second it wants to see between the first and the last
     that are sampled; None = the sampled ones alone. It travels to worker processes.
@@ -39,6 +39,10 @@ class Finder(Protocol):
 
     def settings(self) -> dict[str, Any]:
         """All that its boxes depend on, as JSON holds it; cheap."""
+
+
+class Finder(Search, Protocol):
+    """Looks for boxes in the frames of one clip, or of one window of a loose video."""
 
     def __call__(self, clip: str, looks: Iterable[Look]) -> Any:
         """The `types.Boxes`; a box's `frame` counts the sampled looks.

@@ -16,7 +16,7 @@ from typing import Any
 
 from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data.manifest import Manifest
-from preprocessing.items import Finder, Settings, Skip
+from preprocessing.items import Search, Settings, Skip
 
 WORK, STATE, LOCK = ".work", "run.json", "lock"
 SKIPPED, REPAIRED = "skipped.jsonl", "repaired.jsonl"
@@ -29,7 +29,7 @@ def describe(
     source: str,
     fingerprint: str,
     settings: Settings,
-    finder: Finder | None,
+    finder: Search | None,
     clips_per_shard: int,
     **more: Any,
 ) -> dict[str, Any]:

@@ -6,6 +6,7 @@ section 9): three face widths wide, from 0.4 face heights above the face to 5 be
 
 import dataclasses
 import itertools
+import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,22 +14,49 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mmdiffmask.types import Boxes
-from preprocessing import detectors, face_boxes
+from preprocessing import box_files, detectors, face_boxes
 from preprocessing.detectors import Detected
 from preprocessing.finders import People
-from preprocessing.items import Look
+from preprocessing.items import Finder, Look, Search
 
 BODY_WIDTHS = 1.5  # to each side of the face's centre, in face widths
 BODY_ABOVE, BODY_BELOW = 0.4, 5.0  # from the face's top and bottom, in face heights
 CHUNK = 8  # looks that are detected in one call: bounds memory
 
 
-def find(asked: People, clip: str, looks: Iterable[Look]) -> Boxes:
-    """Boxes of a clip's sampled frames; `frame` counts those.
+def finder_of(search: Search) -> Finder:
+    """What looks for people, or what was given if that looks itself."""
+    return PeopleFinder(search) if isinstance(search, People) else search
+
+
+class PeopleFinder:
+    """Finds people (an `items.Finder`): made where the work is done.
 
     Raises:
-      ValueError: if a file of weights or boxes is missing; says what to do.
+      ValueError: from its calls, if a file of weights or boxes is missing; says what
+        to do.
     """
+
+    def __init__(self, asked: People):
+        self._asked, self.fps, self.settings = asked, asked.fps, asked.settings
+
+    def __call__(self, clip: str, looks: Iterable[Look]) -> Boxes:
+        """Boxes of a clip's sampled frames; `frame` counts those."""
+        return _find(self._asked, clip, looks)
+
+    def lost(
+        self, clip: str, duration_s: float, size_px: tuple[int, int]
+    ) -> list[tuple[str, str]]:
+        """See `items.Finder`."""
+        if self._asked.boxes is None:
+            return []
+        found = detectors.boxes_of(self._asked)
+        counts = found.lost(clip, duration_s, self._asked.boxes_fps, size_px)
+        name = pathlib.Path(self._asked.boxes).name
+        return [(name, reason) for reason in box_files.tell(counts)]
+
+
+def _find(asked: People, clip: str, looks: Iterable[Look]) -> Boxes:
     detect, find_faces = detectors.load(asked), _face_finder(asked)
     follower, own = _follower(asked, clip), asked.tracks == "tracked"
     bodies, faces, sizes = [], [], []

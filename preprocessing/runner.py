@@ -20,7 +20,7 @@ from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import records as records_lib
 from mmdiffmask.data.manifest import Manifest, Shard
 from preprocessing import outputs, shards, workers
-from preprocessing.items import Finder, Losses, Settings, Skip
+from preprocessing.items import Losses, Search, Settings, Skip
 from preprocessing.plans import Plan
 from preprocessing.shards import Note, Task
 
@@ -33,7 +33,7 @@ def build(
     out: pathlib.Path,
     described: dict[str, Any],
     settings: Settings,
-    finder: Finder | None,
+    finder: Search | None,
     worker_count: int,
     strict: bool = False,
     bar: bool = True,
@@ -149,7 +149,7 @@ def require_strict(skipped: Any, strict: bool) -> None:
 
 
 def tasks(
-    plan: Plan, out: pathlib.Path, settings: Settings, finder: Finder | None, size: int
+    plan: Plan, out: pathlib.Path, settings: Settings, finder: Search | None, size: int
 ) -> list[Task]:
     """One for each shard of `size` clips."""
     found = []

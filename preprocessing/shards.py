@@ -16,7 +16,7 @@ from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import records as records_lib
 from mmdiffmask.data.records import Record
 from preprocessing import clips, outputs, workers
-from preprocessing.items import Clip, Finder, Losses, Settings
+from preprocessing.items import Clip, Losses, Search, Settings
 
 Note = tuple[str, dict[str, Any]]  # its file's name, its content
 
@@ -32,7 +32,7 @@ class Task:
     clips: tuple[Clip, ...]
     boxed: int  # detectors run in so many of its first clips
     settings: Settings
-    finder: Finder | None
+    finder: Search | None
     deadline_s: float = workers.DEADLINE_S  # of each clip, beside its share
 
     @property

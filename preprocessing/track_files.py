@@ -23,7 +23,7 @@ import numpy as np
 import tqdm
 
 from mmdiffmask.types import Boxes
-from preprocessing import clips, decode, files, finders, outputs, workers
+from preprocessing import clips, decode, files, finders, outputs, people, workers
 from preprocessing.items import Clip, Look, Losses, Skip
 from preprocessing.plans import Plan
 from preprocessing.unitrack import mot
@@ -179,7 +179,8 @@ def _follow(task: Task, losses: Losses) -> dict[str, int]:
     workers.lengthen(clips.DEADLINE_SHARE * footage.duration_s)
     numbers: list[int] = []
     with contextlib.closing(footage):
-        boxes = task.finder(clip.name, _looks(footage, numbers))
+        finder = people.finder_of(task.finder)
+        boxes = finder(clip.name, _looks(footage, numbers))
         for name, reason in footage.problems:
             file = f"{clip.footage}/{name}" if name else clip.footage
             losses.repaired.append(Skip(clip.name, "", file, reason))

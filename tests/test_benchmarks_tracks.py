@@ -130,7 +130,7 @@ def test_the_real_command_on_a_small_video(tmp_path, capsys, monkeypatch):
     assert lines[0].startswith("walk                   none        2 ids of   5.0")
     assert tracks.main([str(tmp_path), "--clips", "run"]) == 2
     assert "its videos are walk" in capsys.readouterr().err
-    assert tracks.main([str(tmp_path), "--golden", str(tmp_path)]) == 2
+    assert golden_tracks.main([str(tmp_path), str(tmp_path)]) == 2
     assert "holds no seq_<name>.npz" in capsys.readouterr().err
     path.write_bytes(b"no video")
     assert tracks.main([str(tmp_path)]) == 2

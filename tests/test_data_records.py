@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import raw_trees
 
+from mmdiffmask.data import check, records
 from mmdiffmask.data import manifest as manifest_lib
-from mmdiffmask.data import records
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_tfds_opens_it_without_tensorflow(made):
 
 
 def test_check_counts(made):
-    summary = records.check(made)
+    summary = check.check(made)
     assert summary.records == {"train": 4, "val": 2}
     assert summary.boxed_records == 6
     # 6 s hold the middle and one more segment of 1.56 s each way.
@@ -189,4 +189,4 @@ def test_check_sees_a_patch_map_of_another_grid(copied):
 
     put_changed(copied, move)
     with pytest.raises(ValueError, match="covered_share is not what grid 6x10 gives"):
-        records.check(copied)
+        check.check(copied)

@@ -1,7 +1,7 @@
 import pytest
 import raw_trees
 
-from mmdiffmask.data import records
+from mmdiffmask.data import check, records
 from preprocessing import build, items
 
 SETTINGS = items.Settings(raw_trees.GRID, sub_segments=1)
@@ -13,7 +13,7 @@ def test_toy_is_rendered_and_becomes_records(tmp_path):
     options = {"finder": None, "worker_count": 0, "bar": False}
     raw, out = tmp_path / "raw", tmp_path / "out"
     build.build_toy(raw, out, SETTINGS, **sizes, **options)
-    summary = records.check(out)
+    summary = check.check(out)
     assert summary.records["train"] == 3 * summary.records["val"] > 0
     source = records.open_split(out, "train")
     for i in range(len(source)):

@@ -13,7 +13,7 @@ import raw_trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmdiffmask.data import records
+from mmdiffmask.data import check, records
 from preprocessing import (
     build,
     finders,
@@ -128,7 +128,7 @@ def require_told(out, manifest):
 
 
 def ids_in(out):
-    records.check(out)
+    check.check(out)
     source = records.open_split(out, "train")
     return [source[i].example_id for i in range(len(source))]
 
@@ -347,7 +347,7 @@ def test_boxes_without_numbers_and_outside_are_left_out(raw, tmp_path):
     ]
     source = records.open_split(tmp_path / "out", "train")
     assert [source[i].boxes.frame.tolist() for i in range(4)] == [[2]] * 4
-    records.check(tmp_path / "out")
+    check.check(tmp_path / "out")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import sys
 import pytest
 import raw_trees
 
-from mmdiffmask.data import records
+from mmdiffmask.data import check, records
 from preprocessing import __main__ as command
 from preprocessing import facenet
 
@@ -52,7 +52,7 @@ def test_tvqa_to_records(raw, tmp_path, capsys, inline):
     told = capsys.readouterr()
     assert "4 records" in told.out
     assert "0 skipped" in told.out
-    assert records.check(tmp_path / "out").records == {"train": 2, "val": 2}
+    assert check.check(tmp_path / "out").records == {"train": 2, "val": 2}
     assert run("check", tmp_path / "out") == 0
     assert "records: 2 train, 2 val" in capsys.readouterr().out
 

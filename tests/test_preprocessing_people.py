@@ -81,12 +81,11 @@ def test_join_of_nothing():
 
 def test_find_boxes_people_of_frames(shared):
     pixels = np.load(shared / "golden/mtcnn/mtcnn_golden.npz")["batch320/pixels"]
-    boxes = people.find(
-        ALONE, "a", [Look(x, i, True) for i, x in enumerate(pixels[2:4])]
-    )
+    find = people.finder_of(ALONE)
+    boxes = find("a", [Look(x, i, True) for i, x in enumerate(pixels[2:4])])
     kinds = list(zip(boxes.frame.tolist(), boxes.kind, strict=True))
     assert kinds.count((1, "face")) == 2
     assert kinds.count((0, "body")) >= 2
     assert kinds.count((1, "body")) >= 2
-    alone = people.find(ALONE, "a", [Look(pixels[3], 0.0, True)])
+    alone = find("a", [Look(pixels[3], 0.0, True)])
     np.testing.assert_array_equal(alone.xyxy_px, boxes.xyxy_px[boxes.frame == 1])

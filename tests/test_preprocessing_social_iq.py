@@ -9,7 +9,7 @@ import raw_trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdiffmask.data import records
+from mmdiffmask.data import check, records
 from preprocessing import build, items, outputs, segments, social_iq, subtitles, toy
 from preprocessing.toy import social_layout
 
@@ -37,7 +37,7 @@ def by_id(out, split):
 
 def test_the_toy_set_becomes_records(trees):
     folder, manifest = trees
-    records.check(folder / "out")
+    check.check(folder / "out")
     made = {split: by_id(folder / "out", split) for split in ("train", "val", "test")}
     assert {split: len(found) for split, found in made.items()} == {
         "train": 9,

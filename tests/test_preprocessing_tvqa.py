@@ -7,8 +7,8 @@ import raw_trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmdiffmask.data import check, records
 from mmdiffmask.data import frames as frames_lib
-from mmdiffmask.data import records
 from preprocessing import clips, finders, items, outputs, tvqa
 
 
@@ -204,7 +204,7 @@ def test_large_frames_are_stored_smaller_and_boxes_follow(raw, tmp_path):
     assert record.source_size_px.tolist() == [[960, 540]] * 3
     assert frames_lib.sizes(record.frames).tolist() == [[800, 450]] * 3
     np.testing.assert_allclose(record.boxes.xyxy_px[0], raw_trees.red_box(0), atol=3)
-    records.check(tmp_path / "out")
+    check.check(tmp_path / "out")
 
 
 def test_real_shows_are_grouped_by_episode():

@@ -8,7 +8,7 @@ import raw_trees
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdiffmask.data import records
+from mmdiffmask.data import check, records
 from preprocessing import build, items, outputs, video
 
 SETTINGS = items.Settings(raw_trees.GRID)
@@ -82,7 +82,7 @@ def test_bad_videos_are_listed(built):
     assert [row["video"] for row in rows] == ["cut", "empty"]
     assert all("no video that opens" in row["reason"] for row in rows)
     assert manifest.counts["skipped"] == 2
-    records.check(out)
+    check.check(out)
 
 
 def test_same_stems_keep_their_endings(tmp_path):

@@ -21,7 +21,6 @@ __all__ = [
     "Manifest",
     "Shard",
     "Source",
-    "check",
     "features",
     "open_split",
     "read_manifest",
@@ -206,10 +205,3 @@ def open_split(records_dir: str | os.PathLike, split: str) -> Source:
             f" manifest counts {len(source)}; make the records again"
         )
     return source
-
-
-def check(records_dir: str | os.PathLike) -> Any:
-    """See `check.check`: reads and checks everything."""
-    from mmdiffmask.data import check as check_lib  # which imports this module
-
-    return check_lib.check(records_dir)
