@@ -1,6 +1,7 @@
 """The house: which package may import which, and commands that the README names."""
 
 import ast
+import graphlib
 import pathlib
 import re
 import shlex
@@ -71,6 +72,24 @@ def test_imports_point_one_way(path):
             assert RANK[other] < RANK[own], where
         if module.split(".")[0] == "preprocessing" and place.parts[0] == "mmdiffmask":
             assert own in ("demo", "__main__"), where
+
+
+def test_imports_form_no_circle():
+    """Also those inside functions: a file can be read after all that it names."""
+    sources = [*SOURCES, *(ROOT / "benchmarks").rglob("*.py")]
+    places = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources
+    }
+    below = {
+        name: {
+            module if module in places else module.rpartition(".")[0]
+            for module, _ in imports(path)
+        }
+        & places.keys() - {name}
+        for name, path in places.items()
+    }
+    assert below["preprocessing.shards"] >= {"preprocessing.clips"}
+    graphlib.TopologicalSorter(below).prepare()  # raises CycleError, which names it
 
 
 def test_every_part_has_a_rank():
