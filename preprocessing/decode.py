@@ -176,11 +176,11 @@ class VideoFile:
             self._container = files.open_container(path)
         except av.FFmpegError as error:
             raise ValueError(f"is no video that opens ({error.strerror})") from error
-        streams = self._container.streams.video
-        if not streams:
+        # Not the first: a download may have its cover there.
+        self._stream = self._container.streams.best("video")
+        if self._stream is None:
             self.close()
             raise ValueError("holds no pictures")
-        self._stream = streams[0]
         self._stream.codec_context.thread_count = 1
         self._decoder = self._container.decode(self._stream)
         self._start_s = (self._container.start_time or 0) / 1e6
@@ -196,7 +196,7 @@ class VideoFile:
         if 0 < said_s <= MAX_DURATION_S:
             return said_s
         with files.open_container(path) as container:  # or nonsense: look
-            stream = container.streams.video[0]
+            stream = container.streams.best("video")
             ends = [
                 float((packet.pts + (packet.duration or 0)) * stream.time_base)
                 for packet in container.demux(stream)

@@ -1,3 +1,4 @@
+import av
 import numpy as np
 import pytest
 import raw_trees
@@ -77,3 +78,22 @@ def test_a_cut_video_shows_what_is_left(tmp_path):
     (tmp_path / "cut.mp4").write_bytes(data[:30])
     with pytest.raises(ValueError, match="no video that opens"):
         decode.open_footage(tmp_path / "cut.mp4")
+
+
+def test_a_cover_before_the_pictures_is_not_shown(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        film = container.add_stream("mpeg4", rate=5)
+        film.width, film.height, film.pix_fmt = 160, 90, "yuv420p"
+        for stream, numbers in ((cover, range(1)), (film, range(20))):
+            size = stream.width, stream.height
+            for number in numbers:
+                image = raw_trees.picture(number, *size)
+                frame = av.VideoFrame.from_ndarray(image, "rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    footage = decode.open_footage(tmp_path / "a.mkv")
+    shown = footage.frames([0.0, 3.0])
+    assert [frame and frame.source_size_px for frame in shown] == [(160, 90)] * 2
+    footage.close()
