@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
-from benchmarks import parity
+from benchmarks.golden import mtcnn as golden_mtcnn
 from preprocessing import face_boxes, mtcnn, resizing, weights
 
 QUICK = ("05", "06", "09", "11", "12", "14")
@@ -22,27 +22,26 @@ def golden(shared):
 def check(rows) -> None:
     rows = list(rows)
     assert rows
-    over = [row for row in rows if not row[1] <= row[2]]
-    assert not over
+    assert not [row for row in rows if row.is_over]
 
 
 def test_stage_values_equal_the_reference(golden):
-    check(parity.mtcnn_stages(golden))
+    check(golden_mtcnn.stages(golden))
 
 
 def test_batch_equals_the_reference_in_both_orders(golden):
-    check(parity.mtcnn_batch(golden))
+    check(golden_mtcnn.batch(golden))
 
 
 @pytest.mark.parametrize("key", QUICK)
 def test_faces_equal_the_reference(golden, shared, key):
-    check(parity.mtcnn_picture(golden, shared / "golden/mtcnn", shared / "media", key))
+    check(golden_mtcnn.picture(golden, shared / "golden/mtcnn", shared / "media", key))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", SLOW)
 def test_faces_equal_the_reference_on_the_rest(golden, shared, key):
-    check(parity.mtcnn_picture(golden, shared / "golden/mtcnn", shared / "media", key))
+    check(golden_mtcnn.picture(golden, shared / "golden/mtcnn", shared / "media", key))
 
 
 def test_every_golden_picture_is_compared(shared):
@@ -53,11 +52,11 @@ def test_every_golden_picture_is_compared(shared):
 def test_parity_reports_what_differs(golden):
     (row,) = [
         row
-        for row in parity._faces(golden, "05/default", (np.zeros((6, 4)),) * 3)
-        if row[0] == "05/default/boxes"
+        for row in golden_mtcnn._faces(golden, "05/default", (np.zeros((6, 4)),) * 3)
+        if row.name == "05/default/boxes"
     ]
-    assert row[1] > row[2]
-    assert parity._row("x", np.zeros((1, 4)), np.zeros((2, 4)), 1.0)[1] == np.inf
+    assert row.is_over
+    assert golden_mtcnn._row("x", np.zeros((1, 4)), np.zeros((2, 4)), 1.0).is_over
 
 
 def test_faces_do_not_depend_on_the_other_frames(golden):
