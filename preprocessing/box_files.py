@@ -77,7 +77,8 @@ class BoxFile:
 
     Attributes:
       counts: how many boxes were left out or cut, by reason.
-      videos: the names of the videos, as the file writes them.
+      videos: the names of the videos, as the file writes them; also of those that it
+        has no boxes of.
     """
 
     def __init__(self, rows: Rows, source: str):

@@ -79,6 +79,7 @@ def _read_mot(
         )
     for file in found:
         video = file.relative_to(root).with_suffix("").as_posix()
+        builder.video(video)
         files.require_file(file)  # a pipe would never end
         for frame, track, tlwh, score, category in zip(*mot.read(file), strict=True):
             if not 0 <= score <= 1:
@@ -187,6 +188,8 @@ def _read_coco(content: Entry, builder: Builder) -> None:
     names = {
         one.integer("id"): one.text("name") for one in content.entries("categories")
     }
+    for video, _, _ in images.values():
+        builder.video(video)
     for one in content.entries("annotations"):
         image, category = one.integer("image_id"), one.integer("category_id")
         if image not in images:
@@ -226,6 +229,7 @@ def _read_tvqa_plus(path: pathlib.Path, content: list, builder: Builder) -> None
     seen = set()
     for i, question in enumerate(content):
         video = Entry(path, f"[{i}]", question).text("vid_name")
+        builder.video(video)
         frames = Entry(path, f"[{i}].bbox", question["bbox"])
         for number in frames.values:
             if not number.isdecimal() or int(number) < 1:

@@ -64,9 +64,13 @@ class Builder:
         wh: tuple[float, float] = (0, 0),
     ) -> None:
         """One box; the fields are those of `Rows.table`."""
-        at = self._videos.setdefault(video, len(self._videos))
+        at = self.video(video)
         name = self._labels.setdefault(label, len(self._labels))
         self._numbers.extend((at, frame, second, *xyxy, name, score, track, *wh))
+
+    def video(self, name: str) -> int:
+        """Its number; a video of which this is all has no boxes."""
+        return self._videos.setdefault(name, len(self._videos))
 
     def rows(self) -> Rows:
         """All that were added, in order."""

@@ -247,8 +247,12 @@ def _lost_boxes(finder: finders.People, plan: plans.Plan) -> tuple[Skip, ...]:
     if strange:
         videos = "videos that are no clips, such as" if strange[1:] else "no clip:"
         reasons += box_files.tell({f"of {videos} {strange[0]!r}": count})
+    missing = [clip for clip in names if clip not in found]
     if not len(found):
         reasons.append("holds no boxes that can be used")
+    elif missing:
+        such = f"{len(missing)} of {len(names)} clips, such as {missing[0]!r}"
+        reasons.append(f"says nothing of {such}: no boxes there")
     name = pathlib.Path(finder.boxes).name
     return tuple(Skip("", "", name, reason) for reason in reasons)
 

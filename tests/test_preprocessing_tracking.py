@@ -166,6 +166,26 @@ def test_boxes_that_no_frame_can_show_are_told(raw):
     ]
 
 
+def test_clips_that_a_file_does_not_know_are_told(raw):
+    """An empty MOT file says that there is nobody; no file says nothing."""
+    for name in ("b", "c", "d"):
+        raw_trees.write_video(raw / f"raw/{name}.mp4", 1.0)
+    (raw / "mot").mkdir()
+    (raw / "mot/a.txt").write_text("1,1,10,10,30,30,1,-1,-1,-1\n")
+    (raw / "mot/b.txt").write_text("")
+    asked = finders.People(bodies="file", faces="none", boxes=str(raw / "mot"))
+    options = {"finder": asked, "worker_count": 0, "bar": False}
+    settings = items.Settings(raw_trees.GRID)
+    build.build_video(raw / "raw", raw / "out", settings, **options)
+    (line,) = (raw / "out/repaired.jsonl").read_text().splitlines()
+    assert json.loads(line) == {
+        "video": "",
+        "question": "",
+        "file": "mot",
+        "reason": "says nothing of 2 of 4 clips, such as 'c': no boxes there",
+    }
+
+
 def test_a_file_of_boxes_of_other_videos_alone_is_refused(raw):
     with pytest.raises(ValueError, match="none of the 1 clips: .* 'a', not 'B'"):
         build_with(raw, raw / "mine.jsonl", [{"video": "B"}])
