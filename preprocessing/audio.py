@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 import os
+from collections.abc import Iterator
 
 import av
 import numpy as np
@@ -19,7 +20,7 @@ MEL_HZ = 22_050
 N_FFT, HOP, N_MELS, FRAMES = 1536, 588, 64, 60
 MIN_HZ, MAX_HZ, LOG_OFFSET = 20.0, 11_025.0, 0.1
 LONGEST_S = 86_400.0
-LATER_S = 0.1  # encoders' delays are less
+LATER_S = 0.1  # encoders' delays and rounded times are less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,8 @@ def load(path: str | os.PathLike, longest_s: float = LONGEST_S) -> Track | None:
             if abs(delay_s) > longest_s:
                 raise ValueError("its sound can not be decoded: it starts nowhere")
             room = longest_s * DECODED_HZ
-            for piece in _resample(itertools.chain([first] if first else [], decoded)):
+            decoded = itertools.chain([first] if first else [], decoded)
+            for piece in _resample(decoded, longest_s):
                 pieces.append(piece)
                 room -= len(piece)
                 if room < 0:
@@ -102,17 +104,44 @@ def _delay_s(container, stream, first, longest_s: float) -> float:
     return delay_s
 
 
-def _resample(decoded):
-    known, resampler = None, None
-    for frame in decoded:
+def _resample(
+    decoded: Iterator[av.AudioFrame], longest_s: float
+) -> Iterator[Int16[np.ndarray, " n"]]:
+    """The track at `DECODED_HZ`, with silence where frames are missing."""
+    known, resampler, end_s = None, None, None
+    for frame, after in itertools.pairwise(itertools.chain(decoded, [None])):
+        gap_s = _gap_s(end_s, frame, after)
         kind = frame.format.name, frame.layout.name, frame.sample_rate
-        if kind != known:  # a damaged frame may say another
+        if resampler is not None and (gap_s or kind != known):
+            yield from _pieces(resampler, None)
+        if gap_s:
+            yield np.zeros(round(min(gap_s, longest_s) * DECODED_HZ), np.int16)
+        if gap_s or kind != known:  # a damaged frame may say another
             known, resampler = kind, _resampler()
-        for piece in resampler.resample(frame):
-            yield piece.to_ndarray()[0]
+        yield from _pieces(resampler, frame)
+        end_s = _end_s(frame)
     if resampler is not None:
-        for piece in resampler.resample(None):
-            yield piece.to_ndarray()[0]
+        yield from _pieces(resampler, None)
+
+
+def _gap_s(
+    end_s: float | None, frame: av.AudioFrame, after: av.AudioFrame | None
+) -> float:
+    """Seconds without sound before a frame; 0 unless the frame after it agrees."""
+    if end_s is None or frame.time is None or after is None or after.time is None:
+        return 0.0
+    is_sure = abs(after.time - _end_s(frame)) < LATER_S
+    gap_s = frame.time - end_s
+    return gap_s if is_sure and gap_s > LATER_S else 0.0
+
+
+def _end_s(frame: av.AudioFrame) -> float | None:
+    return None if frame.time is None else frame.time + frame.samples / frame.rate
+
+
+def _pieces(resampler: av.AudioResampler, frame: av.AudioFrame | None):
+    for piece in resampler.resample(frame):
+        yield piece.to_ndarray()[0]
 
 
 def _resampler() -> av.AudioResampler:

@@ -104,3 +104,34 @@ def test_sound_that_starts_late_has_silence_before_it(tmp_path):
     assert track.duration_s == pytest.approx(10.0, abs=0.1)
     loud = np.abs(track.samples) > 4_000
     assert loud.argmax() / audio.DECODED_HZ == pytest.approx(8.0, abs=0.1)
+
+
+def frames_of(*pieces):
+    """Frames of 0.1 s of tones of (start in s, length in s)."""
+    for start_s, seconds in pieces:
+        for part in np.split(raw_trees.tone(seconds), round(seconds * 10)):
+            frame = av.AudioFrame.from_ndarray(part[None], "s16", "mono")
+            frame.rate, frame.pts = 16_000, round(start_s * 16_000)
+            frame.time_base = fractions.Fraction(1, 16_000)
+            yield frame
+            start_s += len(part) / 16_000
+
+
+def test_missing_sound_is_silence(tmp_path):
+    with av.open(str(tmp_path / "a.mka"), "w") as container:
+        sound = container.add_stream("pcm_s16le", rate=16_000)
+        for frame in [*frames_of((0.0, 2.0), (5.0, 1.0)), None]:
+            container.mux(sound.encode(frame))
+    track = audio.load(tmp_path / "a.mka")
+    assert track.duration_s == pytest.approx(6.0, abs=0.02)
+    seconds = np.flatnonzero(np.abs(track.samples) > 4_000) / audio.DECODED_HZ
+    is_first = seconds < 3.5
+    assert seconds[is_first].max() == pytest.approx(2.0, abs=0.02)
+    assert seconds[~is_first].min() == pytest.approx(5.0, abs=0.02)
+
+
+def test_one_frame_whose_time_is_wrong_moves_nothing():
+    """Its neighbours agree with each other, not with it."""
+    frames = frames_of((0.0, 1.0), (9.0, 0.1), (1.1, 1.0))
+    length = sum(map(len, audio._resample(frames, 99.0)))
+    assert length / audio.DECODED_HZ == pytest.approx(2.1, abs=0.02)
