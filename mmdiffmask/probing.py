@@ -89,8 +89,8 @@ def _step(folder: pathlib.Path, which: str) -> int:
 def _check_val(records_dir: str) -> None:
     if "val" not in manifest.read(records_dir).shards:
         raise ValueError(
-            f"{records_dir}: no val split to score a probe on; records of `toy` and"
-            " `tvqa` have one"
+            f"{records_dir}: no val split to score a probe on; records of loose videos"
+            " have one if questions or labels of two videos are given"
         )
 
 

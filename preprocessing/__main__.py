@@ -1,6 +1,7 @@
 """Command line: python -m preprocessing toy|tvqa|social_iq|video|tracks|check."""
 
 import argparse
+import dataclasses
 import sys
 from typing import Any
 
@@ -39,8 +40,9 @@ def _run(args: argparse.Namespace, execute: Any) -> None:
             for name in ("domain", "train_clips", "val_clips", "seed")
         }
     if args.command == "video":
-        extras = video.Extras(args.questions, args.labels, args.subtitles)
-        options["extras"] = extras
+        names = (field.name for field in dataclasses.fields(video.Extras))
+        chosen = {name: getattr(args, name) for name in names}
+        options["extras"] = video.Extras(**chosen)
     make = getattr(build, f"build_{args.command}")
     manifest = make(args.raw, args.out, arguments.settings(args), **options)
     _tell(args.out, manifest.counts)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from mmdiffmask.grid import PatchGrid
-from preprocessing import finders, workers
+from preprocessing import finders, video, workers
 from preprocessing.items import Search, Settings
 
 TRACKS = ("both", "tracked", "none")
@@ -177,6 +177,14 @@ def _add_video(add) -> None:
     add("--labels", metavar="FILE", help=text)
     text = "folder of .srt, .vtt or .ass files; default: beside the videos"
     add("--subtitles", metavar="DIR", help=text)
+    text = (
+        "of the videos with questions or labels is held out as split val, for probes;"
+    )
+    text += f" on; default {video.VAL_SHARE}"
+    share = {"type": float, "default": video.VAL_SHARE, "metavar": "SHARE"}
+    add("--val-share", **share, help=text)
+    text = "names of the videos of val, one a line; in place of a share"
+    add("--val-list", metavar="FILE", help=text)
 
 
 def settings(args: argparse.Namespace) -> Settings:

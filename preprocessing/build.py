@@ -44,7 +44,8 @@ def build_video(
 
     Options as in `_build`.
     """
-    return _build("video", extras, raw, out, settings, **options)
+    more = {"val_share": extras.val_share}
+    return _build("video", extras, raw, out, settings, more=more, **options)
 
 
 def build_toy(
@@ -164,6 +165,7 @@ def _build(
     strict: bool = False,
     bar: bool = True,
     limits: dict[str, int] | None = None,
+    more: dict[str, Any] | None = None,
     deadline_s: float = workers.DEADLINE_S,
     execute: Callable[..., Iterator[Any]] | None = None,
 ) -> Manifest:
@@ -180,6 +182,7 @@ def _build(
       strict: anything that is skipped is an error.
       bar: shows progress on stderr.
       limits: of clips in a split, the first by name.
+      more: what else the records depend on.
       deadline_s: what a clip may take, beside a share of its length.
       execute: has the shards written elsewhere (see `runner.Execute`).
 
@@ -187,7 +190,7 @@ def _build(
       ValueError: whatever a user can mend, in one sentence.
     """
     raw, out = pathlib.Path(raw), pathlib.Path(out)
-    more = {"limits": limits} if limits else {}
+    more = (more or {}) | ({"limits": limits} if limits else {})
     described = outputs.describe(
         source,
         reader.fingerprint(raw),

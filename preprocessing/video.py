@@ -2,7 +2,8 @@
 
 Subtitles (a .srt, .vtt or .ass file of the same name beside it), sound and labels.csv
 are used where they are there; `Extras` names others, and questions. Everything is one
-split, `train`.
+split, `train`, but for some of the videos that something is asked or told about: they
+are held out as `val`, which probes are scored on.
 """
 
 import collections
@@ -16,7 +17,8 @@ from typing import Any
 from preprocessing import plans, question_lines
 from preprocessing.items import Clip, Question, Skip
 
-SPLIT = "train"
+TRAIN, VAL = "train", "val"
+VAL_SHARE = 0.2
 FIELDS = frozenset("video start end q candidates answer".split())  # of questions
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
 TABLES = (".csv", ".json", ".jsonl", ".onnx", ".txt")  # what flags name
@@ -38,11 +40,22 @@ class Extras:
         of the candidates, or absent.
       labels: CSV table {video, one column per label}; None = labels.csv, if there.
       subtitles: folder of files named as the videos; None = beside them.
+      val_share: of the videos with questions or labels is `val`, chosen by a hash of
+        their names: at least one if there are two.
+      val_list: text file that names the videos of `val`, one a line, instead.
     """
 
     questions: str | None = None
     labels: str | None = None
     subtitles: str | None = None
+    val_share: float = VAL_SHARE
+    val_list: str | None = None
+
+    def __post_init__(self):
+        if not 0 <= self.val_share < 1:  # not NaN either
+            raise ValueError(
+                f"--val-share {self.val_share:g}: must be 0 or more, less than 1"
+            )
 
     def fingerprint(self, raw_dir: str | pathlib.Path) -> str:
         """Changes with names and sizes of videos and subtitles, questions, labels.
@@ -56,7 +69,7 @@ class Extras:
         said = [_subtitles(raw, self.subtitles, *pair) for pair in names.items()]
         sizes = sorted(names.values()) + sorted(name for name in said if name)
         digest = plans.fingerprint(raw, [plans.LABELS], sizes)
-        for name in (self.questions, self.labels):
+        for name in (self.questions, self.labels, self.val_list):
             digest += hashlib.sha256(plans.content(name)).hexdigest() if name else "-"
         return hashlib.sha256(digest.encode()).hexdigest()
 
@@ -110,11 +123,46 @@ class Extras:
             lacks = f"{self.questions} asks about none of the {len(names)} videos"
         return plans.Plan(
             str(raw),
-            {SPLIT: clips} if clips else {},
+            self._splits(clips, repaired),
             tuple(skipped),
             lacks,
             tuple(repaired),
         )
+
+    def _splits(
+        self, clips: tuple[Clip, ...], repaired: list[Skip]
+    ) -> dict[str, tuple[Clip, ...]]:
+        """Split -> its clips; splits without any are absent."""
+        if self.val_list is None:
+            val = _held_out(
+                [clip.name for clip in clips if clip.questions or clip.labels],
+                self.val_share,
+            )
+        else:
+            val = self._listed(clips, repaired)
+        parts = {
+            TRAIN: tuple(clip for clip in clips if clip.name not in val),
+            VAL: tuple(clip for clip in clips if clip.name in val),
+        }
+        return {split: found for split, found in parts.items() if found}
+
+    def _listed(self, clips: tuple[Clip, ...], repaired: list[Skip]) -> set[str]:
+        """Names of the clips in `val_list`; of its other lines it is told."""
+        name_of = {clip.footage: clip.name for clip in clips}
+        name_of |= {clip.name: clip.name for clip in clips}
+        text = plans.content(self.val_list).decode("utf-8-sig", errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        lost = [line for line in lines if line not in name_of]
+        if lost and len(lost) == len(lines):
+            raise ValueError(
+                f"{self.val_list}: names none of the {len(clips)} clips: call them as"
+                f" in --raw, not {lost[0]!r}"
+            )
+        if lost:
+            reason = f"{len(lost)} of its lines name no clip, such as {lost[0]!r}"
+            name = os.path.basename(self.val_list)
+            repaired.append(Skip("", "", name, f"{reason}: not used"))
+        return {name_of[line] for line in lines if line in name_of}
 
     def _require_subtitles(self) -> None:
         if self.subtitles is not None and not os.path.isdir(self.subtitles):
@@ -152,6 +200,14 @@ class Extras:
             reason = f"{what} is no field of a question: not used in {count} lines"
             repaired.append(Skip("", "", source, reason))
         return asked
+
+
+def _held_out(names: list[str], share: float) -> set[str]:
+    """A share of the names, those that a hash puts first: none of one, not all."""
+    count = min(max(round(share * len(names)), 1), len(names) - 1) if share else 0
+    # Not the hash alone that chooses dev among what is left.
+    order = sorted(names, key=lambda n: hashlib.sha256(f"val {n}".encode()).digest())
+    return set(order[: max(count, 0)])
 
 
 def _odd_endings(raw: pathlib.Path) -> list[Skip]:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 
@@ -16,8 +17,8 @@ OPTIONS = {"finder": raw_trees.RED_FINDER, "worker_count": 0, "bar": False}
 
 
 def every(out):
-    source = records.open_split(out, "train")
-    return [source[i] for i in range(len(source))]
+    sources = [records.open_split(out, split) for split in records.splits(out)]
+    return [source[i] for source in sources for i in range(len(source))]
 
 
 @pytest.fixture(scope="module")
@@ -289,3 +290,76 @@ def test_every_line_is_a_question_or_one_skip(tmp_path_factory, changes):
     for question in asked:
         assert -1 <= question.answer_index < len(question.answers)
         "".join((question.text, *question.answers)).encode()
+
+
+def labelled(folder, count):
+    """Names of videos, all but the last with a label."""
+    names = [f"v{i:02d}" for i in range(count + 1)]
+    for name in names:
+        (folder / f"{name}.mp4").touch()
+    rows = [f"{name}.mp4,calm" for name in names[:-1]]
+    (folder / "labels.csv").write_text("video,mood\n" + "\n".join(rows) + "\n")
+    return names
+
+
+def splits_of(extras, raw):
+    found = extras.plan(raw).clips
+    return {split: [clip.name for clip in clips] for split, clips in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "held"), [(10, 0.2, 2), (3, 0.2, 1), (2, 0.9, 1), (10, 0.0, 0)]
+)
+def test_some_videos_with_labels_are_held_out(tmp_path, count, share, held):
+    names = labelled(tmp_path, count)
+    found = splits_of(video.Extras(val_share=share), tmp_path)
+    assert len(found.get("val", [])) == held
+    assert sorted(found["train"] + found.get("val", [])) == names
+    assert names[-1] in found["train"]  # nothing is known of it
+    assert splits_of(video.Extras(val_share=share), tmp_path) == found
+
+
+def test_a_single_video_with_labels_is_not_held_out(tmp_path):
+    names = labelled(tmp_path, 1)
+    assert splits_of(video.Extras(), tmp_path) == {"train": names}
+
+
+def test_the_videos_with_questions_can_be_held_out(tmp_path):
+    for name in "abcde":
+        (tmp_path / f"{name}.mp4").touch()
+    extras = ask(tmp_path, *({"video": f"{name}.mp4"} for name in "abcde"))
+    found = splits_of(extras, tmp_path)
+    assert (len(found["train"]), len(found["val"])) == (4, 1)
+
+
+def test_val_is_what_a_list_names(tmp_path):
+    names = labelled(tmp_path, 4)
+    listed = tmp_path / "val.txt"
+    listed.write_text("\ufeffv01\r\n\r\nv04.mp4\nv77\n", encoding="utf-8")
+    extras = video.Extras(val_list=str(listed))
+    found = splits_of(extras, tmp_path)
+    assert found == {"train": [names[0], *names[2:4]], "val": ["v01", "v04"]}
+    (told,) = extras.plan(tmp_path).repaired
+    assert told.file == "val.txt"
+    assert told.reason == "1 of its lines name no clip, such as 'v77': not used"
+    before = extras.fingerprint(tmp_path)
+    listed.write_text("other\n")
+    assert extras.fingerprint(tmp_path) != before
+    with pytest.raises(ValueError, match="val.txt: names none of the 5 clips: .*other"):
+        extras.plan(tmp_path)
+
+
+def test_another_share_is_another_data_set(asked):
+    files = (asked / name for name in ("ask.jsonl", "labels.csv", "said"))
+    extras = video.Extras(*map(str, files))
+    places = asked / "raw", asked / "out", SETTINGS
+    build.build_video(*places, extras=extras, **OPTIONS)
+    other = dataclasses.replace(extras, val_share=0.5)
+    with pytest.raises(ValueError, match="val_share 0.2, not 0.5"):
+        build.build_video(*places, extras=other, **OPTIONS)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_that_is_none(share):
+    with pytest.raises(ValueError, match="--val-share .*: must be 0 or more, less"):
+        video.Extras(val_share=share)
