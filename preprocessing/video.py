@@ -14,7 +14,7 @@ import os
 import pathlib
 from typing import Any
 
-from preprocessing import plans, question_lines
+from preprocessing import held_out, plans, question_lines
 from preprocessing.items import Clip, Question, Skip
 
 TRAIN, VAL = "train", "val"
@@ -134,35 +134,16 @@ class Extras:
     ) -> dict[str, tuple[Clip, ...]]:
         """Split -> its clips; splits without any are absent."""
         if self.val_list is None:
-            val = _held_out(
-                [clip.name for clip in clips if clip.questions or clip.labels],
-                self.val_share,
-            )
+            known = [clip.name for clip in clips if clip.questions or clip.labels]
+            val = held_out.by_hash(known, self.val_share)
         else:
-            val = self._listed(clips, repaired)
+            val, lost = held_out.listed(self.val_list, clips)
+            repaired += lost
         parts = {
             TRAIN: tuple(clip for clip in clips if clip.name not in val),
             VAL: tuple(clip for clip in clips if clip.name in val),
         }
         return {split: found for split, found in parts.items() if found}
-
-    def _listed(self, clips: tuple[Clip, ...], repaired: list[Skip]) -> set[str]:
-        """Names of the clips in `val_list`; of its other lines it is told."""
-        name_of = {clip.footage: clip.name for clip in clips}
-        name_of |= {clip.name: clip.name for clip in clips}
-        text = plans.content(self.val_list).decode("utf-8-sig", errors="replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        lost = [line for line in lines if line not in name_of]
-        if lost and len(lost) == len(lines):
-            raise ValueError(
-                f"{self.val_list}: names none of the {len(clips)} clips: call them as"
-                f" in --raw, not {lost[0]!r}"
-            )
-        if lost:
-            reason = f"{len(lost)} of its lines name no clip, such as {lost[0]!r}"
-            name = os.path.basename(self.val_list)
-            repaired.append(Skip("", "", name, f"{reason}: not used"))
-        return {name_of[line] for line in lines if line in name_of}
 
     def _require_subtitles(self) -> None:
         if self.subtitles is not None and not os.path.isdir(self.subtitles):
@@ -200,14 +181,6 @@ class Extras:
             reason = f"{what} is no field of a question: not used in {count} lines"
             repaired.append(Skip("", "", source, reason))
         return asked
-
-
-def _held_out(names: list[str], share: float) -> set[str]:
-    """A share of the names, those that a hash puts first: none of one, not all."""
-    count = min(max(round(share * len(names)), 1), len(names) - 1) if share else 0
-    # Not the hash alone that chooses dev among what is left.
-    order = sorted(names, key=lambda n: hashlib.sha256(f"val {n}".encode()).digest())
-    return set(order[: max(count, 0)])
 
 
 def _odd_endings(raw: pathlib.Path) -> list[Skip]:

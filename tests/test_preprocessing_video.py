@@ -347,6 +347,9 @@ def test_val_is_what_a_list_names(tmp_path):
     assert extras.fingerprint(tmp_path) != before
     with pytest.raises(ValueError, match="val.txt: names none of the 5 clips: .*other"):
         extras.plan(tmp_path)
+    listed.write_text("")
+    with pytest.raises(ValueError, match="names none of the 5 clips: .*; it is empty"):
+        extras.plan(tmp_path)
 
 
 def test_another_share_is_another_data_set(asked):
