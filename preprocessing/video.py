@@ -9,17 +9,14 @@ are held out as `val`, which probes are scored on.
 import collections
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
-from typing import Any
 
-from preprocessing import held_out, plans, question_lines
-from preprocessing.items import Clip, Question, Skip
+from preprocessing import held_out, plans, video_questions
+from preprocessing.items import Clip, Skip
 
 TRAIN, VAL = "train", "val"
 VAL_SHARE = 0.2
-FIELDS = frozenset("video start end q candidates answer".split())  # of questions
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
 TABLES = (".csv", ".json", ".jsonl", ".onnx", ".txt")  # what flags name
 ENDINGS = frozenset(
@@ -97,7 +94,9 @@ class Extras:
             skipped += lost
         else:
             repaired += lost
-        asked = self._read_questions(names, skipped, repaired)
+        asked = {}
+        if self.questions is not None:
+            asked = video_questions.read(self.questions, names, skipped, repaired)
         self._require_subtitles()
         repaired += _stray_subtitles(raw, self.subtitles, every)
         clips = tuple(
@@ -149,39 +148,6 @@ class Extras:
         if self.subtitles is not None and not os.path.isdir(self.subtitles):
             raise ValueError(f"{self.subtitles}: no such folder of subtitles")
 
-    def _read_questions(
-        self, names: dict[str, str], skipped: list[Skip], repaired: list[Skip]
-    ) -> dict[str, list[Question]]:
-        """Clip -> its questions in the file's order."""
-        asked: dict[str, list[Question]] = {}
-        unused: collections.Counter[str] = collections.Counter()
-        if self.questions is None:
-            return asked
-        by_file = {file: name for name, file in names.items()}
-        source = os.path.basename(self.questions)
-        lines = plans.content(self.questions).splitlines()
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            video = ""
-            try:
-                row = question_lines.read_row(line)
-                unused.update(row.keys() - FIELDS)
-                video = question_lines.text(row, "video")
-                name = by_file.get(video, video)
-                question = _question(row, f"{name}~q{number:06d}")
-                if name not in names:
-                    raise ValueError("no video of this name")
-            except ValueError as error:
-                skipped.append(Skip(video, f"line {number}", source, str(error)))
-                continue
-            asked.setdefault(name, []).append(question)
-        for field, count in sorted(unused.items()):
-            what = json.dumps(field)  # a name may hold anything
-            reason = f"{what} is no field of a question: not used in {count} lines"
-            repaired.append(Skip("", "", source, reason))
-        return asked
-
 
 def _odd_endings(raw: pathlib.Path) -> list[Skip]:
     """A line for each ending of files that are nothing known here."""
@@ -211,45 +177,6 @@ def _shown(name: str) -> str:
 def _unreadable_names(every: dict[str, str]) -> list[Skip]:
     shown = sorted(_shown(file) for file in every.values() if not plans.is_text(file))
     return [Skip(name, "", name, "its name is not UTF-8; rename it") for name in shown]
-
-
-def _question(row: dict[str, Any], example_id: str) -> Question:
-    """A line of the questions.
-
-    Raises:
-      ValueError: if it is none.
-    """
-    candidates = row.get("candidates")
-    is_texts = isinstance(candidates, list) and len(candidates) > 1
-    if not is_texts or not all(
-        isinstance(text, str) and plans.is_text(text) for text in candidates
-    ):
-        raise ValueError("'candidates' is no list of at least two texts")
-    times = [row.get(end) for end in ("start", "end") if row.get(end) is not None]
-    span = question_lines.span((times[0], times[-1])) if times else None
-    index = -1 if row.get("answer") is None else _answer(row, candidates)
-    return Question(
-        example_id, question_lines.text(row, "q"), tuple(candidates), index, span
-    )
-
-
-def _answer(row: dict[str, Any], candidates: list[str]) -> int:
-    """The right candidate's position.
-
-    Raises:
-      ValueError: if `answer` is no position and not one candidate alone.
-    """
-    if isinstance(row["answer"], str):
-        if candidates.count(row["answer"]) != 1:
-            raise ValueError(
-                "'answer' is a text, but not that of one candidate alone; give its"
-                " position from 0"
-            )
-        return candidates.index(row["answer"])
-    index = question_lines.whole(row, "answer")
-    if not 0 <= index < len(candidates):
-        raise ValueError(f"answer {index}, but {len(candidates)} candidates, from 0")
-    return index
 
 
 def _names(raw: pathlib.Path) -> dict[str, str]:
