@@ -125,14 +125,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("media", type=pathlib.Path, metavar="MEDIA_DIR")
     parser.add_argument("--appearance", type=pathlib.Path, metavar="FILE")
     options = parser.parse_args(arguments)
-    try:
+
+    def told() -> Iterator[str]:
         looks = tracks.looks_of(options.appearance)
-        for line in lines(options.golden, options.media, looks):
-            print(line, flush=True)
-    except ValueError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return lines(options.golden, options.media, looks)
+
+    return tracks.tell(parser.prog, told)
 
 
 if __name__ == "__main__":

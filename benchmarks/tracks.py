@@ -193,6 +193,17 @@ def clip_lines(
         yield f"{name:22} {kind:9} {count(xyxy, ids, links, size)}"
 
 
+def tell(prog: str, lines: Callable[[], Iterable[str]]) -> int:
+    """Prints lines as they come; the exit status, 2 for what a user can mend."""
+    try:
+        for line in lines():
+            print(line, flush=True)
+    except ValueError as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Prints the lines; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tracks")
@@ -200,14 +211,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clips", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--appearance", type=pathlib.Path, metavar="FILE")
     options = parser.parse_args(arguments)
-    try:
+
+    def lines() -> Iterator[str]:
         looks = looks_of(options.appearance)
-        for line in media_lines(options.media, options.clips, looks):
-            print(line, flush=True)
-    except ValueError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return media_lines(options.media, options.clips, looks)
+
+    return tell(parser.prog, lines)
 
 
 if __name__ == "__main__":

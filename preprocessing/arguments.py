@@ -177,10 +177,8 @@ def _add_video(add) -> None:
     add("--labels", metavar="FILE", help=text)
     text = "folder of .srt, .vtt or .ass files; default: beside the videos"
     add("--subtitles", metavar="DIR", help=text)
-    text = (
-        "of the videos with questions or labels is held out as split val, for probes;"
-    )
-    text += f" on; default {video.VAL_SHARE}"
+    text = "of the videos with questions or labels is held out as the split val, which"
+    text += f" probes are scored on; default {video.VAL_SHARE}"
     share = {"type": float, "default": video.VAL_SHARE, "metavar": "SHARE"}
     add("--val-share", **share, help=text)
     text = "names of the videos of val, one a line; in place of a share"

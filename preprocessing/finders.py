@@ -122,9 +122,9 @@ class People:
         Raises:
           ValueError: if one of the files can not be read.
         """
-        files = ("boxes", "yolox", "appearance")
         found = dataclasses.asdict(self)
-        return found | {name: _identity(found[name]) for name in files if found[name]}
+        named = [name for name in ("boxes", "yolox", "appearance") if found[name]]
+        return found | {name: _identity(found[name]) for name in named}
 
 
 def _identity(name: str) -> dict[str, str]:
