@@ -16,11 +16,12 @@ import av
 BACK_S = 1.0  # stamps of one stream go back by less, in order of decoding
 AHEAD_S = 10.0  # what leaves out more is looked at before it is believed
 GAP_S = 60.0  # a longer one is a new part, where the format says that clocks may jump
+FAR_S = 3600.0  # elsewhere
 NEAR_S = 1.0  # what is left of a part comes no later
 WRAP_S = 2**33 / 90_000  # MPEG's stamps have 33 bits
-FAR_S = 3600.0  # between two pictures
 LOOK = 256  # packets ahead
 FOLLOWERS = 2
+TOLD = 3
 REORDERED = 17  # pictures: H.264 lets no more wait
 
 
@@ -91,6 +92,20 @@ class Timeline:
     def end_s(self) -> float:
         """How far what was read so far reaches, from the file's start."""
         return max((part.end_s for part in self._parts), default=0.0) - self.start_s
+
+    def told(self) -> list[str]:
+        """What of the stamps read so far is odd, as sentences on the file."""
+        found = []
+        if self.restarts_s:
+            first = ", ".join(f"{time_s:.1f}" for time_s in self.restarts_s[:TOLD])
+            more = ", ..." if self.restarts_s[TOLD:] else ""
+            found.append(
+                f"its time stamps start anew at {first}{more} s: what follows is put"
+                " behind what was there"
+            )
+        if self.damaged:
+            found.append(f"{self.damaged} of its time stamps are damaged: not used")
+        return found
 
     def packets(self, stream: av.stream.Stream | None = None) -> Iterator[av.Packet]:
         """The stream's packets in file order, the last one empty; None = of all."""
@@ -163,6 +178,10 @@ class Timeline:
         stamp_s = track.stamp_s(packet)
         if stamp_s is None:
             return
+        if packet.pts is not None and packet.dts is not None:
+            if abs(packet.pts - packet.dts) * track.unit_s > GAP_S:
+                self.damaged += 1
+                packet.pts = None
         part = self._known_part(track, packet, stamp_s)
         if part is None and not self._is_followed(track, packet, stamp_s):
             self.damaged += 1
@@ -213,7 +232,7 @@ class Timeline:
             return self._parts[0]
         own = track.part or self._parts[-1]
         gap_s = stamp_s - max(own.latest_s, track.last_s)
-        if 0 < gap_s and not (self._may_jump and gap_s > GAP_S):
+        if 0 < gap_s <= (GAP_S if self._may_jump else FAR_S):
             return own
         if self._may_jump and abs(gap_s + WRAP_S) < AHEAD_S:
             self._parts.append(_Part(own.shift_s + WRAP_S, stamp_s, stamp_s))
