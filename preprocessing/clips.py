@@ -13,12 +13,14 @@ from mmdiffmask.data.records import Record
 from mmdiffmask.types import Boxes
 from preprocessing import (
     audio,
+    breaks,
     decode,
     files,
     patch_groups,
     people,
     repairs,
     segments,
+    settle,
     subtitles,
     workers,
 )
@@ -34,7 +36,6 @@ from preprocessing.items import (
 )
 
 DEADLINE_SHARE = 10.0  # seconds more for each second of a clip
-NO_FRAME = "no frame of its window can be shown"
 
 
 def records(
@@ -48,19 +49,17 @@ def records(
       search: for boxes; None = the clip is not to be boxed.
       losses: grows by what could not be used; the rest goes on without it.
     """
-    try:
-        footage = decode.open_footage(os.path.join(clip.raw, clip.footage))
-    except (ValueError, OSError) as error:
-        losses.skip(clip, files.why(error))
+    finder = people.finder_of(search) if search else None
+    footage = open_footage(clip, losses)
+    if footage is None:
         return
     workers.lengthen(DEADLINE_SHARE * footage.duration_s)
-    finder = people.finder_of(search) if search else None
     repaired: dict[Skip, None] = {}  # each once, however many questions meet it
 
     def repair(file: str, reason: str, question: str = "") -> None:
         repaired[Skip(clip.name, question, file, reason)] = None
 
-    asked_ids, made, size_px = [], set(), None
+    asked_ids, made, size_px, broken = [], set(), None, ""
     try:
         sound = repairs.load_sound(clip, footage.duration_s, repair)
         lines = repairs.load_subtitles(clip, repair)
@@ -79,37 +78,25 @@ def records(
         if finder is not None and size_px is not None:
             for file, reason in finder.lost(clip.name, footage.duration_s, size_px):
                 repair(file, reason)
+    except Exception as error:
+        broken = breaks.require_clip(error)
     finally:
         footage.close()
     if made:
-        _settle(clip, asked_ids, made, list(repaired), losses)
+        settle.tell(clip, asked_ids, made, list(repaired), losses, broken)
     else:
-        losses.skip(clip, _why_nothing(footage))
+        losses.skip(clip, broken or settle.why_nothing(footage.problems))
 
 
-def _why_nothing(footage: decode.Footage) -> str:
-    if not footage.problems:
-        return NO_FRAME
-    name, reason = footage.problems[0]
-    return f"{NO_FRAME} ({name}{name and ': '}{reason})"
-
-
-def _settle(
-    clip: Clip,
-    asked_ids: list[str],
-    made: set[str],
-    repaired: list[Skip],
-    losses: Losses,
-) -> None:
-    """Tells of what has no record, and of what was mended for the records made."""
-    missing = [example_id for example_id in asked_ids if example_id not in made]
-    rows = [Skip(clip.name, lost, clip.footage, NO_FRAME) for lost in missing]
-    losses.repaired += [row for row in repaired if row.question not in missing]
-    if clip.questions:
-        losses.skipped += rows
-    elif missing:
-        reason = f"{len(missing)} of {len(asked_ids)} windows show no frame: left out"
-        losses.repaired.append(Skip(clip.name, "", clip.footage, reason))
+def open_footage(clip: Clip, losses: Losses) -> decode.Footage | None:
+    """The clip's pictures; None, and told, if there are none."""
+    try:
+        return decode.open_footage(os.path.join(clip.raw, clip.footage))
+    except (ValueError, OSError) as error:
+        losses.skip(clip, files.why(error))
+    except Exception as error:
+        losses.skip(clip, breaks.require_clip(error))
+    return None
 
 
 Asked = list[tuple[Question, segments.Window]]

@@ -25,19 +25,26 @@ CHUNK = 8  # looks that are detected in one call: bounds memory
 
 
 def finder_of(search: Search) -> Finder:
-    """What looks for people, or what was given if that looks itself."""
+    """What looks for people, or what was given if that looks itself.
+
+    Raises:
+      ValueError: if a file of weights or boxes is missing; says what to do.
+    """
     return PeopleFinder(search) if isinstance(search, People) else search
 
 
 class PeopleFinder:
     """Finds people (an `items.Finder`): made where the work is done.
 
+    Its files are read at once: that one is missing is no clip's fault.
+
     Raises:
-      ValueError: from its calls, if a file of weights or boxes is missing; says what
-        to do.
+      ValueError: if a file of weights or boxes is missing; says what to do.
     """
 
     def __init__(self, asked: People):
+        detectors.load(asked)
+        _face_finder(asked)
         self._asked, self.fps, self.settings = asked, asked.fps, asked.settings
 
     def __call__(self, clip: str, looks: Iterable[Look]) -> Boxes:

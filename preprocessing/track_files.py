@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import json
 import math
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ import numpy as np
 import tqdm
 
 from mmdiffmask.types import Boxes
-from preprocessing import clips, decode, files, finders, outputs, people, workers
+from preprocessing import breaks, clips, decode, finders, outputs, people, workers
 from preprocessing.items import Clip, Look, Losses, Skip
 from preprocessing.plans import Plan
 from preprocessing.unitrack import mot
@@ -171,16 +170,18 @@ def follow(task: Task) -> tuple[int, dict[str, Any]]:
 def _follow(task: Task, losses: Losses) -> dict[str, int]:
     """Writes the file; the counts, empty if the clip can not be shown."""
     clip = task.clip
-    try:
-        footage = decode.open_footage(os.path.join(clip.raw, clip.footage))
-    except (ValueError, OSError) as error:
-        losses.skip(clip, files.why(error))
+    footage = clips.open_footage(clip, losses)
+    if footage is None:
         return {}
     workers.lengthen(clips.DEADLINE_SHARE * footage.duration_s)
     numbers: list[int] = []
+    finder = people.finder_of(task.finder)
     with contextlib.closing(footage):
-        finder = people.finder_of(task.finder)
-        boxes = finder(clip.name, _looks(footage, numbers))
+        try:
+            boxes = finder(clip.name, _looks(footage, numbers))
+        except Exception as error:
+            losses.skip(clip, breaks.require_clip(error))
+            return {}
         for name, reason in footage.problems:
             file = f"{clip.footage}/{name}" if name else clip.footage
             losses.repaired.append(Skip(clip.name, "", file, reason))

@@ -18,6 +18,7 @@ MAX_HOLD_S = 1.0
 MAX_DURATION_S = 86_400.0  # what says more is looked at before it is believed
 MAX_MORE_S = 0.5  # by which a film may be longer than its header says
 MAX_KEPT = 64 * 2**20  # bytes; what has more is read twice
+NO_FRAME = "no frame of it can be decoded"
 RATE = 25.0  # pictures a second where nothing is said
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -74,7 +75,10 @@ class VideoFile:
         self._stream = self._container.streams[place]
         if self._stream.codec_context is None:
             return "its pictures cannot be decoded: no decoder is known for them"
-        self._line = timeline.Timeline(self._container)
+        try:
+            self._line = timeline.Timeline(self._container)
+        except av.FFmpegError:
+            return NO_FRAME
         self._count, self._said = 0, (0, 0.0)
         self._ended: av.FFmpegError | None = None
         kept = self._read()
@@ -89,7 +93,7 @@ class VideoFile:
         self._decoded = self._in_order(self._decode(kept))
         self._shown, self._coming = None, self._next()
         if self._coming is None:
-            return "no frame of it can be decoded"
+            return NO_FRAME
         self._begin_s = self._coming[0]
         return ""
 

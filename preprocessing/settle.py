@@ -1,0 +1,48 @@
+"""What is told of a clip whose work has ended: what has no record, what was mended."""
+
+from collections.abc import Collection, Sequence
+
+from preprocessing.items import Clip, Losses, Skip
+
+NO_FRAME = "no frame of its window can be shown"
+
+
+def why_nothing(problems: Sequence[tuple[str, str]]) -> str:
+    """Why a clip has no record, from the first of its footage's problems."""
+    if not problems:
+        return NO_FRAME
+    name, reason = problems[0]
+    return f"{NO_FRAME} ({name}{name and ': '}{reason})"
+
+
+def tell(
+    clip: Clip,
+    asked_ids: Sequence[str],
+    made: Collection[str],
+    repaired: Sequence[Skip],
+    losses: Losses,
+    broken: str = "",
+) -> None:
+    """Tells of what has no record, and of what was mended for the records made.
+
+    Args:
+      clip: the work item; it has records.
+      asked_ids: of its questions or windows, as far as it was worked on.
+      made: those that have records.
+      repaired: what was mended.
+      losses: grows.
+      broken: why it ended before its end, if it did.
+    """
+    missing = [example_id for example_id in asked_ids if example_id not in made]
+    losses.repaired += [row for row in repaired if row.question not in missing]
+    if clip.questions:
+        losses.skipped += [
+            Skip(clip.name, lost, clip.footage, broken or NO_FRAME) for lost in missing
+        ]
+    if broken and not (clip.questions and missing):
+        stay = f"{broken}; its {len(made)} records before that stay"
+        losses.repaired.append(Skip(clip.name, "", clip.footage, stay))
+        missing = missing[:-1]  # the last one was not looked at to its end
+    if missing and not clip.questions:
+        reason = f"{len(missing)} of {len(asked_ids)} windows show no frame: left out"
+        losses.repaired.append(Skip(clip.name, "", clip.footage, reason))
