@@ -1,24 +1,27 @@
 """Frames of any channels to what can be mixed to mono without guessing."""
 
-import av
 import ctypes
+
+import av
 import numpy as np
 from jaxtyping import Float
 
 # Loudspeakers that the resampler has weights for. Of two channels without names it
 # takes the mean, as for left and right.
 NAMED = frozenset(
-    "mono stereo downmix 2.1 3.0 3.0(back) 4.0 quad quad(side) 3.1 5.0 5.0(side) 4.1 5.1"
-    " 5.1(side) 6.0 6.0(front) 3.1.2 hexagonal 6.1 6.1(back) 6.1(front) 7.0 7.0(front)"
-    " 7.1 7.1(wide) 7.1(wide-side) 5.1.2 5.1.2(back) octagonal cube 5.1.4 7.1.2 7.1.4"
-    " 7.2.3 9.1.4 9.1.6 hexadecagonal 22.2".split()
+    "mono stereo downmix 2.1 3.0 3.0(back) 4.0 quad quad(side) 3.1 5.0 5.0(side) 4.1"
+    " 5.1 5.1(side) 6.0 6.0(front) 3.1.2 hexagonal 6.1 6.1(back) 6.1(front) 7.0"
+    " 7.0(front) 7.1 7.1(wide) 7.1(wide-side) 5.1.2 5.1.2(back) octagonal cube 5.1.4"
+    " 7.1.2 7.1.4 7.2.3 9.1.4 9.1.6 hexadecagonal 22.2".split()
 ) | {"1 channels", "2 channels"}
-AMBISONIC = "ambisonic"  # its first channel is what a microphone without direction hears
+AMBISONIC = (
+    "ambisonic"  # its first channel is what a microphone without direction hears
+)
 BASS = ("LFE", "LFE2")
 PLANES = 7  # more planes are not read one by one: PyAV does not see where they end
 FULL = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
-ALL_OF, ONE_IN = 64, 8  # the first frames are measured, later ones in part
+ALL_OF, ONE_IN = 8, 32  # the first frames are measured, one in some of the others
 CANCELS = 0.1  # of what channels that have nothing in common would leave
 
 _keep = ctypes.pythonapi.Py_IncRef
@@ -46,41 +49,54 @@ class Mixer:
     Loudspeakers' names have weights; without names there is the mean.
     """
 
-    def __init__(self, channel: int | None = None):
-        """`channel`: the only one that is heard, from 0; None = all."""
+    def __init__(self, channel: int | None = None, one_in: int = ONE_IN):
+        """Without frames.
+
+        Args:
+          channel: the only one that is heard, from 0; None = all.
+          one_in: so many frames is measured.
+        """
         self._channel = channel
-        self._graph: tuple[tuple, av.filter.Graph] | None = None
+        self._one_in = one_in
+        self._graph: tuple[dict, av.filter.Graph] | None = None
         self._seen = 0
         self._power: Float[np.ndarray, " n"] = np.zeros(0)
         self._is_bass: list[bool] = []
         self._mean_power = 0.0
 
-    def __call__(self, frame: av.AudioFrame) -> av.AudioFrame:
+    def mixed(self, frame: av.AudioFrame, name: str) -> av.AudioFrame:
         """The frame itself if its channels have names, else a mono one.
+
+        Args:
+          frame: as decoded.
+          name: of its layout.
 
         Raises:
           ValueError: if its samples cannot be read.
         """
+        self._seen += 1
+        is_measured = self._seen % self._one_in == 0 or self._seen <= ALL_OF
+        is_named = self._channel is None and name in NAMED
+        if is_named and (not is_measured or frame.layout.nb_channels == 1):
+            return frame
         layout = frame.layout
-        name, count = layout.name, layout.nb_channels
         if not _is_plain(name):
             _keep(layout)  # its memory is the frame's, which frees it
-        is_measured = self._seen < ALL_OF or self._seen % ONE_IN == 0
-        self._seen += 1
-        is_named = name in NAMED and self._channel is None
-        if is_named and (count == 1 or not is_measured):
-            return frame
-        samples = self._samples(frame, count)
-        if count > 1 and is_measured and not name.startswith(AMBISONIC):
+        samples = self._samples(frame, layout.nb_channels)
+        if is_measured and len(samples) > 1 and not name.startswith(AMBISONIC):
             names = [channel.name for channel in layout.channels] if is_named else []
             self._measure(samples, names)
         if is_named:
             return frame
         if self._channel is not None:
-            mixed = samples[min(self._channel, count - 1)]
-        else:
-            mixed = samples[0] if name.startswith(AMBISONIC) else samples.mean(0)
-        return _mono(mixed, frame)
+            return _mono(samples[min(self._channel, len(samples) - 1)], frame)
+        is_first = name.startswith(AMBISONIC)
+        return _mono(samples[0] if is_first else samples.mean(0), frame)
+
+    @property
+    def has_several(self) -> bool:
+        """Whether there was more than one channel to mix."""
+        return len(self._power) > 1
 
     def loudest(self) -> int | None:
         """The loudest channel, from 0, if the mean of all cancels; else None."""

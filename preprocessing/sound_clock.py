@@ -48,14 +48,11 @@ def place(
       rate: of the samples.
       longest_s: where it is cut.
     """
-    late_s = _late_s(time_s, length_s)
-    if late_s is None:
-        return Placed(samples)
+    late_s, near_s = _late_s(time_s, length_s), _near_s(length_s)
     start_s, late_s = late_s[0], late_s - late_s[0]
-    usual_s = float(np.median(length_s))
-    near_s = float(np.clip(FRAMES * usual_s, *NEAR_S))
     if np.abs(late_s).max() <= near_s:
         return Placed(samples, start_s if abs(start_s) > near_s else 0.0)
+    usual_s = float(np.median(length_s))
     counted_s = np.cumsum(length_s) - length_s
     firsts, is_jump = _pieces(late_s, usual_s)
     cuts = np.append(np.round(counted_s[firsts] * rate), len(samples)).astype(int)
@@ -65,24 +62,37 @@ def place(
     if dropped > MOST_DROPPED * len(samples):
         return Placed(samples, note="its time stamps are no times: it is not moved")
     told = {"missing: silence there": silent, "overlap: left out": dropped}
-    parts = [f"{n / rate:.1f} s {what}" for what, n in told.items() if n > near_s * rate]
+    parts = [
+        f"{n / rate:.1f} s {what}" for what, n in told.items() if n > near_s * rate
+    ]
     if stretched > near_s * rate:
         parts.append(f"its clock is off by {stretched / rate:.1f} s: it is stretched")
     note = "; ".join(parts) or f"is moved by up to {np.abs(late_s).max():.2f} s"
     return Placed(made, start_s, f"of its sound, by its time stamps: {note}")
 
 
+def is_even(time_s: Float[np.ndarray, " k"], length_s: Float[np.ndarray, " k"]) -> bool:
+    """Whether no frame's stamp parts from the sum of those before it."""
+    late_s = time_s - (np.cumsum(length_s) - length_s)
+    late_s = late_s[np.isfinite(late_s)]
+    return not len(late_s) or np.ptp(late_s) <= _near_s(length_s)
+
+
+def _near_s(length_s: Float[np.ndarray, " k"]) -> float:
+    return float(np.clip(FRAMES * np.median(length_s), *NEAR_S))
+
+
 def _late_s(
     time_s: Float[np.ndarray, " k"], length_s: Float[np.ndarray, " k"]
-) -> Float[np.ndarray, " k"] | None:
-    """How much later than by counting each frame is; None if no stamp says it.
+) -> Float[np.ndarray, " k"]:
+    """How much later than by counting each frame is; 0 if no stamp says it.
 
     Relative to the first frame's stamp. A time is believed if its neighbours agree; a
     frame without one follows that before it.
     """
     is_said = np.isfinite(time_s)
     if is_said.sum() < WINDOW // 2 + 1:
-        return None
+        return np.zeros(len(time_s))
     late_s = time_s - (np.cumsum(length_s) - length_s)
     said = np.flatnonzero(is_said)
     last = np.maximum(np.searchsorted(said, np.arange(len(time_s)), "right") - 1, 0)
