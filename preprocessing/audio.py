@@ -1,16 +1,11 @@
-"""Sound: any container to mono samples, and those to Reserve's log-mel pictures."""
+"""Mono samples to Reserve's log-mel pictures."""
 
 import dataclasses
 import functools
-import itertools
-import os
-from collections.abc import Iterator
 
-import av
 import numpy as np
 from jaxtyping import Float, Int16
 
-from preprocessing import files
 from preprocessing.segments import SUB_SEGMENT_S
 
 # Decoded at 22,620 Hz but treated as 22,050: so 14/3 s give exactly 180 frames
@@ -19,8 +14,6 @@ DECODED_HZ = 22_620
 MEL_HZ = 22_050
 N_FFT, HOP, N_MELS, FRAMES = 1536, 588, 64, 60
 MIN_HZ, MAX_HZ, LOG_OFFSET = 20.0, 11_025.0, 0.1
-LONGEST_S = 86_400.0
-LATER_S = 0.1  # encoders' delays and rounded times are less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,121 +24,18 @@ class Track:
       samples: mono at 22,620 Hz; sample 0 is the start of the file's pictures, if any.
       peak: what samples are divided by: their largest magnitude, at least 1.
       problem: why it ends early; "" if it does not.
+      notes: what else is to be told of it.
     """
 
     samples: Int16[np.ndarray, " n"]
     peak: float
     problem: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return len(self.samples) / DECODED_HZ
-
-
-def load(path: str | os.PathLike, longest_s: float = LONGEST_S) -> Track | None:
-    """The file's first sound track; None if it holds none, or an empty one.
-
-    Args:
-      path: of any container.
-      longest_s: where it is cut; a damaged header may ask for all memory.
-
-    Raises:
-      ValueError: if the file can not be opened or none of its sound can be decoded.
-      OSError: if there is no such file.
-    """
-    pieces, problem = [], ""
-    try:
-        with files.open_container(path) as container:
-            if not container.streams.audio:
-                return None
-            stream = container.streams.audio[0]
-            stream.codec_context.thread_count = 1
-            decoded = container.decode(stream)
-            first = next(decoded, None)
-            delay_s = _delay_s(container, stream, first, longest_s)
-            if abs(delay_s) > longest_s:
-                raise ValueError("its sound can not be decoded: it starts nowhere")
-            room = longest_s * DECODED_HZ
-            decoded = itertools.chain([first] if first else [], decoded)
-            for piece in _resample(decoded, longest_s):
-                pieces.append(piece)
-                room -= len(piece)
-                if room < 0:
-                    problem = f"its sound is cut at {longest_s:.0f} s"
-                    break
-    except av.FFmpegError as error:
-        problem = f"its sound can not be decoded to the end ({error.strerror})"
-    if not pieces:
-        if problem:
-            raise ValueError(problem)
-        return None
-    shift = round(delay_s * DECODED_HZ)
-    samples = np.concatenate(pieces)
-    samples = np.pad(samples, (shift, 0)) if shift > 0 else samples[-shift:]
-    if not len(samples):
-        return None
-    return Track(samples, float(max(samples.max(), -int(samples.min()), 1)), problem)
-
-
-def _delay_s(container, stream, first, longest_s: float) -> float:
-    """How much later than the container the track starts.
-
-    Its header may say 0 although its first packet says later (Matroska).
-    """
-    begin_s = (container.start_time or 0) / 1e6
-    delay_s = 0.0
-    if stream.start_time is not None and container.start_time is not None:
-        delay_s = float(stream.start_time * stream.time_base) - begin_s
-    if first is not None and first.time is not None:
-        found_s = first.time - begin_s
-        if delay_s + LATER_S < found_s <= longest_s:
-            return found_s
-    return delay_s
-
-
-def _resample(
-    decoded: Iterator[av.AudioFrame], longest_s: float
-) -> Iterator[Int16[np.ndarray, " n"]]:
-    """The track at `DECODED_HZ`, with silence where frames are missing."""
-    known, resampler, end_s = None, None, None
-    for frame, after in itertools.pairwise(itertools.chain(decoded, [None])):
-        gap_s = _gap_s(end_s, frame, after)
-        kind = frame.format.name, frame.layout.name, frame.sample_rate
-        if resampler is not None and (gap_s or kind != known):
-            yield from _pieces(resampler, None)
-        if gap_s:
-            yield np.zeros(round(min(gap_s, longest_s) * DECODED_HZ), np.int16)
-        if gap_s or kind != known:  # a damaged frame may say another
-            known, resampler = kind, _resampler()
-        yield from _pieces(resampler, frame)
-        end_s = _end_s(frame)
-    if resampler is not None:
-        yield from _pieces(resampler, None)
-
-
-def _gap_s(
-    end_s: float | None, frame: av.AudioFrame, after: av.AudioFrame | None
-) -> float:
-    """Seconds without sound before a frame; 0 unless the frame after it agrees."""
-    if end_s is None or frame.time is None or after is None or after.time is None:
-        return 0.0
-    is_sure = abs(after.time - _end_s(frame)) < LATER_S
-    gap_s = frame.time - end_s
-    return gap_s if is_sure and gap_s > LATER_S else 0.0
-
-
-def _end_s(frame: av.AudioFrame) -> float | None:
-    return None if frame.time is None else frame.time + frame.samples / frame.rate
-
-
-def _pieces(resampler: av.AudioResampler, frame: av.AudioFrame | None):
-    for piece in resampler.resample(frame):
-        yield piece.to_ndarray()[0]
-
-
-def _resampler() -> av.AudioResampler:
-    return av.AudioResampler(format="s16", layout="mono", rate=DECODED_HZ)
 
 
 def spectrogram(
