@@ -70,9 +70,7 @@ def read(content: str, ending: str, report: Callable[[str], None]) -> list[Said]
             how = f"{found.frame_rate} a second"
             report(f"its times count frames after the seconds: read as {how}")
         _tell_strange(found.strange, len(found.cues), report)
-        return [
-            Said(c.start_ms, c.end_ms, words(_untagged(c.text))) for c in found.cues
-        ]
+        return [Said(c.start_ms, c.end_ms, words(untagged(c.text))) for c in found.cues]
     if form in ("ass", "ssa"):
         lines, strange, count = _substation(content)
         content = "\n".join(lines)
@@ -122,7 +120,8 @@ def words(text: str, style=pysubs2.SSAStyle.DEFAULT_STYLE, styles=None) -> str:
     return pysubs2.SSAEvent(text=text).plaintext
 
 
-def _untagged(text: str) -> str:
+def untagged(text: str) -> str:
+    """A text without tags such as <i> and <font ...>."""
     return TAG.sub("", STYLE.sub("", text))
 
 

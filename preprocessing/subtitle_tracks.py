@@ -115,7 +115,7 @@ def _said(packet: Any, start_s: float) -> list[subtitles.Line]:
     lines = []
     for part in parts:
         text = part.decode(errors="replace").split(",", TEXT_AT)[-1]
-        words = subtitles.clean(subtitle_forms.words(text))
+        words = subtitles.clean(subtitle_forms.words(subtitle_forms.untagged(text)))
         if words:
             times = (round(1000 * start), round(1000 * end))
             lines.append(subtitles.Line(*times, words))
