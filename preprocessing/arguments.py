@@ -142,6 +142,10 @@ def _add_bodies(add, tracks: Sequence[str]) -> None:
     add("--boxes-pixels", choices=("source", "img0"), default="source", help=text)
     text = "names of the classes in MOT files, from 0, with commas between"
     add("--boxes-labels", type=_names, metavar="NAMES", help=text)
+    text = "what --boxes counts in: pixel (default), or share of the picture's sides"
+    add("--boxes-unit", choices=finders.UNITS, default="pixel", help=text)
+    text = "labels of people in --boxes or of --yolox, beside person, man, child, ..."
+    add("--person-labels", type=_names, default=(), metavar="NAMES", help=text)
     add("--yolox", metavar="ONNX", help="a YOLOX network; all its classes are kept")
     text = "of --yolox: none for weights since 0.1.1 (default), imagenet before,"
     text += " unitrack = as UniTrack feeds them"

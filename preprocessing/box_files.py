@@ -20,13 +20,10 @@ import numpy as np
 from jaxtyping import Float
 
 from mmdiffmask.types import Boxes
-from preprocessing import box_formats
+from preprocessing import box_formats, box_names, box_rows, box_words
 from preprocessing.box_rows import Rows
+from preprocessing.names import spelled
 from preprocessing.unitrack import coordinates
-from preprocessing.video import ENDINGS
-
-PERSON_LABELS = frozenset({"person", "pedestrian", "man", "woman", "boy", "girl"})
-FACE_LABELS = frozenset({"face"})
 
 Size = tuple[int, int]  # width, height in pixels
 
@@ -36,6 +33,8 @@ def read(
     *,
     mot_pixels: box_formats.MotPixels = "source",
     mot_labels: Sequence[str] | None = None,
+    unit: str = "pixel",
+    person_labels: Sequence[str] = (),
 ) -> "BoxFile":
     """The boxes of a file or a folder, told by its form.
 
@@ -45,21 +44,17 @@ def read(
       mot_pixels: what MOT files count in: pixels of the video's frames ("source"), or
         of UniTrack's resized frame ("img0"), which needs `frame_wh` in every question.
       mot_labels: names of the classes in MOT files; boxes without a class are persons.
+      unit: "pixel", or "share" of the picture's width and height.
+      person_labels: of people, beside those that `box_words` knows.
 
     Raises:
-      ValueError: if something in it can not be read; names file, place and way out.
+      ValueError: if something in it can not be read, or its boxes are in another unit;
+        names file, place and way out.
     """
     path = pathlib.Path(path)
     rows = box_formats.read(path, mot_pixels, mot_labels)
-    return BoxFile(rows, path.name)
-
-
-def kind_of(label: str) -> str:
-    """ "body" for a person, "face" for a face, else "object"."""
-    word = label.strip().lower()
-    if word in PERSON_LABELS:
-        return "body"
-    return "face" if word in FACE_LABELS else "object"
+    table = box_rows.in_unit(path, rows.table, unit)
+    return BoxFile(rows._replace(table=table), path.name, person_labels)
 
 
 def tell(counts: Mapping[str, int]) -> list[str]:
@@ -77,17 +72,19 @@ class BoxFile:
 
     Attributes:
       counts: how many boxes were left out or cut, by reason.
-      videos: the names of the videos, as the file writes them; also of those that it
-        has no boxes of.
+      videos: the names of the videos, in Unicode's form NFC; also of those that it has
+        no boxes of.
     """
 
-    def __init__(self, rows: Rows, source: str):
+    def __init__(self, rows: Rows, source: str, person_labels: Sequence[str] = ()):
         self.counts: collections.Counter[str] = collections.Counter(rows.counts)
         self._source = source
         self._labels = np.array(rows.labels, object)
+        kinds = [box_words.kind_of(label, person_labels) for label in rows.labels]
+        self._kinds = np.array(kinds, object)
         self._table = self._usable(rows.table)
         self.videos = rows.videos
-        self._video_of = _aliases(rows.videos)
+        self._video_of = box_names.aliases(rows.videos)
         self._tracked = set(self._table["video"][self._table["track"] >= 0].tolist())
         self._index: dict[float, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
@@ -95,11 +92,19 @@ class BoxFile:
         return len(self._table)
 
     def __contains__(self, video: str) -> bool:
-        return video in self._video_of
+        return spelled(video) in self._video_of
+
+    @property
+    def objects(self) -> dict[str, int]:
+        """How many boxes each label has that is neither of a person nor of a face."""
+        count = np.bincount(self._table["label"], minlength=len(self._labels))
+        is_object = (self._kinds == "object") & (count > 0)
+        pairs = zip(self._labels[is_object], count[is_object].tolist(), strict=True)
+        return dict(pairs)
 
     def has_tracks(self, video: str) -> bool:
         """Whether any of its boxes belongs to a track."""
-        return self._video_of.get(video) in self._tracked
+        return self._video_of.get(spelled(video)) in self._tracked
 
     def boxes_at(
         self,
@@ -133,7 +138,7 @@ class BoxFile:
         return Boxes(
             frame=np.zeros(len(table), np.int64),
             xyxy_px=xyxy.astype(np.float32),
-            kind=tuple(kind_of(word) for word in label),
+            kind=tuple(self._kinds[table["label"]]),
             label=label,
             score=table["score"].astype(np.float32),
             track=table["track"].astype(np.int64),
@@ -142,7 +147,7 @@ class BoxFile:
 
     def frames_of(self, video: str, fps: float) -> list[int]:
         """The numbers of the frames that have boxes, ascending."""
-        at = self._video_of.get(video)
+        at = self._video_of.get(spelled(video))
         if at is None:
             return []
         starts, frames, _ = self._ordered(fps)
@@ -155,7 +160,7 @@ class BoxFile:
 
         Those that `counts` has are not among them. Arguments as those of `boxes_at`.
         """
-        at = self._video_of.get(video)
+        at = self._video_of.get(spelled(video))
         if at is None:
             return {}
         starts, frames, order = self._ordered(fps)
@@ -175,14 +180,15 @@ class BoxFile:
 
     def strangers(self, clips: Iterable[str]) -> tuple[tuple[str, ...], int]:
         """The videos that are none of these clips, and how many boxes they have."""
-        known = {self._video_of[clip] for clip in clips if clip in self._video_of}
+        found = (self._video_of.get(spelled(clip)) for clip in clips)
+        known = {at for at in found if at is not None}
         is_strange = ~np.isin(self._table["video"], list(known))
         names = np.unique(self._table["video"][is_strange])
         return tuple(self.videos[at] for at in names), int(is_strange.sum())
 
     def _rows(self, video: str, frame: int, fps: float, most: float) -> np.ndarray:
         """Rows of the frame, or of one with boxes at most `most` frames away."""
-        at = self._video_of.get(video)
+        at = self._video_of.get(spelled(video))
         if at is None:
             return self._table[:0]
         starts, frames, order = self._ordered(fps)
@@ -261,26 +267,3 @@ def frame_number(time_s: float | np.ndarray, fps: float) -> int | np.ndarray:
     """The frame nearest to a time; 1 is the first."""
     number = np.floor(np.asarray(time_s) * fps + 0.5).astype(np.int64) + 1
     return int(number) if number.ndim == 0 else number
-
-
-def _aliases(videos: Sequence[str]) -> Mapping[str, int]:
-    """Video of each name it goes by; a name that several share is nobody's."""
-    found: dict[str, int] = {}
-    shorter = [
-        _without_ending,
-        lambda name: name.rsplit("/", 1)[-1],
-        lambda name: _without_ending(name.rsplit("/", 1)[-1]),
-    ]
-    for shorten in shorter:
-        names = [shorten(name) for name in videos]
-        count = collections.Counter(names)
-        for i, name in enumerate(names):
-            if count[name] == 1:
-                found.setdefault(name, i)
-    return {**found, **{name: i for i, name in enumerate(videos)}}
-
-
-def _without_ending(video: str) -> str:
-    """A video's name without .mp4 and the like."""
-    stem, dot, ending = video.rpartition(".")
-    return stem if dot and f".{ending.lower()}" in ENDINGS else video

@@ -8,7 +8,7 @@ set's true boxes are of this form (its `visible` is not used).
 COCO: `images` with `file_name` `<video>/<number>.jpg`, `<video>/frame_<number>.jpg` or
 `<video>_<number>.jpg` (frames from 1), `width`, `height`; `annotations` with `bbox` as
 left, top, width, height; `categories`. `score` and `track_id` are taken where they are
-there, crowds are left out.
+there, crowds and what is to be ignored are left out.
 
 TVQA+: pixels of 640 x 360 frames, 3 a second. Names of the series' characters are boxes
 of persons and get the label "person": the name itself says nothing to a text encoder.
@@ -16,7 +16,9 @@ Boxes that are one pixel wide or high are slips of the mouse and left out, and s
 those that several questions repeat.
 
 MOT text: `frame,id,left,top,width,height,score,class,...`, a file for each video; those
-of a folder may lie in folders, as the videos do.
+of a folder may lie in folders, as the videos do. Column 7 is a detector's confidence,
+or in ground truth 1 for a box that counts and 0 for one that does not, such as people
+on posters or half hidden: those are left out and counted.
 """
 
 import json
@@ -30,6 +32,7 @@ from preprocessing.box_rows import Builder, Entry, Rows, bad
 from preprocessing.unitrack import mot
 
 MotPixels = Literal["source", "img0"]
+NOT_COUNTED = "0 in column 7 of MOT text, a box that does not count"
 IMG0_WH = (-1, -1)  # instead of a picture's size: UniTrack's resized frame
 TVQA_PLUS_WH, TVQA_PLUS_FPS = (640, 360), 3
 TVQA_PLUS_PEOPLE = frozenset(
@@ -60,6 +63,7 @@ def read(
             f"{path}: is none of .jsonl, .json (COCO, TVQA+), MOT .txt or a folder of"
             " these; rename or convert it"
         )
+    builder.counts = +builder.counts  # none that are 0
     return builder.rows()
 
 
@@ -81,7 +85,10 @@ def _read_mot(
         video = file.relative_to(root).with_suffix("").as_posix()
         builder.video(video)
         files.require_file(file)  # a pipe would never end
-        for frame, track, tlwh, score, category in zip(*mot.read(file), strict=True):
+        rows, is_counted = mot.read_counted(file)
+        builder.counts[NOT_COUNTED] += int((~is_counted).sum())
+        columns = (column[is_counted] for column in rows)
+        for frame, track, tlwh, score, category in zip(*columns, strict=True):
             if not 0 <= score <= 1:
                 what = f"score is {score:g}; it must be from 0 to 1"
                 raise bad(file, f"frame {frame}", what)
@@ -198,6 +205,9 @@ def _read_coco(content: Entry, builder: Builder) -> None:
             raise one.fail(f"category_id {category} is none of categories; add it")
         if one.integer("iscrowd", default=0):
             builder.counts["crowd"] += 1
+            continue
+        if one.values.get("ignore"):
+            builder.counts["marked to be ignored"] += 1
             continue
         video, frame, wh = images[image]
         left, top, width, height = one.four("bbox")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from preprocessing import plans
+from preprocessing.names import spelled
 
 ROW = np.dtype(
     [
@@ -22,6 +23,9 @@ ROW = np.dtype(
         ("wh", "f8", 2),
     ]
 )
+
+
+MOST_SHARE, LEAST_PX = 1.5, 0.99
 
 
 class Rows(NamedTuple):
@@ -70,7 +74,7 @@ class Builder:
 
     def video(self, name: str) -> int:
         """Its number; a video of which this is all has no boxes."""
-        return self._videos.setdefault(name, len(self._videos))
+        return self._videos.setdefault(spelled(name.strip()), len(self._videos))
 
     def rows(self) -> Rows:
         """All that were added, in order."""
@@ -82,6 +86,39 @@ class Builder:
             table[name] = flat[:, at : at + width].reshape(len(flat), *shape)
             at += width
         return Rows(table, tuple(self._videos), tuple(self._labels), dict(self.counts))
+
+
+def in_unit(path: pathlib.Path, table: np.ndarray, unit: str) -> np.ndarray:
+    """The table with boxes in `unit`: shares are those of a picture of 1 x 1.
+
+    Args:
+      path: of the file, for the error.
+      table: of `ROW`.
+      unit: "pixel", or "share" of the picture's width and height.
+
+    Raises:
+      ValueError: if the boxes are in the other unit. Shares may reach a little out of
+        the picture; no file of pixels has boxes in the first pixel alone, some smaller.
+    """
+    corners = table["xyxy"][np.isfinite(table["xyxy"]).all(1)]
+    most = np.abs(corners).max(initial=0.0)
+    sides = corners[:, 2:] - corners[:, :2]
+    is_small = ((sides > 0) & (sides < LEAST_PX)).any()
+    if unit == "pixel" and most <= MOST_SHARE and is_small:
+        raise ValueError(
+            f"{path}: its boxes are no pixels but shares of the picture (none of their"
+            f" numbers is above {most:g}); add --boxes-unit share"
+        )
+    if unit == "pixel":
+        return table
+    if most > MOST_SHARE:
+        raise ValueError(
+            f"{path}: its boxes are no shares of the picture (one of their numbers is"
+            f" {most:g}); leave --boxes-unit share away"
+        )
+    table = table.copy()
+    table["wh"] = 1
+    return table
 
 
 def bad(path: pathlib.Path, where: str, what: str) -> ValueError:

@@ -12,7 +12,7 @@ import tqdm
 
 from mmdiffmask.data.manifest import Manifest
 from preprocessing import finders, outputs, plans, social_iq, tvqa, video, workers
-from preprocessing.items import Search, Settings, Skip
+from preprocessing.items import Search, Settings
 
 CLIPS_PER_SHARD = {"tvqa": 16, "social_iq": 16, "toy": 16, "video": 4}
 PEOPLE = finders.People()
@@ -112,7 +112,7 @@ def build_tracks(
     Raises:
       ValueError: whatever a user can mend, in one sentence.
     """
-    from preprocessing import track_files
+    from preprocessing import own_boxes, track_files
 
     raw, out = pathlib.Path(raw), pathlib.Path(out)
     if finder.fps is None:
@@ -130,9 +130,8 @@ def build_tracks(
         return counts
     _require_detectors(finder)
     plan = reader.plan(raw)
-    plan = dataclasses.replace(
-        plan, repaired=(*plan.repaired, *_lost_boxes(finder, plan))
-    )
+    lost = own_boxes.lost(finder, plan)
+    plan = dataclasses.replace(plan, repaired=(*plan.repaired, *lost))
     count = workers.default_count() if worker_count is None else worker_count
     return track_files.write(plan, out, described, finder, count, bar, deadline_s)
 
@@ -212,8 +211,10 @@ def _build(
     if isinstance(finder, finders.People):
         _require_detectors(finder)
     plan = reader.plan(raw)
-    if isinstance(finder, finders.People):
-        lost = _lost_boxes(finder, plan)
+    if isinstance(finder, finders.People) and finder.boxes is not None:
+        from preprocessing import own_boxes
+
+        lost = own_boxes.lost(finder, plan) + own_boxes.objects(finder)
         plan = dataclasses.replace(plan, repaired=(*plan.repaired, *lost))
     plan = _limited(plan, limits or {})
     count = workers.default_count() if worker_count is None else worker_count
@@ -226,38 +227,6 @@ def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:
     clips = {split: found[: limits.get(split)] for split, found in plan.clips.items()}
     kept = {split: found for split, found in clips.items() if found}
     return dataclasses.replace(plan, clips=kept)
-
-
-def _lost_boxes(finder: finders.People, plan: plans.Plan) -> tuple[Skip, ...]:
-    """What of a user's boxes is left out or cut, a line for each reason.
-
-    Raises:
-      ValueError: if there are clips and boxes, but none of the boxes is of a clip.
-    """
-    if finder.boxes is None:
-        return ()
-    from preprocessing import box_files, detectors
-
-    found = detectors.boxes_of(finder)
-    names = [clip.name for every in plan.clips.values() for clip in every]
-    reasons = box_files.tell(found.counts)
-    strange, count = found.strangers(names)
-    if strange and names and count == len(found):
-        raise ValueError(
-            f"{finder.boxes}: its videos are none of the {len(names)} clips: call them"
-            f" as in --raw, such as {names[0]!r}, not {strange[0]!r}"
-        )
-    if strange:
-        videos = "videos that are no clips, such as" if strange[1:] else "no clip:"
-        reasons += box_files.tell({f"of {videos} {strange[0]!r}": count})
-    missing = [clip for clip in names if clip not in found]
-    if not len(found):
-        reasons.append("holds no boxes that can be used")
-    elif missing:
-        such = f"{len(missing)} of {len(names)} clips, such as {missing[0]!r}"
-        reasons.append(f"says nothing of {such}: no boxes there")
-    name = pathlib.Path(finder.boxes).name
-    return tuple(Skip("", "", name, reason) for reason in reasons)
 
 
 def _require_detectors(finder: finders.People) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from preprocessing import box_files
+from preprocessing import box_files, box_words
 from preprocessing.finders import People
 from preprocessing.items import Look
 
@@ -64,14 +64,18 @@ def forget() -> None:
 
 
 def seen(
-    xyxy_px: np.ndarray, score: np.ndarray, source: str, label: Sequence[str] = ()
+    xyxy_px: np.ndarray,
+    score: np.ndarray,
+    source: str,
+    label: Sequence[str] = (),
+    person_labels: Sequence[str] = (),
 ) -> Detected:
-    """Boxes without tracks; people are bodies, the rest objects. No label = person."""
+    """Boxes without tracks, of the kinds of their labels. No label = person."""
     labels = tuple(label) or ("person",) * len(score)
     return Detected(
         np.asarray(xyxy_px, np.float32).reshape(-1, 4),
         np.asarray(score, np.float32),
-        tuple("body" if name == "person" else "object" for name in labels),
+        tuple(box_words.kind_of(name, person_labels) for name in labels),
         labels,
         np.full(len(score), -1, np.int32),
         source,
@@ -96,7 +100,13 @@ def _yolox(asked: People) -> Detector:
     def detect(clip: str, looks: Sequence[Look]) -> list[Detected]:
         found = model.detect([look.image for look in looks])
         return [
-            seen(xyxy, score, "yolox", [model.labels[i] for i in index])
+            seen(
+                xyxy,
+                score,
+                "yolox",
+                [model.labels[i] for i in index],
+                asked.person_labels,
+            )
             for xyxy, score, index in found
         ]
 
@@ -111,7 +121,11 @@ def boxes_of(asked: People) -> box_files.BoxFile:
       ValueError: if it can not be read.
     """
     return box_files.read(
-        asked.boxes, mot_pixels=asked.boxes_pixels, mot_labels=asked.boxes_labels
+        asked.boxes,
+        mot_pixels=asked.boxes_pixels,
+        mot_labels=asked.boxes_labels,
+        unit=asked.boxes_unit,
+        person_labels=asked.person_labels,
     )
 
 

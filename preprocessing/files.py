@@ -35,6 +35,22 @@ def read(path: str | os.PathLike) -> bytes:
     return pathlib.Path(path).read_bytes()
 
 
+def decode(data: bytes) -> tuple[str, str]:
+    """The text and how it was guessed: UTF-8, or UTF-16 by its mark, needs no guess."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace"), ""
+    # Every other byte of western text is 0 in UTF-16, none is in the others.
+    for encoding, zeros in {"utf-16-le": data[1::2], "utf-16-be": data[::2]}.items():
+        if zeros.count(0) > len(data) / 4:
+            text = data.decode(encoding, errors="replace")
+            return text, "is UTF-16 without its mark: read as such"
+    try:
+        return data.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+        return text, "is not UTF-8: read as Windows-1252"
+
+
 def require_file(path: str | os.PathLike) -> None:
     """Raises OSError where there is no file; a pipe would never end."""
     mode = os.stat(path).st_mode

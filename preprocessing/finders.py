@@ -16,6 +16,7 @@ from preprocessing.items import Look
 BODIES = ("ssdlite", "yolox", "file", "none")
 FACES = ("mtcnn", "facenet", "none")
 TRACKS = ("both", "tracked", "none")
+UNITS = ("pixel", "share")
 MAX_FPS = 1000.0  # of the fastest cameras that boxes are drawn on
 TRACKED_FPS = 3.0  # of TVQA and Social-IQ frames; the sampled ones are too far apart
 
@@ -57,6 +58,9 @@ class People:
         nearest frame that has some, at most so far away.
       boxes_pixels: of MOT files: "source", or "img0" as UniTrack writes them.
       boxes_labels: of MOT files: the names of their classes, from 0.
+      boxes_unit: of their coordinates: "pixel", or "share" of the picture.
+      person_labels: labels of people in files and of networks, beside the list of
+        `box_words`.
       yolox: ONNX file.
       normalise: what the YOLOX network was trained with: "none", "imagenet"
         or "unitrack" (see `yolox.Normalise`).
@@ -71,15 +75,19 @@ class People:
     boxes_within: float = 0.0
     boxes_pixels: str = "source"
     boxes_labels: tuple[str, ...] | None = None
+    boxes_unit: str = "pixel"
+    person_labels: tuple[str, ...] = ()
     yolox: str | None = None
     normalise: str = "none"
     appearance: str | None = None
 
     def __post_init__(self):
-        for name, known in {"bodies": BODIES, "faces": FACES, "tracks": TRACKS}.items():
+        choices = {"bodies": BODIES, "faces": FACES, "tracks": TRACKS}
+        for name, known in (choices | {"boxes_unit": UNITS}).items():
             if getattr(self, name) not in known:
+                option = name.replace("_", "-")
                 raise ValueError(
-                    f"--{name} {getattr(self, name)}: is none of {', '.join(known)}"
+                    f"--{option} {getattr(self, name)}: is none of {', '.join(known)}"
                 )
         if not 0 < self.boxes_fps <= MAX_FPS:  # not NaN either
             raise ValueError(
@@ -93,6 +101,10 @@ class People:
         for kind, option in {"yolox": "yolox", "file": "boxes"}.items():
             if (self.bodies == kind) != (getattr(self, option) is not None):
                 raise ValueError(f"--bodies {kind} and --{option} FILE go together")
+        if self.boxes_unit == "share" and self.boxes_pixels != "source":
+            raise ValueError(
+                "--boxes-unit share: shares are of no pixels; leave --boxes-pixels away"
+            )
         self._require_effect()
 
     def _require_effect(self) -> None:
@@ -100,10 +112,12 @@ class People:
         default = {field.name: field.default for field in dataclasses.fields(self)}
         idle = [] if self.boxes else [n for n in default if n.startswith("boxes_")]
         idle += [] if self.yolox else ["normalise"]
+        idle += [] if self.boxes or self.yolox else ["person_labels"]
         idle += [] if self.fps else ["appearance"]
         for name in idle:
             if getattr(self, name) != default[name]:
                 needs = {"normalise": "--yolox FILE", "appearance": "tracks of bodies"}
+                needs["person_labels"] = "--boxes FILE or --yolox FILE"
                 option = name.replace("_", "-")
                 raise ValueError(
                     f"--{option}: needs {needs.get(name, '--boxes FILE')}; add it, or"

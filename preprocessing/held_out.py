@@ -4,8 +4,9 @@ import hashlib
 import os
 from collections.abc import Sequence
 
-from preprocessing import plans
+from preprocessing import files, plans
 from preprocessing.items import Clip, Skip
+from preprocessing.names import Names
 
 
 def by_hash(names: Sequence[str], share: float) -> set[str]:
@@ -25,9 +26,9 @@ def listed(path: str, clips: Sequence[Clip]) -> tuple[set[str], list[Skip]]:
     Raises:
       ValueError: if the file can not be read, or names none of the clips.
     """
-    name_of = {clip.footage: clip.name for clip in clips}
-    name_of |= {clip.name: clip.name for clip in clips}
-    text = plans.content(path).decode("utf-8-sig", errors="replace")
+    by_file = {clip.footage: clip.name for clip in clips}
+    name_of = Names(by_file | {clip.name: clip.name for clip in clips})
+    text, _ = files.decode(plans.content(path))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lost = [line for line in lines if line not in name_of]
     if len(lost) == len(lines):

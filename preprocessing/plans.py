@@ -1,6 +1,5 @@
 """What a reader of raw data hands over: clips per split, and what it had to skip."""
 
-import csv
 import dataclasses
 import hashlib
 import os
@@ -9,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from preprocessing import files
 from preprocessing.items import Clip, Skip
+from preprocessing.names import Names
 
 LABELS = "labels.csv"
 SOUNDS = frozenset(
@@ -56,67 +56,6 @@ def content(path: str | pathlib.Path) -> bytes:
         return files.read(path)
     except OSError as error:
         raise ValueError(f"{path}: {files.why(error)}; name a file to read") from error
-
-
-def read_labels(
-    raw: pathlib.Path, named: str | None = None
-) -> dict[str, tuple[tuple[str, str], ...]]:
-    """Labels of videos: video -> ((column, value), ...) sorted by column.
-
-    The first column names the video, with or without its file's ending.
-
-    Args:
-      raw: its labels.csv is read, if there is one.
-      named: the file that is read in its place.
-
-    Raises:
-      ValueError: if the file has no header, no row, a row of another length or a video
-        twice.
-    """
-    path = raw / LABELS if named is None else pathlib.Path(named)
-    if named is None and not os.path.lexists(path):
-        return {}
-    try:
-        rows = list(csv.reader(content(path).decode("utf-8-sig").splitlines()))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is not UTF-8; write it as UTF-8") from error
-    except csv.Error as error:
-        raise ValueError(f"{path}: is no CSV table ({error})") from error
-    rows = [row for row in rows if row]
-    if not rows or len(set(rows[0])) < max(2, len(rows[0])):
-        raise ValueError(f"{path}: its first line must name a column video and labels")
-    labels = {}
-    for number, row in enumerate(rows[1:], 2):
-        if len(row) != len(rows[0]):
-            raise ValueError(
-                f"{path}: row {number} has {len(row)} values, the header names"
-                f" {len(rows[0])}"
-            )
-        if row[0] in labels:
-            raise ValueError(f"{path}: row {number} names {row[0]} for a second time")
-        pairs = zip(rows[0][1:], row[1:], strict=True)
-        labels[row[0]] = tuple(sorted(pairs))
-    if not labels:
-        raise ValueError(f"{path}: holds no row but its header; add rows or delete it")
-    return labels
-
-
-def unknown_labels(
-    labels: Collection[str], videos: Collection[str], path: str | pathlib.Path
-) -> list[Skip]:
-    """A line for each video that the labels alone name.
-
-    Raises:
-      ValueError: if that is all of them.
-    """
-    lost = sorted(set(labels) - set(videos))
-    if lost and videos and len(lost) == len(labels):
-        raise ValueError(
-            f"{path}: names none of the clips; its first column must hold their names"
-            f" as in --raw, such as {min(videos)!r}, not {lost[0]!r}"
-        )
-    table = os.path.basename(path)
-    return [Skip(name, "", table, "has labels, but there is no video") for name in lost]
 
 
 def without(
@@ -168,7 +107,7 @@ def walk(root: pathlib.Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield place, folders, sorted(names)
 
 
-def index(raw: pathlib.Path, folder: str, endings: Collection[str]) -> dict[str, str]:
+def index(raw: pathlib.Path, folder: str, endings: Collection[str]) -> Names[str]:
     """Name without ending -> the first file of it in a folder or below it, from `raw`.
 
     A folder with such an ending counts: it is told as damage when it is to be read.
@@ -180,7 +119,12 @@ def index(raw: pathlib.Path, folder: str, endings: Collection[str]) -> dict[str,
             if ending.lower() in endings and not name.startswith("."):
                 path = pathlib.Path(place, name).relative_to(raw)
                 found.setdefault(stem, path.as_posix())
-    return found
+    return Names(found)
+
+
+def shown(name: str) -> str:
+    """A file's name as UTF-8, whatever its bytes."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def is_text(name: str) -> bool:

@@ -2,14 +2,30 @@
 
 import json
 import math
+import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
-from preprocessing import plans
+from preprocessing import files, plans
 from preprocessing.items import Question
 
 DIGITS = re.compile(r"-?[0-9]{1,18}")
 ANSWER = re.compile(r"a[0-9]{1,3}")
+
+
+def read(path: str | os.PathLike) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not empty, with their numbers from 1.
+
+    Raises:
+      ValueError: if it can not be read.
+    """
+    data = plans.content(path)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        data = files.decode(data)[0].encode()
+    for number, line in enumerate(data.splitlines(), 1):
+        if line.strip():
+            yield number, line
 
 
 def read_row(line: bytes) -> dict[str, Any]:

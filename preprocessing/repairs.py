@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mmdiffmask.types import Boxes
-from preprocessing import audio, decode, files, subtitles
+from preprocessing import audio, decode, files, subtitle_tracks, subtitles
 from preprocessing.items import Clip
 
 MAX_SOUND_LESS_S = 1.0  # encoders pad and cut by less
@@ -87,15 +87,27 @@ def load_sound(clip: Clip, duration_s: float, repair: Repair) -> audio.Track | N
     return track
 
 
-def load_subtitles(clip: Clip, repair: Repair) -> tuple[subtitles.Line, ...]:
-    """The clip's subtitles; none if their file can not be used."""
-    if clip.subtitles is None:
-        return ()
-    try:
-        return subtitles.load(
-            os.path.join(clip.raw, clip.subtitles),
-            lambda reason: repair(clip.subtitles, reason),
-        )
-    except (ValueError, OSError) as error:
-        repair(clip.subtitles, f"{files.why(error)}: the clip has no subtitles")
-        return ()
+def load_subtitles(
+    clip: Clip, duration_s: float, repair: Repair
+) -> tuple[subtitles.Line, ...]:
+    """The clip's subtitles: of a file, or of its own where there is none.
+
+    None if their file can not be used. Lines whose times count from a whole hour, as
+    those of a tape, are moved to the film's start.
+    """
+    path = os.path.join(clip.raw, clip.footage)
+    beside = clip.subtitles and os.path.basename(clip.subtitles)
+    lines = subtitle_tracks.load(path, beside, lambda why: repair(clip.footage, why))
+    source = clip.footage if clip.subtitles is None else clip.subtitles
+    if clip.subtitles is not None:
+        try:
+            lines = subtitles.load(
+                os.path.join(clip.raw, clip.subtitles),
+                lambda reason: repair(clip.subtitles, reason),
+            )
+        except (ValueError, OSError) as error:
+            repair(clip.subtitles, f"{files.why(error)}: the clip has no subtitles")
+    lines, reason = subtitles.in_film(lines, duration_s)
+    if reason:
+        repair(source, reason)
+    return lines

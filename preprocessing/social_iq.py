@@ -23,8 +23,9 @@ import os
 import pathlib
 from collections.abc import Mapping
 
-from preprocessing import plans, question_lines
+from preprocessing import plans, question_lines, tables
 from preprocessing.items import Clip, Question, Skip
+from preprocessing.names import Names
 from preprocessing.video import ENDINGS
 
 SPLITS = ("train", "val", "test")
@@ -33,7 +34,7 @@ FRAMES, VIDEOS, AUDIOS, TRANSCRIPTS = "frames", "video", "audio", "transcript"
 SUBTITLES = (".vtt", ".srt")
 PICTURES = (".jpg", ".jpeg", ".png")
 
-Files = Mapping[str, str]  # video -> its file or folder
+Files = Names[str]  # video -> its file or folder
 
 
 def _file(split: str) -> str:
@@ -66,10 +67,10 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     if not any(os.path.lexists(raw / _file(split)) for split in SPLITS):
         raise ValueError(f"{raw}: nothing usable: no {_file('train')}, _val or _test")
     videos = _videos(raw)
-    footage = {**videos, **_frames(raw)}
-    sounds = {**videos, **_sounds(raw)}
-    transcripts, labels = _transcripts(raw), plans.read_labels(raw)
-    lost = plans.unknown_labels(labels, footage, raw / plans.LABELS)
+    footage = Names({**videos, **_frames(raw)})
+    sounds = Names({**videos, **_sounds(raw)})
+    transcripts, labels = _transcripts(raw), tables.read_labels(raw)
+    lost = labels.unknown(footage)
     skipped: list[Skip] = []
     asked = _read_all(raw, footage, skipped)
     clips = {
@@ -82,7 +83,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
                 sound=sounds.get(name),
                 subtitles=transcripts.get(name),
                 questions=tuple(questions),
-                labels=labels.get(name, ()),
+                labels=labels.of(name),
                 placement="even",
             )
             for name, questions in sorted(found.items())
@@ -107,18 +108,18 @@ def _read_all(
     for split in SPLITS:
         asked[split] = {}
         path = raw / _file(split)
-        lines = plans.content(path).splitlines() if os.path.lexists(path) else []
+        lines = question_lines.read(path) if os.path.lexists(path) else ()
         # A video that was asked about before is a leak whatever the lists say.
-        known = home | {name: s for s, found in asked.items() for name in found}
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+        known = {name: s for s, found in asked.items() for name in found}
+        known = Names({**home, **known})
+        for number, line in lines:
             video, question_id = "", f"line {number}"
             try:
                 row = question_lines.read_row(line)
                 video, question_id = (
                     question_lines.text(row, n) for n in ("vid_name", "qid")
                 )
+                video = footage.key(video.strip())
                 question = question_lines.question(row, question_id)
                 if split == "test":
                     _require_no_leak(video, known, bool(home))
@@ -202,14 +203,14 @@ def _is_picture(path: pathlib.Path) -> bool:
     return path.suffix.lower() in PICTURES and not path.name.startswith(".")
 
 
-def _videos(raw: pathlib.Path) -> dict[str, str]:
+def _videos(raw: pathlib.Path) -> Files:
     return plans.index(raw, VIDEOS, ENDINGS)
 
 
-def _transcripts(raw: pathlib.Path) -> dict[str, str]:
+def _transcripts(raw: pathlib.Path) -> Files:
     return plans.index(raw, TRANSCRIPTS, SUBTITLES)
 
 
-def _sounds(raw: pathlib.Path) -> dict[str, str]:
+def _sounds(raw: pathlib.Path) -> Files:
     """Video -> its sound; mp3 before wav."""
     return plans.index(raw, AUDIOS, plans.SOUNDS)

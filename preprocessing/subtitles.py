@@ -6,19 +6,17 @@ import math
 import os
 import pathlib
 import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ftfy
 import numpy as np
-import pysubs2
 import unidecode
 
-from preprocessing import files, webvtt
+from preprocessing import files, subtitle_forms
 from preprocessing.segments import Window
 
-FORMATS = {".srt": "srt", ".vtt": "vtt", ".ass": "ass", ".ssa": "ssa"}
+HOUR_S = 3600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,52 +46,29 @@ def load(
     """The lines of a file, in order of time; plain ASCII without line breaks.
 
     Args:
-      path: its ending says what it is.
-      report: is told what was mended.
+      path: of SubRip, WebVTT, SubStation, ...: its content says what it is.
+      report: is told what was mended, and what was not understood.
 
     Raises:
       OSError: if the file can not be read.
       ValueError: if the file is not empty and yet no line can be read from it.
     """
     path = pathlib.Path(path)
-    content, repair = _decode(files.read(path))
+    content, repair = files.decode(files.read(path))
     if not content.strip():
         report("is empty")
         return ()
-    events = [event for event in _parse(path, content) if not event.is_comment]
-    if not events:
-        raise ValueError("no subtitles can be read from it")
+    said = subtitle_forms.read(content, path.suffix.lower(), report)
+    if not said:
+        raise ValueError(subtitle_forms.NOTHING)
     if repair:
         report(repair)
-    lines = [Line(e.start, e.end, clean(e.plaintext)) for e in events]
+    return in_order(Line(row.start_ms, row.end_ms, clean(row.text)) for row in said)
+
+
+def in_order(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """The lines in order of time."""
     return tuple(sorted(lines, key=lambda line: line.middle_s))
-
-
-def _parse(path: pathlib.Path, content: str) -> pysubs2.SSAFile:
-    form = FORMATS[path.suffix.lower()]
-    content = webvtt.plain(content) if form == "vtt" else content
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of styles that nobody sees
-            return pysubs2.SSAFile.from_string(content, form)
-    # Its parsers fail in whatever a damaged line meets: an index, a number, a key.
-    except Exception as error:
-        raise ValueError("no subtitles can be read from it") from error
-
-
-def _decode(data: bytes) -> tuple[str, str]:
-    """The text and how it was guessed: UTF-8, or UTF-16 by its mark, needs no guess."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace"), ""
-    # Every other byte of western text is 0 in UTF-16, none is in the others.
-    for encoding, zeros in {"utf-16-le": data[1::2], "utf-16-be": data[::2]}.items():
-        if zeros.count(0) > len(data) / 4:
-            text = data.decode(encoding, errors="replace")
-            return text, "is UTF-16 without its mark: read as such"
-    try:
-        return data.decode("utf-8-sig"), ""
-    except UnicodeDecodeError:
-        text = data.decode("cp1252", errors="replace")
-        return text, "is not UTF-8: read as Windows-1252"
 
 
 def clean(text: str) -> str:
@@ -103,6 +78,38 @@ def clean(text: str) -> str:
     "It's a cafe or not"
     """
     return " ".join(unidecode.unidecode(ftfy.fix_text(text)).split())
+
+
+def in_film(lines: tuple[Line, ...], duration_s: float) -> tuple[tuple[Line, ...], str]:
+    """The lines on the film's clock, and what is to be told of it ("" = nothing).
+
+    Where every line starts after the film's end and all lie within it without the whole
+    hours of the first (01:00:00 or 10:00:00 is where tapes begin), these are taken off.
+    Else lines outside are left out.
+    """
+    spans = [line.span_s for line in lines if line.text]
+    starts = [start for start, _ in spans if math.isfinite(start)]
+    outside = [span[0] for span in spans if _is_outside(span, duration_s)]
+    if not outside:
+        return lines, ""
+    hours = math.floor(min(starts) / HOUR_S)
+    is_tape = hours > 0 and len(outside) == len(starts)
+    if is_tape and max(starts) - hours * HOUR_S < duration_s:
+        off_ms = 1000 * HOUR_S * hours
+        moved = tuple(
+            Line(line.start_ms - off_ms, line.end_ms - off_ms, line.text)
+            for line in lines
+        )
+        return moved, f"its times count from {hours:02}:00:00: that is taken off"
+    kept = tuple(line for line in lines if not _is_outside(line.span_s, duration_s))
+    return kept, (
+        f"{len(outside)} of its {len(spans)} lines are left out: outside the film of"
+        f" {duration_s:.1f} s, the first at {min(outside):.1f} s"
+    )
+
+
+def _is_outside(span_s: tuple[float, float], duration_s: float) -> bool:
+    return span_s[0] >= duration_s or (span_s[0] < 0 and span_s[1] <= 0)
 
 
 def by_segment(lines: tuple[Line, ...], window: Window, places: int) -> tuple[str, ...]:

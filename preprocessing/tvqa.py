@@ -11,8 +11,9 @@ import os
 import pathlib
 import re
 
-from preprocessing import plans, question_lines
+from preprocessing import plans, question_lines, tables
 from preprocessing.items import Clip, Question, Skip
+from preprocessing.names import Names
 
 QUESTIONS, SUBTITLES = "tvqa_qa_release", "tvqa_subtitles"
 FRAMES, AUDIOS = "tvqa_frames/frames_hq", "tvqa_frames/audios"
@@ -56,8 +57,8 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         )
     folders, sounds = _index_frames(raw), plans.index(raw, AUDIOS, plans.SOUNDS)
     subtitles = plans.index(raw, SUBTITLES, (".srt",))
-    labels = plans.read_labels(raw)
-    lost = plans.unknown_labels(labels, folders, raw / plans.LABELS)
+    labels = tables.read_labels(raw)
+    lost = labels.unknown(folders)
     skipped: list[Skip] = []
     seen: set[str] = set()
     clips = {}
@@ -85,7 +86,7 @@ def _clip(raw, name, rows, folders, sounds, subtitles, labels) -> Clip:
         sound=sounds.get(name),
         subtitles=subtitles.get(name),
         questions=tuple(question for _, question in rows),
-        labels=labels.get(name, ()),
+        labels=labels.of(name),
     )
 
 
@@ -103,20 +104,22 @@ Rows = list[tuple[str, Question]]
 
 
 def _read_questions(
-    raw: pathlib.Path, split: str, folders: dict, seen: set[str], skipped: list[Skip]
+    raw: pathlib.Path,
+    split: str,
+    folders: Names[str],
+    seen: set[str],
+    skipped: list[Skip],
 ) -> dict[str, Rows]:
     """Clip -> (show, question) in the file's order; what is not usable is skipped."""
     path = raw / _file(split)
     asked: dict[str, Rows] = {}
     if not os.path.lexists(path):
         return asked
-    for number, line in enumerate(plans.content(path).splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in question_lines.read(path):
         video, question_id = "", f"line {number}"
         try:
             row = question_lines.read_row(line)
-            video = question_lines.text(row, "vid_name")
+            video = folders.key(question_lines.text(row, "vid_name").strip())
             example_id = f"{question_lines.whole(row, 'qid'):06d}~{video}"
             question = question_lines.question(row, example_id)
             question_id = question.example_id
@@ -132,7 +135,7 @@ def _read_questions(
     return asked
 
 
-def _index_frames(raw: pathlib.Path) -> dict[str, str]:
+def _index_frames(raw: pathlib.Path) -> Names[str]:
     """Clip -> its folder of frames, whatever the show's folder is called."""
     found = {}
     root = raw / FRAMES
@@ -141,7 +144,7 @@ def _index_frames(raw: pathlib.Path) -> dict[str, str]:
             for entry in os.scandir(show):
                 if entry.is_dir():
                     found[entry.name] = f"{FRAMES}/{show.name}/{entry.name}"
-    return found
+    return Names(found)
 
 
 def _require_unpacked(raw: pathlib.Path) -> None:

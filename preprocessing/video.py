@@ -12,12 +12,18 @@ import hashlib
 import os
 import pathlib
 
-from preprocessing import held_out, plans, video_questions
+from preprocessing import (
+    held_out,
+    plans,
+    subtitle_files,
+    tables,
+    video_questions,
+)
 from preprocessing.items import Clip, Skip
+from preprocessing.names import twins
 
 TRAIN, VAL = "train", "val"
 VAL_SHARE = 0.2
-SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
 TABLES = (".csv", ".json", ".jsonl", ".onnx", ".txt")  # what flags name
 ENDINGS = frozenset(
     ".3g2 .3gp .asf .avi .divx .dv .f4v .flv .gif .m2t .m2ts .m2v .m4v .mjpeg .mkv"
@@ -61,10 +67,10 @@ class Extras:
           ValueError: if the folder or one of the files is missing.
         """
         raw = plans.raw_folder(raw_dir)
-        names = _names(raw)
-        self._require_subtitles()
-        said = [_subtitles(raw, self.subtitles, *pair) for pair in names.items()]
-        sizes = sorted(names.values()) + sorted(name for name in said if name)
+        videos = _names(raw)
+        subtitles = self._subtitles(raw)
+        said = [subtitles.of(*pair) for pair in videos.items()]
+        sizes = sorted(videos.values()) + sorted(name for name in said if name)
         digest = plans.fingerprint(raw, [plans.LABELS], sizes)
         for name in (self.questions, self.labels, self.val_list):
             digest += hashlib.sha256(plans.content(name)).hexdigest() if name else "-"
@@ -82,12 +88,11 @@ class Extras:
             other videos.
         """
         raw = plans.raw_folder(raw_dir)
-        labels = plans.read_labels(raw, self.labels)
+        labels = tables.read_labels(raw, self.labels)
         every = _names(raw)
-        names = {name: file for name, file in every.items() if plans.is_text(file)}
-        table = self.labels or str(raw / plans.LABELS)
-        lost = plans.unknown_labels(labels, {*names, *names.values()}, table)
-        repaired = _odd_endings(raw)
+        videos = {name: file for name, file in every.items() if plans.is_text(file)}
+        lost = labels.unknown({*videos, *videos.values()})
+        repaired = _odd_endings(raw) + _twins(videos)
         skipped: list[Skip] = []
         if self.questions is None:
             skipped += _unreadable_names(every)
@@ -96,9 +101,9 @@ class Extras:
             repaired += lost
         asked = {}
         if self.questions is not None:
-            asked = video_questions.read(self.questions, names, skipped, repaired)
-        self._require_subtitles()
-        repaired += _stray_subtitles(raw, self.subtitles, every)
+            asked = video_questions.read(self.questions, videos, skipped, repaired)
+        subtitles = self._subtitles(raw)
+        repaired += subtitles.strays(every)
         clips = tuple(
             Clip(
                 raw=str(raw),
@@ -106,27 +111,28 @@ class Extras:
                 group=name,
                 footage=file,
                 sound=file,
-                subtitles=_subtitles(raw, self.subtitles, name, file),
+                subtitles=subtitles.of(name, file),
                 questions=tuple(asked.get(name, ())),
-                labels=labels.get(name, labels.get(file, ())),
+                labels=labels.of(name, file),
             )
-            for name, file in sorted(names.items())
+            for name, file in sorted(videos.items())
             if name in asked or self.questions is None
         )
-        lacks = (
-            f"none of {len(clips)} videos can be shown" if clips else "no video files"
-        )
-        if not names:
-            lacks += f" (known by {', '.join(sorted(ENDINGS))})"
-        if self.questions and names and not clips:
-            lacks = f"{self.questions} asks about none of the {len(names)} videos"
         return plans.Plan(
             str(raw),
             self._splits(clips, repaired),
             tuple(skipped),
-            lacks,
+            self._lacks(len(videos), len(clips)),
             tuple(repaired),
         )
+
+    def _lacks(self, videos: int, clips: int) -> str:
+        """What is missing if no clip gives a record."""
+        if not videos:
+            return f"no video files (known by {', '.join(sorted(ENDINGS))})"
+        if self.questions and not clips:
+            return f"{self.questions} asks about none of the {videos} videos"
+        return f"none of {clips} videos can be shown"
 
     def _splits(
         self, clips: tuple[Clip, ...], repaired: list[Skip]
@@ -144,14 +150,22 @@ class Extras:
         }
         return {split: found for split, found in parts.items() if found}
 
-    def _require_subtitles(self) -> None:
+    def _subtitles(self, raw: pathlib.Path) -> subtitle_files.Folder:
         if self.subtitles is not None and not os.path.isdir(self.subtitles):
             raise ValueError(f"{self.subtitles}: no such folder of subtitles")
+        return subtitle_files.Folder(raw, self.subtitles)
+
+
+def _twins(videos: dict[str, str]) -> list[Skip]:
+    """A line for each video whose name another has too, in the other Unicode form."""
+    reason = "another video's name differs in its Unicode form alone: labels, questions"
+    reason += " and subtitles of that name may be the other's; rename one"
+    return [Skip(name, "", videos[name], reason) for name in twins(videos)]
 
 
 def _odd_endings(raw: pathlib.Path) -> list[Skip]:
     """A line for each ending of files that are nothing known here."""
-    known = {*ENDINGS, *SUBTITLES, *plans.SOUNDS, *TABLES}
+    known = {*ENDINGS, *subtitle_files.ENDINGS, *plans.SOUNDS, *TABLES}
     found: dict[str, list[str]] = {}
     for folder, _, names in plans.walk(raw):
         for name in names:
@@ -162,20 +176,19 @@ def _odd_endings(raw: pathlib.Path) -> list[Skip]:
                 found.setdefault(ending, []).append(path.as_posix())
     rows = []
     for ending, files in sorted(found.items()):
-        why = f"{_shown(ending)} is no video's ending" if ending else "has no ending"
+        why = (
+            f"{plans.shown(ending)} is no video's ending" if ending else "has no ending"
+        )
         reason = f"is not looked at: {why}"
         reason += f"; nor are {len(files) - 1} more of it" if files[1:] else ""
-        rows.append(Skip("", "", _shown(files[0]), reason))
+        rows.append(Skip("", "", plans.shown(files[0]), reason))
     return rows
 
 
-def _shown(name: str) -> str:
-    """A file's name as UTF-8, whatever its bytes."""
-    return name.encode(errors="surrogateescape").decode(errors="replace")
-
-
 def _unreadable_names(every: dict[str, str]) -> list[Skip]:
-    shown = sorted(_shown(file) for file in every.values() if not plans.is_text(file))
+    shown = sorted(
+        plans.shown(file) for file in every.values() if not plans.is_text(file)
+    )
     return [Skip(name, "", name, "its name is not UTF-8; rename it") for name in shown]
 
 
@@ -199,41 +212,3 @@ def _names(raw: pathlib.Path) -> dict[str, str]:
         file if count[stem] > 1 else stem: file
         for stem, file in zip(stems, files, strict=True)
     }
-
-
-def _subtitles(
-    raw: pathlib.Path, folder: str | None, name: str, file: str
-) -> str | None:
-    """The subtitles of a video, from `raw`: beside it, or of its name in a folder."""
-    root = raw if folder is None else pathlib.Path(folder)
-    for stem in _stems(folder, name, file):
-        for ending in [form(end) for end in SUBTITLES for form in (str, str.upper)]:
-            path = root / (stem + ending)
-            if os.path.lexists(path):  # what can not be read is told
-                return pathlib.Path(os.path.relpath(path, raw)).as_posix()
-    return None
-
-
-def _stems(folder: str | None, name: str, file: str) -> list[str]:
-    """What a video's subtitles may be called, without their ending."""
-    stems = [os.path.splitext(file)[0], name]
-    stems += [os.path.basename(name)] if folder else []
-    return list(dict.fromkeys(stems))
-
-
-def _stray_subtitles(
-    raw: pathlib.Path, folder: str | None, names: dict[str, str]
-) -> list[Skip]:
-    """A line if there are subtitles of none of the videos, as of NAME.en.vtt."""
-    root = raw if folder is None else pathlib.Path(folder)
-    known = {stem for pair in names.items() for stem in _stems(folder, *pair)}
-    strays = []
-    for place, _, found in plans.walk(root):
-        for name in found:
-            path = pathlib.Path(place, name).relative_to(root)
-            stem, ending = os.path.splitext(path.as_posix())
-            if ending.lower() in SUBTITLES and name[0] != "." and stem not in known:
-                strays.append(path.as_posix())
-    reason = "is not used: no video of its name, but for the ending"
-    reason += f"; nor are {len(strays) - 1} more" if strays[1:] else ""
-    return [Skip("", "", _shown(name), reason) for name in strays[:1]]

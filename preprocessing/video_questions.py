@@ -8,6 +8,7 @@ from typing import Any
 
 from preprocessing import plans, question_lines
 from preprocessing.items import Question, Skip
+from preprocessing.names import Names
 
 FIELDS = frozenset("video start end q candidates answer".split())
 
@@ -29,16 +30,15 @@ def read(
     asked: dict[str, list[Question]] = {}
     unused: collections.Counter[str] = collections.Counter()
     by_file = {file: name for name, file in names.items()}
+    name_of = Names(by_file | {name: name for name in names})
     source = os.path.basename(path)
-    for number, line in enumerate(plans.content(path).splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in question_lines.read(path):
         video = ""
         try:
             row = question_lines.read_row(line)
             unused.update(row.keys() - FIELDS)
             video = question_lines.text(row, "video")
-            name = by_file.get(video, video)
+            name = name_of.get(video.strip(), video)
             question = _question(row, f"{name}~q{number:06d}")
             if name not in names:
                 raise ValueError("no video of this name")
@@ -80,12 +80,13 @@ def _answer(row: dict[str, Any], candidates: list[str]) -> int:
       ValueError: if `answer` is no position and not one candidate alone.
     """
     if isinstance(row["answer"], str):
-        if candidates.count(row["answer"]) != 1:
+        answer, texts = row["answer"].strip(), [text.strip() for text in candidates]
+        if texts.count(answer) != 1:
             raise ValueError(
                 "'answer' is a text, but not that of one candidate alone; give its"
                 " position from 0"
             )
-        return candidates.index(row["answer"])
+        return texts.index(answer)
     index = question_lines.whole(row, "answer")
     if not 0 <= index < len(candidates):
         raise ValueError(f"answer {index}, but {len(candidates)} candidates, from 0")

@@ -1,14 +1,14 @@
-"""WebVTT as players show it: what pysubs2 takes for words or times and is neither.
+"""WebVTT as players show it: cues alone, without what is a program's and not said.
 
-pysubs2 reads a line with two times in it as a cue's timing. YouTube's automatic
-captions have a time in front of every word, and show each line again below the next.
+YouTube's automatic captions have a time in front of every word, and show each line
+again below the next. Names of cues, notes and styles are nobody's words.
 """
 
 import re
 
-TIMING = "-->"
-WORD_TIME = re.compile(r"<[0-9:.]+>")
-NO_CUE = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")
+from preprocessing import cues
+
+NO_CUE = re.compile(r"(NOTE|STYLE|REGION|\ufeff?WEBVTT)(\s|$)")
 
 
 def plain(content: str) -> str:
@@ -17,20 +17,27 @@ def plain(content: str) -> str:
     A block without a timing line stays: it is the rest of a cue that has an empty line
     in it. Where words have times, a line that the cue before showed is left out.
     """
-    content, word_times = WORD_TIME.subn("", re.sub("\r\n?", "\n", content))
+    content, word_times = cues.WORD_TIME.subn("", "\n".join(cues.split(content)))
     shown: list[str] = []
     parts = []
     for block in re.split(r"\n{2,}", content):
-        if NO_CUE.match(block):
-            continue
         lines = block.split("\n")
-        at = next((i for i, line in enumerate(lines) if TIMING in line), None)
+        at = next((i for i, line in enumerate(lines) if _is_timing(i, line)), None)
+        if NO_CUE.match(block) and (at is None or not block.startswith("WEBVTT")):
+            continue
         if at is not None:
             before, shown = shown, [_said(line) for line in lines[at + 1 :]]
             fresh = [line for line in lines[at + 1 :] if _said(line) not in before]
             lines = [lines[at], *(fresh if word_times else lines[at + 1 :])]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _is_timing(place: int, line: str) -> bool:
+    """Whether a line of a block times it; only a name may stand above."""
+    if place < 2:
+        return cues.times_something(line)
+    return cues.timing(line) is not None or cues.is_strange(line, False)
 
 
 def _said(line: str) -> str:

@@ -1,7 +1,8 @@
 """MOT-challenge text: a line per box, `frame,id,left,top,width,height,...`.
 
 UniTrack writes `1,-1,-1,-1` after these six. Results of detectors and trackers have
-a confidence in the seventh column, ground truth a class in the eighth.
+a confidence in the seventh column; ground truth has there whether a box counts, and a
+class in the eighth.
 """
 
 import os
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 LEAST_COLUMNS, MOST_COLUMNS = 6, 10
 
@@ -43,7 +44,16 @@ def lines(rows: Rows) -> Iterable[str]:
 
 
 def read(path: os.PathLike | str) -> Rows:
-    """Reads lines of six to ten columns; empty lines do not count.
+    """The boxes of a file; see `read_counted`."""
+    return read_counted(path)[0]
+
+
+def read_counted(path: os.PathLike | str) -> tuple[Rows, Bool[np.ndarray, " n"]]:
+    """The boxes of a file, and which of them count.
+
+    Lines have six to ten columns; empty ones are passed over. Column 7 is a confidence,
+    or in ground truth 1 for a box that counts and 0 for one that does not: a 0 where a
+    class and a visibility follow, and a bare "0" anywhere.
 
     Eight or nine columns are ground truth, whose eighth is the class. Of ten, the last
     three are a place in the world, unless the last two are -1: then the eighth is a
@@ -61,18 +71,19 @@ def read(path: os.PathLike | str) -> Rows:
                 found.append(_parse(line))
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
-    values = np.array(found, float).reshape(-1, 8)
-    return Rows(
+    values = np.array(found, float).reshape(-1, 9)
+    rows = Rows(
         frame=values[:, 0].astype(int),
         id=values[:, 1].astype(int),
         tlwh=values[:, 2:6],
         score=values[:, 6],
         category=values[:, 7].astype(int),
     )
+    return rows, values[:, 8] > 0
 
 
 def _parse(line: str) -> list[float]:
-    """Frame, id, the box, score and class of one line."""
+    """Frame, id, the box, score, class and whether it counts of one line."""
     words = line.strip().rstrip(",").split(",")
     if not LEAST_COLUMNS <= len(words) <= MOST_COLUMNS:
         raise ValueError(
@@ -93,7 +104,9 @@ def _parse(line: str) -> list[float]:
         category = -1.0
     if category % 1 or category < -1:
         raise ValueError(f"class {category:g} is neither a whole number nor -1")
-    return [*values[:6], score, category]
+    is_truth = len(values) in (8, 9)
+    is_ignored = score == 0 and (is_truth or words[6].strip() == "0")
+    return [*values[:6], score, category, not is_ignored]
 
 
 def _number(word: str) -> float:

@@ -1,0 +1,56 @@
+"""Names of videos and files, whichever way Unicode writes them.
+
+An accented letter is one sign (NFC) or a letter and an accent (NFD): macOS writes names
+of files the second way, most programs the first. To people they are the same name.
+"""
+
+import collections
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+V = TypeVar("V")
+
+
+def spelled(name: str) -> str:
+    """The form in which names are compared: NFC.
+
+    >>> spelled("cafe\u0301") == spelled("caf\u00e9") == "caf\u00e9"
+    True
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+class Names(Mapping[str, V]):
+    """A mapping by names that finds one in either form; as it is written goes first."""
+
+    def __init__(self, found: Mapping[str, V]):
+        self._found = dict(found)
+        self._key_of = {spelled(key): key for key in self._found}
+
+    def __getitem__(self, name: str) -> V:
+        return self._found[self.key(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def key(self, name: str) -> str:
+        """How the mapping writes a name; the name itself where it has none."""
+        if name in self._found:
+            return name
+        return self._key_of.get(spelled(name), name)
+
+
+def twins(found: Mapping[str, V]) -> list[str]:
+    """Names that differ from another in their form alone, but for the first of each."""
+    count = collections.Counter(map(spelled, found))
+    seen: set[str] = set()
+    odd = []
+    for name in sorted(found):
+        if count[spelled(name)] > 1 and spelled(name) in seen:
+            odd.append(name)
+        seen.add(spelled(name))
+    return odd
