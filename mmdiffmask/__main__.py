@@ -146,11 +146,10 @@ def _experiment(arguments: argparse.Namespace):
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import configure, demo, runs
-    from mmdiffmask.training import checkpoint
+    from mmdiffmask import claims, configure, demo, runs
 
     experiment, seed = _experiment(arguments), arguments.seed or 0
-    checkpoint.check_place(arguments.workdir, configure.settings(experiment), seed)
+    claims.check_place(arguments.workdir, configure.settings(experiment), seed)
     records = arguments.data or demo.make_records(experiment, pathlib.Path("."))
     runs.pretrain(experiment, records, arguments.workdir, seed)
     print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")

@@ -5,21 +5,18 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
-from mmdiffmask import config, configure, examples, weights
+from mmdiffmask import claims, config, configure, examples, starts, weights
 from mmdiffmask.data import loader, questions, records, tokenizers, vocabulary
 from mmdiffmask.masking import strategies
-from mmdiffmask.models import convert, reserve, towers
+from mmdiffmask.models import convert, reserve
 from mmdiffmask.training import grounding, loop, losses, optim, steps, total
 from mmdiffmask.training import objective as objectives
 from mmdiffmask.types import VideoBatch
-
-PIXEL_CLIPS = 64  # of train, for the mean picture that a small start is centred on
 
 # Geometry that comes from the records, where records are given.
 OF_RECORDS = ("rows", "cols", "segments", "sub_segments")
@@ -127,8 +124,10 @@ def model(settings: config.Model) -> reserve.Reserve:
     return reserve.Reserve(settings)
 
 
-def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
-    """A training run, ready for `loop.train`.
+def job(
+    experiment: config.Experiment, records_dir: str, seed: int, read: claims.Inputs
+) -> loop.Job:
+    """A training run, ready for `loop.train`; `read` is of `inputs`.
 
     Raises:
       ValueError: if the records hold nothing to train on.
@@ -153,8 +152,10 @@ def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
         objective=_objective(experiment, words, seed),
         settings=training,
         all_settings=configure.settings(experiment),
+        inputs=read,
+        shapes=starts.shapes(experiment),
         mesh=mesh,
-        start=_start(experiment, row, noise[:PIXEL_CLIPS], seed),
+        start=starts.make(experiment, row, noise, seed),
         noise_batches=lambda: batches(row, noise, batch_size),
         train_batches=_train_batches(
             row, split.train, batch_size, training, seed, mesh
@@ -229,42 +230,14 @@ def _draw_patches(experiment: config.Experiment, seed: int):
     return patches
 
 
-def _start(
-    experiment: config.Experiment,
-    row: Callable[[int], VideoBatch],
-    positions: Sequence[int],
-    seed: int,
-) -> Callable[[], objectives.Params]:
-    """Makes the first weights: a checkpoint's, or random ones."""
-    data, checkpoint = experiment.data, experiment.model.checkpoint
-    if checkpoint is not None:
-        tokens = tokenizers.load(data.tokenizer).vocabulary
-        return lambda: weights.load(checkpoint, experiment.model, tokens=tokens)
-    logging.info("training starts from random weights: model.checkpoint is not set")
-
-    @functools.cache
-    def mean_patch() -> Float[np.ndarray, " p"]:
-        total, count = np.zeros(towers.PATCH_VALUES), 0
-        for i in positions:
-            example = row(i)
-            total += example.patches[example.is_patch_valid].sum(0, dtype=np.float64)
-            count += int(example.is_patch_valid.sum())
-        return (total / max(count, 1)).astype(np.float32)
-
-    def start() -> objectives.Params:
-        return reserve.init(
-            jax.random.key(seed),
-            experiment.model,
-            data.rows,
-            data.cols,
-            data.segments,
-            data.sub_segments,
-            data.text_length,
-            experiment.model.initialiser,
-            mean_patch() if experiment.model.centre_pixels else None,
-        )
-
-    return start
+def inputs(experiment: config.Experiment, records_dir: str) -> claims.Inputs:
+    """The content of everything that a run reads."""
+    found = claims.inputs(configure.settings(experiment), records_dir)
+    start = experiment.model.checkpoint
+    content = None if start is None else weights.fingerprint_of(start)
+    if content is not None:
+        found[claims.START] = {"value": start, "sha256": content}
+    return found
 
 
 def _train_batches(row, train, batch_size, training, seed, mesh):

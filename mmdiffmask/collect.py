@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdiffmask import config, configure, examples, run_folder, versions
+from mmdiffmask import atomic, claims, config, examples, run_folder, runs, versions
 from mmdiffmask.data import records, splits
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
@@ -19,7 +19,6 @@ from mmdiffmask.report import (
     pictures,
     summary,
 )
-from mmdiffmask.training import checkpoint
 
 TIMES = "stage_seconds.json"  # the demo's, stage -> seconds
 SHIPPED = "small"  # the value of model.checkpoint that names the project's own
@@ -139,8 +138,8 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     """
     found, unfinished = run_folder.read_runs(workdir)
     base = found[-1]
-    experiment = configure.from_settings(base.settings)
-    records_dir = base.data["records"]
+    experiment = runs.settings_of(base.folder, base.settings)
+    records_dir = _find_records(found)
     is_probed = all(run.probe for run in found)
     labels = _labels(found[0]) if is_probed else {}
     manifest = records.read_manifest(records_dir)
@@ -150,7 +149,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     return summary.RunSummary(
         title=f"What to mask: {experiment.name}",
         data=_describe(manifest.settings),
-        start=describe_start(start),
+        start=describe_start(start, base.inputs.get(claims.START, {}).get("sha256")),
         is_random_start=start is None,
         objective=objective,
         anchors=tuple(base.settings["masking.anchors"]),
@@ -161,7 +160,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         questions=questions(found),
         panels=panels(found, objective, start is None),
         examples=_examples(experiment, records_dir, found),
-        clips=base.data["clips"] | _probe_clips(found[0]),
+        clips=base.clips | _probe_clips(found[0]),
         skipped=int(manifest.counts.get("skipped", 0)),
         seed=base.seed,
         settings={k: str(v) for k, v in base.settings.items()},
@@ -186,7 +185,22 @@ def _examples(
     return draw_examples(experiment, source, shown, masks, found[-1].seed)
 
 
-def describe_start(path: str | None) -> str:
+def _find_records(found: Sequence[run_folder.Run]) -> str:
+    """Where the records of all runs lie: one of them knows.
+
+    Raises:
+      ValueError: if they are nowhere, or other ones are in their place.
+    """
+    errors = []
+    for run in reversed(found):
+        try:
+            return claims.find(run.folder, claims.RECORDS)
+        except ValueError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def describe_start(path: str | None, sha256: str | None = None) -> str:
     """What training continued from, to follow "started from"."""
     if path is None:
         return "random weights"
@@ -196,7 +210,7 @@ def describe_start(path: str | None) -> str:
             " general clips of the toy set with the network's own exercises, and on"
             " questions about these clips and their answers"
         )
-    return f"the weights in {path}"
+    return f"the weights in {path}" + (f" ({claims.short(sha256)})" if sha256 else "")
 
 
 def _not_shown(
@@ -216,7 +230,7 @@ def _not_shown(
             "Of the floors of questions only guessing: the others (no frames, no"
             " question, an untrained network) were switched off (probe.floors)."
         )
-    dev = found[0].data["clips"]["dev"]
+    dev = found[0].clips["dev"]
     if dev < compare.FEW_CLIPS:
         said.append(
             f"Held-out scores come from {dev} clip(s): their intervals say nothing."
@@ -227,7 +241,7 @@ def _not_shown(
 def _times(workdir: pathlib.Path, found: Sequence[run_folder.Run]) -> dict[str, float]:
     """Stage -> seconds, as the demo noted them; else the runs' own."""
     if (workdir / TIMES).is_file():
-        return checkpoint.read_json(workdir / TIMES)
+        return atomic.read_json(workdir / TIMES)
     return {f"training of {run.name}": run.seconds for run in found if run.seconds}
 
 

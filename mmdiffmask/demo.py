@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import tqdm
 
 from mmdiffmask import (
+    atomic,
     build,
     collect,
     config,
@@ -22,7 +23,7 @@ from mmdiffmask import (
     runs,
     versions,
 )
-from mmdiffmask.training import checkpoint, journal
+from mmdiffmask.training import journal
 
 WORKERS = 2
 IDLE_S = 10.0  # a stage that took less found its work done: no time of that work
@@ -137,9 +138,9 @@ def run(root: pathlib.Path) -> pathlib.Path:
     with clock.stage("pretrain and probe every row"):
         _run_rows(experiment, records_dir, workdir)
     path = workdir / collect.TIMES
-    known = checkpoint.read_json(path) if path.is_file() else {}
+    known = atomic.read_json(path) if path.is_file() else {}
     times = {k: v for k, v in clock.seconds.items() if v > IDLE_S} | known
-    checkpoint.write_json(path, times)
+    atomic.write_json(path, times)
     logging.info("writing the report")
     return collect.write_page(workdir)
 
@@ -204,7 +205,7 @@ def _run_rows(
 
 def _is_done(cell: config.Experiment, folder: pathlib.Path) -> bool:
     done = (folder / DONE).is_file()
-    return done and checkpoint.read_json(folder / DONE) == versions.of_code("probe")
+    return done and atomic.read_json(folder / DONE) == versions.of_code("probe")
 
 
 def _steps_done(folder: pathlib.Path) -> int:
@@ -216,4 +217,4 @@ def _run_row(experiment: config.Experiment, records_dir: str, folder: str) -> No
     """One row in its process: training, then its probe."""
     runs.pretrain(experiment, records_dir, folder, SEED)
     probing.probe(experiment, folder)
-    checkpoint.write_json(pathlib.Path(folder) / DONE, versions.of_code("probe"))
+    atomic.write_json(pathlib.Path(folder) / DONE, versions.of_code("probe"))

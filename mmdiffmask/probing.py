@@ -11,13 +11,16 @@ import numpy as np
 from jaxtyping import Bool
 
 from mmdiffmask import (
+    atomic,
     build,
+    claims,
     config,
     configure,
     examples,
     question_probe,
     runs,
     versions,
+    weights,
 )
 from mmdiffmask.data import loader, manifest, splits
 from mmdiffmask.models import joining
@@ -49,25 +52,34 @@ def probe(
     folder = pathlib.Path(run_dir)
     if not (folder / runs.DATA).is_file():
         raise ValueError(f"{run_dir}: not finished; go on with mmdiffmask pretrain")
-    records_dir = records_dir or checkpoint.read_json(folder / runs.DATA)["records"]
-    runs.check_records(folder, records_dir)
+    with claims.held(folder):
+        records_dir = claims.find(folder, claims.RECORDS, records_dir)
+        claims.remember(folder, {claims.RECORDS: records_dir})
+        return _probe(experiment, folder, records_dir)
+
+
+def _probe(
+    experiment: config.Experiment, folder: pathlib.Path, records_dir: str
+) -> dict[str, Any]:
+    """`probe` in a folder that is held, with records that are the run's."""
     which = experiment.probe.checkpoint
     params = checkpoint.load_params(folder, which)
+    step = checkpoint.step_of(folder, which)
     key = {
         "probe": dataclasses.asdict(experiment.probe),
         "data": dataclasses.asdict(experiment.data),
-        "weights": runs.fingerprint(params),
+        "weights": weights.fingerprint(params),
         "code": [versions.of_code("run"), versions.of_code("probe")],
-        "manifest": checkpoint.read_json(folder / runs.DATA)["manifest"],
+        "manifest": claims.read(folder)[claims.RECORDS]["sha256"],
     }
     key = json.loads(json.dumps(key))
     path = folder / runs.PROBE
-    if path.is_file() and (found := checkpoint.read_json(path))["key"] == key:
+    if path.is_file() and (found := atomic.read_json(path))["key"] == key:
         return found
     _check_val(records_dir)
-    result = {"key": key, "labels": {}, "step": _step(folder, which)}
+    result = {"key": key, "labels": {}, "step": step}
     if set(question_probe.READ_OUTS) & set(experiment.probe.read_outs):
-        seed = checkpoint.read_json(folder / checkpoint.CONFIG)["seed"]
+        seed = atomic.read_json(folder / claims.CONFIG)["seed"]
         task = question_probe.open_task(
             experiment, records_dir, key["manifest"], folder / FEATURES
         )
@@ -76,14 +88,8 @@ def probe(
         sets = _labelled_sets(experiment, records_dir, folder, params, key["weights"])
         for label in experiment.probe.labels:
             result["labels"][label] = _probe_label(experiment.probe, label, *sets)
-    checkpoint.write_json(path, result)
+    atomic.write_json(path, result)
     return result
-
-
-def _step(folder: pathlib.Path, which: str) -> int:
-    with checkpoint.open_steps(folder) as manager:
-        progress = checkpoint.read_progress(manager)
-    return progress.best_step if which == "best" else progress.step
 
 
 def _check_val(records_dir: str) -> None:
@@ -111,7 +117,7 @@ def _labelled_sets(experiment, records_dir, folder, params, weights):
         labels |= {of[i].clip: of[i].labels for i in positions}
         key = features.cache_key(
             weights,
-            checkpoint.read_json(folder / runs.DATA)["manifest"],
+            claims.read(folder)[claims.RECORDS]["sha256"],
             name,
             configure.to_json(experiment.data),
             configure.to_json(experiment.model),

@@ -4,10 +4,10 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from mmdiffmask import runs
+from mmdiffmask import atomic, claims, runs
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
-from mmdiffmask.training import checkpoint, journal
+from mmdiffmask.training import journal
 
 # What tells the rows of a page from one another.
 OF_ROW = ("masking.strategy", "masking.boxes", "name", "compare", "report_clips")
@@ -24,7 +24,8 @@ class Run:
       folder: where it lies.
       settings: dotted name -> value.
       seed: of the run.
-      data: data.json (`runs.DATA`).
+      inputs: what it read, and the content of that.
+      clips: what -> how many clips of its records.
       lines: metrics.jsonl.
       probe: probe.json, or None where the run was not probed.
       masks: what its masks were made of; None for `none` and `replay`.
@@ -35,7 +36,8 @@ class Run:
     folder: pathlib.Path
     settings: dict[str, Any]
     seed: int
-    data: dict[str, Any]
+    inputs: claims.Inputs
+    clips: dict[str, int]
     lines: list[dict[str, Any]]
     probe: dict[str, Any] | None
     masks: metrics.MaskSummary | None
@@ -55,7 +57,7 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
         what = "is a file, not a folder" if workdir.exists() else "no such folder"
         raise ValueError(f"{workdir}: {what}")
     folders = [workdir, *sorted(p for p in workdir.iterdir() if p.is_dir())]
-    found = [f for f in folders if (f / checkpoint.CONFIG).is_file()]
+    found = [f for f in folders if (f / claims.CONFIG).is_file()]
     done = [f for f in found if (f / runs.DATA).is_file()]
     if not done:
         state = "no finished run" if found else "no run"
@@ -90,21 +92,35 @@ def _check_comparable(first: Run, other: Run) -> None:
     Raises:
       ValueError: naming the first thing in which two runs differ.
     """
-    pairs = {}
-    if first.data["manifest"] != other.data["manifest"]:
-        pairs["records"] = (first.data["records"], other.data["records"])
+    same = first.inputs.keys() & other.inputs.keys()  # compared by content, not by path
+    pairs = {name: (_content(first, name), _content(other, name)) for name in same}
     pairs["seed"] = (first.seed, other.seed)
     for name in first.settings | other.settings:
-        if name not in OF_ROW and not (name == OBJECTIVE and _is_plain(first, other)):
+        if (
+            name not in same
+            and name not in OF_ROW
+            and not (name == OBJECTIVE and _is_plain(first, other))
+        ):
             pairs[name] = (first.settings.get(name), other.settings.get(name))
     if first.probe and other.probe:
         pairs["probe"] = (first.probe["key"]["probe"], other.probe["key"]["probe"])
     for name, (one, two) in pairs.items():
         if one != two:
+            if name in same:
+                one, two = (_told(run, name) for run in (first, other))
             raise ValueError(
                 f"{first.folder} and {other.folder} differ in {name} ({one}, {two}), so"
                 " they do not belong on one page; report on each alone"
             )
+
+
+def _content(run: Run, name: str) -> str:
+    return run.inputs[name]["sha256"]
+
+
+def _told(run: Run, name: str) -> str:
+    entry = run.inputs[name]
+    return f"{entry['value']} with {claims.short(entry['sha256'])}"
 
 
 def _is_plain(*found: Run) -> bool:
@@ -113,7 +129,7 @@ def _is_plain(*found: Run) -> bool:
 
 
 def _read(folder: pathlib.Path) -> Run:
-    found = checkpoint.read_json(folder / checkpoint.CONFIG)
+    found = atomic.read_json(folder / claims.CONFIG)
     settings = found["settings"]
     name = settings["masking.strategy"]
     if name == "difference" and settings["masking.boxes"] != "body":
@@ -122,17 +138,17 @@ def _read(folder: pathlib.Path) -> Run:
     lines = journal.read_metrics(folder)
     if not lines:
         raise ValueError(f"{folder}: its {journal.METRICS} is empty or gone")
-    data = checkpoint.read_json(folder / runs.DATA)
     return Run(
         name=name,
         folder=folder,
         settings=settings,
         seed=found["seed"],
-        data={key: data[key] for key in ("records", "manifest", "clips")},
+        inputs=claims.read(folder),
+        clips=atomic.read_json(folder / runs.DATA)["clips"],
         lines=lines,
-        probe=checkpoint.read_json(probe) if probe.is_file() else None,
+        probe=atomic.read_json(probe) if probe.is_file() else None,
         seconds=journal.seconds(folder),
-        masks=metrics.MaskSummary(**checkpoint.read_json(masks))
+        masks=metrics.MaskSummary(**atomic.read_json(masks))
         if masks.is_file()
         else None,
     )

@@ -1,21 +1,16 @@
 """What the commands do with a run's folder: train in it, note its masks, find it."""
 
 import dataclasses
-import hashlib
 import json
-import os
+import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import numpy as np
-
-from mmdiffmask import build, config, configure, examples
-from mmdiffmask.data import manifest
+from mmdiffmask import atomic, build, claims, config, configure, examples, weights
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
-from mmdiffmask.training import checkpoint, loop
+from mmdiffmask.training import loop, saved
 
 MASKS, PROBE, DATA = "masks.json", "probe.json", "data.json"
 MASK_CLIPS = 256  # of train, for the summary of what masks were made of
@@ -27,40 +22,40 @@ def pretrain(
     """Trains in `run_dir`, or goes on there; a finished run costs nothing.
 
     Raises:
-      ValueError: for records that can not serve, or a folder with another run.
+      ValueError: for records that can not serve, a folder with another run or another
+        command at work in it, or a run that has lost something.
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """
     folder = pathlib.Path(run_dir)
-    if is_finished(experiment, records_dir, run_dir, seed):
-        return
-    job = build.job(experiment, records_dir, seed)
-    loop.train(job, folder)
-    summary = _summarise_masks(experiment, records_dir, seed)
-    if summary is not None:
-        checkpoint.write_json(folder / MASKS, dataclasses.asdict(summary))
-    counts = {"clips": _count_clips(experiment, records_dir)}
-    checkpoint.write_json(folder / DATA, _identity(records_dir) | counts)
+    with claims.held(folder):
+        read = build.inputs(experiment, records_dir)
+        if is_finished(experiment, folder, seed, read):
+            claims.remember(folder, {n: entry["value"] for n, entry in read.items()})
+            return
+        loop.train(build.job(experiment, records_dir, seed, read), folder)
+        summary = _summarise_masks(experiment, records_dir, seed)
+        if summary is not None:
+            atomic.write_json(folder / MASKS, dataclasses.asdict(summary))
+        counts = {"clips": _count_clips(experiment, records_dir)}
+        atomic.write_json(folder / DATA, counts)
 
 
 def is_finished(
-    experiment: config.Experiment, records_dir: str, run_dir: str, seed: int
+    experiment: config.Experiment,
+    folder: pathlib.Path,
+    seed: int,
+    read: claims.Inputs,
 ) -> bool:
-    """Whether `run_dir` holds this very run, finished (DATA is written last)."""
-    folder = pathlib.Path(run_dir)
+    """Whether a folder holds this very run, finished (DATA is written last).
+
+    Raises:
+      ValueError: if it holds another one, or has lost something.
+    """
     if not (folder / DATA).is_file():
         return False
-    checkpoint.check_place(folder, configure.settings(experiment), seed)
-    check_records(folder, records_dir)
+    claims.check_place(folder, configure.settings(experiment), seed, read)
+    saved.check_all(folder)
     return True
-
-
-def _identity(records_dir: str) -> dict[str, str]:
-    """Where the records lie, and the checksum of their manifest."""
-    path = pathlib.Path(records_dir) / manifest.NAME
-    return {
-        "records": os.path.abspath(records_dir),
-        "manifest": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
 
 
 def _count_clips(experiment: config.Experiment, records_dir: str) -> dict[str, int]:
@@ -102,7 +97,7 @@ def check_run(run_dir: str) -> None:
     Raises:
       ValueError: if it does not.
     """
-    if not (pathlib.Path(run_dir) / checkpoint.CONFIG).is_file():
+    if not (pathlib.Path(run_dir) / claims.CONFIG).is_file():
         raise ValueError(
             f"{run_dir}: no run here; start one with"
             f" mmdiffmask pretrain CONFIG.py --workdir {run_dir}"
@@ -124,41 +119,70 @@ def of_run(
       seed: must be the run's; None: not asked for.
 
     Raises:
-      ValueError: naming the first thing that was asked for and is not the run's.
+      ValueError: naming the first thing that was asked for and is not the run's, or
+        that the run read and is not as it was.
     """
-    found = checkpoint.read_json(pathlib.Path(run_dir) / checkpoint.CONFIG)
+    found = atomic.read_json(pathlib.Path(run_dir) / claims.CONFIG)
     own, wanted = found["settings"], configure.settings(asked)
+    read = claims.read(run_dir)
     if seed is not None and seed != found["seed"]:
         raise ValueError(f"--seed {seed}: the run in {run_dir} has {found['seed']}")
     by_hand = {item.partition("=")[0].strip() for item in overrides}
+    places = {}
     for name, value in json.loads(json.dumps(wanted)).items():
         is_asked = name in by_hand or name.startswith("model.")
-        if is_asked and not name.startswith("probe.") and own.get(name) != value:
+        is_file = name in read and (value is not None or name not in by_hand)
+        if name in claims.FILES and is_file:
+            places[name] = value if name in by_hand else None
+        elif name == claims.START and name in read and value is not None:
+            _check_start(run_dir, value, read[name])
+        elif is_asked and not name.startswith("probe.") and own.get(name) != value:
             raise ValueError(
                 f"{name}={value}: the run in {run_dir} has {own.get(name)}; name its"
                 " own config"
             )
-    return dataclasses.replace(configure.from_settings(own), probe=asked.probe)
+    return dataclasses.replace(settings_of(run_dir, own, places), probe=asked.probe)
 
 
-def check_records(folder: pathlib.Path, records_dir: str) -> None:
-    """Refuses records that the run was not trained on.
+def settings_of(
+    run_dir: str | pathlib.Path,
+    own: dict[str, Any],
+    asked: Mapping[str, str | None] | None = None,
+) -> config.Experiment:
+    """A run's settings, the files that it read where they lie now.
+
+    Args:
+      run_dir: of the run.
+      own: its settings as it noted them.
+      asked: where the user says that files are; found places are remembered.
 
     Raises:
-      ValueError: if they are others.
+      ValueError: if a file is not as it was, or gone.
     """
-    found = checkpoint.read_json(folder / DATA)
-    manifest.read(records_dir)
-    if found["manifest"] != _identity(records_dir)["manifest"]:
+    read, asked = claims.read(run_dir), asked or {}
+    places = {
+        name: claims.find(run_dir, name, asked.get(name))
+        for name in claims.FILES
+        if name in read
+    }
+    claims.remember(run_dir, {n: v for n, v in places.items() if asked.get(n)})
+    return configure.from_settings(own | places)
+
+
+def _check_start(run_dir: str, value: str, entry: dict[str, str]) -> None:
+    """The weights that are asked for against those that the run started from."""
+    now = weights.fingerprint_of(value)
+    if now == entry["sha256"]:
+        return
+    told = f"started from {entry['value']} ({claims.short(entry['sha256'])})"
+    if value != entry["value"]:
+        now = "nothing" if now is None else claims.short(now)
         raise ValueError(
-            f"{folder}: was trained on other records ({found['records']}) than"
-            f" {records_dir}"
+            f"model.checkpoint={value}: holds {now}, but the run in {run_dir} {told};"
+            " name its own config"
         )
-
-
-def fingerprint(params: Any) -> str:
-    """16 hex digits of the weights' bytes."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(params):
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()[:16]
+    if now is not None:  # the run has its start with it, so nothing is lost
+        logging.warning(
+            "%s: %s; what lies there now is something else (%s)",
+            *(run_dir, told, claims.short(now)),
+        )

@@ -2,14 +2,16 @@
 
 import collections
 import difflib
+import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from etils import epath
 
-from mmdiffmask import config
+from mmdiffmask import claims, config
 from mmdiffmask.models import (
     convert,
     official_file,
@@ -38,16 +40,37 @@ def read(
     if not _is_run(path):
         return convert.read(path)
     params = checkpoint.load_params(path, which)
-    step = 0
-    if which != "start":
-        with checkpoint.open_steps(path) as manager:
-            is_best = which == "best"
-            step = manager.best_step() if is_best else manager.latest_step()
-    return official_file.Stored(step or 0, params)
+    return official_file.Stored(checkpoint.step_of(path, which), params)
 
 
 def _is_run(path: str) -> bool:
-    return "://" not in path and (pathlib.Path(path) / checkpoint.CONFIG).is_file()
+    return "://" not in path and (pathlib.Path(path) / claims.CONFIG).is_file()
+
+
+def fingerprint(params: Any) -> str:
+    """The sha256 of weights: names, types, shapes and bytes of their arrays."""
+    digest = hashlib.sha256()
+    for name, leaf in sorted(official_file.flatten(params).items()):
+        leaf = np.asarray(leaf)
+        digest.update(f"{name} {leaf.dtype.name} {leaf.shape}\n".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint_of(name_or_path: str) -> str | None:
+    """`fingerprint` of a checkpoint as in `read`; None where there is nothing.
+
+    The same weights have the same one, in whatever file, folder or run they lie.
+
+    Raises:
+      ValueError: as `read`.
+    """
+    path = convert.resolve(name_or_path)
+    try:
+        is_there = epath.Path(path).exists()
+    except ImportError:  # a bucket without its package: reading it says so
+        return None
+    return fingerprint(read(path).params) if is_there else None
 
 
 def load(

@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import importlib.metadata
 import json
-import logging
 import os
 import pathlib
 import platform
@@ -14,6 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from mmdiffmask import atomic
 from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data.manifest import Manifest
 from preprocessing.items import Search, Settings, Skip
@@ -98,17 +97,8 @@ def lock(out: pathlib.Path) -> Iterator[None]:
     busy = f"{out}: another run is at work in it; wait for it, or name another --out"
     path = out / WORK / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(busy) from None
-        except OSError as error:  # a mounted bucket has no locks
-            logging.warning("%s can not be locked (%s)", out, error.strerror)
-        is_same = path.exists() and os.path.samestat(
-            path.stat(), os.stat(file.fileno())
-        )
-        if not is_same or (out / manifest_lib.NAME).exists():
+    with atomic.lock(path, busy):
+        if (out / manifest_lib.NAME).exists():
             raise ValueError(busy)
         yield
 

@@ -7,8 +7,8 @@ import pathlib
 
 import numpy as np
 
-from mmdiffmask import config, configure, run_folder, runs
-from mmdiffmask.training import checkpoint, journal
+from mmdiffmask import atomic, claims, config, configure, run_folder, runs
+from mmdiffmask.training import journal
 
 ROWS = ("none", "replay", "random", "difference")
 CLASSES = ("all", "colour", "object", "action")
@@ -19,6 +19,7 @@ LOOKS = {"none": 0.3, "replay": 0.5, "random": 0.45, "difference": 0.6}
 # 40 clips with 3 questions each; right answers out of 120, at the first places.
 ANSWERS = {"none": 48, "replay": 72, "random": 60, "difference": 66}
 FLOORS = {"frames blanked": 54, "answers only": 30}
+NOWHERE = "0" * 64  # checksum of records that nothing reads
 QUESTION_KINDS = ("object", "colour", "action")
 TERMS = ("imgs_to_audio", "text_to_audio", "stuff_to_span", "closed_span")
 
@@ -130,13 +131,20 @@ def write_run(
     is_new: bool = True,
     **changes,
 ) -> None:
-    """A finished, probed run of one row; `changes`: dotted settings."""
+    """A finished, probed run of one row; `changes`: dotted settings.
+
+    Without `records_dir` its records are nowhere.
+    """
     folder.mkdir(parents=True)
     own = dataclasses.replace(base.masking, strategy=row)
     settings = configure.settings(dataclasses.replace(base, masking=own)) | changes
-    checkpoint.write_json(folder / checkpoint.CONFIG, {"settings": settings, "seed": 0})
-    data = runs._identity(records_dir) | {"clips": {"pretraining": 20, "dev": 12}}
-    checkpoint.write_json(folder / runs.DATA, data)
+    read = {claims.RECORDS: {"value": records_dir, "sha256": NOWHERE}}
+    if records_dir:
+        read[claims.RECORDS]["sha256"] = claims.of_records(records_dir)
+    content = {"settings": settings, "seed": 0, "inputs": read}
+    atomic.write_json(folder / claims.CONFIG, content)
+    data = {"clips": {"pretraining": 20, "dev": 12}}
+    atomic.write_json(folder / runs.DATA, data)
     lines = metrics_lines(row, is_new)
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / journal.METRICS).write_text(text)
@@ -144,9 +152,9 @@ def write_run(
     probe = {"key": {"probe": {}}, "labels": labelled(row), "step": step}
     if is_new:
         probe["questions"] = asked(row)
-    checkpoint.write_json(folder / runs.PROBE, probe)
+    atomic.write_json(folder / runs.PROBE, probe)
     if row not in run_folder.FIRST:
-        checkpoint.write_json(folder / runs.MASKS, MASKS)
+        atomic.write_json(folder / runs.MASKS, MASKS)
 
 
 def noisy(rate: float, seed: int, n: int = 120) -> list[int]:

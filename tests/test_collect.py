@@ -15,14 +15,7 @@ NEW = {"model.checkpoint": "small", "training.objective": "reserve+patches"}
 
 
 @pytest.fixture
-def identity(monkeypatch):
-    """Runs name records that are nowhere: nothing here reads them."""
-    known = {"records": "/nowhere/records", "manifest": "0"}
-    monkeypatch.setattr(runs, "_identity", lambda records: known)
-
-
-@pytest.fixture
-def folder(tmp_path, identity):
+def folder(tmp_path):
     for row in reversed(fake_runs.ROWS):
         fake_runs.write_run(tmp_path / row, DEMO, row, "", **NEW)
     return tmp_path
@@ -35,7 +28,7 @@ def test_rows_that_hide_nothing_come_first(folder):
     assert unfinished == []
 
 
-def test_objective_may_differ_only_where_nothing_is_hidden(tmp_path, identity):
+def test_objective_may_differ_only_where_nothing_is_hidden(tmp_path):
     for row, objective in (("replay", "reserve"), ("random", "reserve+patches")):
         changes = NEW | {"training.objective": objective}
         fake_runs.write_run(tmp_path / row, DEMO, row, "", **changes)

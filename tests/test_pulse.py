@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import configure, examples, runs
+from mmdiffmask import configure, examples, runs, weights
 from mmdiffmask.training import checkpoint
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -48,10 +48,10 @@ def test_training_moves_the_weights_and_probing_does_not(workdir):
     start = checkpoint.load_params(workdir / "difference", "start")
     last = checkpoint.load_params(workdir / "difference", "last")
     none = checkpoint.load_params(workdir / "none", "last")
-    assert runs.fingerprint(start) == runs.fingerprint(none)
-    assert runs.fingerprint(start) != runs.fingerprint(last)
+    assert weights.fingerprint(start) == weights.fingerprint(none)
+    assert weights.fingerprint(start) != weights.fingerprint(last)
     found = json.loads((workdir / "difference" / runs.PROBE).read_text())
-    assert found["key"]["weights"] == runs.fingerprint(last)
+    assert found["key"]["weights"] == weights.fingerprint(last)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last))
 
 
@@ -136,7 +136,7 @@ def check_killed_run(folder: pathlib.Path, records: str, kills: int) -> None:
     assert start_run(folder / "calm", records).wait() == 0
     kill_and_resume(folder / "killed", records, kills)
     calm, killed = (
-        runs.fingerprint(checkpoint.load_params(folder / name, "last"))
+        weights.fingerprint(checkpoint.load_params(folder / name, "last"))
         for name in ("calm", "killed")
     )
     assert calm == killed

@@ -1,14 +1,16 @@
 """What is saved comes back; what does not belong is refused in one sentence."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiffmask import config
-from mmdiffmask.training import checkpoint, objective, optim, steps
+from mmdiffmask import claims, config
+from mmdiffmask.models import orbax_folder
+from mmdiffmask.training import checkpoint, objective, optim, saved, steps
 
 SETTINGS = {"training.lr": 0.1, "training.streams": ("text", "audio")}
 PARAMS = {"layer": {"kernel": np.arange(6.0, dtype=np.float32).reshape(3, 2)}}
@@ -24,7 +26,7 @@ def _state(mesh, add=0.0, step=0):
 def run_dir(tmp_path):
     """A run whose best step is 2 and whose last is 5, saved from 8 devices."""
     folder, mesh = tmp_path / "run", steps.make_mesh(8)
-    checkpoint.claim(folder, SETTINGS, 3)
+    claims.claim(folder, SETTINGS, 3)
     noise = (jnp.ones(2), 2 * jnp.ones(2))
     checkpoint.save_start(folder, objective.Frozen(PARAMS, *noise))
     with checkpoint.open_steps(folder) as manager:
@@ -86,34 +88,111 @@ def test_another_size_or_type_is_one_sentence(run_dir):
         checkpoint.restore_start(run_dir, more, mesh)
 
 
-def test_a_folder_belongs_to_one_run(run_dir):
-    before = (run_dir / "config.json").read_bytes()
-    checkpoint.claim(run_dir, SETTINGS, 3)
-    assert (run_dir / "config.json").read_bytes() == before
-    assert "jax" in json.loads((run_dir / "versions.json").read_text())
-    with pytest.raises(ValueError, match=r"a run with --seed=3, not 4; go on with"):
-        checkpoint.claim(run_dir, SETTINGS, 4)
-    with pytest.raises(ValueError, match=r"training.lr=0.1, not 0.2"):
-        checkpoint.claim(run_dir, SETTINGS | {"training.lr": 0.2}, 3)
-    with pytest.raises(ValueError, match=r"training.new=None, not 1"):
-        checkpoint.claim(run_dir, SETTINGS | {"training.new": 1}, 3)
+def _names(run_dir, error):
+    """A sentence that names the folder and says what to do."""
+    text = str(error.value)
+    assert text.startswith(f"{run_dir}: ") and "train again in another" in text, text
+    assert "\n" not in text
+    return text
 
 
-def test_foreign_or_damaged_folders_are_refused(tmp_path):
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="holds no run but is not empty"):
-        checkpoint.claim(tmp_path, SETTINGS, 0)
-    with pytest.raises(ValueError, match="is a file; --workdir must be a folder"):
-        checkpoint.claim(tmp_path / "thesis.txt", SETTINGS, 0)
-    with pytest.raises(ValueError, match="no run here; start one with"):
-        checkpoint.load_params(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "config.json.tmp").write_text('{"se')  # killed while claiming
-    checkpoint.claim(folder, SETTINGS, 0)
-    with pytest.raises(ValueError, match="no checkpoint yet"):
-        checkpoint.load_params(folder)
-    (folder / "config.json").write_text('{"seed": 0, "sett')
-    with pytest.raises(ValueError, match="config.json: damaged"):
-        checkpoint.claim(folder, SETTINGS, 0)
+@pytest.mark.parametrize("lost, which", [("5", "last"), ("5", "best"), ("2", "best")])
+def test_cases_of_a_lost_step_are_not_replaced_by_another(run_dir, lost, which):
+    shutil.rmtree(run_dir / "steps" / lost)
+    with pytest.raises(ValueError) as error:
+        checkpoint.load_params(run_dir, which)
+    assert f"steps/{lost} is lost" in _names(run_dir, error)
+    with pytest.raises(ValueError, match=f"steps/{lost} is lost"):
+        with checkpoint.open_steps(run_dir) as manager:
+            checkpoint.read_progress(manager)
+    with pytest.raises(ValueError, match=f"steps/{lost} is lost"):
+        saved.check_all(run_dir)
+
+
+def test_cases_of_all_steps_or_the_start_lost(run_dir):
+    shutil.rmtree(run_dir / "steps")
+    with pytest.raises(ValueError, match="steps/5 is lost"):
+        checkpoint.load_params(run_dir, "last")
+    assert checkpoint.load_params(run_dir, "start")
+    shutil.rmtree(run_dir / "start")
+    with pytest.raises(ValueError, match="start is lost"):
+        checkpoint.load_params(run_dir, "start")
+    with pytest.raises(ValueError, match="start is lost"):
+        checkpoint.restore_start(run_dir, PARAMS, steps.make_mesh(8))
+
+
+@pytest.mark.parametrize("part", ["params", "params/ocdbt.process_0", "progress"])
+def test_cases_of_a_lost_file_are_named(run_dir, part):
+    shutil.rmtree(run_dir / "steps" / "5" / part)
+    with pytest.raises(ValueError) as error:
+        checkpoint.load_params(run_dir, "last")
+    assert f"steps/5/{part}/" in _names(run_dir, error)
+    assert "is lost" in str(error.value)
+
+
+def test_cases_of_every_damaged_file_are_named(run_dir):
+    place = run_dir / "steps" / "5"
+    mesh = steps.make_mesh(8)
+    for path in sorted(p for p in place.rglob("*") if p.is_file()):
+        data = path.read_bytes()
+        damaged = bytearray(data)
+        damaged[len(data) // 2] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError) as error:
+            checkpoint.load_params(run_dir, "last")
+        if "progress" not in path.parts:  # read before its checksum is looked at
+            assert f"{path.relative_to(run_dir)} is damaged" in _names(run_dir, error)
+        with pytest.raises(ValueError):
+            with checkpoint.open_steps(run_dir) as manager:
+                checkpoint.read_progress(manager)
+                checkpoint.restore(manager, _state(mesh), mesh)
+        path.write_bytes(data)
+    assert checkpoint.load_params(run_dir, "last")
+
+
+def test_a_save_that_was_not_noted_is_noted_later(run_dir):
+    told = json.loads((run_dir / claims.SAVED).read_text())
+    before = {k: v for k, v in told["parts"].items() if k != "steps/5"}
+    progress = told["progress"] | {"step": 4}
+    (run_dir / claims.SAVED).write_text(
+        json.dumps({"progress": progress, "parts": before})
+    )
+    with checkpoint.open_steps(run_dir) as manager:
+        assert checkpoint.read_progress(manager).step == 5
+    assert json.loads((run_dir / claims.SAVED).read_text()) == told
+
+
+def test_cases_of_weights_that_are_not_finite_are_not_loaded(tmp_path):
+    mesh = steps.make_mesh(8)
+    claims.claim(tmp_path / "run", SETTINGS, 0)
+    with checkpoint.open_steps(tmp_path / "run") as manager:
+        state = _state(mesh, np.nan)
+        checkpoint.save(manager, state, checkpoint.Progress(0, 0, 1.0))
+    with pytest.raises(ValueError, match="steps/0/params are not finite"):
+        checkpoint.load_params(tmp_path / "run", "last")
+
+
+@pytest.mark.parametrize("name", ["[a] b/\u00fc", "a*b?", "x%20 y#", "link", "tail/"])
+def test_cases_of_folder_names(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    if name == "link":
+        (tmp_path / "real").mkdir()
+        (tmp_path / "link").symlink_to("real")
+    mesh, folder = steps.make_mesh(8), name  # relative, as typed
+    claims.claim(folder, SETTINGS, 3)
+    noise = (jnp.ones(2), 2 * jnp.ones(2))
+    checkpoint.save_start(folder, objective.Frozen(PARAMS, *noise))
+    with checkpoint.open_steps(folder) as manager:
+        for step in (0, 2):
+            progress = checkpoint.Progress(step, 0, 9.0)
+            checkpoint.save(manager, _state(mesh, step, step), progress)
+    for which, add in (("start", 0), ("best", 0), ("last", 2)):
+        found = checkpoint.load_params(folder, which)["layer"]["kernel"]
+        np.testing.assert_array_equal(found, PARAMS["layer"]["kernel"] + add)
+    with checkpoint.open_steps(folder) as manager:
+        assert checkpoint.read_progress(manager).step == 2
+        checkpoint.restore(manager, _state(mesh), mesh)
+    stored = orbax_folder.read(f"{folder}/steps/2")
+    assert stored.step == 2
+    orbax_folder.write(f"{folder}/[w]", stored.params, 7)
+    assert orbax_folder.read(f"{folder}/[w]").step == 7

@@ -16,7 +16,7 @@ import pytest
 import training_run as tiny
 
 from mmdiffmask import config
-from mmdiffmask.training import checkpoint, journal, loop
+from mmdiffmask.training import checkpoint, journal, loop, stopping
 
 PROGRAM = pathlib.Path(__file__).with_name("training_run.py")
 
@@ -173,7 +173,7 @@ def _stop_after(losses, **changes):
     progress, step = checkpoint.Progress(), 0
     for step, loss in enumerate(losses):
         loss = None if loss is None else float(loss)
-        progress = loop.judge(progress, step, loss, settings)
+        progress = stopping.judge(progress, step, loss, settings)
         if progress.finished:
             break
     return progress.finished, step, progress.best_step

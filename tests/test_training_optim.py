@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from mmdiffmask import config
+from mmdiffmask import atomic, config
 from mmdiffmask.training import checkpoint, optim, schedules, steps
 
 SETTINGS = config.Training(steps=10, warmup_steps=4, lr=0.1)
@@ -79,7 +79,7 @@ def test_golden_steps(shared, golden_tolerances, name):
 @pytest.fixture
 def golden_tolerances(shared):
     path = shared / "golden" / "reserve" / "tolerances.json"
-    return checkpoint.read_json(path)["arrays"]
+    return atomic.read_json(path)["arrays"]
 
 
 def test_golden_schedules(shared, golden_tolerances):

@@ -8,7 +8,7 @@ from checkpoints import SETTINGS, STEP, assert_same, finetuned, params
 from test_main import complaint
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import config, configure, weights
+from mmdiffmask import claims, config, configure, weights
 from mmdiffmask.models import convert, official_writer, sizes
 from mmdiffmask.training import checkpoint, objective, steps
 
@@ -17,7 +17,7 @@ from mmdiffmask.training import checkpoint, objective, steps
 def run_dir(tmp_path_factory):
     """A run whose weights are those of `params`: seed 0 at first, 2 best, 5 last."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    checkpoint.claim(folder, configure.settings(config.Experiment("x")), 0)
+    claims.claim(folder, configure.settings(config.Experiment("x")), 0)
     noise = (jnp.ones(2), jnp.ones(2))
     checkpoint.save_start(folder, objective.Frozen(params(), *noise))
     with checkpoint.open_steps(folder) as manager:

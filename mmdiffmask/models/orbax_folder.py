@@ -4,7 +4,13 @@
 training saves: a run's start/ and any step of its steps/.
 """
 
+import contextlib
+import glob
 import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -44,11 +50,30 @@ def read(path: str | os.PathLike) -> official_file.Stored:
     return _stored(tree, path)
 
 
-def _restore(folder: epath.Path) -> dict[str, Any]:
+@contextlib.contextmanager
+def plain(folder: str | os.PathLike) -> Iterator[epath.Path]:
+    """A path to the folder that means nothing but itself, as Orbax needs it.
+
+    Orbax looks for its files by patterns that begin with the folder's own name, so
+    brackets, stars and question marks in it would be read as such.
+    """
+    path = os.fspath(folder)
+    if "://" in path:
+        yield epath.Path(path)
+        return
+    path = os.path.abspath(path)
+    if glob.escape(path) == path:
+        yield epath.Path(path)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = pathlib.Path(place) / "folder"
+        link.symlink_to(path, target_is_directory=True)
+        yield epath.Path(link)
+
+
+def _restore(place: epath.Path) -> dict[str, Any]:
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    if "://" not in str(folder):
-        folder = epath.Path(os.path.abspath(folder))
-    with ocp.StandardCheckpointer() as reader:
+    with plain(place) as folder, ocp.StandardCheckpointer() as reader:
         found = reader.metadata(folder)
         found = getattr(found, "item_metadata", found)
         found = getattr(found, "tree", found)
@@ -78,8 +103,10 @@ def write(path: str | os.PathLike, params: dict[str, Any], step: int = 0) -> Non
     folder = epath.Path(path)
     if folder.exists():
         raise ValueError(f"{path}: exists already; name a folder to be made")
-    if "://" not in str(path):
-        folder = epath.Path(os.path.abspath(path))
     content = {STEP: np.asarray(step), PARAMS: jax.tree.map(np.asarray, params)}
-    with ocp.StandardCheckpointer() as writer:
-        writer.save(folder, content)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with plain(folder.parent) as parent, ocp.StandardCheckpointer() as writer:
+        unfinished = parent / re.sub(r"[*?[]", "_", folder.name + ".unfinished")
+        writer.save(unfinished, content, force=True)
+        writer.wait_until_finished()
+        unfinished.rename(parent / folder.name)

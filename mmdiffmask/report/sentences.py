@@ -218,7 +218,8 @@ def _tally(items: list[compare.Comparison]) -> str:
 
 
 def join(words: list[str]) -> str:
-    """`a, b and c`."""
+    """`a, b and c`; nothing of nothing."""
+    words = words or [""]
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 

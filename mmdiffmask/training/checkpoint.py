@@ -1,14 +1,14 @@
-"""Saves and restores runs; keeps the latest and the best step, and the settings.
+"""Saves and restores the weights of runs with Orbax; keeps the latest and best step.
 
-Of a run's folder: config.json and versions.json (what it is), start/ (first weights
-and noise), steps/ (latest and best), metrics.jsonl and times.jsonl (see `loop`).
+Of a run's folder: start/ (first weights and noise), steps/ (latest and best) and what
+`saved` notes of them. Nothing that is lost or damaged is replaced by something else.
 """
 
+import contextlib
 import dataclasses
-import json
-import logging
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
@@ -17,11 +17,12 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers
 
-from mmdiffmask import versions
+from mmdiffmask import claims
+from mmdiffmask.models import orbax_folder
 from mmdiffmask.training import objective as objectives
-from mmdiffmask.training import steps
+from mmdiffmask.training import saved, steps
 
-CONFIG, VERSIONS, STEPS, START = "config.json", "versions.json", "steps", "start"
+STEPS, START = "steps", "start"
 Which = Literal["best", "last", "start"]
 
 
@@ -44,97 +45,8 @@ class Progress:
     finished: str | None = None
 
 
-def check_place(
-    run_dir: str | pathlib.Path, settings: dict[str, Any], seed: int
-) -> bool:
-    """Whether the folder holds this run already; touches nothing.
-
-    Args:
-      run_dir: need not exist.
-      settings: dotted name -> value (`configure.settings`).
-      seed: of the run.
-
-    Raises:
-      ValueError: if the folder holds something else, or a run with other settings or
-        another seed (the first that differs is named).
-    """
-    run_dir = pathlib.Path(run_dir)
-    if not (run_dir / CONFIG).is_file():
-        _check_empty(run_dir)
-        return False
-    wanted = _content(settings, seed)
-    difference = _first_difference(read_json(run_dir / CONFIG), wanted)
-    if difference:
-        raise ValueError(
-            f"{run_dir}: holds a run with {difference}; go on with the same settings,"
-            " or choose another --workdir"
-        )
-    return True
-
-
-def claim(run_dir: str | pathlib.Path, settings: dict[str, Any], seed: int) -> None:
-    """Makes the folder this run's, if it is not yet. Arguments as in `check_place`.
-
-    Raises:
-      ValueError: as `check_place`.
-    """
-    run_dir = pathlib.Path(run_dir)
-    if not check_place(run_dir, settings, seed):
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_json(run_dir / CONFIG, _content(settings, seed))
-    if not (run_dir / VERSIONS).is_file():
-        write_json(run_dir / VERSIONS, versions.of_packages())
-    elif read_json(run_dir / VERSIONS) != versions.of_packages():
-        logging.warning("%s: was begun with other versions of packages", run_dir)
-
-
-def _content(settings: dict[str, Any], seed: int) -> dict[str, Any]:
-    """What config.json holds, as JSON gives it back."""
-    return json.loads(json.dumps({"seed": seed, "settings": settings}))
-
-
-def _check_empty(run_dir: pathlib.Path) -> None:
-    """Refuses a folder of something else; a killed claim leaves only its .tmp."""
-    if run_dir.exists() and not run_dir.is_dir():
-        raise ValueError(f"{run_dir}: is a file; --workdir must be a folder")
-    if any(path.name != CONFIG + ".tmp" for path in run_dir.glob("*")):
-        raise ValueError(
-            f"{run_dir}: holds no run but is not empty; choose another --workdir"
-        )
-
-
-def _first_difference(found: dict, wanted: dict) -> str | None:
-    there, here = found.get("settings", {}), wanted["settings"]
-    pairs = {"--seed": (found.get("seed"), wanted["seed"])}
-    pairs |= {n: (there.get(n), here.get(n)) for n in sorted(there | here)}
-    for name, (old, new) in pairs.items():
-        if old != new:
-            return f"{name}={old}, not {new}"
-    return None
-
-
-def write_json(path: pathlib.Path, content: Any) -> None:
-    """Writes a whole file or nothing."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def read_json(path: pathlib.Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-      ValueError: if the file is damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path}: damaged ({error}); choose another --workdir"
-        ) from error
-
-
-def open_steps(run_dir: str | pathlib.Path) -> ocp.CheckpointManager:
+@contextlib.contextmanager
+def open_steps(run_dir: str | pathlib.Path) -> Iterator[ocp.CheckpointManager]:
     """The run's checkpoints: the latest step, and the best by dev loss.
 
     Only a step that improves on all before it is saved with a metric, so the one step
@@ -158,14 +70,21 @@ def open_steps(run_dir: str | pathlib.Path) -> ocp.CheckpointManager:
         preservation_policy=kept,
         enable_async_checkpointing=False,
     )
-    folder = os.path.abspath(pathlib.Path(run_dir) / STEPS)
     # Named here, as a manager that has not saved an item can not tell of it otherwise.
     handlers = {
         "params": ocp.StandardCheckpointHandler(),
         "optimizer": ocp.StandardCheckpointHandler(),
         "progress": ocp.JsonCheckpointHandler(),
     }
-    return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
+    with orbax_folder.plain(run_dir) as folder:
+        with ocp.CheckpointManager(
+            folder / STEPS, options=options, item_handlers=handlers
+        ) as manager:
+            yield manager
+
+
+def _run_dir(manager: ocp.CheckpointManager) -> pathlib.Path:
+    return pathlib.Path(os.path.realpath(manager.directory.parent))
 
 
 def save(
@@ -184,15 +103,40 @@ def save(
         force=True,
     )
     manager.wait_until_finished()
+    _note(manager, progress)
+
+
+def _note(manager: ocp.CheckpointManager, progress: Progress) -> None:
+    kept = [START, *map(_part, manager.all_steps())]
+    told = dataclasses.asdict(progress)
+    saved.note(_run_dir(manager), _part(progress.step), kept, **told)
+
+
+def _part(step: int) -> str:
+    return f"{STEPS}/{step}"
 
 
 def read_progress(manager: ocp.CheckpointManager) -> Progress | None:
-    """Where the run stands; None before its first save."""
-    step = manager.latest_step()
+    """Where the run stands; None before its first save.
+
+    Raises:
+      ValueError: if its latest or its best step is lost, or can not be read.
+    """
+    folder, step = _run_dir(manager), manager.latest_step()
+    noted = saved.progress(folder).get("step", -1)
+    if (-1 if step is None else step) < noted:
+        raise saved.lost(folder, _part(noted))
     if step is None:
         return None
+    saved.check(folder, _part(step), sizes_only=True)
     items = ocp.args.Composite(progress=ocp.args.JsonRestore())
-    return Progress(**manager.restore(step, args=items)["progress"])
+    with saved.told(folder, _part(step)):
+        progress = Progress(**manager.restore(step, args=items)["progress"])
+    if progress.best_step not in manager.all_steps():
+        raise saved.lost(folder, _part(progress.best_step))
+    if noted < step:  # killed between saving it and noting it
+        _note(manager, progress)
+    return progress
 
 
 def restore(
@@ -201,28 +145,31 @@ def restore(
     """The latest state, in the shapes of `like`, on the mesh.
 
     Raises:
-      ValueError: if the saved arrays have other names, shapes or types.
+      ValueError: if the saved arrays have other names, shapes or types, or are lost.
     """
-    step = manager.latest_step()
-    found = manager.item_metadata(step)
-    check_same(_tree(found["params"]), like.params, manager.directory)
+    step, folder = manager.latest_step(), _run_dir(manager)
+    saved.check(folder, _part(step))
+    with saved.told(folder, _part(step)):
+        found = _tree(manager.item_metadata(step)["params"])
+    check_same(found, like.params, folder / STEPS)
     target = _abstract((like.params, like.opt_state), steps.replicated(mesh))
-    items = manager.restore(
-        step,
-        args=ocp.args.Composite(
-            params=ocp.args.StandardRestore(target[0]),
-            optimizer=ocp.args.StandardRestore(target[1]),
-        ),
-    )
+    with saved.told(folder, _part(step)):
+        items = manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(target[0]),
+                optimizer=ocp.args.StandardRestore(target[1]),
+            ),
+        )
     count = jax.device_put(np.int32(step), steps.replicated(mesh))
     return steps.TrainState(items["params"], items["optimizer"], count)
 
 
 def save_start(run_dir: str | pathlib.Path, frozen: objectives.Frozen) -> None:
     """Saves what the run holds fixed; whole or not at all."""
-    folder = os.path.abspath(pathlib.Path(run_dir) / START)
-    with ocp.StandardCheckpointer() as saver:
-        saver.save(folder, frozen._asdict(), force=True)
+    with orbax_folder.plain(run_dir) as folder, ocp.StandardCheckpointer() as saver:
+        saver.save(folder / START, frozen._asdict(), force=True)
+    saved.note(pathlib.Path(run_dir), START)
 
 
 def restore_start(
@@ -236,16 +183,37 @@ def restore_start(
       mesh: where the arrays go.
 
     Raises:
-      ValueError: if the saved model is of another size.
+      ValueError: if the saved model is of another size, or was lost.
     """
-    folder = pathlib.Path(os.path.abspath(run_dir)) / START
-    if not folder.is_dir():
+    run_dir = pathlib.Path(run_dir)
+    saved.check(run_dir, START)
+    if not (run_dir / START).is_dir():
         return None
-    with ocp.StandardCheckpointer() as saver:
-        found = _tree(saver.metadata(folder))
-        check_same(found["start"], params, folder)
+    with orbax_folder.plain(run_dir) as folder, ocp.StandardCheckpointer() as saver:
+        with saved.told(run_dir, START):
+            found = _tree(saver.metadata(folder / START))
+        check_same(found["start"], params, run_dir / START)
         target = _abstract(found, steps.replicated(mesh))
-        return objectives.Frozen(**saver.restore(folder, target))
+        with saved.told(run_dir, START):
+            return objectives.Frozen(**saver.restore(folder / START, target))
+
+
+def step_of(run_dir: str | pathlib.Path, which: Which) -> int:
+    """The step whose weights `load_params` gives; 0 for the start.
+
+    Raises:
+      ValueError: if the run has no checkpoint yet, or its latest or best is lost.
+    """
+    run_dir = pathlib.Path(run_dir)
+    if which == "start":
+        return 0
+    progress = None
+    if saved.parts(run_dir) or (run_dir / STEPS).is_dir():
+        with open_steps(run_dir) as manager:
+            progress = read_progress(manager)
+    if progress is None:
+        raise ValueError(f"{run_dir}: no checkpoint yet; run mmdiffmask pretrain")
+    return progress.best_step if which == "best" else progress.step
 
 
 def load_params(
@@ -258,24 +226,29 @@ def load_params(
       which: "best" (lowest dev loss), "last", or "start" (before any update).
 
     Raises:
-      ValueError: if the folder holds no run or the run has no checkpoint yet.
+      ValueError: if the folder holds no run, the run has no checkpoint yet, or the one
+        that is asked for is lost, damaged, or not finite.
     """
     run_dir = pathlib.Path(run_dir)
-    if not (run_dir / CONFIG).is_file():
+    if not (run_dir / claims.CONFIG).is_file():
         raise ValueError(f"{run_dir}: no run here; start one with mmdiffmask pretrain")
+    part = START if which == "start" else _part(step_of(run_dir, which))
+    saved.check(run_dir, part)
+    if not (run_dir / part).is_dir():
+        raise ValueError(f"{run_dir}: no checkpoint yet; run mmdiffmask pretrain")
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    if which == "start" and (run_dir / START).is_dir():
-        folder = os.path.abspath(run_dir / START)
-        with ocp.StandardCheckpointer() as saver:
-            target = _abstract(_tree(saver.metadata(folder)), here)
-            return saver.restore(folder, target)["start"]
-    with open_steps(run_dir) as manager:
-        step = manager.best_step() if which == "best" else manager.latest_step()
-        if step is None or which == "start":
-            raise ValueError(f"{run_dir}: no checkpoint yet; run mmdiffmask pretrain")
-        target = _abstract(_tree(manager.item_metadata(step)["params"]), here)
-        items = ocp.args.Composite(params=ocp.args.StandardRestore(target))
-        return manager.restore(step, args=items)["params"]
+    item = part if which == "start" else f"{part}/{orbax_folder.PARAMS}"
+    with orbax_folder.plain(run_dir) as folder, ocp.StandardCheckpointer() as saver:
+        with saved.told(run_dir, item):
+            target = _abstract(_tree(saver.metadata(folder / item)), here)
+            params = saver.restore(folder / item, target)
+    params = params["start"] if which == "start" else params
+    if not steps.is_finite(params):
+        raise ValueError(
+            f"{run_dir}: the weights in {item} are not finite, so nothing can be told"
+            " from them; train again with other settings in another --workdir"
+        )
+    return params
 
 
 def check_same(found: Any, wanted: Any, place: Any) -> None:

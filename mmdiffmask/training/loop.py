@@ -8,25 +8,24 @@ import contextlib
 import dataclasses
 import logging
 import pathlib
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 import tqdm
 from jax.sharding import Mesh
 
-from mmdiffmask import config
+from mmdiffmask import claims, config
 from mmdiffmask.training import (
     checkpoint,
     evaluate,
     evaluate_language,
     journal,
     optim,
+    saved,
     steps,
+    stopping,
     total,
 )
 from mmdiffmask.training import objective as objectives
@@ -43,6 +42,8 @@ class Job:
       objective: model, grid, loss settings, seed.
       settings: of training.
       all_settings: dotted names -> values of the whole experiment, for config.json.
+      inputs: the content of everything that the run reads, likewise.
+      shapes: of the first weights.
       mesh: `steps.make_mesh`.
       start: makes the first weights; called only where no start was saved yet.
       noise_batches: training batches that the noise statistics are taken over.
@@ -59,6 +60,8 @@ class Job:
     objective: objectives.Objective
     settings: config.Training
     all_settings: dict[str, Any]
+    inputs: claims.Inputs
+    shapes: objectives.Params
     mesh: Mesh
     start: Callable[[], objectives.Params]
     noise_batches: Callable[[], Iterable[VideoBatch]]
@@ -81,16 +84,17 @@ def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
 
     Raises:
       ValueError: for settings that do not fit together, a folder that holds another
-        run, or a loss that is not finite (with its step).
+        run or has lost a part of this one, or numbers that are not finite (with their
+        step).
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """
     optim.check(job.settings)
-    checkpoint.claim(run_dir, job.all_settings, job.objective.seed)
-    with checkpoint.open_steps(run_dir) as manager:
+    own = (run_dir, job.all_settings, job.objective.seed, job.inputs)
+    with claims.claimed(*own), checkpoint.open_steps(run_dir) as manager:
         progress = checkpoint.read_progress(manager)
         if progress is not None and progress.finished:
             return progress
-        frozen = _frozen(job, run_dir)
+        frozen = _frozen(job, pathlib.Path(run_dir), progress is None)
         runner = _Runner(job, pathlib.Path(run_dir), manager, frozen)
         if progress is None:
             progress = runner.begin()
@@ -101,52 +105,20 @@ def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
         return progress
 
 
-def _frozen(job: Job, run_dir: str | pathlib.Path) -> objectives.Frozen:
+def _frozen(job: Job, run_dir: pathlib.Path, is_new: bool) -> objectives.Frozen:
     """The saved start and noise, or new ones, saved."""
-    shapes = jax.eval_shape(job.start)
-    frozen = checkpoint.restore_start(run_dir, shapes, job.mesh)
+    frozen = checkpoint.restore_start(run_dir, job.shapes, job.mesh)
     if frozen is not None:
         return frozen
+    if not is_new:
+        raise saved.lost(run_dir, checkpoint.START)
     params = job.start()
-    checkpoint.check_same(params, shapes, run_dir)
+    checkpoint.check_same(params, job.shapes, run_dir)
     mean, sd = objectives.embedding_statistics(
         job.objective.model, params, job.noise_batches()
     )
     checkpoint.save_start(run_dir, objectives.Frozen(params, mean, sd))
-    return checkpoint.restore_start(run_dir, shapes, job.mesh)
-
-
-def judge(
-    progress: checkpoint.Progress,
-    step: int,
-    dev_loss: float | None,
-    settings: config.Training,
-) -> checkpoint.Progress:
-    """Where a run stands after `step`; the rule of early stopping.
-
-    Stops after `patience` evaluations in a row without a dev loss below the best.
-
-    Args:
-      progress: before.
-      step: updates done now.
-      dev_loss: if it was evaluated at this step.
-      settings: steps, patience, early_stopping.
-    """
-    progress = dataclasses.replace(progress, step=step)
-    if dev_loss is not None:
-        if progress.best_loss is None or dev_loss < progress.best_loss:
-            progress = dataclasses.replace(
-                progress, best_step=step, best_loss=dev_loss, bad_evaluations=0
-            )
-        else:
-            bad = progress.bad_evaluations + 1
-            progress = dataclasses.replace(progress, bad_evaluations=bad)
-    is_bad = progress.bad_evaluations >= settings.patience
-    if settings.early_stopping and dev_loss is not None and is_bad:
-        return dataclasses.replace(progress, finished="early stopping")
-    if step >= settings.steps:
-        return dataclasses.replace(progress, finished="steps")
-    return progress
+    return checkpoint.restore_start(run_dir, job.shapes, job.mesh)
 
 
 class _Runner:
@@ -169,7 +141,7 @@ class _Runner:
         """Evaluates and saves the network that training starts from."""
         self.journal.cut(-1)
         loss = self.score(0)
-        progress = judge(checkpoint.Progress(), 0, loss, self.job.settings)
+        progress = stopping.judge(checkpoint.Progress(), 0, loss, self.job.settings)
         if not self.job.is_trained:
             progress = dataclasses.replace(progress, finished="no training")
         checkpoint.save(self.manager, self.state, progress)
@@ -196,6 +168,9 @@ class _Runner:
             )
         if self.weights:
             rows += self.score_language(step)
+        for row in rows:
+            if row.value is not None:
+                stopping.check_finite(f"{row.metric} of {row.masks}", row.value, step)
         self.journal.note([{"kind": "eval"} | dataclasses.asdict(row) for row in rows])
         self.journal.note_time(step, "eval", time.monotonic() - began)
         if not self.job.is_trained:
@@ -225,7 +200,11 @@ class _Runner:
             self.job.objective, self.tx, self.job.draw_masks, self.job.mesh
         )
         bar = tqdm.tqdm(initial=first, total=settings.steps, unit="step", leave=False)
-        with stop_signal() as stop, bar, self.job.train_batches(first) as batches:
+        with (
+            stopping.stop_signal() as stop,
+            bar,
+            self.job.train_batches(first) as batches,
+        ):
             pending, began = [], time.monotonic()
             for batch, epoch in batches:
                 self.state, metrics = train_step(
@@ -239,8 +218,10 @@ class _Runner:
                 if is_save or len(pending) >= CHECK_EVERY:
                     began = self.note_updates(pending, began, bar)
                     pending = []
+                if is_save:
+                    stopping.check_state(self.state, step)
                 loss = self.score(step) if is_eval else None
-                progress = judge(progress, step, loss, settings)
+                progress = stopping.judge(progress, step, loss, settings)
                 if is_save:
                     self.journal.flush()  # before: a saved step's lines are on disk
                     checkpoint.save(self.manager, self.state, progress)
@@ -257,11 +238,8 @@ class _Runner:
         lines = []
         for step, epoch, metrics in pending:
             values = {name: np.asarray(value).item() for name, value in metrics.items()}
-            if not np.isfinite(values["loss"]):
-                raise ValueError(
-                    f"the loss at step {step} is {values['loss']}; lower training.lr or"
-                    " raise training.warmup_steps, and start in a new --workdir"
-                )
+            for name, value in values.items():
+                stopping.check_finite(name, value, step)
             evaluate.check_slots(values.pop("dropped", 0), "training")
             lines.append({"kind": "train", "step": step, "epoch": epoch} | values)
         self.journal.note(lines)
@@ -269,24 +247,3 @@ class _Runner:
         self.journal.note_time(pending[-1][0], "train", now - began, len(pending))
         bar.set_postfix(loss=f"{lines[-1]['loss']:.3f}", refresh=False)
         return now
-
-
-@contextlib.contextmanager
-def stop_signal() -> Iterator[threading.Event]:
-    """An event that the first SIGTERM or SIGINT sets; a second one acts as usual."""
-    event, old = threading.Event(), {}
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # handlers can only be set in the main thread
-        return
-
-    def handle(number, _):
-        event.set()
-        signal.signal(number, old[number])
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        old[number] = signal.signal(number, handle)
-    try:
-        yield event
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -145,6 +145,17 @@ def _of_rows(out: objectives.Outcome) -> dict[str, Array]:
     }
 
 
+@jax.jit
+def _all_finite(leaves: list) -> Bool[Array, ""]:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+
+def is_finite(tree: Any) -> bool:
+    """Whether every number of a tree of arrays is finite."""
+    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return not leaves or bool(_all_finite(leaves))
+
+
 def make_eval_step(objective: objectives.Objective, mesh: Mesh) -> Callable:
     """(params, frozen, batch, is_masked) -> ({stream: Counts}, dropped cells).
 

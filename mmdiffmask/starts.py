@@ -1,0 +1,75 @@
+"""The weights that a run starts from: a checkpoint's, or random ones."""
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from mmdiffmask import config, weights
+from mmdiffmask.data import tokenizers
+from mmdiffmask.models import reserve, towers
+from mmdiffmask.training import objective as objectives
+from mmdiffmask.types import VideoBatch
+
+PIXEL_CLIPS = 64  # of train, for the mean picture that a small start is centred on
+
+
+def make(
+    experiment: config.Experiment,
+    row: Callable[[int], VideoBatch],
+    positions: Sequence[int],
+    seed: int,
+) -> Callable[[], objectives.Params]:
+    """Makes the first weights: a checkpoint's, or random ones.
+
+    Args:
+      experiment: names the checkpoint, or none.
+      row: makes a row of train.
+      positions: its first PIXEL_CLIPS are what random weights are centred on.
+      seed: of random weights.
+    """
+    data, checkpoint = experiment.data, experiment.model.checkpoint
+    if checkpoint is not None:
+        tokens = tokenizers.load(data.tokenizer).vocabulary
+        return lambda: weights.load(checkpoint, experiment.model, tokens=tokens)
+    logging.info("training starts from random weights: model.checkpoint is not set")
+
+    @functools.cache
+    def mean_patch() -> Float[np.ndarray, " p"]:
+        total, count = np.zeros(towers.PATCH_VALUES), 0
+        for i in positions[:PIXEL_CLIPS]:
+            example = row(i)
+            total += example.patches[example.is_patch_valid].sum(0, dtype=np.float64)
+            count += int(example.is_patch_valid.sum())
+        return (total / max(count, 1)).astype(np.float32)
+
+    return lambda: _random_start(experiment, seed, mean_patch)()
+
+
+def shapes(experiment: config.Experiment) -> objectives.Params:
+    """Names, shapes and types of the model's weights."""
+    return jax.eval_shape(_random_start(experiment, 0))
+
+
+def _random_start(
+    experiment: config.Experiment,
+    seed: int,
+    mean_patch: Callable[[], Float[np.ndarray, " p"]] | None = None,
+) -> Callable[[], objectives.Params]:
+    """Makes random weights; without `mean_patch` their shapes only are right."""
+    data, model = experiment.data, experiment.model
+    is_centred = model.centre_pixels and mean_patch is not None
+    return lambda: reserve.init(
+        jax.random.key(seed),
+        model,
+        data.rows,
+        data.cols,
+        data.segments,
+        data.sub_segments,
+        data.text_length,
+        model.initialiser,
+        mean_patch() if is_centred else None,
+    )

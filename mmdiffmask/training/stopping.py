@@ -1,0 +1,92 @@
+"""When a run ends: after its steps, by early stopping, by a signal, by a bad number."""
+
+import contextlib
+import dataclasses
+import signal
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from mmdiffmask import config
+from mmdiffmask.training import checkpoint, steps
+
+
+def judge(
+    progress: checkpoint.Progress,
+    step: int,
+    dev_loss: float | None,
+    settings: config.Training,
+) -> checkpoint.Progress:
+    """Where a run stands after `step`; the rule of early stopping.
+
+    Stops after `patience` evaluations in a row without a dev loss below the best.
+
+    Args:
+      progress: before.
+      step: updates done now.
+      dev_loss: if it was evaluated at this step.
+      settings: steps, patience, early_stopping.
+    """
+    progress = dataclasses.replace(progress, step=step)
+    if dev_loss is not None:
+        if progress.best_loss is None or dev_loss < progress.best_loss:
+            progress = dataclasses.replace(
+                progress, best_step=step, best_loss=dev_loss, bad_evaluations=0
+            )
+        else:
+            bad = progress.bad_evaluations + 1
+            progress = dataclasses.replace(progress, bad_evaluations=bad)
+    is_bad = progress.bad_evaluations >= settings.patience
+    if settings.early_stopping and dev_loss is not None and is_bad:
+        return dataclasses.replace(progress, finished="early stopping")
+    if step >= settings.steps:
+        return dataclasses.replace(progress, finished="steps")
+    return progress
+
+
+def check_finite(name: str, value: float, step: int) -> None:
+    """Refuses a number that is not finite.
+
+    Raises:
+      ValueError: with the step, and settings that may be the cause.
+    """
+    if not np.isfinite(value):
+        raise ValueError(
+            f"the {name} at step {step} is {value}; lower training.lr or raise"
+            " training.warmup_steps (training.b2 must be below 1, training.eps above"
+            " 0), and start in a new --workdir"
+        )
+
+
+def check_state(state: steps.TrainState, step: int) -> None:
+    """Refuses weights and moments that are not finite, before they are saved.
+
+    Raises:
+      ValueError: as `check_finite`.
+    """
+    for name, tree in (("weights", state.params), ("moments", state.opt_state)):
+        check_finite(
+            f"sum of the {name}", 0.0 if steps.is_finite(tree) else np.nan, step
+        )
+
+
+@contextlib.contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """An event that the first SIGTERM or SIGINT sets; a second one acts as usual."""
+    event, old = threading.Event(), {}
+    if threading.current_thread() is not threading.main_thread():
+        yield event  # handlers can only be set in the main thread
+        return
+
+    def handle(number, _):
+        event.set()
+        signal.signal(number, old[number])
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        old[number] = signal.signal(number, handle)
+    try:
+        yield event
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,212 @@
+"""A folder belongs to one run, by content; one command at a time works in it."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from mmdiffmask import claims
+from mmdiffmask.data import manifest, tokenizers
+from mmdiffmask.grid import PatchGrid
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SETTINGS = {"training.lr": 0.1, "training.streams": ("text", "audio")}
+
+
+def make_records(folder, sha256="1" * 64, **changes):
+    """A manifest of one shard."""
+    folder.mkdir(parents=True)
+    shards = {"train": (manifest.Shard("records-train", 3, 10, sha256),)}
+    grid = PatchGrid(6, 10)
+    settings = {"grid": {"rows": 6, "cols": 10, "patch_px": 16, "pool": 2}}
+    settings |= {"segments": 7, "sub_segments": 1, "source": "video"}
+    settings |= {"schema_version": manifest.SCHEMA_VERSION}
+    told = manifest.Manifest(
+        **{
+            "settings": settings,
+            "versions": {"av": "1"},
+            "grid": grid,
+            "segments": 7,
+            "sub_segments": 1,
+            "shards": shards,
+            "counts": {"clips": 3},
+        }
+        | changes
+    )
+    (folder / manifest.NAME).write_text(manifest.to_json(told))
+    return str(folder)
+
+
+@pytest.fixture
+def read(tmp_path):
+    """What a run with a tokenizer of its own reads."""
+    words = tmp_path / "words.json"
+    words.write_text("{}")
+    shutil.copy(tokenizers.TOY, tmp_path / "tokens.json")
+    settings = SETTINGS | {
+        "data.tokenizer": str(tmp_path / "tokens.json"),
+        "reserve.words": str(words),
+        "masking.label_embeddings": None,
+    }
+    records = make_records(tmp_path / "records")
+    return settings, records
+
+
+def test_a_folder_belongs_to_one_run(tmp_path):
+    run_dir = tmp_path / "run"
+    assert claims.claim(run_dir, SETTINGS, 3)
+    before = (run_dir / "config.json").read_bytes()
+    assert not claims.claim(run_dir, SETTINGS, 3)
+    assert (run_dir / "config.json").read_bytes() == before
+    assert "jax" in json.loads((run_dir / "versions.json").read_text())
+    with pytest.raises(ValueError, match=r"a run with --seed=3, not 4; go on with"):
+        claims.claim(run_dir, SETTINGS, 4)
+    with pytest.raises(ValueError, match=r"training.lr=0.1, not 0.2"):
+        claims.claim(run_dir, SETTINGS | {"training.lr": 0.2}, 3)
+    with pytest.raises(ValueError, match=r"training.new=None, not 1"):
+        claims.claim(run_dir, SETTINGS | {"training.new": 1}, 3)
+
+
+def test_foreign_or_damaged_folders_are_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="holds no run but is not empty"):
+        claims.claim(tmp_path, SETTINGS, 0)
+    with pytest.raises(ValueError, match="is a file; --workdir must be a folder"):
+        claims.claim(tmp_path / "thesis.txt", SETTINGS, 0)
+    with pytest.raises(ValueError, match="is a file; --workdir must be a folder"):
+        with claims.held(tmp_path / "thesis.txt"):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.json.tmp").write_text('{"se')  # killed while claiming
+    (folder / claims.LOCK).write_text("")
+    claims.claim(folder, SETTINGS, 0)
+    (folder / "config.json").write_text('{"seed": 0, "sett')
+    with pytest.raises(ValueError, match="config.json: damaged"):
+        claims.claim(folder, SETTINGS, 0)
+
+
+def test_records_are_known_by_what_they_hold(tmp_path):
+    one = claims.of_records(make_records(tmp_path / "a"))
+    same = make_records(tmp_path / "b", versions={"av": "2"}, counts={"clips": 4})
+    assert claims.of_records(same) == one
+    assert claims.of_records(make_records(tmp_path / "c", sha256="2" * 64)) != one
+    with pytest.raises(ValueError, match="no such folder of records"):
+        claims.of_records(tmp_path / "d")
+
+
+def test_cases_of_other_content_are_refused_by_name(tmp_path, read):
+    settings, records = read
+    run_dir = tmp_path / "run"
+    claims.claim(run_dir, settings, 0, claims.inputs(settings, records))
+    other = make_records(tmp_path / "other", sha256="2" * 64)
+    with pytest.raises(ValueError, match=r"other content of records: .*records \(sha"):
+        claims.claim(run_dir, settings, 0, claims.inputs(settings, other))
+    for name in ("data.tokenizer", "reserve.words"):
+        path = pathlib.Path(settings[name])
+        text = path.read_text()
+        path.write_text(text + " ")
+        with pytest.raises(ValueError, match=f"other content of {name}: .*sha256"):
+            claims.claim(run_dir, settings, 0, claims.inputs(settings, records))
+        with pytest.raises(ValueError, match=f"with {name} .* is other content"):
+            claims.find(run_dir, name)
+        path.write_text(text)
+    assert not claims.claim(run_dir, settings, 0, claims.inputs(settings, records))
+
+
+def test_cases_of_the_same_content_at_another_path(tmp_path, read):
+    settings, records = read
+    run_dir = tmp_path / "run"
+    claims.claim(run_dir, settings, 0, claims.inputs(settings, records))
+    moved = str(tmp_path / "moved.json")
+    shutil.move(settings["data.tokenizer"], moved)
+    shutil.move(records, tmp_path / "new")
+    for name in (claims.RECORDS, "data.tokenizer"):
+        with pytest.raises(ValueError, match="but nothing is at .*; put it back, or"):
+            claims.find(run_dir, name)
+    settings = settings | {"data.tokenizer": moved}
+    now = claims.inputs(settings, str(tmp_path / "new"))
+    claims.check_place(run_dir, settings, 0)  # before the records are made or known
+    assert not claims.claim(run_dir, settings, 0, now)
+    assert claims.find(run_dir, claims.RECORDS) == str(tmp_path / "new")
+    assert claims.find(run_dir, "data.tokenizer") == moved
+    make_records(tmp_path / "records", sha256="2" * 64)  # others where they were
+    assert claims.find(run_dir, claims.RECORDS) == str(tmp_path / "new")
+    with pytest.raises(ValueError, match="was trained on .*, but what lies at"):
+        claims.find(run_dir, claims.RECORDS, records)
+    os.remove(settings["reserve.words"])  # of no use after training
+    assert claims.find(run_dir, "reserve.words") == settings["reserve.words"]
+
+
+def test_cases_of_relative_places(tmp_path, read, monkeypatch):
+    settings, _ = read
+    monkeypatch.chdir(tmp_path)
+    claims.claim("run", settings, 0, claims.inputs(settings, "records/"))
+    monkeypatch.chdir("/")
+    found = claims.find(tmp_path / "run", claims.RECORDS)
+    assert found == str(tmp_path / "records")
+
+
+def test_a_run_of_an_older_version_says_so(tmp_path, read):
+    settings, records = read
+    claims.claim(tmp_path / "run", settings, 0)
+    with pytest.raises(ValueError, match="did not note"):
+        claims.read(tmp_path / "run")
+    with pytest.raises(ValueError, match="did not note"):
+        claims.claim(tmp_path / "run", settings, 0, claims.inputs(settings, records))
+
+
+def test_cases_of_two_commands_in_one_folder(tmp_path):
+    run_dir = tmp_path / "deep" / "[run] \u00fc"
+    (tmp_path / "link").symlink_to(run_dir)
+    with claims.held(run_dir):
+        for path in (run_dir, tmp_path / "link", f"{run_dir}/"):
+            with pytest.raises(ValueError, match="another command is at work in it"):
+                with claims.held(path):
+                    pass
+        assert run_dir.is_dir()
+    assert not (tmp_path / "deep").exists()  # nothing was written: nothing is left
+    with claims.held(run_dir):
+        (run_dir / "x").write_text("")
+    assert [path.name for path in run_dir.iterdir()] == ["x"]
+
+
+def test_cases_of_a_lock_whose_process_was_killed(tmp_path):
+    code = "import sys, time; from mmdiffmask import claims\n"
+    code += "with claims.held(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    other = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match="another command is at work in it"):
+            with claims.held(tmp_path / "run"):
+                pass
+    finally:
+        other.kill()
+        other.wait()
+    with claims.held(tmp_path / "run"):
+        claims.claim(tmp_path / "run", SETTINGS, 0)
+    assert not (tmp_path / "run" / claims.LOCK).exists()
+
+
+def test_cases_of_a_start_that_was_refused_claims_nothing(tmp_path):
+    run_dir = tmp_path / "run"
+    with pytest.raises(ValueError, match="no such checkpoint"):
+        with claims.held(run_dir), claims.claimed(run_dir, SETTINGS, 0):
+            (run_dir / "steps" / "0.tmp").mkdir(parents=True)
+            (run_dir / "metrics.jsonl").write_text("")
+            raise ValueError("no such checkpoint")
+    assert not run_dir.exists()
+    with pytest.raises(KeyboardInterrupt):  # stopped, not refused
+        with claims.claimed(run_dir, SETTINGS | {"training.lr": 1.0}, 0):
+            raise KeyboardInterrupt
+    assert (run_dir / claims.CONFIG).is_file()
+    with pytest.raises(ValueError, match="loss"):  # a run that has begun stays
+        with claims.claimed(run_dir, SETTINGS | {"training.lr": 1.0}, 0):
+            raise ValueError("the loss at step 3 is nan")
+    assert (run_dir / claims.CONFIG).is_file()
