@@ -132,11 +132,11 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _experiment(arguments: argparse.Namespace):
     """The experiment that the arguments name, checked."""
-    from mmdiffmask import build, configure
+    from mmdiffmask import build, configure, seeds
 
     experiment = configure.override(configure.load(arguments.config), arguments.set)
-    if arguments.seed is not None and arguments.seed < 0:
-        raise ValueError(f"--seed {arguments.seed}: must be 0 or more")
+    if arguments.seed is not None:
+        seeds.check("--seed", arguments.seed)
     experiment = build.find_files(experiment)
     build.check(experiment)
     if arguments.data is not None:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from mmdiffmask import config, configure, examples, weights
 from mmdiffmask.data import loader, questions, records, tokenizers, vocabulary
-from mmdiffmask.masking import strategies
+from mmdiffmask.masking import sampling, strategies
 from mmdiffmask.models import convert, reserve, towers
 from mmdiffmask.training import grounding, loop, losses, optim, steps, total
 from mmdiffmask.training import objective as objectives
@@ -253,7 +253,7 @@ def _start(
 
     def start() -> objectives.Params:
         return reserve.init(
-            jax.random.key(seed),
+            sampling.seed_key(seed),
             experiment.model,
             data.rows,
             data.cols,

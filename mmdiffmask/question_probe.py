@@ -7,11 +7,11 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from mmdiffmask import build, config, configure, examples, versions
 from mmdiffmask.data import questions, records, splits, tokenizers
+from mmdiffmask.masking import sampling
 from mmdiffmask.models import reserve
 from mmdiffmask.probe import choices, features, question_features
 
@@ -186,7 +186,7 @@ def _untrained(task: Task, seed: int) -> Params:
             (source[i] for i in shown), examples.patch_grid(data)
         )
     return reserve.init(
-        jax.random.key(seed),
+        sampling.seed_key(seed),
         model,
         data.rows,
         data.cols,

@@ -1,11 +1,14 @@
 """The contrastive patch loss against its formula in numpy, and its laws."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mmdiffmask import grid
+from mmdiffmask.masking import sampling
 from mmdiffmask.models import layers
 from mmdiffmask.training import losses, steps
 
@@ -196,3 +199,19 @@ def test_unit_normalize_keeps_the_released_epsilon():
     x = np.array([[3.0, 4.0], [0.0, 0.0], [1e-3, 0.0]], np.float32)
     wanted = x / np.sqrt((x**2).sum(1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(layers.unit_normalize(x), wanted, rtol=1e-6)
+
+
+def test_cases_of_slots_against_the_budget_of_any_ratio():
+    ratios = np.concatenate(
+        [np.arange(1, 96) / 100, np.random.default_rng(0).uniform(0.01, 0.95, 200)]
+    )
+    valid = np.arange(1, 421)
+    halves = 0
+    for ratio in ratios.tolist():
+        most = [losses.max_cells(ratio, "cell", 4 * n, n) for n in valid.tolist()]
+        budget = functools.partial(sampling.token_budget, ratio)
+        found = np.asarray(jax.vmap(budget)(valid))
+        np.testing.assert_array_equal(most, found)  # all valid: exactly the budget
+        assert np.all(np.diff(most) >= 0)  # fewer valid ones never need more
+        halves += sum(round(ratio * n) != m for n, m in zip(valid, most, strict=True))
+    assert halves  # where Python's own rounding gave another number

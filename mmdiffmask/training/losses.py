@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, UInt32
 
+from mmdiffmask.masking import sampling
 from mmdiffmask.models import layers
 from mmdiffmask.types import Array
 
@@ -51,8 +52,8 @@ def max_cells(ratio: float, mask_unit: str, patches: int, cells: int) -> int:
     Example: ratio 0.25, 420 patches, 105 cells: 26 for `cell`, 105 for `patch`.
     """
     if mask_unit == "cell":
-        return max(1, round(ratio * cells))
-    return min(cells, max(1, round(ratio * patches)))
+        return sampling.most_tokens(ratio, cells)
+    return min(cells, sampling.most_tokens(ratio, patches))
 
 
 def choose_cells(
