@@ -21,7 +21,7 @@ from mmdiffmask import (
 )
 from mmdiffmask.data import loader, manifest, splits
 from mmdiffmask.models import joining
-from mmdiffmask.probe import features, linear, metrics
+from mmdiffmask.probe import features, linear, metrics, ties
 from mmdiffmask.training import checkpoint
 
 FEATURES = "features"  # folder of the caches, in the run's
@@ -166,8 +166,8 @@ def _probe_label(settings: config.Probe, label: str, train, dev, val, labels) ->
         result[read_out] = {
             "l2": found.l2,
             "dev_loss": {str(k): v for k, v in found.dev_loss.items()},
-            "is_right": [int(x) for x in found.is_right],
-            "is_right_knn": [int(x) for x in found.is_right_knn],
+            "is_right": ties.as_json(found.is_right),
+            "is_right_knn": ties.as_json(found.is_right_knn),
         }
     names = [[of_clip[c] for c in part.clip if of_clip[c]] for part in (train, val)]
     result["floors"] = dataclasses.asdict(metrics.floors(*names))
@@ -181,7 +181,7 @@ def table(found: dict[str, Any]) -> str:
     for label, entry in found["labels"].items():
         floors = entry["floors"]
         for read_out in ("joint", "vit"):
-            score = metrics.accuracy(np.array(entry[read_out]["is_right"], bool))
+            score = metrics.accuracy(np.array(entry[read_out]["is_right"], float))
             lines.append(
                 f"{label:10} {read_out:6} {100 * score.value:5.1f}"
                 f" [{100 * score.low:.1f}, {100 * score.high:.1f}]"

@@ -13,7 +13,7 @@ from mmdiffmask import build, config, configure, examples, versions
 from mmdiffmask.data import questions, records, splits, tokenizers
 from mmdiffmask.masking import sampling
 from mmdiffmask.models import reserve
-from mmdiffmask.probe import choices, features, question_features
+from mmdiffmask.probe import choices, features, question_features, ties
 
 READ_OUTS = ("match", "answer")
 ZERO_SHOT, UNTRAINED = "zero-shot", "untrained"
@@ -251,13 +251,13 @@ def _score(task: Task, sets: Sets, streams: tuple[str, str]) -> dict[str, dict]:
         }
         if read_out == "match":
             scores = choices.zero_shot(asked["val"].features)
-            is_right = choices.is_right(scores, asked["val"].right)
-            result[ZERO_SHOT] = {"is_right": is_right.astype(int).tolist()}
+            is_right = ties.hits(scores, asked["val"].right)
+            result[ZERO_SHOT] = {"is_right": ties.as_json(is_right)}
         head = choices.probe(*asked.values(), settings.l2, settings.link)
         result[read_out] = {
             "l2": head.l2,
             "dev_loss": {str(k): v for k, v in head.dev_loss.items()},
-            "is_right": head.is_right.astype(int).tolist(),
+            "is_right": ties.as_json(head.is_right),
         }
     return result
 

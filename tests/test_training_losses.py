@@ -147,11 +147,12 @@ def test_nothing_to_predict_is_a_finite_loss(cells):
     assert np.all(gradient == 0)
 
 
-def test_equal_features_are_no_hit():
+def test_cases_of_equal_features_count_as_their_share():
     same = np.ones((2, 2, 4), np.float32)
     clips = np.array([1, 2], np.uint32)
     found = contrast(same, same, np.ones((2, 2), bool), clips, jnp.float32(1))
-    assert not found.is_hit.any()
+    np.testing.assert_array_equal(found.is_hit, 0.25)
+    np.testing.assert_array_equal(found.is_hit_in_clip, 0.5)
     np.testing.assert_allclose(found.row_loss, np.log(4.0), rtol=1e-5)
 
 

@@ -93,7 +93,7 @@ class MaskSummary:
     cells_hidden: float
 
 
-def wilson(right: int, n: int, z: float = Z_95) -> tuple[float, float]:
+def wilson(right: float | int, n: int, z: float = Z_95) -> tuple[float, float]:
     """Wilson's score interval of a share; 0 right of 10 gives (0, .278).
 
     Unlike value +- z * se it stays inside [0, 1] and has a width at 0 and 1.
@@ -111,9 +111,9 @@ def wilson(right: int, n: int, z: float = Z_95) -> tuple[float, float]:
     return low, (1.0 if right == n else centre + half)
 
 
-def accuracy(is_right: Bool[np.ndarray, " e"]) -> Score:
-    """Share of clips that are right, with Wilson's interval."""
-    right, n = int(np.sum(is_right)), len(is_right)
+def accuracy(is_right: Num[np.ndarray, " e"] | Bool[np.ndarray, " e"]) -> Score:
+    """Share of clips that are right, with Wilson's interval; ties as their share."""
+    right, n = float(np.sum(is_right)), len(is_right)
     low, high = wilson(right, n)
     return Score(right / n, low, high, n)
 
