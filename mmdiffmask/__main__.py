@@ -146,11 +146,12 @@ def _experiment(arguments: argparse.Namespace):
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import configure, demo, runs
+    from mmdiffmask import configure, demo, effects, runs
     from mmdiffmask.training import checkpoint
 
     experiment, seed = _experiment(arguments), arguments.seed or 0
     checkpoint.check_place(arguments.workdir, configure.settings(experiment), seed)
+    effects.check_text_length(experiment.data, experiment.training)
     records = arguments.data or demo.make_records(experiment, pathlib.Path("."))
     runs.pretrain(experiment, records, arguments.workdir, seed)
     print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")

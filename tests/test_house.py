@@ -22,6 +22,7 @@ RANKS = [
     {"probe"},
     {"report"},
     {"examples", "weights"},
+    {"effects"},
     {"build"},
     {"runs"},
     {"question_probe"},

@@ -138,6 +138,7 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
         objective=make_objective(settings, seed),
         settings=settings,
         all_settings=configure.settings(config.Experiment("test", training=settings)),
+        batch_size=settings.batch_size,
         mesh=steps.make_mesh(settings.batch_size, jax.devices()[:devices]),
         start=functools.partial(start, seed),
         noise_batches=lambda: [make_batch(range(8))],

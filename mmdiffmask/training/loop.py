@@ -43,6 +43,7 @@ class Job:
       objective: model, grid, loss settings, seed.
       settings: of training.
       all_settings: dotted names -> values of the whole experiment, for config.json.
+      batch_size: of an update; the order of training follows from it.
       mesh: `steps.make_mesh`.
       start: makes the first weights; called only where no start was saved yet.
       noise_batches: training batches that the noise statistics are taken over.
@@ -59,6 +60,7 @@ class Job:
     objective: objectives.Objective
     settings: config.Training
     all_settings: dict[str, Any]
+    batch_size: int
     mesh: Mesh
     start: Callable[[], objectives.Params]
     noise_batches: Callable[[], Iterable[VideoBatch]]
@@ -81,7 +83,7 @@ def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
 
     Raises:
       ValueError: for settings that do not fit together, a folder that holds another
-        run, or a loss that is not finite (with its step).
+        run or one of another batch size, or a loss that is not finite (with its step).
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """
     optim.check(job.settings)
@@ -90,6 +92,7 @@ def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
         progress = checkpoint.read_progress(manager)
         if progress is not None and progress.finished:
             return progress
+        journal.note_batch_size(run_dir, job.batch_size)
         frozen = _frozen(job, run_dir)
         runner = _Runner(job, pathlib.Path(run_dir), manager, frozen)
         if progress is None:
