@@ -132,11 +132,11 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _experiment(arguments: argparse.Namespace):
     """The experiment that the arguments name, checked."""
-    from mmdiffmask import build, configure
+    from mmdiffmask import build, configure, seeds
 
     experiment = configure.override(configure.load(arguments.config), arguments.set)
-    if arguments.seed is not None and arguments.seed < 0:
-        raise ValueError(f"--seed {arguments.seed}: must be 0 or more")
+    if arguments.seed is not None:
+        seeds.check("--seed", arguments.seed)
     experiment = build.find_files(experiment)
     build.check(experiment)
     if arguments.data is not None:
@@ -146,10 +146,11 @@ def _experiment(arguments: argparse.Namespace):
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import claims, configure, demo, runs
+    from mmdiffmask import claims, configure, demo, effects, runs
 
     experiment, seed = _experiment(arguments), arguments.seed or 0
     claims.check_place(arguments.workdir, configure.settings(experiment), seed)
+    effects.check_text_length(experiment.data, experiment.training)
     records = arguments.data or demo.make_records(experiment, pathlib.Path("."))
     runs.pretrain(experiment, records, arguments.workdir, seed)
     print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")

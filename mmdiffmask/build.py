@@ -7,11 +7,16 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 
-import jax
 import numpy as np
 
-from mmdiffmask import claims, config, configure, examples, starts, weights
-from mmdiffmask.data import loader, questions, records, tokenizers, vocabulary
+from mmdiffmask import claims, config, configure, effects, examples, starts, weights
+from mmdiffmask.data import (
+    loader,
+    question_kinds,
+    records,
+    tokenizers,
+    vocabulary,
+)
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import convert, reserve
 from mmdiffmask.training import grounding, loop, losses, optim, steps, total
@@ -37,7 +42,7 @@ def check(experiment: config.Experiment) -> None:
     _check_objective(experiment)
     examples.embeddings_of(experiment.masking)
     examples.words_of(experiment)
-    questions.parse_kinds(experiment.probe.kinds)
+    question_kinds.parse(experiment.probe.kinds)
     size = tokenizers.load(experiment.data.tokenizer).vocabulary
     if size > experiment.model.vocabulary:
         raise ValueError(
@@ -130,23 +135,28 @@ def job(
     """A training run, ready for `loop.train`; `read` is of `inputs`.
 
     Raises:
-      ValueError: if the records hold nothing to train on.
+      ValueError: if the records hold nothing to train on, or a setting would have no
+        effect on them (`effects`).
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
+    effects.check_text_length(data, training)
     source = examples.open_split(records_dir, "train")
     split = examples.split_train(experiment, source)
-    batch_size = _fit_batch(training.batch_size, len(split.first_of_clips(split.train)))
+    clips = split.first_of_clips(split.train)
+    effects.check_boxes(experiment, source, clips)
+    batch_size = effects.fit_batch(training.batch_size, len(clips))
     mesh = steps.make_mesh(batch_size)
     row = examples.make_row(data, masking, source, examples.language(experiment, seed))
     dev_row = examples.make_row(
         data, masking, source, examples.language(experiment, examples.EVAL_SEED)
     )
     dev = split.first_of_clips(split.dev)[: training.eval_clips]
-    noise = split.first_of_clips(split.train)[: training.noise_clips]
+    noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=steps.by_example(mesh))
     kinds = examples.mask_kinds(masking)
     if "patches" not in training.objective:
         kinds = {"random": kinds["random"]}  # detectors need not have seen these clips
+    effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
     words = examples.words_of(experiment)
     return loop.Job(
         objective=_objective(experiment, words, seed),
@@ -154,6 +164,7 @@ def job(
         all_settings=configure.settings(experiment),
         inputs=read,
         shapes=starts.shapes(experiment),
+        batch_size=batch_size,
         mesh=mesh,
         start=starts.make(experiment, row, noise, seed),
         noise_batches=lambda: batches(row, noise, batch_size),
@@ -198,23 +209,6 @@ def _objective(
         experiment.reserve,
         found,
     )
-
-
-def _fit_batch(batch_size: int, n_clips: int) -> int:
-    """The batch size, or less where there are fewer clips: no clip twice in a batch."""
-    devices = jax.device_count()
-    most = n_clips // devices * devices
-    if most < 1:
-        raise ValueError(
-            f"{n_clips} training clips are fewer than {devices} devices; add clips"
-        )
-    if batch_size > most:
-        logging.warning(
-            "training.batch_size lowered from %d to %d: there are only %d training"
-            " clips",
-            *(batch_size, most, n_clips),
-        )
-    return min(batch_size, most)
 
 
 def _draw_patches(experiment: config.Experiment, seed: int):

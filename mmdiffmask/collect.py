@@ -38,7 +38,7 @@ def panels(
 
 def _probe_cell(entry: dict) -> summary.ProbeCell:
     def score(read_out, name):
-        return metrics.accuracy(np.array(entry[read_out][name], bool))
+        return metrics.accuracy(np.array(entry[read_out][name], float))
 
     return summary.ProbeCell(
         joint=score("joint", "is_right"),
@@ -69,7 +69,7 @@ def comparisons(found: Sequence[run_folder.Run]) -> tuple[compare.Comparison, ..
     made: list[compare.Comparison] = []
     for label in _labels(found[0]):
         is_right = {
-            run.name: np.array(run.probe["labels"][label]["joint"]["is_right"], bool)
+            run.name: np.array(run.probe["labels"][label]["joint"]["is_right"], float)
             for run in found
         }
         resamples = found[0].settings["probe.bootstrap"]

@@ -4,14 +4,15 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import pathlib
 import re
 import runpy
-import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from mmdiffmask import config
+from mmdiffmask import config, values
 
 
 def load(path: str | pathlib.Path) -> config.Experiment:
@@ -27,18 +28,22 @@ def load(path: str | pathlib.Path) -> config.Experiment:
     try:
         found = runpy.run_path(str(path)).get("get_config")
         experiment = found() if callable(found) else None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
         hint = _nearest_keyword(error)
-        raise ValueError(f"{path}: does not run as a config: {error}{hint}") from error
+        raise ValueError(f"{path}: does not run as a config: {said}{hint}") from error
     if not isinstance(experiment, config.Experiment):
         raise ValueError(
             f"{path}: needs a function get_config() that returns config.Experiment"
         )
-    check(experiment)
+    try:
+        check(experiment)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return experiment
 
 
-def _nearest_keyword(error: Exception) -> str:
+def _nearest_keyword(error: BaseException) -> str:
     """For a keyword that no dataclass has: the setting that it looks like."""
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if not isinstance(error, TypeError) or not found:
@@ -79,7 +84,8 @@ def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
         names = ", ".join(f"{full_name}.{f.name}" for f in dataclasses.fields(value))
         raise ValueError(f"--set {full_name}: name one of its settings: {names}")
     else:
-        new = _parse(full_name, hints[path[0]], text)
+        new = values.parse(full_name, hints[path[0]], text)
+        _check_choice(full_name, hints[path[0]], new)
     return dataclasses.replace(node, **{path[0]: new})
 
 
@@ -103,53 +109,30 @@ def settings(node: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def from_settings(values: dict[str, Any]) -> config.Experiment:
+def from_settings(stored: dict[str, Any]) -> config.Experiment:
     """The experiment that `settings` took apart, also after a trip through JSON.
 
     Raises:
       ValueError: if a setting is missing or unknown: other code wrote them.
     """
-    return _gather(config.Experiment, values, "")
+    return _gather(config.Experiment, stored, "")
 
 
-def _gather(kind: type, values: dict[str, Any], prefix: str) -> Any:
+def _gather(kind: type, stored: dict[str, Any], prefix: str) -> Any:
     hints, found = typing.get_type_hints(kind), {}
     for field in dataclasses.fields(kind):
         name, hint = prefix + field.name, hints[field.name]
         inner = [
             a for a in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(a)
         ]
-        if name in values:
-            value = values[name]
+        if name in stored:
+            value = stored[name]
             found[field.name] = tuple(value) if isinstance(value, list) else value
-        elif inner and any(key.startswith(name + ".") for key in values):
-            found[field.name] = _gather(inner[0], values, name + ".")
+        elif inner and any(key.startswith(name + ".") for key in stored):
+            found[field.name] = _gather(inner[0], stored, name + ".")
         else:
             raise ValueError(f"setting {name} is missing: written by another version")
     return kind(**found)
-
-
-def _parse(name: str, hint: Any, text: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if text.lower() == "none" and type(None) in arguments:
-            return None
-        return _parse(name, next(a for a in arguments if a is not type(None)), text)
-    if origin is tuple:
-        items = [item.strip() for item in text.strip("()").split(",") if item.strip()]
-        return tuple(_parse(name, arguments[0], item) for item in items)
-    if origin is Literal:
-        _check_choice(name, hint, text)
-        return text
-    if hint is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        if hint is bool:
-            raise ValueError
-        return hint(text)
-    except ValueError:
-        kind = {int: "a whole number", float: "a number", bool: "true or false"}
-        raise ValueError(f"--set {name}={text}: needs {kind[hint]}") from None
 
 
 def check(experiment: config.Experiment) -> None:
@@ -174,23 +157,46 @@ def _check_node(node: Any, prefix: str) -> None:
     hints = typing.get_type_hints(type(node))
     for field in dataclasses.fields(node):
         name, value = prefix + field.name, getattr(node, field.name)
-        if dataclasses.is_dataclass(value):
+        hint = _present(hints[field.name], value)
+        if dataclasses.is_dataclass(hint):
+            _check_section(name, hint, value)
             _check_node(value, name + ".")
             continue
-        _check_type(name, hints[field.name], value)
-        _check_choice(name, hints[field.name], value)
-        low, high = field.metadata.get("low"), field.metadata.get("high")
+        if value is None and hint is None:
+            continue
+        _check_type(name, hint, value)
+        _check_choice(name, hint, value)
         for number in value if isinstance(value, tuple) else (value,):
-            _check_range(name, number, low, high)
+            _check_range(name, number, field.metadata)
 
 
-def _check_range(
-    name: str, number: Any, low: float | int | None, high: float | int | None
-):
+def _present(hint: Any, value: Any) -> Any:
+    """What is asked of a value that may be missing: the type, or None if it is."""
+    kinds = typing.get_args(hint)
+    if type(None) not in kinds:
+        return hint
+    return None if value is None else next(k for k in kinds if k is not type(None))
+
+
+def _check_section(name: str, kind: type, value: Any) -> None:
+    if not isinstance(value, kind):
+        found = f"{value!r:.60}" if not isinstance(value, type) else "the class itself"
+        raise ValueError(
+            f"{name} is {found}: must be a section, config.{kind.__name__}(...)"
+        )
+
+
+def _check_range(name: str, number: Any, limits: Mapping[str, Any]) -> None:
+    """Numbers within their limits; infinite only where these say so."""
+    if isinstance(number, str | bool) or number is None:
+        return
+    low, high = limits.get("low"), limits.get("high")
     below = low is not None and not number >= low  # so that NaN is out of range
     if below or (high is not None and number > high):
-        limits = f"from {low} to {high}" if high is not None else f"at least {low}"
-        raise ValueError(f"{name}={number} is out of range: must be {limits}")
+        allowed = f"from {low} to {high}" if high is not None else f"at least {low}"
+        raise ValueError(f"{name}={number} is out of range: must be {allowed}")
+    if not math.isfinite(number) and high != math.inf:
+        raise ValueError(f"{name}={number}: must be a finite number")
 
 
 def _check_type(name: str, hint: Any, value: Any) -> None:
@@ -203,7 +209,8 @@ def _check_type(name: str, hint: Any, value: Any) -> None:
             _check_type(name, arguments[0], item)
     elif hint in (int, float, bool, str):
         kinds = (int, float) if hint is float else (hint,)
-        if not isinstance(value, kinds) or (hint is not bool and value is True):
+        is_switch = isinstance(value, bool)
+        if not isinstance(value, kinds) or is_switch != (hint is bool):
             raise ValueError(f"{name}={value!r}: must be of type {hint.__name__}")
 
 

@@ -1,9 +1,10 @@
 """Probes a finished run: read-outs of its frozen features, and their table."""
 
+import collections
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -24,7 +25,8 @@ from mmdiffmask import (
 )
 from mmdiffmask.data import loader, manifest, splits
 from mmdiffmask.models import joining
-from mmdiffmask.probe import features, linear, metrics
+from mmdiffmask.probe import features, linear, metrics, ties
+from mmdiffmask.probe import labels as label_names
 from mmdiffmask.training import checkpoint
 
 FEATURES = "features"  # folder of the caches, in the run's
@@ -106,6 +108,7 @@ def _labelled_sets(experiment, records_dir, folder, params, weights):
     split = splits.split_train(source, experiment.data.dev_share, boxed_only=False)
     val = examples.open_split(records_dir, "val")
     val_clips = [val[i].clip for i in range(len(val))]
+    splits.check_apart(split, {val[i].clip: val[i].group for i in range(len(val))})
     parts = {
         "train": (source, split.first_of_clips(split.train)),
         "dev": (source, split.first_of_clips(split.dev)),
@@ -156,27 +159,26 @@ def _clip_encoder(experiment: config.Experiment) -> features.Encode:
 
 def _probe_label(settings: config.Probe, label: str, train, dev, val, labels) -> dict:
     """Scores of one label: joint and ViT features, linear and nearest neighbours."""
-    of_clip = {clip: row.get(label, "") for clip, row in labels.items()}
-    if not any(of_clip.values()):
-        known = sorted({name for row in labels.values() for name in row})
-        raise ValueError(
-            f"probe.labels: the records have no label {label}; they have"
-            f" {', '.join(known) or 'none at all'}"
-        )
+    of_clip = label_names.of_clips(labels, label)
     result: dict[str, Any] = {}
     for read_out in ("joint", "vit"):
         sets = (
             linear.label_clips(part, read_out, of_clip) for part in (train, dev, val)
         )
-        found = linear.probe(*sets, settings.l2, settings.neighbours)
+        try:
+            found = linear.probe(*sets, settings.l2, settings.neighbours)
+        except ValueError as error:
+            raise ValueError(f"probe.labels: {label}: {error}") from error
         result[read_out] = {
             "l2": found.l2,
             "dev_loss": {str(k): v for k, v in found.dev_loss.items()},
-            "is_right": [int(x) for x in found.is_right],
-            "is_right_knn": [int(x) for x in found.is_right_knn],
+            "is_right": ties.as_json(found.is_right),
+            "is_right_knn": ties.as_json(found.is_right_knn),
         }
     names = [[of_clip[c] for c in part.clip if of_clip[c]] for part in (train, val)]
     result["floors"] = dataclasses.asdict(metrics.floors(*names))
+    if unknown := collections.Counter(n for n in names[1] if n not in set(names[0])):
+        result["unknown"] = dict(unknown)
     result["clips"] = [c for c in val.clip if of_clip[c]]
     return result
 
@@ -187,18 +189,36 @@ def table(found: dict[str, Any]) -> str:
     for label, entry in found["labels"].items():
         floors = entry["floors"]
         for read_out in ("joint", "vit"):
-            score = metrics.accuracy(np.array(entry[read_out]["is_right"], bool))
+            score = metrics.accuracy(np.array(entry[read_out]["is_right"], float))
             lines.append(
                 f"{label:10} {read_out:6} {100 * score.value:5.1f}"
-                f" [{100 * score.low:.1f}, {100 * score.high:.1f}]"
+                f" {_interval(score)}"
                 f"  chance {100 * floors['chance']:.1f}"
                 f"  largest class {100 * floors['largest_class']:.1f}"
                 f"  {score.n} clips"
             )
+        if unknown := entry.get("unknown"):
+            lines.append(lacking(label, unknown, len(entry["clips"])))
     if "questions" in found:
         resamples = found["key"]["probe"]["bootstrap"]
         lines += _question_lines(found["questions"], resamples)
     return "\n".join(lines)
+
+
+def lacking(label: str, unknown: Mapping[str, int], clips: int) -> str:
+    """Says which clips of val no head can name."""
+    count = sum(unknown.values())
+    names = ", ".join(sorted(unknown))
+    return (
+        f"{label}: {count} of {clips} clips of val are of classes that train lacks"
+        f" ({names}): none of them can be named rightly"
+    )
+
+
+def _interval(score: metrics.Score) -> str:
+    if not score.has_interval:
+        return "[no interval: one clip or no spread]"
+    return f"[{100 * score.low:.1f}, {100 * score.high:.1f}]"
 
 
 def _question_lines(found: dict[str, Any], resamples: int) -> list[str]:
@@ -220,7 +240,7 @@ def _question_lines(found: dict[str, Any], resamples: int) -> list[str]:
             floor = max(best, key=lambda name, best=best: best[name])
             result.append(
                 f"{read_out:10} {name:14} {100 * score.value:5.1f}"
-                f" [{100 * score.low:.1f}, {100 * score.high:.1f}]"
+                f" {_interval(score)}"
                 f"  best floor {100 * best[floor]:.1f} ({floor})"
                 f"  {int(is_kind.sum())} questions of {score.n} clips"
             )

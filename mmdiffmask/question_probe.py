@@ -7,16 +7,16 @@ import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from mmdiffmask import build, config, configure, examples, versions
-from mmdiffmask.data import questions, records, splits, tokenizers
+from mmdiffmask.data import question_kinds, questions, records, splits, tokenizers
+from mmdiffmask.masking import sampling
 from mmdiffmask.models import reserve
-from mmdiffmask.probe import choices, features, question_features
+from mmdiffmask.probe import features, question_features, question_scores
 
 READ_OUTS = ("match", "answer")
-ZERO_SHOT, UNTRAINED = "zero-shot", "untrained"
+UNTRAINED = "untrained"
 FULL = ("frames and sound", "frames and subtitles")  # views of the two streams
 # What the audio and the text stream hold where something is left out. No frames in
 # any of them, so the vision tower does not run.
@@ -68,7 +68,8 @@ def open_task(
     """Chooses the questions: TRAIN's by the hash of their id, VAL's by id.
 
     Raises:
-      ValueError: if the records have no questions, or a split none with an answer.
+      ValueError: if the records have no questions, a split none with an answer, a
+        question is longer than a sequence, or a clip of val stands in train.
     """
     train = examples.open_split(records_dir, "train")
     split = splits.split_train(train, experiment.data.dev_share, boxed_only=False)
@@ -86,6 +87,11 @@ def open_task(
                 f"{records_dir}: no question of {name} has a known answer, so"
                 " probe.read_outs can only be clip"
             )
+    asked = [question for part in chosen.values() for question in part]
+    questions.check_length(asked, experiment.data)
+    splits.check_apart(
+        split, {question.clip: question.group for question in chosen["val"]}
+    )
     sources = {name: row[0] for name, row in plan.items()}
     return Task(experiment, manifest, folder, sources, chosen, unanswered)
 
@@ -98,7 +104,8 @@ def choose(
     Dev is bounded like train, by its share of what train may have.
     """
     settings, share = experiment.probe, experiment.data.dev_share
-    found = questions.index(source, positions)
+    encode = tokenizers.load(experiment.data.tokenizer).encode_plain
+    found = questions.index(source, positions, encode, settings.read_outs)
     known = [question for question in found if question.right >= 0]
     unanswered = len(found) - len(known)
     if name == "val":
@@ -122,14 +129,14 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> dict[str, Any]
       ValueError: if the checkpoint lacks what `match` needs, or `probe.kinds` is wrong.
     """
     settings = task.experiment.probe
-    kinds = questions.parse_kinds(settings.kinds)
+    kinds = question_kinds.parse(settings.kinds)
     question_features.check_params(params, task.read_outs)
     start = _encoder(task)
     sets = _encode(task, start, lambda: params, weights, FULL)
     by_id = {question.example_id: question for question in task.chosen["val"]}
     val = [by_id[name] for name in sets["val"].clip]
     result: dict[str, Any] = {
-        "kinds": [questions.kind_of(question.text, kinds) for question in val],
+        "kinds": [question_kinds.of_text(question.text, kinds) for question in val],
         "clips": [question.clip for question in val],
         "ids": [question.example_id for question in val],
         "chance": float(np.mean([1 / question.candidates for question in val])),
@@ -186,7 +193,7 @@ def _untrained(task: Task, seed: int) -> Params:
             (source[i] for i in shown), examples.patch_grid(data)
         )
     return reserve.init(
-        jax.random.key(seed),
+        sampling.seed_key(seed),
         model,
         data.rows,
         data.cols,
@@ -242,38 +249,7 @@ def _encode(
 
 
 def _score(task: Task, sets: Sets, streams: tuple[str, str]) -> dict[str, dict]:
-    """Read-out -> scores on val; `zero-shot` wherever match features are."""
-    settings, result = task.experiment.probe, {}
-    for read_out in task.read_outs:
-        asked = {
-            name: _asked(found, read_out, streams, task.chosen[name])
-            for name, found in sets.items()
-        }
-        if read_out == "match":
-            scores = choices.zero_shot(asked["val"].features)
-            is_right = choices.is_right(scores, asked["val"].right)
-            result[ZERO_SHOT] = {"is_right": is_right.astype(int).tolist()}
-        head = choices.probe(*asked.values(), settings.l2, settings.link)
-        result[read_out] = {
-            "l2": head.l2,
-            "dev_loss": {str(k): v for k, v in head.dev_loss.items()},
-            "is_right": head.is_right.astype(int).tolist(),
-        }
-    return result
-
-
-def _asked(
-    found: features.Features,
-    read_out: str,
-    streams: tuple[str, str],
-    chosen: Sequence[questions.Question],
-) -> choices.Asked:
-    """Candidates' features (e, c, 2, d): audio stream, text stream."""
-    parts = [found.vectors[f"{read_out}/{view}"] for view in streams]
-    if read_out == "match":  # the product is made here: the cache holds its factors
-        span = found.vectors[question_features.SPAN]
-        parts = [part[:, None] * span for part in parts]
-    right = {question.example_id: question.right for question in chosen}
-    return choices.Asked(
-        np.stack(parts, axis=2), np.array([right[name] for name in found.clip])
+    """Read-out -> scores on val."""
+    return question_scores.score(
+        sets, task.chosen, task.read_outs, streams, task.experiment.probe
     )

@@ -7,12 +7,23 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmdiffmask import atomic, build, claims, config, configure, examples, weights
+from mmdiffmask import (
+    atomic,
+    build,
+    claims,
+    config,
+    configure,
+    effects,
+    examples,
+    weights,
+)
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
 from mmdiffmask.training import loop, saved
 
+TEXT_LENGTH = "data.text_length"  # a probe may ask for a longer one
 MASKS, PROBE, DATA = "masks.json", "probe.json", "data.json"
+FILL_ONLY = "fill_only"  # of DATA: kinds of held-out masks that hide no box
 MASK_CLIPS = 256  # of train, for the summary of what masks were made of
 
 
@@ -37,7 +48,8 @@ def pretrain(
         if summary is not None:
             atomic.write_json(folder / MASKS, dataclasses.asdict(summary))
         counts = {"clips": _count_clips(experiment, records_dir)}
-        atomic.write_json(folder / DATA, counts)
+        fill = {FILL_ONLY: _fill_only(experiment, records_dir)}
+        atomic.write_json(folder / DATA, counts | fill)
 
 
 def is_finished(
@@ -67,6 +79,14 @@ def _count_clips(experiment: config.Experiment, records_dir: str) -> dict[str, i
         "pretraining": len(split.first_of_clips(split.train)),
         "dev": min(dev, experiment.training.eval_clips),
     }
+
+
+def _fill_only(experiment: config.Experiment, records_dir: str) -> list[str]:
+    """Kinds of held-out masks that hide no box in any dev clip."""
+    source = examples.open_split(records_dir, "train")
+    split = examples.split_train(experiment, source)
+    dev = split.first_of_clips(split.dev)[: experiment.training.eval_clips]
+    return effects.kinds_without_boxes(experiment, source, dev)
 
 
 def _summarise_masks(
@@ -110,7 +130,7 @@ def of_run(
     overrides: Sequence[str] = (),
     seed: int | None = None,
 ) -> config.Experiment:
-    """The run's own settings, with the probe's from `asked`.
+    """The run's own settings, with the probe's and its text length from `asked`.
 
     Args:
       run_dir: of a run.
@@ -129,6 +149,8 @@ def of_run(
         raise ValueError(f"--seed {seed}: the run in {run_dir} has {found['seed']}")
     by_hand = {item.partition("=")[0].strip() for item in overrides}
     places = {}
+    if TEXT_LENGTH in by_hand:  # no parameter depends on it
+        own[TEXT_LENGTH] = wanted[TEXT_LENGTH]
     for name, value in json.loads(json.dumps(wanted)).items():
         is_asked = name in by_hand or name.startswith("model.")
         is_file = name in read and (value is not None or name not in by_hand)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from mmdiffmask import config, weights
 from mmdiffmask.data import tokenizers
+from mmdiffmask.masking import sampling
 from mmdiffmask.models import reserve, towers
 from mmdiffmask.training import objective as objectives
 from mmdiffmask.types import VideoBatch
@@ -63,7 +64,7 @@ def _random_start(
     data, model = experiment.data, experiment.model
     is_centred = model.centre_pixels and mean_patch is not None
     return lambda: reserve.init(
-        jax.random.key(seed),
+        sampling.seed_key(seed),
         model,
         data.rows,
         data.cols,

@@ -19,6 +19,7 @@ def record(number=0, window=0, segments=2, **changes) -> types.SimpleNamespace:
     fields = {
         "example_id": f"q{number}",
         "clip": f"clip{window}",
+        "group": f"clip{window}",
         "question": "Who is walking?",
         "answers": ("red", "the blue man", "a dog"),
         "answer_index": number % 3,

@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import math
+import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -102,3 +106,109 @@ def test_a_wrong_config_file_is_one_sentence(tmp_path, text, words):
     with pytest.raises(ValueError) as error:
         configure.load(path)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("mood (0-5)", ("mood (0-5)",)),
+        (" tone", ("tone",)),
+        ('[" tone", "mood, inner"]', (" tone", "mood, inner")),
+        ('"mood, inner",rating', ("mood, inner", "rating")),
+        ('"(x)"', ("(x)",)),
+        ("(a, b)", ("a", "b")),
+        ("(a) or (b),c", ("(a) or (b)", "c")),
+        ("who=^(Who|Whose)", ("who=^(Who|Whose)",)),
+        ("short=^.{3,5}$,who=^Who", ("short=^.{3,5}$", "who=^Who")),
+        (r"open=\(,set=[(,]", (r"open=\(", "set=[(,]")),
+        ("mood :),rating", ("mood :)", "rating")),
+        ('say "hi"', ('say "hi"',)),
+    ],
+)
+def test_cases_of_words_in_lists(text, items):
+    changed = configure.override(BASE, [f"probe.labels={text}"])
+    assert changed.probe.labels == items
+
+
+@pytest.mark.parametrize("text", ["[person]", '"open', '"a" b', "a (b,c", "[[1]]", ""])
+def test_cases_of_lists_that_are_not_clear(text):
+    with pytest.raises(ValueError, match=r"masking\.anchors"):
+        configure.override(BASE, [f"masking.anchors={text}"])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("training.steps=1_000", 1000),
+        ("training.steps=1e4", 10_000),
+        ("training.lr=1e-9", 1e-9),
+        ("training.early_stopping=No", False),
+        ("training.early_stopping=1", True),
+        ("probe.l2=inf,1e-9", (math.inf, 1e-9)),
+        ("data.toy.seed=9223372036854775807", 2**63 - 1),
+    ],
+)
+def test_cases_of_numbers_and_switches(assignment, value):
+    base = dataclasses.replace(BASE, data=config.Data(toy=config.Toy()))
+    changed = configure.settings(configure.override(base, [assignment]))
+    assert changed[assignment.partition("=")[0]] == value
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        *("probe.l2=nan", "model.scale_init=inf", "model.scale_init=nan"),
+        *("reserve.patches=inf", "training.steps=inf", "training.steps=1.5"),
+        *("training.early_stopping=2", "data.toy.seed=9223372036854775808"),
+    ],
+)
+def test_cases_of_numbers_that_are_refused(assignment):
+    base = dataclasses.replace(BASE, data=config.Data(toy=config.Toy()))
+    with pytest.raises(ValueError, match=assignment.partition("=")[0]):
+        configure.override(base, [assignment])
+
+
+WRONG_CONFIGS = {
+    "config.Experiment('x', data={'rows': 12})": "data is {'rows': 12}: must be",
+    "config.Experiment('x', model=None)": "model is None: must be",
+    "config.Experiment('x', masking='random')": "masking is 'random': must be",
+    "config.Experiment('x', training=config.Training)": "the class itself",
+    "config.Experiment('x', probe=config.Model())": "probe is Model(",
+    "config.Experiment('x', data=config.Data(toy=3))": "data.toy is 3: must be",
+    "config.Experiment('x', probe=config.Probe(labels='a'))": "must be a tuple",
+    "config.Experiment('x', model=config.Model(checkpoint=pathlib.Path('a')))": (
+        "model.checkpoint=PosixPath('a'): must be of type str"
+    ),
+    "config.Experiment('x', training=config.Training(steps=False))": (
+        "training.steps=False: must be of type int"
+    ),
+    "config.Experiment": "get_config",
+    "sys.exit('bye')": "SystemExit: bye",
+    "open('/no/such')": "FileNotFoundError",
+}
+LOAD = """
+import sys
+from mmdiffmask import configure
+for path in sys.argv[1:]:
+    try:
+        configure.load(path)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_cases_of_configs_of_another_type(tmp_path):
+    # A process of its own: the types that tests check everywhere would stop it first.
+    paths = [tmp_path / f"c{i}.py" for i in range(len(WRONG_CONFIGS))]
+    for path, text in zip(paths, WRONG_CONFIGS, strict=True):
+        path.write_text(
+            "import pathlib, sys\nfrom mmdiffmask import config\n\n\n"
+            f"def get_config():\n    return {text}\n"
+        )
+    command = [sys.executable, "-c", LOAD, *map(str, paths)]
+    root = pathlib.Path(configure.__file__).parents[1]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    lines = said.stdout.splitlines()
+    assert len(lines) == len(paths), said.stderr
+    for path, line, words in zip(paths, lines, WRONG_CONFIGS.values(), strict=True):
+        assert line.startswith(f"{path}: ") and words in line

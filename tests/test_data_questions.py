@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from question_records import Source, record
 
-from mmdiffmask.data import questions, tokenizers
+from mmdiffmask.data import question_kinds, questions, tokenizers
 
 TOY = tokenizers.load("toy")
 MASK = "<|MASK|>"
@@ -176,14 +176,15 @@ def test_records_are_grouped_by_what_towers_see():
 def test_records_without_questions_are_refused():
     loose = record(question="", answers=())
     with pytest.raises(ValueError, match="q0 has no question"):
-        questions.index(Source([loose]), [0])
+        questions.index(Source([loose]), [0], TOY.encode_plain)
     uneven = [record(0), record(1, answers=("yes", "no"))]
     with pytest.raises(ValueError, match="q1 has 2 candidate answers"):
-        questions.index(Source(uneven), [0, 1])
+        questions.index(Source(uneven), [0, 1], TOY.encode_plain)
 
 
 def test_the_first_by_hash_do_not_follow_the_order_of_ids():
-    found = questions.index(Source([record(i) for i in range(30)]), range(30))
+    source = Source([record(i) for i in range(30)])
+    found = questions.index(source, range(30), TOY.encode_plain)
     by_hash = questions.first_by_hash(found, 10)
     assert by_hash == questions.first_by_hash(found[::-1], 20)[:10]
     assert by_hash != found[:10]
@@ -192,10 +193,10 @@ def test_the_first_by_hash_do_not_follow_the_order_of_ids():
 
 
 def test_kinds():
-    kinds = questions.parse_kinds(("who=^who", "doing=doing", "any=r"))
+    kinds = question_kinds.parse(("who=^who", "doing=doing", "any=r"))
     texts = ("Who is doing it?", "What are they doing?", "Where?", "Oh?")
-    found = [questions.kind_of(text, kinds) for text in texts]
+    found = [question_kinds.of_text(text, kinds) for text in texts]
     assert found == ["who", "doing", "any", ""]
     for wrong in ("who", "=x", "who=("):
         with pytest.raises(ValueError, match="probe.kinds"):
-            questions.parse_kinds((wrong,))
+            question_kinds.parse((wrong,))

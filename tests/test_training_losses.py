@@ -1,11 +1,14 @@
 """The contrastive patch loss against its formula in numpy, and its laws."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mmdiffmask import grid
+from mmdiffmask.masking import sampling
 from mmdiffmask.models import layers
 from mmdiffmask.training import losses, steps
 
@@ -144,11 +147,12 @@ def test_nothing_to_predict_is_a_finite_loss(cells):
     assert np.all(gradient == 0)
 
 
-def test_equal_features_are_no_hit():
+def test_cases_of_equal_features_count_as_their_share():
     same = np.ones((2, 2, 4), np.float32)
     clips = np.array([1, 2], np.uint32)
     found = contrast(same, same, np.ones((2, 2), bool), clips, jnp.float32(1))
-    assert not found.is_hit.any()
+    np.testing.assert_array_equal(found.is_hit, 0.25)
+    np.testing.assert_array_equal(found.is_hit_in_clip, 0.5)
     np.testing.assert_allclose(found.row_loss, np.log(4.0), rtol=1e-5)
 
 
@@ -196,3 +200,19 @@ def test_unit_normalize_keeps_the_released_epsilon():
     x = np.array([[3.0, 4.0], [0.0, 0.0], [1e-3, 0.0]], np.float32)
     wanted = x / np.sqrt((x**2).sum(1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(layers.unit_normalize(x), wanted, rtol=1e-6)
+
+
+def test_cases_of_slots_against_the_budget_of_any_ratio():
+    ratios = np.concatenate(
+        [np.arange(1, 96) / 100, np.random.default_rng(0).uniform(0.01, 0.95, 200)]
+    )
+    valid = np.arange(1, 421)
+    halves = 0
+    for ratio in ratios.tolist():
+        most = [losses.max_cells(ratio, "cell", 4 * n, n) for n in valid.tolist()]
+        budget = functools.partial(sampling.token_budget, ratio)
+        found = np.asarray(jax.vmap(budget)(valid))
+        np.testing.assert_array_equal(most, found)  # all valid: exactly the budget
+        assert np.all(np.diff(most) >= 0)  # fewer valid ones never need more
+        halves += sum(round(ratio * n) != m for n, m in zip(valid, most, strict=True))
+    assert halves  # where Python's own rounding gave another number

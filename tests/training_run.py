@@ -140,6 +140,7 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
         all_settings=configure.settings(config.Experiment("test", training=settings)),
         inputs={},
         shapes=jax.eval_shape(functools.partial(start, seed)),
+        batch_size=settings.batch_size,
         mesh=steps.make_mesh(settings.batch_size, jax.devices()[:devices]),
         start=functools.partial(start, seed),
         noise_batches=lambda: [make_batch(range(8))],

@@ -18,7 +18,7 @@ def get_config() -> config.Experiment:
             rows=6,
             cols=10,
             min_overlap=0.25,
-            text_length=32,
+            text_length=64,
             dev_share=0.3,
         ),
         model=config.MODELS["tiny"],

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mmdiffmask import config
+from mmdiffmask import config, seeds
 from mmdiffmask.data import questions, tokenizers, video, vocabulary
 from mmdiffmask.types import ClozeBatch
 
@@ -39,7 +39,7 @@ def row(
       epoch: draws anew in each.
     """
     name = video.name_hash(record.example_id)
-    rng = np.random.default_rng([seed, epoch, name, SALT])
+    rng = seeds.generator(seed, epoch, name, SALT)
     target = np.full(settings.cloze_masks, -1, np.int32)
     answer = _answer(record, words)
     is_question = rng.random() < settings.cloze_questions and answer >= 0

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
+from mmdiffmask import seeds
 from mmdiffmask.types import VideoBatch
 
 MakeRow = Callable[[int], VideoBatch]
@@ -55,7 +56,7 @@ def order_at(
     epoch = epochs_at(step, batch_size, n_examples)
     result = np.zeros(batch_size, np.int64)
     for e in np.unique(epoch):
-        permutation = np.random.default_rng([seed, int(e)]).permutation(n_examples)
+        permutation = seeds.generator(seed, int(e)).permutation(n_examples)
         result[epoch == e] = permutation[place[epoch == e] % n_examples]
     return result
 

@@ -2,13 +2,14 @@
 
 import dataclasses
 import hashlib
-import re
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
+from mmdiffmask import config
 from mmdiffmask.data import tokenizers, video
 
 ANSWER = "answer: "  # its last token is a lone space, as in the reference
@@ -48,7 +49,10 @@ class Tokens(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What scoring needs of a record; `right` is the right candidate, -1 = unknown."""
+    """What scoring needs of a record; `right` is the right candidate, -1 = unknown.
+
+    `tokens` are those of its longest sequence up to MASK, `sound` those of its sound.
+    """
 
     position: int
     example_id: str
@@ -56,6 +60,9 @@ class Question:
     text: str
     candidates: int
     right: int
+    group: str = ""
+    tokens: int = 0
+    sound: int = 0
 
 
 def sequence(
@@ -76,10 +83,7 @@ def sequence(
       answer: the candidate of read-out `answer`; None: MASK stands in its place, as
         `match` reads it.
     """
-    option = video.option(record, encode) if view.has_question else []
-    # MASK hides words with the spaces before them, as in pretraining: no lone space.
-    lead = ANSWER.rstrip() if answer is None else ANSWER
-    option = option + _words(encode, lead) + _words(encode, answer or "")
+    option = _option(record, encode, view, answer)
     option = [*option[: length - 1], tokenizers.MASK]
     t, s = record.spectrogram.shape[:2]
     parts: list[list[int]] = []
@@ -94,6 +98,14 @@ def sequence(
     is_heard = np.asarray(record.is_audio_valid, bool)[np.maximum(segment - 1, 0)]
     tokens = np.where(is_sound & ~is_heard, tokenizers.PAD, tokens).astype(np.int32)
     return Tokens(tokens, segment, pointer, np.array(len(option) - 1, np.int32))
+
+
+def _option(record: Any, encode: Encode, view: View, answer: str | None) -> list[int]:
+    """What stands before MASK: the question if it is shown, then the candidate."""
+    option = video.option(record, encode) if view.has_question else []
+    # MASK hides words with the spaces before them, as in pretraining: no lone space.
+    lead = ANSWER.rstrip() if answer is None else ANSWER
+    return option + _words(encode, lead) + _words(encode, answer or "")
 
 
 def _words(encode: Encode, text: str) -> list[int]:
@@ -166,8 +178,19 @@ def by_window(
         yield windows, rows
 
 
-def index(source: Any, positions: Sequence[int]) -> list[Question]:
+def index(
+    source: Any,
+    positions: Sequence[int],
+    encode: Encode,
+    read_outs: Sequence[str] = ("match", "answer"),
+) -> list[Question]:
     """The questions at some positions of a split (a `records.Source`).
+
+    Args:
+      source: the split.
+      positions: in it.
+      encode: text -> token ids; says how long the sequences are.
+      read_outs: those that are asked for; only `answer` reads the candidates.
 
     Raises:
       ValueError: if a record has no question, or another number of candidates than
@@ -189,9 +212,50 @@ def index(source: Any, positions: Sequence[int]) -> list[Question]:
                 f" {found[0].example_id} has {found[0].candidates}; the read-outs need"
                 " the same number everywhere"
             )
-        fields = (record.example_id, record.clip, record.question, count)
-        found.append(Question(int(i), *fields, record.answer_index))
+        answers = record.answers if "answer" in read_outs else (None,)
+        t, s = record.spectrogram.shape[:2]
+        found.append(
+            Question(
+                position=int(i),
+                example_id=record.example_id,
+                clip=record.clip,
+                text=record.question,
+                candidates=count,
+                right=record.answer_index,
+                group=record.group,
+                tokens=max(len(_option(record, encode, View(), a)) for a in answers)
+                + 1,
+                sound=video.TOKENS_PER_SOUND * s * t,
+            )
+        )
     return found
+
+
+def check_length(asked: Sequence[Question], data: config.Data) -> None:
+    """Checks that no sequence is cut before its MASK; tells of sound that is cut.
+
+    Candidates that are cut to the same tokens can not be told apart.
+
+    Raises:
+      ValueError: with the length that is needed.
+    """
+    long = [q for q in asked if q.tokens > data.text_length]
+    if long:
+        worst = max(long, key=lambda q: q.tokens)
+        raise ValueError(
+            f"data.text_length={data.text_length} cuts off candidates or the question"
+            f" of {len(long)} of {len(asked)} questions; {worst.example_id} needs"
+            f" {worst.tokens} tokens, {worst.tokens + worst.sound} with its sound: add"
+            f" --set data.text_length={worst.tokens + worst.sound}"
+        )
+    cut = [q for q in asked if q.tokens + q.sound > data.text_length]
+    if cut:
+        logging.warning(
+            "data.text_length=%d cuts off sound behind %d of %d questions; none with"
+            " --set data.text_length=%d",
+            *(data.text_length, len(cut), len(asked)),
+            max(q.tokens + q.sound for q in cut),
+        )
 
 
 def first_by_hash(found: Sequence[Question], most: int) -> list[Question]:
@@ -204,26 +268,3 @@ def first_by_hash(found: Sequence[Question], most: int) -> list[Question]:
 def first_by_id(found: Sequence[Question], most: int) -> list[Question]:
     """At most so many, the first by example id."""
     return sorted(found, key=lambda q: q.example_id)[:most]
-
-
-def parse_kinds(kinds: Sequence[str]) -> list[tuple[str, re.Pattern]]:
-    """Names and expressions of `probe.kinds`.
-
-    Raises:
-      ValueError: for an entry that is not "name=regular expression".
-    """
-    found = []
-    for entry in kinds:
-        name, sign, pattern = entry.partition("=")
-        try:
-            if not sign or not name:
-                raise ValueError("write it as name=regular expression")
-            found.append((name, re.compile(pattern, re.IGNORECASE)))
-        except (ValueError, re.error) as error:
-            raise ValueError(f"probe.kinds: {entry!r}: {error}") from error
-    return found
-
-
-def kind_of(text: str, kinds: Sequence[tuple[str, re.Pattern]]) -> str:
-    """The first kind whose expression is found in the question; "" if none is."""
-    return next((name for name, pattern in kinds if pattern.search(text)), "")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from mmdiffmask import config
+from mmdiffmask import config, seeds
 from mmdiffmask.data import pieces as pieces_lib
 from mmdiffmask.data import random_text, schema, video
 from mmdiffmask.data.pieces import Piece
@@ -83,7 +83,7 @@ def reserve_row(
       ValueError: if the file of random text is missing or empty.
     """
     name = int(video.name_hash(record.example_id))
-    rng = np.random.default_rng([seed, epoch, name])
+    rng = seeds.generator(seed, epoch, name)
     clip = read_clip(record, encode)
     heard, told = draw_targets(rng, clip.is_there, clip.has_sound, settings)
     # In the fields' order; draws for random text come last, so that the sequences of

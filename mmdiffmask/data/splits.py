@@ -2,7 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
 from mmdiffmask.data import records, video
 
@@ -15,11 +16,13 @@ class Split:
       train: questions of the clips that are not dev.
       dev: questions of the clips whose group the hash chose.
       clip: name of the clip of every position of the split.
+      group: what the split goes by (a clip, an episode), of every position.
     """
 
     train: tuple[int, ...]
     dev: tuple[int, ...]
     clip: tuple[str, ...]
+    group: tuple[str, ...] = ()
 
     def first_of_clips(self, positions: Sequence[int]) -> list[int]:
         """One of the positions per clip: the first."""
@@ -58,4 +61,39 @@ def split_train(source: records.Source, dev_share: float, boxed_only: bool) -> S
             f" data.dev_share={dev_share} leave {len(train)} to train on and {len(dev)}"
             " for dev; add clips (detectors must have run on them)"
         )
-    return Split(train, dev, tuple(row[1] for row in index))
+    clips, names = (tuple(row[i] for row in index) for i in (1, 0))
+    return Split(train, dev, clips, names)
+
+
+def check_apart(split: Split, scored: Mapping[str, str]) -> int:
+    """Checks that no clip that is scored stands in train, and tells of shared groups.
+
+    A data set's own splits may share groups (episodes) but never clips.
+
+    Args:
+      split: of train.
+      scored: clip -> its group, of val.
+
+    Returns:
+      How many of the scored clips are of a group that train has too.
+
+    Raises:
+      ValueError: if a clip stands in both.
+    """
+    known = set(split.clip)
+    both = [clip for clip in scored if clip in known]
+    if both:
+        raise ValueError(
+            f"{len(both)} of {len(scored)} clips of val stand in both train and val,"
+            f" for one {both[0]}: their scores would flatter; make the records again"
+            " with each clip in one split"
+        )
+    groups = set(split.group)
+    shared = [clip for clip, group in scored.items() if group in groups]
+    if shared:
+        logging.warning(
+            "%d of %d clips of val are of a group (an episode, a video) that train has"
+            " too, for one %s of %s: scores may flatter",
+            *(len(shared), len(scored), shared[0], scored[shared[0]]),
+        )
+    return len(shared)

@@ -135,11 +135,15 @@ def box_similarity(
     is an anchor. The paper masks faces under the one anchor "person" (appendix B,
     Table 5), which needs faces to have weight.
     """
-    labels = [
+    return label_similarity(labels_of(boxes, anchors), anchors, embeddings)
+
+
+def labels_of(boxes: Boxes, anchors: Sequence[str]) -> list[str]:
+    """What each box counts as: its label, or "person" for a face (`box_similarity`)."""
+    return [
         "person" if kind == "face" and label not in anchors else label
         for kind, label in zip(boxes.kind, boxes.label, strict=True)
     ]
-    return label_similarity(labels, anchors, embeddings)
 
 
 def load_embeddings(path: str | pathlib.Path) -> dict[str, np.ndarray]:

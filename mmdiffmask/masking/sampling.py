@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt32
 
+from mmdiffmask import seeds
 from mmdiffmask.types import Array
 
 FAR = 1 << 20  # squared distance between frames: more than within any frame
@@ -36,6 +37,19 @@ def name_hash(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
 
 
+def seed_key(seed: int) -> PRNGKeyArray:
+    """The key of a seed, another one for every seed below 2^64.
+
+    `jax.random.key` keeps the lower 32 bits alone unless JAX computes in 64 bits; then
+    it makes the key that is made here. Below 2^32 both are the same.
+    """
+    upper, lower = seeds.words(seed)
+    if not upper:
+        return jax.random.key(lower)
+    data = np.array([upper, lower], np.uint32)
+    return jax.random.wrap_key_data(data, impl="threefry2x32")
+
+
 def example_key(
     seed: int,
     example_hash: UInt32[Array, ""] | np.uint32,
@@ -52,7 +66,7 @@ def example_key(
       name: the strategy's, or of another purpose.
       epoch: None for static masks; a number for masks that change every epoch.
     """
-    key = jax.random.fold_in(jax.random.key(seed), example_hash)
+    key = jax.random.fold_in(seed_key(seed), example_hash)
     key = jax.random.fold_in(key, jnp.uint32(name_hash(name)))
     return key if epoch is None else jax.random.fold_in(key, epoch)
 
@@ -61,6 +75,15 @@ def token_budget(ratio: float, n_tokens: Int[Array, ""]) -> Int[Array, ""]:
     """How many tokens to hide: max(1, round(ratio * n)), halves to even."""
     rounded = jnp.round(jnp.float32(ratio) * n_tokens.astype(jnp.float32))
     return jnp.maximum(1, rounded.astype(jnp.int32))
+
+
+def most_tokens(ratio: float, n_tokens: int) -> int:
+    """`token_budget` of a clip of which all is valid, as a plain number.
+
+    Rounded as there, in float32: 0.35 * 130 is 45.5 or just below it, as the digits go.
+    No clip with fewer valid tokens has a larger budget.
+    """
+    return max(1, int(np.round(np.float32(ratio) * np.float32(n_tokens))))
 
 
 def draw_order(

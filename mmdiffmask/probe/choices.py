@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 import scipy.special
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from mmdiffmask.probe import linear
+from mmdiffmask.probe import linear, ties
 
 Link = Literal["softmax", "sigmoid"]
 SCALE = 100.0  # of Reserve's zero-shot scores, RESERVE.md section 6.4
@@ -34,14 +34,14 @@ class Result:
       weights: of the standardised features, one vector per stream.
       l2: the penalty chosen on dev.
       dev_loss: loss on dev for each penalty tried.
-      is_right: per validation question.
+      is_right: per validation question, a tie as its share (`ties.hits`).
       gradient: largest entry of the gradient at the optimum.
     """
 
     weights: Float[np.ndarray, "z d"]
     l2: float
     dev_loss: dict[float, float]
-    is_right: Bool[np.ndarray, " e"]
+    is_right: Float[np.ndarray, " e"]
     gradient: float
 
 
@@ -82,11 +82,14 @@ def fit(
     """The optimum for each penalty: weights and the gradient's largest entry.
 
     Raises:
-      RuntimeError: if the solver stops before the gradient is practically zero.
+      ValueError: if the solver stops before the gradient is practically zero.
     """
     root = _root(features, link)
     found = {}
     for penalty in sorted(set(l2)):
+        if np.isinf(penalty):
+            found[penalty] = (np.zeros(features.shape[-1]), 0.0)
+            continue
         basis = linear.basis(root, penalty)  # (k, r)
 
         def loss(turned, penalty=penalty, basis=basis):
@@ -109,11 +112,6 @@ def _root(features: Float[np.ndarray, "e c k"], link: Link) -> np.ndarray:
     flat = features.reshape(-1, features.shape[-1])
     root = np.linalg.qr(flat, mode="r")
     return root * np.sqrt(len(root) / len(flat))
-
-
-def is_right(scores: Float[np.ndarray, "e c"], right: np.ndarray) -> np.ndarray:
-    """Whether the highest score is the right candidate's."""
-    return np.argmax(scores, axis=1) == right
 
 
 def zero_shot(features: Float[np.ndarray, "e c z d"]) -> Float[np.ndarray, "e c"]:
@@ -153,7 +151,8 @@ def probe(
         weights=weights.reshape(streams, width),
         l2=chosen,
         dev_loss=losses,
-        is_right=is_right(x_val @ weights, val.right),
+        # Each row is summed alone: BLAS may give equal rows unequal last digits.
+        is_right=ties.hits(np.einsum("eck,k->ec", x_val, weights), val.right),
         gradient=gradient,
     )
 

@@ -1,4 +1,4 @@
-"""Heads on frozen features: softmax regression at its optimum, nearest neighbours."""
+"""Heads on frozen features: softmax regression at its optimum, beside neighbours."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import scipy.optimize
 import scipy.special
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from mmdiffmask.probe import features as feature_cache
+from mmdiffmask.probe import neighbours as neighbours_lib
+from mmdiffmask.probe import ties
 
 GRADIENT_LIMIT = 1e-6  # largest entry that counts as the optimum
 UNKNOWN = -1  # class of a label that train does not have: always wrong
@@ -52,7 +54,8 @@ class Result:
       classes: train's labels, sorted.
       l2: the penalty chosen on dev.
       dev_loss: cross-entropy on dev for each penalty tried.
-      is_right: validation clips that the linear head names rightly.
+      is_right: validation clips that the linear head names rightly; a tie counts as
+        its share (`ties.hits`).
       is_right_knn: the same for the nearest neighbours.
       clip: the validation clips' names, in the same order.
       gradient: largest entry of the gradient at the chosen optimum.
@@ -61,8 +64,8 @@ class Result:
     classes: tuple[str, ...]
     l2: float
     dev_loss: dict[float, float]
-    is_right: Bool[np.ndarray, " e"]
-    is_right_knn: Bool[np.ndarray, " e"]
+    is_right: Float[np.ndarray, " e"]
+    is_right_knn: Float[np.ndarray, " e"]
     clip: tuple[str, ...]
     gradient: float
 
@@ -129,11 +132,15 @@ def fit(
       features: standardised.
       target: class of each row, in [0, n_classes).
       n_classes: classes.
-      l2: penalty, > 0.
+      l2: penalty, > 0; infinite: only the classes' frequencies are left.
 
     Raises:
-      RuntimeError: if the solver stops before the gradient is practically zero.
+      ValueError: if the solver stops before the gradient is practically zero.
     """
+    if np.isinf(l2):
+        share = np.bincount(target, minlength=n_classes) / len(target)
+        kernel = np.zeros((features.shape[1], n_classes))
+        return Head(kernel, np.log(np.maximum(share, 1e-300)), 0.0)
     axes = basis(features, l2)
     turned = features @ axes  # (e, r)
     penalty = (l2 * (axes**2).sum(0))[:, None]
@@ -164,7 +171,7 @@ def minimise(
       The point, and the largest entry of the gradient there.
 
     Raises:
-      RuntimeError: if the solver stops before the gradient is practically zero.
+      ValueError: if the solver stops before the gradient is practically zero.
     """
     options = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-8, "ftol": 0.0}
     found = scipy.optimize.minimize(
@@ -172,7 +179,10 @@ def minimise(
     )
     gradient = float(np.abs(found.jac).max())
     if not gradient <= GRADIENT_LIMIT:  # NaN is not the optimum either
-        raise RuntimeError(f"softmax regression: {found.message}, at {gradient:.1e}")
+        raise ValueError(
+            f"a linear head did not reach its optimum ({found.message}, at"
+            f" {gradient:.1e}); leave the smallest and the largest of probe.l2 out"
+        )
     return found.x, gradient
 
 
@@ -197,39 +207,6 @@ def cross_entropy(
     scores = features[known] @ head.kernel + head.bias
     log_p = scipy.special.log_softmax(scores, axis=1)
     return float(-log_p[np.arange(len(known)), target[known]].mean())
-
-
-def predict(head: Head, features: Float[np.ndarray, "e d"]) -> Int[np.ndarray, " e"]:
-    """The class of the highest score."""
-    return np.argmax(features @ head.kernel + head.bias, axis=1)
-
-
-def nearest(
-    train: Float[np.ndarray, "a d"],
-    target: Int[np.ndarray, " a"],
-    features: Float[np.ndarray, "e d"],
-    n_classes: int,
-    neighbours: int,
-) -> Int[np.ndarray, " e"]:
-    """Majority vote of the training rows with the highest cosine.
-
-    Equal votes are decided by the summed cosine, then by the order of the classes;
-    equal cosines by the order of the training rows.
-    """
-    cosine = _unit(features) @ _unit(train).T  # (e, a)
-    k = min(neighbours, len(train))
-    order = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
-    votes = np.zeros((len(features), n_classes))
-    rows = np.arange(len(features))[:, None]
-    # |sum of cosines| <= k, so a quarter of its mean never outweighs one vote.
-    vote = 1.0 + np.take_along_axis(cosine, order, 1) / (4.0 * k)
-    np.add.at(votes, (rows, target[order]), vote)
-    return np.argmax(votes, axis=1)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(norm > 0, norm, 1.0)
 
 
 def probe(
@@ -262,13 +239,14 @@ def probe(
     heads = {s: fit(x_train, y_train, len(classes), s) for s in sorted(set(l2))}
     losses = {s: cross_entropy(head, x_dev, y_dev) for s, head in heads.items()}
     chosen = least(losses)
-    near = nearest(x_train, y_train, x_val, len(classes), neighbours)
+    near = neighbours_lib.votes(x_train, y_train, x_val, len(classes), neighbours)
+    scores = x_val @ heads[chosen].kernel + heads[chosen].bias
     return Result(
         classes=classes,
         l2=chosen,
         dev_loss=losses,
-        is_right=predict(heads[chosen], x_val) == y_val,
-        is_right_knn=near == y_val,
+        is_right=ties.hits(scores, y_val),
+        is_right_knn=ties.hits(near, y_val),
         clip=val.clip,
         gradient=heads[chosen].gradient,
     )

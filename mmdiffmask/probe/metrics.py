@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int, Num
 from mmdiffmask import grid as grids
 
 Z_95 = 1.959963984540054  # two-sided 95 %
+NO_SPREAD = 1e-9  # wider than rounding
 Z_POWER = 0.8416212335729143  # seen in 80 % of repetitions
 
 
@@ -22,6 +23,15 @@ class Score:
     low: float
     high: float
     n: int
+
+    @property
+    def has_interval(self) -> bool:
+        """False where one clip, or clips that all agree, give a mere point."""
+        return self.high - self.low > NO_SPREAD
+
+    def is_above(self, limit: float) -> bool:
+        """Whether the interval lies above a limit; without one nothing is known."""
+        return self.has_interval and self.low > limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +58,14 @@ class Difference:
     only_b: int = -1
 
     @property
+    def has_interval(self) -> bool:
+        """False where one clip, or clips that all agree, give a mere point."""
+        return self.high - self.low > NO_SPREAD
+
+    @property
     def is_seen(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
+        """Whether there is an interval and it leaves out zero."""
+        return self.has_interval and (self.low > 0 or self.high < 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +108,7 @@ class MaskSummary:
     cells_hidden: float
 
 
-def wilson(right: int, n: int, z: float = Z_95) -> tuple[float, float]:
+def wilson(right: float | int, n: int, z: float = Z_95) -> tuple[float, float]:
     """Wilson's score interval of a share; 0 right of 10 gives (0, .278).
 
     Unlike value +- z * se it stays inside [0, 1] and has a width at 0 and 1.
@@ -111,9 +126,9 @@ def wilson(right: int, n: int, z: float = Z_95) -> tuple[float, float]:
     return low, (1.0 if right == n else centre + half)
 
 
-def accuracy(is_right: Bool[np.ndarray, " e"]) -> Score:
-    """Share of clips that are right, with Wilson's interval."""
-    right, n = int(np.sum(is_right)), len(is_right)
+def accuracy(is_right: Num[np.ndarray, " e"] | Bool[np.ndarray, " e"]) -> Score:
+    """Share of clips that are right, with Wilson's interval; ties as their share."""
+    right, n = float(np.sum(is_right)), len(is_right)
     low, high = wilson(right, n)
     return Score(right / n, low, high, n)
 

@@ -78,7 +78,7 @@ class QuestionTable:
 
 def compare(
     measure: str,
-    is_right: Mapping[str, Bool[np.ndarray, " e"]],
+    is_right: Mapping[str, Float[np.ndarray, " e"] | Bool[np.ndarray, " e"]],
     plain: Sequence[str],
     seed: int,
     resamples: int,
@@ -87,7 +87,8 @@ def compare(
 
     Args:
       measure: the label.
-      is_right: row -> right or wrong per clip, on the same clips in the same order.
+      is_right: row -> right, wrong or the share of a tie per clip, on the same clips
+        in the same order.
       plain: the rows that hide nothing.
       seed: of the bootstrap.
       resamples: of the bootstrap.
@@ -166,8 +167,8 @@ def _count(clips: np.ndarray) -> int:
     return len(np.unique(clips))
 
 
-def _right(entry: Mapping) -> Bool[np.ndarray, " e"]:
-    return np.array(entry["is_right"], bool)
+def _right(entry: Mapping) -> Float[np.ndarray, " e"]:
+    return np.array(entry["is_right"], float)
 
 
 def _column(
@@ -206,7 +207,7 @@ class Resampled:
 
     def __init__(
         self,
-        is_right: Bool[np.ndarray, "e m"],
+        is_right: Float[np.ndarray, "e m"],
         clip_of: Int[np.ndarray, " e"],
         seed: int,
         resamples: int,

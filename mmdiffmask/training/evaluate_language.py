@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from mmdiffmask.training import evaluate, grounding, steps, total
 from mmdiffmask.training import objective as objectives
@@ -17,11 +17,14 @@ RESERVE, WORDS, ALL = "reserve", "words", "all"
 
 
 class Naming(NamedTuple):
-    """What became of each hidden word; `target` -1 = none."""
+    """How rightly each hidden word is named; `target` -1 = none.
+
+    1, or 1 / n where n words have the highest logit and the right one is among them.
+    """
 
     target: Int[Array, "b i"]
-    is_right: Bool[Array, "b i"]
-    is_right_elsewhere: Bool[Array, "b i"]
+    is_right: Float[Array, "b i"]
+    is_right_elsewhere: Float[Array, "b i"]
 
 
 def make_step(objective: objectives.Objective, mesh: Mesh) -> Callable:
@@ -50,7 +53,10 @@ def _name(objective: objectives.Objective, params, batch: VideoBatch) -> Naming:
     found = []
     for shown, valid in ((cells, is_valid), (cells[other], is_valid[other])):
         named = total.name_words(objective, params, batch, shown, valid, words)
-        found.append(jnp.argmax(named.logits, axis=-1) == named.target)
+        best = named.logits == jnp.max(named.logits, axis=-1, keepdims=True)
+        target = jnp.maximum(named.target, 0)[..., None]
+        is_best = jnp.take_along_axis(best, target, -1)[..., 0]
+        found.append(jnp.where(is_best, 1.0 / jnp.sum(best, axis=-1), 0.0))
     return Naming(jnp.where(named.is_row, named.target, -1), *found)
 
 
@@ -115,7 +121,7 @@ def _by_class(
             ("right_video", naming.is_right),
             ("wrong_video", naming.is_right_elsewhere),
         ):
-            hits = (is_right & is_of).sum(1).astype(float)
+            hits = (is_right * is_of).sum(1).astype(float)
             pair = [(hits, count)]
             made.append(evaluate.row_of(step, WORDS, name, metric, pair, weights))
     return made

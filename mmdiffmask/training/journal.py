@@ -1,4 +1,4 @@
-"""The run's two line files: metrics.jsonl, free of clocks, and times.jsonl."""
+"""The run's line files: metrics.jsonl, free of clocks, times.jsonl; its batch size."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-METRICS, TIMES = "metrics.jsonl", "times.jsonl"
+METRICS, TIMES, BATCH = "metrics.jsonl", "times.jsonl", "batch.json"
 
 
 class Journal:
@@ -43,6 +43,30 @@ class Journal:
                 temporary.unlink(missing_ok=True)
                 _append(temporary, kept)
                 os.replace(temporary, path)
+
+
+def note_batch_size(run_dir: str | pathlib.Path, batch_size: int) -> None:
+    """Notes the batch size at a run's first start, and refuses another one later.
+
+    It is lowered where clips are few, to a multiple of the devices, and the order of
+    training follows from it.
+
+    Raises:
+      ValueError: if the run was begun with another one.
+    """
+    path = pathlib.Path(run_dir) / BATCH
+    if not path.is_file():
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(json.dumps({"batch_size": batch_size}) + "\n")
+        os.replace(temporary, path)
+        return
+    begun = json.loads(path.read_text())["batch_size"]
+    if begun != batch_size:
+        raise ValueError(
+            f"{run_dir}: was begun with {begun} clips a batch; on this number of"
+            f" devices it would go on with {batch_size}, in another order. Go on with"
+            " as many devices as before, or begin a new run elsewhere"
+        )
 
 
 def _append(path: pathlib.Path, lines: Iterable[dict[str, Any]]) -> None:

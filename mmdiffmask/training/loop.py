@@ -44,6 +44,7 @@ class Job:
       all_settings: dotted names -> values of the whole experiment, for config.json.
       inputs: the content of everything that the run reads, likewise.
       shapes: of the first weights.
+      batch_size: of an update; the order of training follows from it.
       mesh: `steps.make_mesh`.
       start: makes the first weights; called only where no start was saved yet.
       noise_batches: training batches that the noise statistics are taken over.
@@ -62,6 +63,7 @@ class Job:
     all_settings: dict[str, Any]
     inputs: claims.Inputs
     shapes: objectives.Params
+    batch_size: int
     mesh: Mesh
     start: Callable[[], objectives.Params]
     noise_batches: Callable[[], Iterable[VideoBatch]]
@@ -84,8 +86,8 @@ def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
 
     Raises:
       ValueError: for settings that do not fit together, a folder that holds another
-        run or has lost a part of this one, or numbers that are not finite (with their
-        step).
+        run, has lost a part of this one or had another batch size, or numbers that are
+        not finite (with their step).
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """
     optim.check(job.settings)
@@ -94,6 +96,7 @@ def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
         progress = checkpoint.read_progress(manager)
         if progress is not None and progress.finished:
             return progress
+        journal.note_batch_size(run_dir, job.batch_size)
         frozen = _frozen(job, pathlib.Path(run_dir), progress is None)
         runner = _Runner(job, pathlib.Path(run_dir), manager, frozen)
         if progress is None:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, UInt32
 
+from mmdiffmask.masking import sampling
 from mmdiffmask.models import layers
 from mmdiffmask.types import Array
 
@@ -31,15 +32,16 @@ class Cells(NamedTuple):
 class Contrast(NamedTuple):
     """The loss of one stream and what each row (predicted cell) did.
 
-    Row arrays are (b * k,); where `is_row` is False they hold 0 or False.
+    Row arrays are (b * k,); where `is_row` is False they hold 0 or False. `is_hit` is 1
+    where the right cell alone is nearest, 1 / n where n cells are equally near.
     """
 
     loss: Float[Array, ""]
     row_loss: Float[Array, " r"]
     row_log_candidates: Float[Array, " r"]
     is_row: Bool[Array, " r"]
-    is_hit: Bool[Array, " r"]
-    is_hit_in_clip: Bool[Array, " r"]
+    is_hit: Float[Array, " r"]
+    is_hit_in_clip: Float[Array, " r"]
 
 
 def max_cells(ratio: float, mask_unit: str, patches: int, cells: int) -> int:
@@ -51,8 +53,8 @@ def max_cells(ratio: float, mask_unit: str, patches: int, cells: int) -> int:
     Example: ratio 0.25, 420 patches, 105 cells: 26 for `cell`, 105 for `patch`.
     """
     if mask_unit == "cell":
-        return max(1, round(ratio * cells))
-    return min(cells, max(1, round(ratio * patches)))
+        return sampling.most_tokens(ratio, cells)
+    return min(cells, sampling.most_tokens(ratio, patches))
 
 
 def choose_cells(
@@ -142,8 +144,8 @@ def contrast(
         row_loss=row_loss,
         row_log_candidates=jnp.where(real, jnp.log(count.astype(jnp.float32)), 0.0),
         is_row=real,
-        is_hit=_is_hit(logits, is_candidate) & real,
-        is_hit_in_clip=_is_hit(logits, is_candidate & is_own) & real,
+        is_hit=jnp.where(real, _hit(logits, is_candidate), 0.0),
+        is_hit_in_clip=jnp.where(real, _hit(logits, is_candidate & is_own), 0.0),
     )
 
 
@@ -153,12 +155,15 @@ def _log_sum(
     return jax.nn.logsumexp(jnp.where(is_candidate, logits, NEVER), axis=1)
 
 
-def _is_hit(
+def _hit(
     logits: Float[Array, "r r"], is_candidate: Bool[Array, "r r"]
-) -> Bool[Array, " r"]:
-    """Whether each row's own cell beats every other candidate; a tie is a miss."""
+) -> Float[Array, " r"]:
+    """1 where a row's own cell beats every other candidate; of a tie its share."""
     is_other = is_candidate & ~jnp.eye(len(logits), dtype=bool)
-    return jnp.diagonal(logits) > jnp.max(jnp.where(is_other, logits, NEVER), axis=1)
+    own = jnp.diagonal(logits)
+    tied = jnp.sum(is_other & (logits == own[:, None]), axis=1)
+    is_best = own >= jnp.max(jnp.where(is_other, logits, NEVER), axis=1)
+    return jnp.where(is_best, 1.0 / (1 + tied), 0.0)
 
 
 def copy_queries(

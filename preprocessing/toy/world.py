@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from mmdiffmask import seeds
 from preprocessing.toy import words
 
 Domain = Literal["general", "people", "objects"]
@@ -87,7 +88,7 @@ def generator(
 ) -> np.random.Generator:
     """The random numbers of one clip for one purpose (script, words, drawing...)."""
     place = (words.DOMAINS.index(domain), words.SPLITS.index(split), index)
-    return np.random.default_rng((words.VERSION, seed, *place, purpose))
+    return seeds.generator(seed, *place, purpose, before=(words.VERSION,))
 
 
 def script(domain: Domain, split: Split, index: int, seed: int) -> Clip:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 import cv2
 
+from mmdiffmask import seeds
 from preprocessing.toy import draw, language, sound, words, world
 
 PARTIAL = ".partial"  # clips under way
@@ -89,10 +90,11 @@ def _check(domain, train_clips: int, val_clips: int, seed: int, workers: int) ->
     if domain not in words.DOMAINS:
         known = ", ".join(words.DOMAINS)
         raise ValueError(f"domain {domain!r}: must be one of {known}")
-    if min(train_clips, val_clips, seed) < 0 or workers < 1:
+    seeds.check("seed", seed)
+    if min(train_clips, val_clips) < 0 or workers < 1:
         raise ValueError(
-            f"train_clips={train_clips}, val_clips={val_clips}, seed={seed} must be at"
-            f" least 0 and workers={workers} at least 1"
+            f"train_clips={train_clips}, val_clips={val_clips} must be at least 0 and"
+            f" workers={workers} at least 1"
         )
 
 

@@ -1,0 +1,27 @@
+"""Kinds of questions that the tables tell apart, by regular expressions."""
+
+import re
+from collections.abc import Sequence
+
+
+def parse(entries: Sequence[str]) -> list[tuple[str, re.Pattern]]:
+    """Names and expressions of `probe.kinds`.
+
+    Raises:
+      ValueError: for an entry that is not "name=regular expression".
+    """
+    found = []
+    for entry in entries:
+        name, sign, pattern = entry.partition("=")
+        try:
+            if not sign or not name:
+                raise ValueError("write it as name=regular expression")
+            found.append((name, re.compile(pattern, re.IGNORECASE)))
+        except (ValueError, re.error) as error:
+            raise ValueError(f"probe.kinds: {entry!r}: {error}") from error
+    return found
+
+
+def of_text(text: str, kinds: Sequence[tuple[str, re.Pattern]]) -> str:
+    """The first kind whose expression is found in the question; "" if none is."""
+    return next((name for name, pattern in kinds if pattern.search(text)), "")

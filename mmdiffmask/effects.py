@@ -1,0 +1,223 @@
+"""Settings that would have no effect on these records: found before training."""
+
+import collections
+import dataclasses
+import difflib
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mmdiffmask import config, examples
+from mmdiffmask.data import tokenizers, video
+from mmdiffmask.masking import anchors, strategies
+
+SHOWN = 8  # labels named in a message
+
+
+def check_text_length(data: config.Data, training: config.Training) -> None:
+    """Checks that the sound of a clip fits into its stream.
+
+    Raises:
+      ValueError: with the length that is needed.
+    """
+    if "audio" not in training.streams:
+        return
+    sound = video.TOKENS_PER_SOUND * data.sub_segments * data.segments
+    encode = tokenizers.load(data.tokenizer).encode_plain
+    least = sound + len(encode("0 to 100")) + 1  # START; the question comes on top
+    if data.text_length < least:
+        raise ValueError(
+            f"data.text_length={data.text_length} cuts off sound: {data.segments}"
+            f" segments of {data.sub_segments} pieces are {sound} tokens, {least} with"
+            " the time before them, and a question's tokens come on top; set"
+            f" data.text_length={least} or more, or training.streams=text"
+        )
+
+
+def fit_batch(batch_size: int, n_clips: int) -> int:
+    """The batch size, or less where there are fewer clips: no clip twice in a batch.
+
+    Raises:
+      ValueError: if there are fewer clips than devices.
+    """
+    devices = jax.device_count()
+    most = n_clips // devices * devices
+    if most < 1:
+        raise ValueError(
+            f"{n_clips} training clips are fewer than {devices} devices; add clips"
+        )
+    if batch_size > most:
+        logging.warning(
+            "training.batch_size lowered from %d to %d: there are only %d training"
+            " clips",
+            *(batch_size, most, n_clips),
+        )
+    return min(batch_size, most)
+
+
+def check_boxes(
+    experiment: config.Experiment, source: Any, positions: Sequence[int]
+) -> None:
+    """Checks that a box strategy has something to draw in the training clips.
+
+    Reads records until every anchor was seen, hence one or a few as a rule; where
+    label embeddings are given one drawable box is enough. Anchors that no box carries
+    beside others that some do are told in a warning.
+
+    Args:
+      experiment: its strategy, box kind, anchors and overlap.
+      source: the train split.
+      positions: one of each clip that is trained on.
+
+    Raises:
+      ValueError: if every mask would be fill; says what the boxes are instead.
+    """
+    masking = experiment.masking
+    if strategies.find(masking.strategy).unit != "box":
+        return
+    found = _look(
+        (source[i] for i in positions),
+        masking,
+        experiment.data.min_overlap,
+        examples.embeddings_of(masking),
+        is_one_enough=masking.label_embeddings is not None,
+    )
+    if not found.is_drawable:
+        raise ValueError(_nothing_to_draw(found, experiment, len(positions)))
+    if masking.box_share == 0:
+        logging.warning("masking.box_share=0: all masks are fill, no box is drawn")
+    lacking = [name for name in masking.anchors if name not in found.carried]
+    if lacking and masking.label_embeddings is None:
+        logging.warning(
+            "masking.anchors: no %s box carries %s, so that has no effect; %s",
+            masking.boxes,
+            " or ".join(map(repr, lacking)),
+            _labels(found.labels, lacking),
+        )
+
+
+class _Found:
+    """What was seen of boxes so far."""
+
+    def __init__(self):
+        self.kinds: collections.Counter[str] = collections.Counter()
+        self.labels: collections.Counter[str] = collections.Counter()
+        self.carried: set[str] = set()
+        self.most_covered = 0.0
+        self.is_similar = self.is_drawable = False
+
+
+def _look(
+    rows: Iterable[Any],
+    masking: config.Masking,
+    min_overlap: float,
+    embeddings: dict[str, np.ndarray] | None,
+    is_one_enough: bool,
+) -> _Found:
+    """Looks at boxes until one can be drawn, or one of each anchor."""
+    found = _Found()
+    for record in rows:
+        found.kinds.update(record.boxes.kind)
+        chosen = np.flatnonzero([kind == masking.boxes for kind in record.boxes.kind])
+        if not len(chosen):
+            continue
+        boxes = record.boxes.take(chosen)
+        labels = anchors.labels_of(boxes, masking.anchors)
+        found.labels.update(labels)
+        covered = np.asarray(record.covered_share, np.float64)[chosen].max(1)
+        similar = anchors.label_similarity(labels, masking.anchors, embeddings) > 0
+        drawable = similar & (covered > min_overlap)
+        found.most_covered = max(found.most_covered, float(covered.max()))
+        found.is_similar |= bool(similar.any())
+        found.is_drawable |= bool(drawable.any())
+        found.carried.update(labels[i] for i in np.flatnonzero(drawable))
+        is_known = is_one_enough or found.carried >= set(masking.anchors)
+        if found.is_drawable and is_known:
+            break
+    return found
+
+
+def _nothing_to_draw(found: _Found, experiment: config.Experiment, clips: int) -> str:
+    """Why every mask would be fill, and what to do."""
+    masking = experiment.masking
+    effect = (
+        f"masking.strategy={masking.strategy} would hide nothing but random fill in the"
+        f" {clips} training clips"
+    )
+    if not found.kinds:
+        return (
+            f"{effect}: their records have no box at all; make them with boxes, or set"
+            " masking.strategy=random"
+        )
+    if not found.labels:
+        kinds = ", ".join(f"{name} ({n})" for name, n in found.kinds.most_common())
+        return (
+            f"masking.boxes={masking.boxes}: {effect}, as no box is of that kind; kinds"
+            f" there are {kinds}"
+        )
+    if not found.is_similar:
+        names = ", ".join(map(repr, masking.anchors))
+        why = "no box carries it"
+        if masking.label_embeddings is not None:
+            why = "no box has a label like it"
+        return (
+            f"masking.anchors {names}: {why}, so {effect};"
+            f" {_labels(found.labels, masking.anchors)}"
+        )
+    return (
+        f"data.min_overlap={experiment.data.min_overlap}: no {masking.boxes} box covers"
+        f" more than that share of a patch, so {effect}; the most that one covers is"
+        f" {found.most_covered:.2f}"
+    )
+
+
+def _labels(labels: collections.Counter[str], asked: Sequence[str]) -> str:
+    """The labels that there are, and the one that was probably meant."""
+    shown = [f"{name} ({n})" for name, n in labels.most_common(SHOWN)]
+    shown += ["..."] * (len(labels) > SHOWN)
+    by_small = {name.casefold(): name for name in reversed(list(labels))}
+    for name in asked:
+        near = difflib.get_close_matches(name.casefold(), by_small, 1, 0.6)
+        if near:
+            meant = by_small[near[0]]
+            return f"labels there are {', '.join(shown)}; did you mean {meant!r}?"
+    return f"labels there are {', '.join(shown)}"
+
+
+def kinds_without_boxes(
+    experiment: config.Experiment, source: Any, positions: Sequence[int]
+) -> list[str]:
+    """Kinds of held-out masks that are fill alone: no clip has a box to draw.
+
+    None where no patches are hidden: then detectors need not have seen the clips.
+
+    Args:
+      experiment: its anchors and overlap.
+      source: the train split.
+      positions: of the held-out clips.
+    """
+    found: list[str] = []
+    if "patches" not in experiment.training.objective:
+        return found
+    for kind, (name, boxes) in examples.mask_kinds(experiment.masking).items():
+        if strategies.find(name).unit == "box":
+            masking = dataclasses.replace(experiment.masking, boxes=boxes)
+            embeddings = examples.embeddings_of(masking)
+            rows = (source[i] for i in positions)
+            overlap = experiment.data.min_overlap
+            seen = _look(rows, masking, overlap, embeddings, is_one_enough=True)
+            found += [] if seen.is_drawable else [kind]
+    return found
+
+
+def tell_of_fill(kinds: Sequence[str]) -> None:
+    """Says which held-out masks are no test of what their name says."""
+    if kinds:
+        logging.warning(
+            "held-out masks of kind %s hide random patches: no dev clip has a box for"
+            " them that can be drawn",
+            " and ".join(kinds),
+        )

@@ -1,0 +1,54 @@
+"""Labels of clips by name, however blanks and Unicode forms are written."""
+
+import difflib
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+
+def plain(text: str) -> str:
+    """The text without blanks around it, in Unicode's composed form."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def find(asked: str, known: Sequence[str]) -> str:
+    """The name in the records that is asked for.
+
+    One that is written just so goes before one that differs in blanks around it.
+
+    Raises:
+      ValueError: if there is none, or several that differ in blanks.
+    """
+    if asked in known:
+        return asked
+    alike = [name for name in known if plain(name) == plain(asked)]
+    if len(alike) == 1:
+        return alike[0]
+    names = ", ".join(repr(name) for name in sorted(known)) or "none at all"
+    if alike:
+        raise ValueError(
+            f"probe.labels: {asked!r} may be {' or '.join(map(repr, alike))}; write it"
+            " as a JSON list with its blanks"
+        )
+    near = difflib.get_close_matches(asked, known, 1, 0.6)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"probe.labels: the records have no label {asked!r}; they have {names}{hint}"
+    )
+
+
+def of_clips(rows: Mapping[str, Mapping[str, str]], asked: str) -> dict[str, str]:
+    """Clip -> its label of that name; "" where it has none, or only blanks.
+
+    Args:
+      rows: clip -> name -> label.
+      asked: the name.
+
+    Raises:
+      ValueError: as `find`, or if no clip has one.
+    """
+    known = {name: None for row in rows.values() for name in row}
+    name = find(asked, list(known))
+    found = {clip: plain(row.get(name, "")) for clip, row in rows.items()}
+    if not any(found.values()):
+        raise ValueError(f"probe.labels: every clip's label {name!r} is empty")
+    return found

@@ -1,0 +1,63 @@
+"""Scores of the question read-outs from their features, with a head for each."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmdiffmask import config
+from mmdiffmask.data import questions
+from mmdiffmask.probe import choices, features, question_features, ties
+
+ZERO_SHOT = "zero-shot"
+
+
+def score(
+    sets: Mapping[str, features.Features],
+    chosen: Mapping[str, Sequence[questions.Question]],
+    read_outs: Sequence[str],
+    streams: tuple[str, str],
+    settings: config.Probe,
+) -> dict[str, dict]:
+    """Read-out -> scores on val; `zero-shot` wherever match features are.
+
+    Args:
+      sets: features of train, of dev and of val.
+      chosen: the questions of each.
+      read_outs: "match", "answer" or both.
+      streams: what the audio and the text stream hold, names of `questions.VIEWS`.
+      settings: penalties and link.
+    """
+    result: dict[str, dict] = {}
+    for read_out in read_outs:
+        asked = {
+            name: _asked(found, read_out, streams, chosen[name])
+            for name, found in sets.items()
+        }
+        if read_out == "match":
+            scores = choices.zero_shot(asked["val"].features)
+            is_right = ties.hits(scores, asked["val"].right)
+            result[ZERO_SHOT] = {"is_right": ties.as_json(is_right)}
+        head = choices.probe(*asked.values(), settings.l2, settings.link)
+        result[read_out] = {
+            "l2": head.l2,
+            "dev_loss": {str(k): v for k, v in head.dev_loss.items()},
+            "is_right": ties.as_json(head.is_right),
+        }
+    return result
+
+
+def _asked(
+    found: features.Features,
+    read_out: str,
+    streams: tuple[str, str],
+    chosen: Sequence[questions.Question],
+) -> choices.Asked:
+    """Candidates' features (e, c, 2, d): audio stream, text stream."""
+    parts = [found.vectors[f"{read_out}/{view}"] for view in streams]
+    if read_out == "match":  # the product is made here: the cache holds its factors
+        span = found.vectors[question_features.SPAN]
+        parts = [part[:, None] * span for part in parts]
+    right = {question.example_id: question.right for question in chosen}
+    return choices.Asked(
+        np.stack(parts, axis=2), np.array([right[name] for name in found.clip])
+    )

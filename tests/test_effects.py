@@ -1,0 +1,137 @@
+"""Settings without effect on the records are refused or told."""
+
+import dataclasses
+import logging
+import types
+
+import numpy as np
+import pytest
+
+from mmdiffmask import config, effects
+from mmdiffmask.training import journal
+from mmdiffmask.types import Boxes
+
+BASE = config.Experiment("x")
+
+
+def clip(kinds=("body", "face"), labels=("person", "face"), covered=0.8):
+    """A record with boxes, as far as looking at them goes."""
+    m = len(kinds)
+    share = np.zeros((m, 12), np.float32)
+    share[:, 3] = covered
+    boxes = Boxes(
+        np.zeros(m, int),
+        np.ones((m, 4)),
+        tuple(kinds),
+        tuple(labels),
+        np.ones(m),
+        np.zeros(m, int),
+        ("d",) * m,
+    )
+    return types.SimpleNamespace(boxes=boxes, covered_share=share)
+
+
+def masked(min_overlap=0.0, objective="patches", **changes):
+    return dataclasses.replace(
+        BASE,
+        data=config.Data(min_overlap=min_overlap),
+        masking=config.Masking(**changes),
+        training=config.Training(objective=objective),
+    )
+
+
+CLIPS = [clip(), clip(("body",), ("person",)), clip((), ())]
+
+
+@pytest.mark.parametrize(
+    ("experiment", "words"),
+    [
+        (masked(anchors=("Person",)), ["'Person': no box", "person (2)", "'person'?"]),
+        (masked(anchors=("[person]",)), ["'[person]'", "did you mean 'person'?"]),
+        (masked(anchors=("cat",), boxes="face"), ["'cat'", "person (1)"]),
+        (masked(boxes="object"), ["masking.boxes=object", "body (2), face (1)"]),
+        (masked(min_overlap=1.0), ["data.min_overlap=1.0", "0.80"]),
+    ],
+)
+def test_cases_of_boxes_that_hide_nothing(experiment, words):
+    with pytest.raises(ValueError, match="nothing but random fill in the 3") as error:
+        effects.check_boxes(experiment, CLIPS, range(3))
+    for word in words:
+        assert word in str(error.value)
+    for name in ("none", "random", "replay"):  # they need no boxes
+        masking = dataclasses.replace(experiment.masking, strategy=name)
+        plain = dataclasses.replace(experiment, masking=masking)
+        effects.check_boxes(plain, CLIPS, range(3))
+
+
+def test_cases_of_records_without_boxes():
+    empty = [clip((), ()), clip((), ())]
+    with pytest.raises(ValueError, match="no box at all"):
+        effects.check_boxes(masked(), empty, range(2))
+    found = effects.kinds_without_boxes(masked(strategy="none"), empty, range(2))
+    assert found == ["body", "face"]
+    assert effects.kinds_without_boxes(masked(), CLIPS, range(3)) == []
+    assert effects.kinds_without_boxes(masked(), CLIPS, [1, 2]) == ["face"]
+    reserve = masked(strategy="replay", objective="reserve")
+    assert effects.kinds_without_boxes(reserve, empty, range(2)) == []
+
+
+def test_cases_of_one_anchor_beside_a_good_one(caplog):
+    with caplog.at_level(logging.WARNING):
+        effects.check_boxes(masked(anchors=("person",)), CLIPS, range(3))
+        assert not caplog.records
+        effects.check_boxes(masked(anchors=("person", "dog")), CLIPS, range(3))
+    assert "'dog'" in caplog.text and "person (2)" in caplog.text
+
+
+def test_looking_stops_at_the_first_box_that_can_be_drawn():
+    read = []
+
+    class Source:
+        def __getitem__(self, i):
+            read.append(i)
+            return CLIPS[i]
+
+    effects.check_boxes(masked(), Source(), range(3))
+    assert read == [0]
+
+
+def test_embeddings_make_other_labels_similar(tmp_path):
+    path = str(tmp_path / "vectors.npz")
+    np.savez(path, person=np.array([1.0, 0]), cat=np.array([1.0, 1]), sky=-np.ones(2))
+    effects.check_boxes(masked(anchors=("cat",), label_embeddings=path), CLIPS, [0])
+    with pytest.raises(ValueError, match="no box has a label like it"):
+        effects.check_boxes(masked(anchors=("sky",), label_embeddings=path), CLIPS, [0])
+
+
+@pytest.mark.parametrize("streams", [("text", "audio"), ("audio",), ("text",)])
+def test_cases_of_sound_that_is_cut_off(streams):
+    training = config.Training(streams=streams)
+    data = config.Data(segments=7, sub_segments=1, text_length=8)
+    if "audio" not in streams:
+        return effects.check_text_length(data, training)
+    with pytest.raises(ValueError, match="42 tokens, (\\d+) with") as error:
+        effects.check_text_length(data, training)
+    least = int(str(error.value).split(" tokens, ")[1].split()[0])
+    assert least > 43
+    for length, is_enough in ((least, True), (least - 1, False)):
+        data = dataclasses.replace(data, text_length=length)
+        if is_enough:
+            effects.check_text_length(data, training)
+        else:
+            with pytest.raises(ValueError, match=f"text_length={least} or more"):
+                effects.check_text_length(data, training)
+
+
+def test_cases_of_a_batch_lowered_otherwise_when_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr(effects.jax, "device_count", lambda: 1)
+    size = effects.fit_batch(32, 13)
+    journal.note_batch_size(tmp_path, size)
+    journal.note_batch_size(tmp_path, size)
+    monkeypatch.setattr(effects.jax, "device_count", lambda: 4)
+    assert (size, effects.fit_batch(32, 13)) == (13, 12)
+    with pytest.raises(ValueError, match="begun with 13 clips a batch.*with 12"):
+        journal.note_batch_size(tmp_path, effects.fit_batch(32, 13))
+    monkeypatch.setattr(effects.jax, "device_count", lambda: 16)
+    with pytest.raises(ValueError, match="13 training clips are fewer than 16"):
+        effects.fit_batch(32, 13)
