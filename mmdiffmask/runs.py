@@ -13,7 +13,6 @@ import numpy as np
 
 from mmdiffmask import build, config, configure, examples
 from mmdiffmask.data import manifest
-from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
 from mmdiffmask.training import checkpoint, loop
 
@@ -79,7 +78,7 @@ def _summarise_masks(
 ) -> metrics.MaskSummary | None:
     """What the run's masks were made of, on the first clips of train."""
     masking = experiment.masking
-    if strategies.find(masking.strategy).weight is None:
+    if not experiment.is_hiding:
         return None
     source = examples.open_split(records_dir, "train")
     split = examples.split_train(experiment, source)

@@ -18,11 +18,13 @@ from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers
 
 from mmdiffmask import versions
-from mmdiffmask.training import objective as objectives
+from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import steps
+from mmdiffmask.training.family import Params
 
 CONFIG, VERSIONS, STEPS, START = "config.json", "versions.json", "steps", "start"
 Which = Literal["best", "last", "start"]
+Manager = ocp.CheckpointManager
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +208,7 @@ def restore(
     step = manager.latest_step()
     found = manager.item_metadata(step)
     check_same(_tree(found["params"]), like.params, manager.directory)
-    target = _abstract((like.params, like.opt_state), steps.replicated(mesh))
+    target = _abstract((like.params, like.opt_state), meshes.replicated(mesh))
     items = manager.restore(
         step,
         args=ocp.args.Composite(
@@ -214,21 +216,23 @@ def restore(
             optimizer=ocp.args.StandardRestore(target[1]),
         ),
     )
-    count = jax.device_put(np.int32(step), steps.replicated(mesh))
+    count = jax.device_put(np.int32(step), meshes.replicated(mesh))
     return steps.TrainState(items["params"], items["optimizer"], count)
 
 
-def save_start(run_dir: str | pathlib.Path, frozen: objectives.Frozen) -> None:
-    """Saves what the run holds fixed; whole or not at all."""
+def save_start(
+    run_dir: str | pathlib.Path, params: Params, values: dict[str, Any]
+) -> None:
+    """Saves first weights and what is held beside them; whole or not at all."""
     folder = os.path.abspath(pathlib.Path(run_dir) / START)
     with ocp.StandardCheckpointer() as saver:
-        saver.save(folder, frozen._asdict(), force=True)
+        saver.save(folder, {"start": params, **values}, force=True)
 
 
 def restore_start(
-    run_dir: str | pathlib.Path, params: objectives.Params, mesh: Mesh
-) -> objectives.Frozen | None:
-    """What the run holds fixed, on the mesh; None before it was saved.
+    run_dir: str | pathlib.Path, params: Params, mesh: Mesh
+) -> tuple[Params, dict[str, Any]] | None:
+    """First weights and what is held beside them, on the mesh; None before that.
 
     Args:
       run_dir: of the run.
@@ -244,13 +248,12 @@ def restore_start(
     with ocp.StandardCheckpointer() as saver:
         found = _tree(saver.metadata(folder))
         check_same(found["start"], params, folder)
-        target = _abstract(found, steps.replicated(mesh))
-        return objectives.Frozen(**saver.restore(folder, target))
+        target = _abstract(found, meshes.replicated(mesh))
+        values = saver.restore(folder, target)
+        return values.pop("start"), values
 
 
-def load_params(
-    run_dir: str | pathlib.Path, which: Which = "best"
-) -> objectives.Params:
+def load_params(run_dir: str | pathlib.Path, which: Which = "best") -> Params:
     """The weights of a run, on the default device, whatever they were trained on.
 
     Args:
