@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mmdiffmask import config
-from mmdiffmask.training import checkpoint, objective, optim, steps
+from mmdiffmask.training import checkpoint, optim, steps
+from mmdiffmask.training import mesh as meshes
 
 SETTINGS = {"training.lr": 0.1, "training.streams": ("text", "audio")}
 PARAMS = {"layer": {"kernel": np.arange(6.0, dtype=np.float32).reshape(3, 2)}}
@@ -23,10 +24,10 @@ def _state(mesh, add=0.0, step=0):
 @pytest.fixture
 def run_dir(tmp_path):
     """A run whose best step is 2 and whose last is 5, saved from 8 devices."""
-    folder, mesh = tmp_path / "run", steps.make_mesh(8)
+    folder, mesh = tmp_path / "run", meshes.make(8)
     checkpoint.claim(folder, SETTINGS, 3)
-    noise = (jnp.ones(2), 2 * jnp.ones(2))
-    checkpoint.save_start(folder, objective.Frozen(PARAMS, *noise))
+    values = {"noise_mean": jnp.ones(2), "noise_sd": 2 * jnp.ones(2)}
+    checkpoint.save_start(folder, PARAMS, values)
     with checkpoint.open_steps(folder) as manager:
         for step, best, loss in ((0, 0, 9.0), (2, 2, 4.0), (4, 2, 4.0), (5, 2, 4.0)):
             progress = checkpoint.Progress(step, best, loss)
@@ -43,7 +44,7 @@ def test_weights_come_back_on_one_device(run_dir, which, add):
 
 @pytest.mark.parametrize("devices", [1, 8])
 def test_state_comes_back_on_any_mesh(run_dir, devices):
-    mesh = steps.make_mesh(8, jax.devices()[:devices])
+    mesh = meshes.make(8, jax.devices()[:devices])
     like = _state(mesh)
     with checkpoint.open_steps(run_dir) as manager:
         assert checkpoint.read_progress(manager) == checkpoint.Progress(5, 2, 4.0)
@@ -60,17 +61,15 @@ def test_latest_and_best_are_kept(run_dir):
 
 
 def test_what_a_run_holds_fixed_comes_back(run_dir):
-    mesh = steps.make_mesh(8)
-    found = checkpoint.restore_start(run_dir, PARAMS, mesh)
-    assert found.noise_sd.tolist() == [2.0, 2.0]
-    np.testing.assert_array_equal(
-        found.start["layer"]["kernel"], PARAMS["layer"]["kernel"]
-    )
+    mesh = meshes.make(8)
+    start, values = checkpoint.restore_start(run_dir, PARAMS, mesh)
+    assert values["noise_sd"].tolist() == [2.0, 2.0]
+    np.testing.assert_array_equal(start["layer"]["kernel"], PARAMS["layer"]["kernel"])
     assert checkpoint.restore_start(run_dir.parent, PARAMS, mesh) is None
 
 
 def test_another_size_or_type_is_one_sentence(run_dir):
-    mesh = steps.make_mesh(8)
+    mesh = meshes.make(8)
     for change, named in (
         (lambda x: x[:, :1], r"kernel is float32\[3, 2\], the model's float32\[3, 1\]"),
         (lambda x: x.astype(jnp.bfloat16), r"the model's bfloat16\[3, 2\]"),

@@ -6,12 +6,13 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from mmdiffmask import config
 from mmdiffmask.models import towers
+from mmdiffmask.training import evaluate
 from mmdiffmask.training.family import Family, Held, Params, Scores
 from mmdiffmask.training.terms import grounding, patches, reserve
 from mmdiffmask.training.terms.shared import Objective
 from mmdiffmask.types import Array, VideoBatch
 
-RESERVE, WORDS, ALL = "reserve", "words", "all"  # kinds of scores without masks
+WORDS, ALL = "words", "all"
 
 
 def weights_of(terms: config.Terms) -> dict[str, float]:
@@ -99,7 +100,7 @@ def others(
     """`Family.others`: losses of the other terms, and hidden words named by class."""
     terms = unmasked(objective, params, batch)
     losses_of = {f"loss_{name}": (value, None) for name, value in terms.items()}
-    found = {RESERVE: {ALL: losses_of}}
+    found = {evaluate.OTHERS: {ALL: losses_of}}
     if objective.vocabulary is not None:
         found[WORDS] = grounding.scores(objective, params, batch)
     return found
