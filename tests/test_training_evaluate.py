@@ -114,13 +114,13 @@ def test_rows_that_fill_up_a_batch_count_nowhere():
 
 
 def test_numbers_of_whole_batches_are_averaged_and_empty_ones_left_out():
-    losses = iter([1.0, 4.0])
+    losses = iter(np.array([1.0, 4.0]))
     hits = (np.array([1.0, 5.0]), np.array([2.0, 5.0]))
     nothing = (np.zeros(2), np.zeros(2))
 
     def step(params, held, batch):
         words = {"a": {"right": hits}, "b": {"right": nothing}}
-        return {"terms": {"all": {"loss": (next(losses), None)}}, "words": words}
+        return {"terms": {"all": {"loss": (np.asarray(next(losses)), None)}}, "words": words}
 
     batches = [_batch([True, False]), _batch([True, True])]
     rows = evaluate.unmasked(step, None, HELD, batches, 3, 0)
