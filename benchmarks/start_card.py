@@ -56,7 +56,7 @@ def curves(lines: Sequence[dict]) -> Iterator[str]:
 
     yield f"{'step':34}" + " ".join(f"{step:7d}" for step in steps)
     for term in TERMS:
-        yield row(f"loss, {term}", "reserve", "all", f"loss_{term}")
+        yield row(f"loss, {term}", "terms", "all", f"loss_{term}")
     classes = [x["stream"] for x in held_out if x["masks"] == "words"]
     for name in dict.fromkeys(classes):
         yield row(f"{name}: right video", "words", name, "right_video")

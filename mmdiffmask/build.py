@@ -19,8 +19,10 @@ from mmdiffmask.data import (
 )
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import convert, reserve
-from mmdiffmask.training import grounding, loop, losses, optim, steps, total
-from mmdiffmask.training import objective as objectives
+from mmdiffmask.training import loop, objective, optim, steps
+from mmdiffmask.training import mesh as meshes
+from mmdiffmask.training.family import Family
+from mmdiffmask.training.terms import cells, shared
 from mmdiffmask.types import VideoBatch
 
 # Geometry that comes from the records, where records are given.
@@ -32,16 +34,17 @@ def check(experiment: config.Experiment) -> None:
 
     Raises:
       ValueError: for an unknown strategy, a warm-up longer than the training, a kind
-        of question that is no pattern, or a tokenizer that can not be read or has more
-        entries than the model.
+        of question that is no pattern, a loss without a term, or a tokenizer that
+        cannot be read or has more entries than the model.
     """
-    strategies.find(experiment.masking.strategy)
-    for name in experiment.compare:
-        strategies.find(name)
-    optim.check(experiment.training)
-    _check_objective(experiment)
+    _check_names(experiment)
+    for row, changed in configure.rows(experiment).items():
+        try:
+            configure.check(changed)
+            _check_names(changed)
+        except ValueError as error:
+            raise ValueError(f"row {row}: {error}") from error
     examples.embeddings_of(experiment.masking)
-    examples.words_of(experiment)
     question_kinds.parse(experiment.probe.kinds)
     size = tokenizers.load(experiment.data.tokenizer).vocabulary
     if size > experiment.model.vocabulary:
@@ -51,27 +54,17 @@ def check(experiment: config.Experiment) -> None:
         )
 
 
-def _check_objective(experiment: config.Experiment) -> None:
-    """Objective and strategy must fit each other."""
-    objective, strategy = experiment.training.objective, experiment.masking.strategy
-    if objective == "patches" and strategy == "replay":
+def _check_names(experiment: config.Experiment) -> None:
+    """What rows of a comparison may change."""
+    strategies.find(experiment.masking.strategy)
+    optim.check(experiment.training)
+    examples.words_of(experiment)
+    weights = objective.weights_of(experiment.terms)
+    if experiment.training.steps and not weights:
         raise ValueError(
-            "masking.strategy=replay needs training.objective=reserve+patches: without"
-            " language terms there is nothing to train on"
+            "all weights in terms are 0: there is nothing to train on; raise one"
         )
-    if objective == "reserve" and strategy not in ("replay", "none"):
-        raise ValueError(
-            "training.objective=reserve hides no patches, so"
-            f" masking.strategy={strategy} has no effect: set masking.strategy=replay,"
-            " or the objective to reserve+patches"
-        )
-    terms = total.language_weights(experiment.training, experiment.reserve)
-    if objective != "patches" and not terms:
-        raise ValueError(
-            f"training.objective={objective}: all weights of the language terms in"
-            " reserve are 0; raise one"
-        )
-    if experiment.reserve.cloze_questions and objective != "patches":
+    if experiment.reserve.cloze_questions and weights:
         logging.warning(
             "reserve.cloze_questions=%s: right answers of training questions are"
             " trained on; only for pretraining a start",
@@ -145,21 +138,22 @@ def job(
     clips = split.first_of_clips(split.train)
     effects.check_boxes(experiment, source, clips)
     batch_size = effects.fit_batch(training.batch_size, len(clips))
-    mesh = steps.make_mesh(batch_size)
+    mesh = meshes.make(batch_size)
     row = examples.make_row(data, masking, source, examples.language(experiment, seed))
     dev_row = examples.make_row(
         data, masking, source, examples.language(experiment, examples.EVAL_SEED)
     )
     dev = split.first_of_clips(split.dev)[: training.eval_clips]
     noise = clips[: training.noise_clips]
-    batches = functools.partial(loader.eval_batches, sharding=steps.by_example(mesh))
+    batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
+    found = family(experiment)
     kinds = examples.mask_kinds(masking)
-    if "patches" not in training.objective:
+    if not data.boxed_only:
         kinds = {"random": kinds["random"]}  # detectors need not have seen these clips
     effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
-    words = examples.words_of(experiment)
     return loop.Job(
-        objective=_objective(experiment, words, seed),
+        family=found,
+        seed=seed,
         settings=training,
         all_settings=configure.settings(experiment),
         inputs=read,
@@ -167,12 +161,12 @@ def job(
         batch_size=batch_size,
         mesh=mesh,
         start=starts.make(experiment, row, noise, seed),
-        noise_batches=lambda: batches(row, noise, batch_size),
+        hold_batches=lambda: batches(row, noise, batch_size),
         train_batches=_train_batches(
             row, split.train, batch_size, training, seed, mesh
         ),
         dev_batches=lambda: batches(dev_row, dev, batch_size),
-        draw_masks=_draw_patches(experiment, seed),
+        draw_masks=draw_patches(experiment) if found.masked else None,
         eval_masks={
             kind: examples.masks_of(
                 experiment, source, dev, name, boxes, examples.EVAL_SEED
@@ -180,48 +174,80 @@ def job(
             for kind, (name, boxes) in kinds.items()
         },
         own_masks=examples.own_kind(masking),
-        word_class=() if words is None else words.word_class,
-        is_trained=masking.strategy != "none",
     )
 
 
-def _objective(
-    experiment: config.Experiment, words: vocabulary.Vocabulary | None, seed: int
-) -> objectives.Objective:
-    """Everything but parameters and data that the loss depends on."""
+def family(experiment: config.Experiment) -> Family:
+    """The network with the terms of the settings; the same object for the same ones.
+
+    So rows and seeds of a comparison share their compiled steps.
+    """
     data, masking = experiment.data, experiment.masking
-    place = examples.patch_grid(data)
-    cells, patches = data.segments * place.n_cells, data.segments * place.n_patches
-    found = None
-    if words is not None:
-        encode = tokenizers.load(data.tokenizer).encode_plain
-        number = {name: i for i, name in enumerate(dict.fromkeys(words.word_class))}
-        kinds = np.array([number[name] for name in words.word_class])
-        found = grounding.Vocabulary(words.spans(encode), words.is_content, kinds)
-    return objectives.Objective(
-        model(experiment.model),
-        place,
+    words = experiment.reserve.words if examples.has_words(experiment.terms) else None
+    return _family(
+        experiment.model,
+        dataclasses.replace(data, toy=None),
         experiment.training,
-        # Static masks of patches touch more cells for some strategies than for others;
-        # the slots are those of the settings' mask unit.
-        losses.max_cells(masking.ratio, masking.mask_unit, patches, cells),
-        seed,
+        experiment.terms,
         experiment.reserve,
-        found,
+        words,
+        (masking.ratio, masking.mask_unit),
     )
 
 
-def _draw_patches(experiment: config.Experiment, seed: int):
-    """(batch, epoch) -> hidden patches (b, t, n), or None where nothing is hidden."""
-    strategy = experiment.masking.strategy
-    if strategies.find(strategy).weight is None:
-        return None
-    draw = examples.draw_masks(experiment, strategy, seed)
+@functools.lru_cache(maxsize=steps.KEPT)
+def _family(
+    model_settings: config.Model,
+    data: config.Data,
+    training: config.Training,
+    terms: config.Terms,
+    reserve_settings: config.Reserve,
+    words: str | None,
+    budget: tuple[float, str],
+) -> Family:
+    place, (ratio, mask_unit) = examples.patch_grid(data), budget
+    n_cells, n_patches = data.segments * place.n_cells, data.segments * place.n_patches
+    return objective.family(
+        shared.Objective(
+            model=model(model_settings),
+            grid=place,
+            settings=training,
+            # Static masks of patches touch more cells for some strategies than for
+            # others; the slots are those of the settings' mask unit.
+            slots=cells.max_cells(ratio, mask_unit, n_patches, n_cells),
+            terms=terms,
+            reserve=reserve_settings,
+            vocabulary=None if words is None else _vocabulary(words, data.tokenizer),
+        )
+    )
 
-    def patches(batch, epoch):
-        return draw(batch, epoch).is_masked.reshape(batch.is_patch_valid.shape)
 
-    return patches
+def _vocabulary(words: str, tokenizer: str) -> shared.Vocabulary:
+    found = vocabulary.load(words)
+    spans = found.spans(tokenizers.load(tokenizer).encode_plain)
+    number = {name: i for i, name in enumerate(dict.fromkeys(found.word_class))}
+    kinds = np.array([number[name] for name in found.word_class])
+    return shared.Vocabulary(spans, found.is_content, kinds, tuple(number))
+
+
+def draw_patches(experiment: config.Experiment) -> steps.DrawMasks:
+    """(run's key, batch, epoch) -> hidden patches (b, t, n); the same object likewise.
+
+    See `family`.
+    """
+    data = dataclasses.replace(experiment.data, toy=None)
+    return _draw_patches(data, experiment.masking)
+
+
+@functools.lru_cache(maxsize=4 * steps.KEPT)
+def _draw_patches(data: config.Data, masking: config.Masking) -> steps.DrawMasks:
+    draw = examples.draw_masks(data, masking, masking.strategy)
+
+    def drawn(run_key, batch, epoch):
+        made = draw(run_key, batch, epoch)
+        return made.is_masked.reshape(batch.is_patch_valid.shape)
+
+    return drawn
 
 
 def inputs(experiment: config.Experiment, records_dir: str) -> claims.Inputs:
@@ -246,7 +272,7 @@ def _train_batches(row, train, batch_size, training, seed, mesh):
             seed,
             start_step=first,
             stop_step=training.steps,
-            sharding=steps.by_example(mesh),
+            sharding=meshes.by_example(mesh),
         )
         with stream:
             yield (

@@ -40,6 +40,7 @@ class Data:
     text_length: int = _number(256, 8)  # tokens of a text or audio stream
     tokenizer: str = "toy"  # "toy" (shipped), "reserve" (looked up), or a JSON file
     dev_share: float = _number(0.1, 0.0, 0.9)  # of TRAIN, by hash of the clip
+    boxed_only: bool = True  # train on clips alone that detectors have looked at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +96,7 @@ MODELS = {
 class Masking:
     """What is hidden (DESIGN section 4)."""
 
-    strategy: str = "difference"  # a name of masking.strategies.REGISTRY, or none
+    strategy: str = "difference"  # a name of masking.strategies.REGISTRY
     boxes: Literal["body", "face", "object"] = "body"  # the units of box strategies
     mask_unit: Literal["patch", "cell"] = "cell"
     ratio: float = _number(0.25, 0.01, 0.95)  # appendix B: 25 % of the patches
@@ -109,8 +110,22 @@ class Masking:
 
 
 @dataclasses.dataclass(frozen=True)
+class Terms:
+    """Weights of the terms of the loss; 0 leaves a term and its sequences out."""
+
+    patches: float = _number(1.0, 0.0)  # masked patches (DESIGN section 5)
+    # Reserve's own three (RESERVE.md section 4.1).
+    imgs_to_audio: float = _number(0.0, 0.0)
+    text_to_audio: float = _number(0.0, 0.0)
+    stuff_to_span: float = _number(0.0, 0.0)
+    # Grounding at small scale (TOY.md section 3).
+    closed_span: float = _number(0.0, 0.0)
+    pooled_cells: float = _number(0.0, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Reserve:
-    """Reserve's own objective (RESERVE.md section 4), and grounding at small scale."""
+    """Sequences of Reserve's own terms (RESERVE.md section 4), and cloze texts."""
 
     target_share: float = _number(0.25, 0.0, 0.5)  # of sub-segments; twice: text, sound
     spans: int = _number(14, 1)  # most masked spans of an example
@@ -120,13 +135,6 @@ class Reserve:
     random_text: str | None = None  # a text file, a paragraph a line; None: left out
     random_spans: int = _number(38, 1)  # masked in it
     clips: int = _number(0, 0)  # of a batch, for the three terms; 0: all of them
-    # Weights of the terms; 0 leaves the term and its sequences out.
-    imgs_to_audio: float = _number(1.0, 0.0)
-    text_to_audio: float = _number(1.0, 0.0)
-    stuff_to_span: float = _number(1.0, 0.0)
-    patches: float = _number(1.0, 0.0)  # with objective reserve+patches
-    closed_span: float = _number(0.0, 0.0)  # grounding, TOY.md section 3
-    pooled_cells: float = _number(0.0, 0.0)  # grounding, TOY.md section 3
     # The closed vocabulary of the grounding terms: "toy", or a JSON file.
     words: str | None = None
     cloze_frames: int = _number(1, 1)  # of each clip, drawn anew each epoch
@@ -140,7 +148,6 @@ class Reserve:
 class Training:
     """Continued pretraining (DESIGN section 5)."""
 
-    objective: Literal["patches", "reserve", "reserve+patches"] = "patches"
     optimiser: Literal["adamw", "reserve", "reserve_finetune"] = "adamw"
     steps: int = _number(10_000, 0)
     batch_size: int = _number(32, 2)
@@ -203,7 +210,18 @@ class Experiment:
     model: Model = Model()
     masking: Masking = Masking()
     training: Training = Training()
+    terms: Terms = Terms()
     reserve: Reserve = Reserve()
     probe: Probe = Probe()
-    compare: tuple[str, ...] = ("none", "random", "difference")  # rows of the demo
+    # Of a comparison, each "name: setting=value; setting=value" in the form of --set.
+    rows: tuple[str, ...] = (
+        "none: training.steps=0",
+        "random: masking.strategy=random",
+        "difference: masking.strategy=difference",
+    )
     report_clips: int = _number(4, 1)
+
+    @property
+    def is_hiding(self) -> bool:
+        """Whether a run trains on hidden patches."""
+        return self.training.steps > 0 and self.terms.patches > 0

@@ -71,6 +71,42 @@ def override(
     return experiment
 
 
+def rows(experiment: config.Experiment) -> dict[str, config.Experiment]:
+    """The rows of the comparison: name -> the experiment with the row's settings.
+
+    A row is "name: setting=value; setting=value" in the form of --set.
+
+    Raises:
+      ValueError: for a row of another form, a name twice, or a setting that does not
+        exist.
+    """
+    found: dict[str, config.Experiment] = {}
+    for row in experiment.rows:
+        name, sign, changes = (part.strip() for part in row.partition(":"))
+        if not sign or not re.fullmatch(r"[\w][\w .%+()-]*", name):
+            raise ValueError(
+                f"row {row!r}: write it as 'name: setting=value; setting=value'"
+            )
+        if name in found:
+            raise ValueError(f"row {name}: stands twice in rows")
+        given = [part.strip() for part in changes.split(";") if part.strip()]
+        for item in given:
+            if item.partition("=")[0].strip() == "rows":
+                raise ValueError(f"row {name}: cannot change rows")
+        found[name] = override(experiment, given)
+    return found
+
+
+# Settings of earlier versions, and what to write instead.
+RENAMED = {
+    "training.objective": "weights choose the terms: set terms.patches and the others",
+    "compare": "name rows and their settings: rows",
+} | {
+    f"reserve.{name}": f"write terms.{name}"
+    for name in [field.name for field in dataclasses.fields(config.Terms)]
+}
+
+
 def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
     hints = typing.get_type_hints(type(node))
     if path[0] not in hints:
@@ -90,6 +126,8 @@ def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
 
 
 def _unknown(full_name: str, node: Any, name: str) -> str:
+    if full_name in RENAMED:
+        return f"--set {full_name}: no such setting any more; {RENAMED[full_name]}"
     prefix = full_name[: full_name.rfind(name)] if "." in full_name else ""
     known = [prefix + field.name for field in dataclasses.fields(node)]
     everything = known + list(settings(config.Experiment("x")))

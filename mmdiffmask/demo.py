@@ -54,7 +54,6 @@ def get_config() -> config.Experiment:
             config.MODELS["small"], vocabulary=512, checkpoint="small"
         ),
         training=config.Training(
-            objective="reserve+patches",
             steps=50,
             batch_size=16,
             lr=5e-4,
@@ -65,7 +64,8 @@ def get_config() -> config.Experiment:
             early_stopping=False,
         ),
         # The start's own terms, but for questions: no answer is ever trained on.
-        reserve=config.Reserve(clips=4, closed_span=1.0, pooled_cells=1.0, words="toy"),
+        terms=config.Terms(*[1.0] * len(dataclasses.fields(config.Terms))),
+        reserve=config.Reserve(clips=4, words="toy"),
         probe=config.Probe(
             read_outs=("clip", "match"),
             kinds=config.TOY_KINDS,
@@ -74,7 +74,12 @@ def get_config() -> config.Experiment:
             floors=False,  # they would double the minutes that reading out takes
             checkpoint="last",
         ),
-        compare=("none", "replay", "random", "difference"),
+        rows=(
+            "none: training.steps=0",
+            "replay: terms.patches=0",
+            "random: masking.strategy=random",
+            "difference: masking.strategy=difference",
+        ),
     )
 
 
@@ -161,13 +166,7 @@ class _Clock:
 
 def rows(experiment: config.Experiment) -> dict[str, config.Experiment]:
     """Name of a row's folder -> its settings."""
-    return {
-        name: dataclasses.replace(
-            experiment,
-            masking=dataclasses.replace(experiment.masking, strategy=name),
-        )
-        for name in experiment.compare
-    }
+    return configure.rows(experiment)
 
 
 def _run_rows(
@@ -185,9 +184,7 @@ def _run_rows(
     compiled = workdir.parent.parent / "data" / "compiled"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled.resolve()))
     context = multiprocessing.get_context("spawn")
-    total = sum(
-        cell.training.steps for cell in todo.values() if cell.masking.strategy != "none"
-    )
+    total = sum(cell.training.steps for cell in todo.values())
     bar = tqdm.tqdm(total=total, unit="step", desc="pretraining, all rows")
     with concurrent.futures.ProcessPoolExecutor(WORKERS, context) as pool, bar:
         jobs = [

@@ -200,7 +200,7 @@ def kinds_without_boxes(
       positions: of the held-out clips.
     """
     found: list[str] = []
-    if "patches" not in experiment.training.objective:
+    if not experiment.data.boxed_only:
         return found
     for kind, (name, boxes) in examples.mask_kinds(experiment.masking).items():
         if strategies.find(name).unit == "box":

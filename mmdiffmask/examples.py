@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, UInt32
+from jaxtyping import Bool, PRNGKeyArray, UInt32
 
 from mmdiffmask import config, grid
 from mmdiffmask.data import (
@@ -22,7 +21,8 @@ from mmdiffmask.data import (
     vocabulary,
 )
 from mmdiffmask.masking import anchors, clips, sampling, strategies, units
-from mmdiffmask.training import grounding, reserve_terms, total
+from mmdiffmask.training import objective
+from mmdiffmask.training.terms import grounding, reserve
 from mmdiffmask.types import VideoBatch
 
 # (row, its record, epoch) -> the row with what the language terms need
@@ -44,11 +44,11 @@ def open_split(records_dir: str, split: str) -> records.Source:
 def split_train(experiment: config.Experiment, source: records.Source) -> splits.Split:
     """What continued pretraining trains on, and its dev.
 
-    Where patches are hidden only clips that detectors have looked at serve, for every
-    row alike; else all do.
+    With `data.boxed_only` only clips that detectors have looked at serve, for every
+    row of a comparison alike.
     """
-    boxed_only = "patches" in experiment.training.objective
-    return splits.split_train(source, experiment.data.dev_share, boxed_only)
+    data = experiment.data
+    return splits.split_train(source, data.dev_share, data.boxed_only)
 
 
 def make_row(
@@ -89,13 +89,13 @@ def make_row(
 
 def language(experiment: config.Experiment, seed: int) -> AddLanguage | None:
     """Adds to a row what the run's language terms need; None: it has none."""
-    weights = total.language_weights(experiment.training, experiment.reserve)
-    if not weights:
+    weights = objective.weights_of(experiment.terms)
+    words = words_of(experiment)
+    is_reserve = any(name in weights for name in reserve.TERMS)
+    if not is_reserve and words is None:
         return None
     data, settings = experiment.data, experiment.reserve
     encode = tokenizers.load(data.tokenizer).encode_plain
-    is_reserve = any(name in weights for name in reserve_terms.TERMS)
-    words = words_of(experiment)
 
     def add(row: VideoBatch, record: records.Record, epoch: int) -> VideoBatch:
         rest = (encode, seed, epoch)
@@ -110,14 +110,18 @@ def language(experiment: config.Experiment, seed: int) -> AddLanguage | None:
     return add
 
 
+def has_words(terms: config.Terms) -> bool:
+    """Whether a grounding term has weight."""
+    return any(getattr(terms, name) for name in grounding.TERMS)
+
+
 def words_of(experiment: config.Experiment) -> vocabulary.Vocabulary | None:
     """The closed vocabulary of the grounding terms; None where neither is used."""
-    weights = total.language_weights(experiment.training, experiment.reserve)
-    if not any(name in weights for name in grounding.TERMS):
+    if not has_words(experiment.terms):
         return None
     if experiment.reserve.words is None:
         raise ValueError(
-            "reserve.closed_span and reserve.pooled_cells need a closed vocabulary: set"
+            "terms.closed_span and terms.pooled_cells need a closed vocabulary: set"
             " reserve.words to toy or to a JSON file"
         )
     return vocabulary.load(experiment.reserve.words)
@@ -130,14 +134,13 @@ def embeddings_of(masking: config.Masking) -> dict[str, np.ndarray] | None:
 
 
 def draw_masks(
-    experiment: config.Experiment, strategy: str, seed: int
-) -> Callable[[VideoBatch, Any], sampling.Mask]:
-    """(batch, epoch) -> the strategy's masks."""
-    place, row = patch_grid(experiment.data), strategies.find(strategy)
+    data: config.Data, masking: config.Masking, strategy: str
+) -> Callable[[PRNGKeyArray, VideoBatch, Any], sampling.Mask]:
+    """(run's key, batch, epoch) -> the strategy's masks."""
+    place, row = patch_grid(data), strategies.find(strategy)
 
-    def draw(batch, epoch):
-        masking = experiment.masking
-        return clips.mask_batch(batch, seed, row, masking, place, epoch)
+    def draw(run_key, batch, epoch):
+        return clips.mask_batch(batch, run_key, row, masking, place, epoch)
 
     return draw
 
@@ -166,12 +169,11 @@ class HeldOut:
     example_hash: UInt32[np.ndarray, " e"]
     is_masked: Bool[np.ndarray, "e t n"]
 
-    def draw(self, batch: VideoBatch, epoch: Any) -> Bool[jax.Array, "b t n"]:
+    def draw(self, batch: VideoBatch) -> Bool[np.ndarray, "b t n"]:
         """The masks of the batch's examples; nothing for rows that are not real."""
-        hashes = jnp.asarray(self.example_hash)
-        is_same = hashes[None, :] == jnp.asarray(batch.example_hash)[:, None]
-        masks = jnp.asarray(self.is_masked)[jnp.argmax(is_same, axis=1)]
-        return masks & jnp.any(is_same, axis=1)[:, None, None]
+        hashes = np.asarray(batch.example_hash)
+        is_same = self.example_hash[None, :] == hashes[:, None]
+        return self.is_masked[is_same.argmax(1)] & is_same.any(1)[:, None, None]
 
 
 def masks_of(
@@ -184,10 +186,10 @@ def masks_of(
 ) -> tuple[HeldOut, VideoBatch]:
     """The masks of some examples, and their rows with the units of that box kind."""
     masking = dataclasses.replace(experiment.masking, boxes=boxes, masks="static")
-    experiment = dataclasses.replace(experiment, masking=masking)
     row = make_row(experiment.data, masking, source)
     batch = loader.stack([_without_pixels(row(i)) for i in positions])
-    drawn = jax.jit(draw_masks(experiment, strategy, seed), static_argnums=1)(batch, 0)
+    draw = jax.jit(draw_masks(experiment.data, masking, strategy))
+    drawn = draw(jax.random.key(seed), batch, 0)
     shape = batch.is_patch_valid.shape
     is_masked = np.asarray(drawn.is_masked).reshape(shape)
     return HeldOut(np.asarray(batch.example_hash), is_masked), batch

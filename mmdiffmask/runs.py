@@ -17,7 +17,6 @@ from mmdiffmask import (
     examples,
     weights,
 )
-from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
 from mmdiffmask.training import loop, saved
 
@@ -94,7 +93,7 @@ def _summarise_masks(
 ) -> metrics.MaskSummary | None:
     """What the run's masks were made of, on the first clips of train."""
     masking = experiment.masking
-    if strategies.find(masking.strategy).weight is None:
+    if not experiment.is_hiding:
         return None
     source = examples.open_split(records_dir, "train")
     split = examples.split_train(experiment, source)

@@ -12,7 +12,7 @@ from mmdiffmask import config, weights
 from mmdiffmask.data import tokenizers
 from mmdiffmask.masking import sampling
 from mmdiffmask.models import reserve, towers
-from mmdiffmask.training import objective as objectives
+from mmdiffmask.training.family import Params
 from mmdiffmask.types import VideoBatch
 
 PIXEL_CLIPS = 64  # of train, for the mean picture that a small start is centred on
@@ -23,7 +23,7 @@ def make(
     row: Callable[[int], VideoBatch],
     positions: Sequence[int],
     seed: int,
-) -> Callable[[], objectives.Params]:
+) -> Callable[[], Params]:
     """Makes the first weights: a checkpoint's, or random ones.
 
     Args:
@@ -50,7 +50,7 @@ def make(
     return lambda: _random_start(experiment, seed, mean_patch)()
 
 
-def shapes(experiment: config.Experiment) -> objectives.Params:
+def shapes(experiment: config.Experiment) -> Params:
     """Names, shapes and types of the model's weights."""
     return jax.eval_shape(_random_start(experiment, 0))
 
@@ -59,7 +59,7 @@ def _random_start(
     experiment: config.Experiment,
     seed: int,
     mean_patch: Callable[[], Float[np.ndarray, " p"]] | None = None,
-) -> Callable[[], objectives.Params]:
+) -> Callable[[], Params]:
     """Makes random weights; without `mean_patch` their shapes only are right."""
     data, model = experiment.data, experiment.model
     is_centred = model.centre_pixels and mean_patch is not None

@@ -61,7 +61,7 @@ def _language_lines(row: str, step: int, done: float) -> list[dict]:
         wrong = evaluated(step, "words", "wrong_video", 0.25 + 0.01 * i, name)
         lines += [right, wrong]
     return lines + [
-        evaluated(step, "reserve", f"loss_{term}", 3.0 + i - done * LOOKS[row])
+        evaluated(step, "terms", f"loss_{term}", 3.0 + i - done * LOOKS[row])
         for i, term in enumerate(TERMS)
     ]
 

@@ -6,22 +6,23 @@ import numpy as np
 import training_run as tiny
 
 from mmdiffmask import config
-from mmdiffmask.training import grounding, objective
+from mmdiffmask.training.terms import shared
 from mmdiffmask.types import ClozeBatch, ReserveBatch, Sequences, VideoBatch
 
 MASK, MASKAUDIO, AUDIOSPAN, LTOVPOOL = 3, 4, 5, 6
-WORDS = grounding.Vocabulary(
+WORDS = shared.Vocabulary(
     spans=np.pad(np.arange(20, 30, dtype=np.int32)[:, None], ((0, 0), (0, 14))),
     is_content=np.arange(10) < 8,
     word_class=np.arange(10) // 4,
+    classes=("a", "b", "c"),
 )
-TERMS = config.Reserve(closed_span=1.0, pooled_cells=1.0, words="toy")
-TRAINING = dataclasses.replace(tiny.TRAINING, objective="reserve+patches")
+RESERVE = config.Reserve(words="toy")
+TERMS = config.Terms(1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 
 
-def make_objective(reserve=TERMS, **changes) -> objective.Objective:
-    """The tiny objective with language terms; `changes` are of config.Training."""
-    made = tiny.make_objective(dataclasses.replace(TRAINING, **changes))
+def make_objective(terms=TERMS, reserve=RESERVE, **changes) -> shared.Objective:
+    """The tiny objective with all terms; `changes` are of config.Training."""
+    made = tiny.make_objective(dataclasses.replace(tiny.TRAINING, **changes), terms)
     return dataclasses.replace(made, reserve=reserve, vocabulary=WORDS)
 
 

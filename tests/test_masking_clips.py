@@ -79,7 +79,7 @@ def jitted(patch_grid, masking, strategy):
     row = strategies.find(strategy)
     return jax.jit(
         lambda batch, epoch=0: clips.mask_batch(
-            batch, 0, row, masking, patch_grid, epoch
+            batch, jax.random.key(0), row, masking, patch_grid, epoch
         )
     )
 
@@ -99,7 +99,7 @@ def one_shape(masking, strategy):
     row = strategies.find(strategy)
 
     def one(example_hash, inputs, is_box_unit, place):
-        key = sampling.example_key(0, example_hash, strategy)
+        key = sampling.example_key(jax.random.key(0), example_hash, strategy)
         return clips.mask_clip(key, inputs, is_box_unit, place, row, masking)
 
     return jax.jit(jax.vmap(one, (0, 0, 0, None)))
@@ -252,7 +252,7 @@ def test_jitted_equals_eager():
     batch, mask = masks(SMALL, masking, "difference")
     place = clips.layout(SMALL, T, masking.mask_unit)
     row = strategies.find("difference")
-    key = sampling.example_key(0, batch.example_hash[5], row.name)
+    key = sampling.example_key(jax.random.key(0), batch.example_hash[5], row.name)
     inputs = MaskInputs(batch.unit_of_token[5], batch.unit_score[5])
     eager = clips.mask_clip(key, inputs, batch.is_box_unit[5], place, row, masking)
     for one, other in zip(mask, eager, strict=True):
@@ -292,7 +292,8 @@ def test_masks_of_another_epoch():
     np.testing.assert_array_equal(first, again)
     assert (first != second).any(1).sum() > B // 2
     with pytest.raises(ValueError, match="needs the epoch"):
-        clips.mask_batch(batch, 0, strategies.find("difference"), masking, SMALL)
+        key, row = jax.random.key(0), strategies.find("difference")
+        clips.mask_batch(batch, key, row, masking, SMALL)
 
 
 def test_random_ignores_boxes():
@@ -324,9 +325,3 @@ def test_strategy_by_attention_hides_cells_of_high_attention():
         )
     )(jax.random.key(0), inputs)
     assert set(place.token_of_patch[np.asarray(mask.is_masked)]) == {0, 7}
-
-
-def test_none_draws_no_masks():
-    batch = make_batch(SMALL, config.Masking())
-    with pytest.raises(ValueError, match="draws no masks"):
-        clips.mask_batch(batch, 0, strategies.find("none"), config.Masking(), SMALL)

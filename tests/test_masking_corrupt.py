@@ -23,13 +23,13 @@ def test_moments_of_parts_are_those_of_the_whole():
 
 def test_noise_has_the_moments_and_depends_on_seed_and_example():
     mean, sd = jnp.array([0.0, 5.0]), jnp.array([1.0, 0.1])
-    key = corrupt.noise_key(0, jnp.uint32(9))
+    key = corrupt.noise_key(jax.random.key(0), jnp.uint32(9))
     drawn = np.asarray(corrupt.noise(key, mean, sd, 4000))
     np.testing.assert_allclose(drawn.mean(0), mean, atol=0.06)
     np.testing.assert_allclose(drawn.std(0), sd, rtol=0.05)
     np.testing.assert_array_equal(drawn, corrupt.noise(key, mean, sd, 4000))
-    for other in (corrupt.noise_key(1, jnp.uint32(9)),
-                  corrupt.noise_key(0, jnp.uint32(8))):  # fmt: skip
+    for other in (corrupt.noise_key(jax.random.key(1), jnp.uint32(9)),
+                  corrupt.noise_key(jax.random.key(0), jnp.uint32(8))):  # fmt: skip
         assert (np.asarray(corrupt.noise(other, mean, sd, 4000)) != drawn).all()
 
 

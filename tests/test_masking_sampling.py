@@ -66,8 +66,9 @@ def test_budget_is_rounded_and_at_least_one(ratio, n, budget):
 
 
 def test_keys_depend_on_seed_example_name_and_epoch_only():
-    def bits(*args):
-        return tuple(jax.random.key_data(sampling.example_key(*args)).tolist())
+    def bits(seed, *args):
+        key = sampling.example_key(jax.random.key(seed), *args)
+        return tuple(jax.random.key_data(key).tolist())
 
     digest = hashlib.sha256(b"difference").digest()
     assert sampling.name_hash("difference") == int.from_bytes(digest[:4], "big")

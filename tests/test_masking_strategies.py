@@ -26,7 +26,6 @@ def test_weights():
 
 def test_registry_names_its_rows():
     assert all(name == row.name for name, row in strategies.REGISTRY.items())
-    assert strategies.find("none").weight is None
     assert strategies.find("difference").unit == "box"
     with pytest.raises(ValueError, match="did you mean difference"):
         strategies.find("diference")

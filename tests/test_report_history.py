@@ -75,7 +75,7 @@ def test_terms_without_intervals_are_drawn_where_they_exist():
     found = lines()
     for of_row in found.values():
         for line in of_row:
-            if line["kind"] == "eval" and line["masks"] == "reserve":
+            if line["kind"] == "eval" and line["masks"] == "terms":
                 line["low"] = line["high"] = None
     panels = language.term_panels(found)
     assert len(panels) == len(fake_runs.TERMS)

@@ -10,7 +10,8 @@ import pytest
 
 from mmdiffmask import claims, config
 from mmdiffmask.models import orbax_folder
-from mmdiffmask.training import checkpoint, objective, optim, saved, steps
+from mmdiffmask.training import checkpoint, optim, saved, steps
+from mmdiffmask.training import mesh as meshes
 
 SETTINGS = {"training.lr": 0.1, "training.streams": ("text", "audio")}
 PARAMS = {"layer": {"kernel": np.arange(6.0, dtype=np.float32).reshape(3, 2)}}
@@ -25,10 +26,10 @@ def _state(mesh, add=0.0, step=0):
 @pytest.fixture
 def run_dir(tmp_path):
     """A run whose best step is 2 and whose last is 5, saved from 8 devices."""
-    folder, mesh = tmp_path / "run", steps.make_mesh(8)
+    folder, mesh = tmp_path / "run", meshes.make(8)
     claims.claim(folder, SETTINGS, 3)
-    noise = (jnp.ones(2), 2 * jnp.ones(2))
-    checkpoint.save_start(folder, objective.Frozen(PARAMS, *noise))
+    values = {"noise_mean": jnp.ones(2), "noise_sd": 2 * jnp.ones(2)}
+    checkpoint.save_start(folder, PARAMS, values)
     with checkpoint.open_steps(folder) as manager:
         for step, best, loss in ((0, 0, 9.0), (2, 2, 4.0), (4, 2, 4.0), (5, 2, 4.0)):
             progress = checkpoint.Progress(step, best, loss)
@@ -45,7 +46,7 @@ def test_weights_come_back_on_one_device(run_dir, which, add):
 
 @pytest.mark.parametrize("devices", [1, 8])
 def test_state_comes_back_on_any_mesh(run_dir, devices):
-    mesh = steps.make_mesh(8, jax.devices()[:devices])
+    mesh = meshes.make(8, jax.devices()[:devices])
     like = _state(mesh)
     with checkpoint.open_steps(run_dir) as manager:
         assert checkpoint.read_progress(manager) == checkpoint.Progress(5, 2, 4.0)
@@ -62,17 +63,15 @@ def test_latest_and_best_are_kept(run_dir):
 
 
 def test_what_a_run_holds_fixed_comes_back(run_dir):
-    mesh = steps.make_mesh(8)
-    found = checkpoint.restore_start(run_dir, PARAMS, mesh)
-    assert found.noise_sd.tolist() == [2.0, 2.0]
-    np.testing.assert_array_equal(
-        found.start["layer"]["kernel"], PARAMS["layer"]["kernel"]
-    )
+    mesh = meshes.make(8)
+    start, values = checkpoint.restore_start(run_dir, PARAMS, mesh)
+    assert values["noise_sd"].tolist() == [2.0, 2.0]
+    np.testing.assert_array_equal(start["layer"]["kernel"], PARAMS["layer"]["kernel"])
     assert checkpoint.restore_start(run_dir.parent, PARAMS, mesh) is None
 
 
 def test_another_size_or_type_is_one_sentence(run_dir):
-    mesh = steps.make_mesh(8)
+    mesh = meshes.make(8)
     for change, named in (
         (lambda x: x[:, :1], r"kernel is float32\[3, 2\], the model's float32\[3, 1\]"),
         (lambda x: x.astype(jnp.bfloat16), r"the model's bfloat16\[3, 2\]"),
@@ -118,7 +117,7 @@ def test_cases_of_all_steps_or_the_start_lost(run_dir):
     with pytest.raises(ValueError, match="start is lost"):
         checkpoint.load_params(run_dir, "start")
     with pytest.raises(ValueError, match="start is lost"):
-        checkpoint.restore_start(run_dir, PARAMS, steps.make_mesh(8))
+        checkpoint.restore_start(run_dir, PARAMS, meshes.make(8))
 
 
 @pytest.mark.parametrize("part", ["params", "params/ocdbt.process_0", "progress"])
@@ -132,7 +131,7 @@ def test_cases_of_a_lost_file_are_named(run_dir, part):
 
 def test_cases_of_every_damaged_file_are_named(run_dir):
     place = run_dir / "steps" / "5"
-    mesh = steps.make_mesh(8)
+    mesh = meshes.make(8)
     for path in sorted(p for p in place.rglob("*") if p.is_file()):
         data = path.read_bytes()
         damaged = bytearray(data)
@@ -163,7 +162,7 @@ def test_a_save_that_was_not_noted_is_noted_later(run_dir):
 
 
 def test_cases_of_weights_that_are_not_finite_are_not_loaded(tmp_path):
-    mesh = steps.make_mesh(8)
+    mesh = meshes.make(8)
     claims.claim(tmp_path / "run", SETTINGS, 0)
     with checkpoint.open_steps(tmp_path / "run") as manager:
         state = _state(mesh, np.nan)
@@ -178,10 +177,10 @@ def test_cases_of_folder_names(tmp_path, monkeypatch, name):
     if name == "link":
         (tmp_path / "real").mkdir()
         (tmp_path / "link").symlink_to("real")
-    mesh, folder = steps.make_mesh(8), name  # relative, as typed
+    mesh, folder = meshes.make(8), name  # relative, as typed
     claims.claim(folder, SETTINGS, 3)
-    noise = (jnp.ones(2), 2 * jnp.ones(2))
-    checkpoint.save_start(folder, objective.Frozen(PARAMS, *noise))
+    values = {"noise_mean": jnp.ones(2), "noise_sd": 2 * jnp.ones(2)}
+    checkpoint.save_start(folder, PARAMS, values)
     with checkpoint.open_steps(folder) as manager:
         for step in (0, 2):
             progress = checkpoint.Progress(step, 0, 9.0)

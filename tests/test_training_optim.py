@@ -10,6 +10,7 @@ import pytest
 
 from mmdiffmask import atomic, config
 from mmdiffmask.training import checkpoint, optim, schedules, steps
+from mmdiffmask.training import mesh as meshes
 
 SETTINGS = config.Training(steps=10, warmup_steps=4, lr=0.1)
 OPTIMISERS = ("adamw", "reserve", "reserve_finetune")
@@ -196,7 +197,7 @@ def test_first_update_moves_nothing(optimiser):
 @pytest.mark.parametrize("optimiser", ["reserve", "reserve_finetune"])
 def test_saved_state_goes_on_to_the_same_bits(tmp_path, optimiser, devices):
     settings = dataclasses.replace(SETTINGS, optimiser=optimiser, decay_to="initial")
-    mesh, tx = steps.make_mesh(8, jax.devices()[:devices]), optim.make(settings)
+    mesh, tx = meshes.make(8, jax.devices()[:devices]), optim.make(settings)
     rng = np.random.default_rng(0)
     start = {"large": rng.normal(size=(72, 64)).astype(np.float32)}
 

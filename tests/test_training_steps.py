@@ -1,5 +1,6 @@
 """The jitted steps: devices, traces, masks, and that the loss goes down."""
 
+import dataclasses
 import functools
 
 import chex
@@ -9,16 +10,18 @@ import numpy as np
 import pytest
 import training_run as tiny
 
+from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import objective, optim, steps
+from mmdiffmask.training.terms import patches, shared, streams
 
 
 @functools.cache
-def _frozen():
+def _held():
     params = tiny.start()
     batches = [tiny.make_batch(range(4)), tiny.make_batch(range(4, 8))]
-    made = tiny.make_objective()
-    noise = objective.embedding_statistics(made.model, params, batches)
-    return objective.Frozen(params, *noise)
+    return tiny.make_held(
+        params, **patches.hold(tiny.make_objective(), params, batches)
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,54 +33,53 @@ def _quick_compilation():
 
 def _step(mesh, settings=tiny.TRAINING, clips=range(8), updates=2):
     """State and metrics after some updates on one batch; fails if traced twice."""
-
     chex.clear_trace_counter()
-
-    @chex.assert_max_traces(n=1)
-    def draw_masks(batch, epoch):
-        return tiny.draw_cells(1, batch, epoch)
-
-    tx = optim.make(settings)
-    step = steps.make_train_step(tiny.make_objective(settings), tx, draw_masks, mesh)
-    state = steps.first_state(tx, _frozen().start, mesh)
-    frozen = jax.device_put(_frozen(), steps.replicated(mesh))
+    family = objective.family(tiny.make_objective(settings))
+    once = chex.assert_max_traces(n=1)(family.terms)
+    family = dataclasses.replace(family, terms=once)
+    step = steps.make_train_step(family, settings, mesh)
+    state = steps.first_state(optim.make(settings), _held().start, mesh)
     batch, found = tiny.make_batch(clips), []
-    for epoch in range(updates):
-        state, metrics = step(state, frozen, batch, np.int32(epoch))
+    for epoch in range(updates):  # other masks, seeds and epochs: the same program
+        held = _held()._replace(key=jax.random.key(epoch))
+        held = jax.device_put(held, meshes.replicated(mesh))
+        draw = steps.make_draw(tiny.draw_own, mesh)
+        is_masked = draw(held.key, batch, np.int32(epoch))
+        state, metrics = step(state, held, batch, is_masked)
         found.append(jax.device_get(metrics))
     return jax.device_get(state), found
 
 
 def test_embedding_statistics_are_those_of_valid_patches():
     batch = tiny.make_batch(range(8))
-    embedding = _frozen().start["vision_encoder"]["embedding"]
+    embedding = _held().start["vision_encoder"]["embedding"]
     is_valid = batch.is_patch_valid & batch.is_frame_valid[..., None]
     rows = batch.patches[is_valid] @ np.asarray(embedding["kernel"])
     rows = rows + np.asarray(embedding["bias"])
-    np.testing.assert_allclose(_frozen().noise_mean, rows.mean(0), atol=1e-5)
-    np.testing.assert_allclose(_frozen().noise_sd, rows.std(0), rtol=1e-3)
+    np.testing.assert_allclose(
+        _held().values[patches.NOISE_MEAN], rows.mean(0), atol=1e-5
+    )
+    np.testing.assert_allclose(_held().values[patches.NOISE_SD], rows.std(0), rtol=1e-3)
 
 
 def test_no_valid_patch_is_the_users_mistake():
     batch = tiny.make_batch([0])
     batch = batch._replace(is_frame_valid=np.zeros_like(batch.is_frame_valid))
-    model = tiny.make_objective().model
+    made = tiny.make_objective()
     with pytest.raises(ValueError, match="no training example has a valid frame"):
-        objective.embedding_statistics(model, _frozen().start, [batch])
+        patches.hold(made, _held().start, [batch])
 
 
 @pytest.mark.slow
 def test_eight_devices_equal_one_and_nothing_is_traced_twice():
-    two = [_step(steps.make_mesh(8, jax.devices()[:n]), updates=3) for n in (1, 8)]
+    two = [_step(meshes.make(8, jax.devices()[:n]), updates=3) for n in (1, 8)]
     one, eight = two
     for a, b in zip(one[1], eight[1], strict=True):
         np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-4)
         np.testing.assert_allclose(a["gradient_norm"], b["gradient_norm"], rtol=1e-3)
         assert a["rows"] == b["rows"] > 100
         assert a["retrieval"] == b["retrieval"] and a["dropped"] == 0
-    moved = jax.tree.map(
-        lambda a, b: np.abs(a - b).max(), one[0].params, _frozen().start
-    )
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one[0].params, _held().start)
     assert max(jax.tree.leaves(moved)) > 1e-4
     # Adam's first updates are signs: weights whose gradient is rounding may differ.
     flat = [np.concatenate([*map(np.ravel, jax.tree.leaves(x.params))]) for x, _ in two]
@@ -85,49 +87,49 @@ def test_eight_devices_equal_one_and_nothing_is_traced_twice():
 
 
 def test_masks_do_not_depend_on_the_number_of_devices():
-    draw = functools.partial(tiny.draw_cells, 3)
-    batch = tiny.make_batch(range(8))
+    batch, key = tiny.make_batch(range(8)), jax.random.key(0)
+    meshed = [meshes.make(8, jax.devices()[:n]) for n in (1, 8)]
     one, eight = (
-        np.asarray(steps.make_draw(draw, steps.make_mesh(8, jax.devices()[:n]))(batch))
-        for n in (1, 8)
+        np.asarray(steps.make_draw(tiny.draw_own, mesh)(key, batch, 0))
+        for mesh in meshed
     )
     np.testing.assert_array_equal(one, eight)
-    assert one.any() and not one[~np.asarray(objective.valid_patches(batch))].any()
+    assert one.any() and not one[~np.asarray(shared.valid_patches(batch))].any()
 
 
 def test_devices_must_share_a_batch():
-    with pytest.raises(ValueError, match="batch_size=6 can not be shared by 8 devices"):
-        steps.make_mesh(6)
+    with pytest.raises(ValueError, match="batch_size=6 cannot be shared by 8 devices"):
+        meshes.make(6)
 
 
 @functools.cache
 def _forward_of(settings):
     made = tiny.make_objective(settings)
-    return jax.jit(functools.partial(objective.forward, made))
+    return jax.jit(functools.partial(patches.forward, made))
 
 
 def _forward(batch, is_masked, settings=tiny.TRAINING, params=None):
-    params = _frozen().start if params is None else params
-    return _forward_of(settings)(params, _frozen(), batch, is_masked)
+    params = _held().start if params is None else params
+    return _forward_of(settings)(params, _held(), batch, is_masked)
 
 
 @pytest.fixture(scope="module")
 def masked():
     batch = tiny.make_batch(range(8))
-    return batch, tiny.draw_cells(1, batch, 0)
+    return batch, tiny.draw_cells(1, batch)
 
 
 def test_nothing_of_a_hidden_patch_reaches_the_prediction(masked):
     batch, is_masked = masked
     made = tiny.make_objective()
-    run = jax.jit(functools.partial(objective.masked_cells, made))
-    before = run(_frozen().start, _frozen(), batch, is_masked)
+    run = jax.jit(functools.partial(patches.masked_cells, made))
+    before = run(_held().start, _held(), batch, is_masked)
     other = np.where(np.asarray(is_masked)[..., None], 0.7, batch.patches)
     batch = batch._replace(patches=other.astype(np.float32))
-    after = run(_frozen().start, _frozen(), batch, is_masked)
+    after = run(_held().start, _held(), batch, is_masked)
     np.testing.assert_array_equal(before, after)
-    clean = jax.jit(functools.partial(objective.clean_cells, made))
-    assert np.abs(clean(_frozen().start, _frozen(), batch) - after).max() > 1e-3
+    clean = jax.jit(functools.partial(patches.clean_cells, made))
+    assert np.abs(clean(_held().start, _held(), batch) - after).max() > 1e-3
 
 
 def test_silent_examples_and_padded_rows_are_left_out(masked):
@@ -153,13 +155,12 @@ def test_silent_examples_and_padded_rows_are_left_out(masked):
 def test_unheard_sound_changes_nothing(masked):
     batch, is_masked = masked
     assert not batch.is_audio_valid[0].any()
-    made = tiny.make_objective()
+    made = tiny.make_objective(dataclasses.replace(tiny.TRAINING, streams=("audio",)))
 
     @jax.jit
     def audio(batch):
-        cells = objective.clean_cells(made, _frozen().start, _frozen(), batch)
-        rest = (made.model, made.grid, _frozen().start, batch, cells, ("audio",))
-        return objective.joint_cells(*rest)["audio"]
+        cells = patches.clean_cells(made, _held().start, _held(), batch)
+        return streams.joint_cells(made, _held().start, batch, cells)["audio"]
 
     before = audio(batch)
     after = audio(batch._replace(spectrogram=batch.spectrogram + 1.0))
@@ -170,10 +171,10 @@ def test_unheard_sound_changes_nothing(masked):
 @pytest.mark.slow
 def test_one_batch_is_learned():
     """With fixed targets; live ones move away from a small batch and take longer."""
-    settings = tiny.dataclasses.replace(
+    settings = dataclasses.replace(
         tiny.TRAINING, steps=100, warmup_steps=10, lr=3e-3, target="initial"
     )
-    mesh = steps.make_mesh(8, jax.devices()[:1])
+    mesh = meshes.make(8, jax.devices()[:1])
     _, found = _step(mesh, settings, updates=100)
     assert found[0]["retrieval"] < 0.05 and found[-1]["retrieval"] > 0.5
     assert found[-1]["loss"] < 0.4 * found[-1]["log_candidates"]
@@ -185,21 +186,21 @@ def test_one_batch_is_learned():
 )
 def test_other_sites_and_targets(masked, changes):
     batch, is_masked = masked
-    settings = tiny.dataclasses.replace(tiny.TRAINING, **changes)
-    params = jax.tree.map(lambda x: 1.1 * x, _frozen().start)
+    settings = dataclasses.replace(tiny.TRAINING, **changes)
+    params = jax.tree.map(lambda x: 1.1 * x, _held().start)
     live = _forward(batch, is_masked, params=params)
     found = _forward(batch, is_masked, settings, params)
     assert np.isfinite(found.loss) and abs(found.loss - live.loss) > 1e-4
     made = tiny.make_objective(settings)
     if "target" in changes:
         clean = [
-            objective.clean_cells(made, p, _frozen(), batch)
-            for p in (params, _frozen().start)
+            patches.clean_cells(made, p, _held(), batch)
+            for p in (params, _held().start)
         ]
         np.testing.assert_array_equal(*clean)
     else:
-        cells = objective.masked_cells(made, params, _frozen(), batch, is_masked)
-        clean = objective.clean_cells(made, params, _frozen(), batch)
+        cells = patches.masked_cells(made, params, _held(), batch, is_masked)
+        clean = patches.clean_cells(made, params, _held(), batch)
         is_touched = jnp.any(is_masked.reshape(8, 7, 3, 2, 5, 2), (3, 5))
         is_same = np.all(np.isclose(cells, clean, atol=1e-5), axis=-1)
         np.testing.assert_array_equal(is_same, ~is_touched.reshape(8, 7, 15))

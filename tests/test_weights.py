@@ -10,7 +10,7 @@ from test_main import complaint
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import claims, config, configure, weights
 from mmdiffmask.models import convert, official_writer, sizes
-from mmdiffmask.training import checkpoint, objective, steps
+from mmdiffmask.training import checkpoint, steps
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def run_dir(tmp_path_factory):
     """A run whose weights are those of `params`: seed 0 at first, 2 best, 5 last."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     claims.claim(folder, configure.settings(config.Experiment("x")), 0)
-    noise = (jnp.ones(2), jnp.ones(2))
-    checkpoint.save_start(folder, objective.Frozen(params(), *noise))
+    noise = {"noise_mean": jnp.ones(2), "noise_sd": jnp.ones(2)}
+    checkpoint.save_start(folder, params(), noise)
     with checkpoint.open_steps(folder) as manager:
         for step in (2, 5):
             arrays = jax.tree.map(jnp.asarray, params(seed=step))

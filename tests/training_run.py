@@ -15,7 +15,10 @@ import numpy as np
 from mmdiffmask import config, configure, grid
 from mmdiffmask.data import loader
 from mmdiffmask.models import joining, reserve
-from mmdiffmask.training import loop, losses, objective, steps
+from mmdiffmask.training import loop, objective
+from mmdiffmask.training import mesh as meshes
+from mmdiffmask.training.family import Held
+from mmdiffmask.training.terms import cells, patches, shared
 from mmdiffmask.types import VideoBatch
 
 GRID = grid.PatchGrid(6, 10)
@@ -38,6 +41,7 @@ TRAINING = config.Training(
     save_every=2,
     early_stopping=False,
 )
+TERMS = config.Terms()
 
 
 def make_row(index: int) -> VideoBatch:
@@ -79,7 +83,7 @@ def make_batch(indices) -> VideoBatch:
     return loader.stack([make_row(index) for index in indices])
 
 
-def draw_cells(salt: int, batch: VideoBatch, epoch) -> jax.Array:
+def draw_cells(salt: int, batch: VideoBatch) -> jax.Array:
     """Hides 26 cells of each clip, drawn from (salt, example)."""
     cell = jax.numpy.asarray(grid.cell_of_patch(GRID))
 
@@ -88,13 +92,27 @@ def draw_cells(salt: int, batch: VideoBatch, epoch) -> jax.Array:
         lottery = jax.random.permutation(key, FRAMES * GRID.n_cells)
         return (lottery < 26).reshape(FRAMES, -1)[:, cell]
 
-    return jax.vmap(one)(batch.example_hash) & objective.valid_patches(batch)
+    return jax.vmap(one)(batch.example_hash) & shared.valid_patches(batch)
 
 
-def make_objective(settings=TRAINING, seed: int = 0) -> objective.Objective:
+def draw_own(run_key: jax.Array, batch: VideoBatch, epoch) -> jax.Array:
+    """The run's masks: the same for every seed and epoch."""
+    return draw_cells(1, batch)
+
+
+def make_objective(settings=TRAINING, terms=TERMS) -> shared.Objective:
     """The loss of the tiny model."""
-    slots = losses.max_cells(0.25, "cell", 7 * GRID.n_patches, 7 * GRID.n_cells)
-    return objective.Objective(reserve.Reserve(MODEL), GRID, settings, slots, seed)
+    slots = cells.max_cells(0.25, "cell", 7 * GRID.n_patches, 7 * GRID.n_cells)
+    return shared.Objective(reserve.Reserve(MODEL), GRID, settings, slots, terms)
+
+
+def make_held(params, seed: int = 0, **values) -> Held:
+    """What a run holds fixed: standard noise, if no other values are given."""
+    noise = {
+        patches.NOISE_MEAN: np.zeros(MODEL.hidden, np.float32),
+        patches.NOISE_SD: np.ones(MODEL.hidden, np.float32),
+    }
+    return Held(params, values or noise, jax.random.key(seed))
 
 
 def start(seed: int = 0):
@@ -133,21 +151,24 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
     def dev_batches():
         yield [make_batch(range(20, 28))]
 
-    own = functools.partial(draw_cells, 1)
     return loop.Job(
-        objective=make_objective(settings, seed),
+        family=objective.family(make_objective(settings)),
+        seed=seed,
         settings=settings,
         all_settings=configure.settings(config.Experiment("test", training=settings)),
         inputs={},
         shapes=jax.eval_shape(functools.partial(start, seed)),
         batch_size=settings.batch_size,
-        mesh=steps.make_mesh(settings.batch_size, jax.devices()[:devices]),
+        mesh=meshes.make(settings.batch_size, jax.devices()[:devices]),
         start=functools.partial(start, seed),
-        noise_batches=lambda: [make_batch(range(8))],
+        hold_batches=lambda: [make_batch(range(8))],
         train_batches=train_batches,
         dev_batches=dev_batches,
-        draw_masks=own,
-        eval_masks={"own": own, "other": functools.partial(draw_cells, 2)},
+        draw_masks=draw_own,
+        eval_masks={
+            "own": functools.partial(draw_cells, 1),
+            "other": functools.partial(draw_cells, 2),
+        },
         own_masks="own",
     )
 

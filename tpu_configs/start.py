@@ -26,11 +26,10 @@ def get_config() -> config.Experiment:
             cols=10,
             min_overlap=0.25,
             text_length=64,
+            boxed_only=False,
         ),
         model=dataclasses.replace(config.MODELS["small"], vocabulary=512),
-        masking=config.Masking(strategy="replay"),
         training=config.Training(
-            objective="reserve",
             steps=5000,
             batch_size=32,
             lr=1e-3,
@@ -41,12 +40,18 @@ def get_config() -> config.Experiment:
             early_stopping=False,
             decay_to="zero",  # the initial weights are random here
         ),
-        reserve=config.Reserve(
-            clips=4,
+        terms=config.Terms(
+            patches=0.0,
+            imgs_to_audio=1.0,
+            text_to_audio=1.0,
+            stuff_to_span=1.0,
             closed_span=1.0,
             # At weight 1 beside four other terms it had not left its plateau after 500
             # steps; alone it had after 200.
             pooled_cells=5.0,
+        ),
+        reserve=config.Reserve(
+            clips=4,
             words="toy",
             cloze_frames=1,
             cloze_questions=0.5,

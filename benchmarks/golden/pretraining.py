@@ -6,7 +6,8 @@ import numpy as np
 
 from benchmarks.golden.folder import Golden, fast_jit
 from mmdiffmask.models import towers
-from mmdiffmask.training import pairs, reserve_terms
+from mmdiffmask.training import contrast
+from mmdiffmask.training.terms import reserve as reserve_terms
 from mmdiffmask.types import ReserveBatch, Sequences
 
 KINDS = ("text2audio", "audio2text", "audio_text_matching", "random_text")
@@ -31,7 +32,7 @@ def batch(z: dict) -> ReserveBatch:
     )
 
 
-def terms(golden: Golden, params: dict) -> dict[str, pairs.Pairs]:
+def terms(golden: Golden, params: dict) -> dict[str, contrast.Pairs]:
     """The pairs of each term, every frame and clip real, as in the reference."""
     z = golden.arrays("pretrain")
     sequences = batch(z)
@@ -60,13 +61,13 @@ def terms(golden: Golden, params: dict) -> dict[str, pairs.Pairs]:
 
 def loss(golden: Golden, params: dict) -> jax.Array:
     """The sum of the three terms: what the pretraining optimiser lowers."""
-    return sum(pairs.loss(term) for term in terms(golden, params).values())
+    return sum(contrast.loss(term) for term in terms(golden, params).values())
 
 
 def pretrain(golden: Golden) -> dict:
     """Pairs of one device, their losses; spans in the order of their index."""
     found = fast_jit(lambda params: terms(golden, params))(golden.params)
-    values = {name: pairs.loss(term) for name, term in found.items()}
+    values = {name: contrast.loss(term) for name, term in found.items()}
     info = values | _by_source(found["stuff_to_span"])
     arrays = {f"loss_info/{name}": value for name, value in info.items()}
     arrays["loss"] = sum(values.values())
@@ -83,9 +84,9 @@ def pretrain(golden: Golden) -> dict:
     return arrays
 
 
-def _by_source(spans: pairs.Pairs) -> dict:
+def _by_source(spans: contrast.Pairs) -> dict:
     return {
-        f"_stuff_to_span_from_{source}": pairs.loss_from(spans, number)
+        f"_stuff_to_span_from_{source}": contrast.loss_from(spans, number)
         for number, source in enumerate(reserve_terms.SOURCES)
     }
 
@@ -99,7 +100,7 @@ def contrastive_loss(golden: Golden) -> dict:
     total, info = 0.0, {}
     for name in reserve_terms.TERMS:
         devices = len(z[f"{name}/x"])
-        forth, back = pairs.row_losses(_given(z, name))
+        forth, back = contrast.row_losses(_given(z, name))
         each = ((forth + back) / 2)[: z[f"{name}/x"][..., 0].size]
         each = each.reshape(devices, -1)
         info[f"info/{name}"] = each.mean()
@@ -112,13 +113,13 @@ def contrastive_loss(golden: Golden) -> dict:
     return {**info, "loss_per_device": total, "loss_mean": total.mean()}
 
 
-def _given(z: dict, name: str) -> pairs.Pairs:
-    """All devices' vectors; extra negatives stand behind, in rows that are no pairs."""
+def _given(z: dict, name: str) -> contrast.Pairs:
+    """All devices' vectors; extra negatives stand behind, in rows that are no pair."""
     x, y = (z[f"{name}/{side}"].reshape(-1, z[f"{name}/x"].shape[-1]) for side in "xy")
     extra = z.get(f"{name}/y_extra", np.zeros((0, x.shape[-1]), x.dtype))
     extra = extra.reshape(-1, x.shape[-1])
     is_row = np.arange(len(x) + len(extra)) < len(x)
-    return pairs.Pairs(
+    return contrast.Pairs(
         jnp.asarray(np.concatenate([x, np.zeros_like(extra)])),
         jnp.asarray(np.concatenate([y, extra])),
         jnp.asarray(is_row),

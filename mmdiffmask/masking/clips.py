@@ -54,18 +54,13 @@ def mask_clip(
       inputs: units over patches (`units.from_boxes`), made for the same mask unit.
       is_box_unit: units of a box.
       place: `layout` of the grid for settings.mask_unit.
-      strategy: a row of the registry, not `none`.
+      strategy: a row of the registry.
       settings: ratio, box share, select, fill.
 
     Returns:
       A `Mask` over the q patches; `unit_rank` has one slot per unit slot (box
       strategies) or per token (patch strategies).
-
-    Raises:
-      ValueError: for the row `none`, which masks nothing.
     """
-    if strategy.weight is None:
-        raise ValueError(f"strategy {strategy.name} draws no masks")
     tokens, is_box_unit = _over_tokens(inputs, jnp.asarray(is_box_unit), place)
     if strategy.unit == "patch":
         tokens, is_box_unit = _each_alone(tokens)
@@ -127,7 +122,7 @@ def _each_alone(tokens: MaskInputs) -> tuple[MaskInputs, Bool[Array, " n"]]:
 
 def mask_batch(
     batch: VideoBatch,
-    seed: int,
+    run_key: PRNGKeyArray,
     strategy: strategies.Strategy,
     settings: config.Masking,
     patch_grid: grid.PatchGrid,
@@ -137,7 +132,7 @@ def mask_batch(
 
     Args:
       batch: rows whose units were made for settings.mask_unit.
-      seed: of the run.
+      run_key: `jax.random.key` of the run's seed.
       strategy: its name is part of the key, so strategies draw independently.
       settings: as in `mask_clip`; with `masks = static` the epoch plays no part.
       patch_grid: of the batch.
@@ -153,7 +148,7 @@ def mask_batch(
     place = layout(patch_grid, batch.is_frame_valid.shape[1], settings.mask_unit)
 
     def one(example_hash, unit_of_token, unit_score, is_box_unit):
-        key = sampling.example_key(seed, example_hash, strategy.name, epoch)
+        key = sampling.example_key(run_key, example_hash, strategy.name, epoch)
         inputs = MaskInputs(unit_of_token, unit_score)
         return mask_clip(key, inputs, is_box_unit, place, strategy, settings)
 

@@ -52,9 +52,11 @@ def add_moments(
     )
 
 
-def noise_key(seed: int, example_hash: UInt32[Array, ""] | np.uint32) -> PRNGKeyArray:
+def noise_key(
+    run_key: PRNGKeyArray, example_hash: UInt32[Array, ""] | np.uint32
+) -> PRNGKeyArray:
     """The key of one example's noise: the same in every epoch and under every mask."""
-    return sampling.example_key(seed, example_hash, "noise")
+    return sampling.example_key(run_key, example_hash, "noise")
 
 
 def noise(

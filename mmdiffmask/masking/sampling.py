@@ -51,7 +51,7 @@ def seed_key(seed: int) -> PRNGKeyArray:
 
 
 def example_key(
-    seed: int,
+    run_key: PRNGKeyArray,
     example_hash: UInt32[Array, ""] | np.uint32,
     name: str,
     epoch: Int[Array, ""] | int | None = None,
@@ -61,12 +61,12 @@ def example_key(
     DESIGN section 4; paper: appendix A (static masks).
 
     Args:
-      seed: of the run.
+      run_key: `jax.random.key` of the run's seed.
       example_hash: first 4 bytes of sha256 of the example's id.
       name: the strategy's, or of another purpose.
       epoch: None for static masks; a number for masks that change every epoch.
     """
-    key = jax.random.fold_in(seed_key(seed), example_hash)
+    key = jax.random.fold_in(run_key, example_hash)
     key = jax.random.fold_in(key, jnp.uint32(name_hash(name)))
     return key if epoch is None else jax.random.fold_in(key, epoch)
 

@@ -53,19 +53,17 @@ class Strategy:
       name: its name in settings; part of the key of its masks.
       unit: "patch": every patch (cell) on its own, boxes play no part; "box": the
         boxes of the chosen kind, and background only as fill.
-      weight: weight of each unit; None: nothing is hidden.
+      weight: weight of each unit.
       summary: one line for reports.
     """
 
     name: str
     unit: Literal["patch", "box"]
-    weight: Weight | None
+    weight: Weight
     summary: str
 
 
 _ROWS = (
-    Strategy("none", "patch", None, "the starting checkpoint, not trained further"),
-    Strategy("replay", "patch", None, "the start's own objective, nothing hidden"),
     Strategy("random", "patch", uniform, "patches drawn at random"),
     Strategy("difference", "box", by_score, "boxes drawn by similarity to anchors"),
 )

@@ -4,7 +4,7 @@ from mmdiffmask.report import curves, history
 
 LOOKS = "Does it look? Naming hidden words with the right and with another video"
 KEEPS = "Does it forget? The start's own exercises, on held-out clips"
-# Metrics of the masks "reserve" -> (title, what the exercise is).
+# Metrics of the kind "terms" -> (title, what the exercise is).
 TERMS = {
     "loss_imgs_to_audio": (
         "Pictures to sound or speech",
@@ -69,7 +69,7 @@ def term_panels(rows: history.History) -> tuple[curves.Panel, ...]:
     made = []
     for metric, (title, note) in TERMS.items():
         found = {
-            name: history.held_out(lines, "reserve", metric)
+            name: history.held_out(lines, "terms", metric)
             for name, lines in history.trained(rows).items()
         }
         found = {name: values for name, values in found.items() if values}

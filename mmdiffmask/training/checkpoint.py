@@ -19,11 +19,13 @@ from orbax.checkpoint import checkpoint_managers
 
 from mmdiffmask import claims
 from mmdiffmask.models import orbax_folder
-from mmdiffmask.training import objective as objectives
+from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import saved, steps
+from mmdiffmask.training.family import Params
 
 STEPS, START = "steps", "start"
 Which = Literal["best", "last", "start"]
+Manager = ocp.CheckpointManager
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +154,7 @@ def restore(
     with saved.told(folder, _part(step)):
         found = _tree(manager.item_metadata(step)["params"])
     check_same(found, like.params, folder / STEPS)
-    target = _abstract((like.params, like.opt_state), steps.replicated(mesh))
+    target = _abstract((like.params, like.opt_state), meshes.replicated(mesh))
     with saved.told(folder, _part(step)):
         items = manager.restore(
             step,
@@ -161,21 +163,23 @@ def restore(
                 optimizer=ocp.args.StandardRestore(target[1]),
             ),
         )
-    count = jax.device_put(np.int32(step), steps.replicated(mesh))
+    count = jax.device_put(np.int32(step), meshes.replicated(mesh))
     return steps.TrainState(items["params"], items["optimizer"], count)
 
 
-def save_start(run_dir: str | pathlib.Path, frozen: objectives.Frozen) -> None:
-    """Saves what the run holds fixed; whole or not at all."""
+def save_start(
+    run_dir: str | pathlib.Path, params: Params, values: dict[str, Any]
+) -> None:
+    """Saves first weights and what is held beside them; whole or not at all."""
     with orbax_folder.plain(run_dir) as folder, ocp.StandardCheckpointer() as saver:
-        saver.save(folder / START, frozen._asdict(), force=True)
+        saver.save(folder / START, {"start": params, **values}, force=True)
     saved.note(pathlib.Path(run_dir), START)
 
 
 def restore_start(
-    run_dir: str | pathlib.Path, params: objectives.Params, mesh: Mesh
-) -> objectives.Frozen | None:
-    """What the run holds fixed, on the mesh; None before it was saved.
+    run_dir: str | pathlib.Path, params: Params, mesh: Mesh
+) -> tuple[Params, dict[str, Any]] | None:
+    """First weights and what is held beside them, on the mesh; None before that.
 
     Args:
       run_dir: of the run.
@@ -193,9 +197,10 @@ def restore_start(
         with saved.told(run_dir, START):
             found = _tree(saver.metadata(folder / START))
         check_same(found["start"], params, run_dir / START)
-        target = _abstract(found, steps.replicated(mesh))
+        target = _abstract(found, meshes.replicated(mesh))
         with saved.told(run_dir, START):
-            return objectives.Frozen(**saver.restore(folder / START, target))
+            values = saver.restore(folder / START, target)
+            return values.pop("start"), values
 
 
 def step_of(run_dir: str | pathlib.Path, which: Which) -> int:
@@ -216,9 +221,7 @@ def step_of(run_dir: str | pathlib.Path, which: Which) -> int:
     return progress.best_step if which == "best" else progress.step
 
 
-def load_params(
-    run_dir: str | pathlib.Path, which: Which = "best"
-) -> objectives.Params:
+def load_params(run_dir: str | pathlib.Path, which: Which = "best") -> Params:
     """The weights of a run, on the default device, whatever they were trained on.
 
     Args:

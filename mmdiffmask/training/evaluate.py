@@ -1,28 +1,18 @@
 """Scores on held-out clips: every checkpoint on the same masks of every kind."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt32
 
-from mmdiffmask.training import objective as objectives
-from mmdiffmask.training import steps
-from mmdiffmask.types import VideoBatch
+from mmdiffmask.training.family import Batch, Held, Params, Scores
 
 RESAMPLES = 1000
-# Name of a share -> (its hits, its rows) among the fields of `steps.Counts`.
-SHARES = {
-    "retrieval_touched": ("hits_touched", "rows"),
-    "retrieval_hidden": ("hits_hidden", "hidden_rows"),
-    "retrieval_in_clip": ("hits_in_clip", "rows"),
-    "copy_touched": ("copies_touched", "rows"),
-    "copy_hidden": ("copies_hidden", "hidden_rows"),
-    "copy_in_clip": ("copies_in_clip", "rows"),
-    "chance": ("chance", "rows"),
-    "chance_in_clip": ("clips", "rows"),
-}
-MEANS = {"loss": ("loss", "rows"), "log_candidates": ("log_candidates", "rows")}
+ALL = "all"
+OTHERS = "terms"  # kind of scores: losses of the terms that need no masks
+SUMMED = ("loss", "log_candidates")  # over streams; other numbers pool their counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +21,14 @@ class Row:
 
     Attributes:
       step: updates before it.
-      masks: the kind of held-out masks.
-      stream: "text", "audio", or "all": losses summed, shares pooled over streams.
-      metric: "loss", "log_candidates" (the loss of guessing), or a name of `SHARES`:
-        retrieval@1 or its copy floor on touched cells, wholly hidden cells, or touched
-        cells among the clip's own; "chance" and "chance_in_clip" of guessing.
+      masks: the kind of held-out masks, or of scores that need none.
+      stream: of the family's `Scores`, such as "text"; "all": losses summed, shares
+        pooled over streams.
+      metric: its name among the family's `Scores`, such as "loss".
       value: None where there was nothing to count.
-      low: lower end of the 95% interval over clips.
+      low: lower end of the 95% interval over clips; None where there is none.
       high: upper end.
-      count: predicted cells behind the number.
+      count: what was counted for the number: predicted cells, words, batches.
     """
 
     step: int
@@ -52,57 +41,141 @@ class Row:
     count: int
 
 
-def evaluate(
-    eval_step: Callable,
-    draws: dict[str, Callable],
-    params: objectives.Params,
-    frozen: objectives.Frozen,
-    batches: Iterable[VideoBatch],
+def masked(
+    score_step: Callable,
+    draws: Mapping[str, Callable[[Batch], Any]],
+    params: Params,
+    held: Held,
+    batches: Iterable[Batch],
     step: int,
     seed: int,
 ) -> list[Row]:
-    """All rows of one checkpoint.
+    """The numbers of one checkpoint under masks of every kind.
 
     Args:
-      eval_step: `steps.make_eval_step`.
-      draws: kind of masks -> `steps.make_draw`; static masks, so that every checkpoint
-        and strategy meets the same.
+      score_step: `steps.make_score_step`.
+      draws: kind of masks -> batch -> what is hidden; static masks, so that every
+        checkpoint and row of a comparison meets the same.
       params: the checkpoint.
-      frozen: of its run.
+      held: of its run.
       batches: the held-out clips, in a fixed order (candidates are the batch's).
       step: of the checkpoint.
       seed: of the resamples.
 
     Raises:
-      ValueError: if a mask touches more cells than the objective has slots for.
+      ValueError: if there is no clip, or a mask touches more cells than have slots.
     """
-    found: dict[str, list] = {kind: [] for kind in draws}
+    parts: dict[str, list[Scores]] = {kind: [] for kind in draws}
     clips = []
     for batch in batches:
-        is_real = np.asarray(batch.is_real)
-        clips.append(np.asarray(batch.clip_hash)[is_real])
+        clips.append(_real(batch.clip_hash, batch))
         for kind, draw in draws.items():
-            counts, dropped = eval_step(params, frozen, batch, draw(batch))
+            found, dropped = score_step(params, held, batch, draw(batch))
             check_slots(int(dropped), kind)
-            found[kind].append(
-                {name: _real(stream, is_real) for name, stream in counts.items()}
-            )
+            parts[kind].append(_real_scores(found, batch))
     if not clips:
         raise ValueError("no held-out clip to evaluate on: raise data.dev_share")
+    weights = resamples(np.concatenate(clips), seed)
     rows = []
-    for kind, parts in found.items():
-        streams = {name: _join([part[name] for part in parts]) for name in parts[0]}
-        rows += summarise(streams, np.concatenate(clips), step, kind, seed)
+    for kind, of_batches in parts.items():
+        found = _join(of_batches)
+        rows += _rows(found, step, kind, weights) + _pooled(found, step, kind, weights)
     return rows
 
 
-def _real(counts: steps.Counts, is_real: np.ndarray) -> steps.Counts:
+def unmasked(
+    others_step: Callable,
+    params: Params,
+    held: Held,
+    batches: Iterable[Batch],
+    step: int,
+    seed: int,
+) -> list[Row]:
+    """The numbers of one checkpoint that need no masks; arguments as in `masked`.
+
+    A number of whole batches is their mean, without an interval. One that nothing was
+    counted for is left out.
+    """
+    parts: list[dict[str, Scores]] = []
+    clips = []
+    for batch in batches:
+        found = others_step(params, held, batch)
+        clips.append(_real(batch.clip_hash, batch))
+        parts.append({kind: _real_scores(x, batch) for kind, x in found.items()})
+    weights = resamples(np.concatenate(clips), seed)
+    rows = []
+    for kind in parts[0]:
+        joined = _join([part[kind] for part in parts])
+        rows += [row for row in _rows(joined, step, kind, weights) if row.count]
+    return rows
+
+
+def _real(values: Any, batch: Batch) -> np.ndarray:
     """Without the rows that only fill up the last batch."""
-    return steps.Counts(*(np.asarray(field)[is_real] for field in counts))
+    return np.asarray(values)[np.asarray(batch.is_real)]
 
 
-def _join(parts: list[steps.Counts]) -> steps.Counts:
-    return steps.Counts(*(np.concatenate(f) for f in zip(*parts, strict=True)))
+def _real_scores(scores: Scores, batch: Batch) -> Scores:
+    def real(pair):
+        total, count = pair
+        if count is None:
+            return np.asarray(total)[None], None
+        return _real(total, batch), _real(count, batch)
+
+    return {
+        stream: {metric: real(pair) for metric, pair in metrics.items()}
+        for stream, metrics in scores.items()
+    }
+
+
+def _join(parts: list[Scores]) -> Scores:
+    """The scores of all batches, one behind the other."""
+
+    def join(stream, metric):
+        totals, counts = zip(*(part[stream][metric] for part in parts), strict=True)
+        is_counted = counts[0] is not None
+        return np.concatenate(totals), np.concatenate(counts) if is_counted else None
+
+    return {
+        stream: {metric: join(stream, metric) for metric in metrics}
+        for stream, metrics in parts[0].items()
+    }
+
+
+def _rows(
+    scores: Scores, step: int, kind: str, weights: Float[np.ndarray, "r e"]
+) -> list[Row]:
+    """A row for each stream and metric.
+
+    Intervals are percentiles of a bootstrap over clips: cells of a clip, and examples
+    that share one, depend on each other.
+    """
+    rows = []
+    for stream, metrics in scores.items():
+        for metric, (total, count) in metrics.items():
+            if count is None:
+                value = float(np.mean(total.astype(float)))
+                rows.append(
+                    Row(step, kind, stream, metric, value, None, None, len(total))
+                )
+            else:
+                pair = [(total, count)]
+                rows.append(row_of(step, kind, stream, metric, pair, weights))
+    return rows
+
+
+def _pooled(
+    scores: Scores, step: int, kind: str, weights: Float[np.ndarray, "r e"]
+) -> list[Row]:
+    """A row for each metric, over all streams."""
+    streams = list(scores.values())
+    rows = []
+    for metric in streams[0]:
+        pairs = [stream[metric] for stream in streams]
+        if metric not in SUMMED:
+            pairs = [(sum(x for x, _ in pairs), sum(n for _, n in pairs))]
+        rows.append(row_of(step, kind, ALL, metric, pairs, weights))
+    return rows
 
 
 def check_slots(dropped: int, kind: str) -> None:
@@ -116,35 +189,6 @@ def check_slots(dropped: int, kind: str) -> None:
             f"masks of kind {kind} touch {dropped} more cells than masking.ratio allows"
             " for; give the objective more slots"
         )
-
-
-def summarise(
-    streams: dict[str, steps.Counts],
-    clip_hash: UInt32[np.ndarray, " e"],
-    step: int,
-    kind: str,
-    seed: int,
-) -> list[Row]:
-    """The rows of one kind of masks, from counts per example.
-
-    Intervals are percentiles of a bootstrap over clips: cells of a clip, and examples
-    that share one, depend on each other.
-    """
-    weights = resamples(clip_hash, seed)
-    rows = []
-    for name, counts in streams.items():
-        for metric, (total, count) in (MEANS | SHARES).items():
-            pair = [(getattr(counts, total), getattr(counts, count))]
-            rows.append(row_of(step, kind, name, metric, pair, weights))
-    everything = list(streams.values())
-    for metric, (total, count) in MEANS.items():
-        pairs = [(getattr(c, total), getattr(c, count)) for c in everything]
-        rows.append(row_of(step, kind, "all", metric, pairs, weights))
-    for metric, (total, count) in SHARES.items():
-        hits = sum(getattr(c, total) for c in everything)
-        of = sum(getattr(c, count) for c in everything)
-        rows.append(row_of(step, kind, "all", metric, [(hits, of)], weights))
-    return rows
 
 
 def row_of(

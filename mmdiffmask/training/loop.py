@@ -12,24 +12,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 import tqdm
 from jax.sharding import Mesh
 
 from mmdiffmask import claims, config
+from mmdiffmask.masking import sampling
 from mmdiffmask.training import (
     checkpoint,
     evaluate,
-    evaluate_language,
     journal,
     optim,
     saved,
     steps,
     stopping,
-    total,
 )
-from mmdiffmask.training import objective as objectives
-from mmdiffmask.types import VideoBatch
+from mmdiffmask.training import mesh as meshes
+from mmdiffmask.training.family import Batch, Family, Held, Params
+from mmdiffmask.types import Array
 
 CHECK_EVERY = 10  # updates between looks at their losses: looking waits for devices
 
@@ -39,43 +40,41 @@ class Job:
     """One run, made of objects (build.py turns settings into them).
 
     Attributes:
-      objective: model, grid, loss settings, seed.
+      family: what is trained.
+      seed: of the run.
       settings: of training.
       all_settings: dotted names -> values of the whole experiment, for config.json.
       inputs: the content of everything that the run reads, likewise.
       shapes: of the first weights.
       batch_size: of an update; the order of training follows from it.
-      mesh: `steps.make_mesh`.
+      mesh: `mesh.make`.
       start: makes the first weights; called only where no start was saved yet.
-      noise_batches: training batches that the noise statistics are taken over.
+      hold_batches: training batches that `Family.hold` goes over.
       train_batches: first step -> batches from there on, each with its epoch.
       dev_batches: the held-out batches, the same ones at every call.
-      draw_masks: the run's own masks; None: nothing is hidden.
-      eval_masks: kind of held-out masks -> how they are drawn.
+      draw_masks: the run's own masks; None where the family masks nothing.
+      eval_masks: kind of held-out masks -> batch -> what is hidden.
       own_masks: the kind whose dev loss stops the run and picks the best step; a
         name among `eval_masks` unless `draw_masks` is None.
-      word_class: class of each entry of the objective's vocabulary.
-      is_trained: False: the start is evaluated and nothing else (strategy `none`).
     """
 
-    objective: objectives.Objective
+    family: Family
+    seed: int
     settings: config.Training
     all_settings: dict[str, Any]
     inputs: claims.Inputs
-    shapes: objectives.Params
+    shapes: Params
     batch_size: int
     mesh: Mesh
-    start: Callable[[], objectives.Params]
-    noise_batches: Callable[[], Iterable[VideoBatch]]
+    start: Callable[[], Params]
+    hold_batches: Callable[[], Iterable[Batch]]
     train_batches: Callable[
-        [int], contextlib.AbstractContextManager[Iterator[tuple[VideoBatch, int]]]
+        [int], contextlib.AbstractContextManager[Iterator[tuple[Batch, int]]]
     ]
-    dev_batches: Callable[[], contextlib.AbstractContextManager[Iterable[VideoBatch]]]
+    dev_batches: Callable[[], contextlib.AbstractContextManager[Iterable[Batch]]]
     draw_masks: steps.DrawMasks | None
-    eval_masks: dict[str, steps.DrawMasks]
+    eval_masks: dict[str, Callable[[Batch], Array]]
     own_masks: str
-    word_class: tuple[str, ...] = ()
-    is_trained: bool = True
 
 
 def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
@@ -91,14 +90,14 @@ def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """
     optim.check(job.settings)
-    own = (run_dir, job.all_settings, job.objective.seed, job.inputs)
+    own = (run_dir, job.all_settings, job.seed, job.inputs)
     with claims.claimed(*own), checkpoint.open_steps(run_dir) as manager:
         progress = checkpoint.read_progress(manager)
         if progress is not None and progress.finished:
             return progress
         journal.note_batch_size(run_dir, job.batch_size)
-        frozen = _frozen(job, pathlib.Path(run_dir), progress is None)
-        runner = _Runner(job, pathlib.Path(run_dir), manager, frozen)
+        held = _held(job, pathlib.Path(run_dir), progress is None)
+        runner = _Runner(job, pathlib.Path(run_dir), manager, held)
         if progress is None:
             progress = runner.begin()
         else:
@@ -108,45 +107,41 @@ def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
         return progress
 
 
-def _frozen(job: Job, run_dir: pathlib.Path, is_new: bool) -> objectives.Frozen:
-    """The saved start and noise, or new ones, saved."""
-    frozen = checkpoint.restore_start(run_dir, job.shapes, job.mesh)
-    if frozen is not None:
-        return frozen
+def _held(job: Job, run_dir: pathlib.Path, is_new: bool) -> Held:
+    """The saved start and what was made from it, or new ones, saved."""
+    key = jax.device_put(sampling.seed_key(job.seed), meshes.replicated(job.mesh))
+    found = checkpoint.restore_start(run_dir, job.shapes, job.mesh)
+    if found is not None:
+        return Held(*found, key)
     if not is_new:
         raise saved.lost(run_dir, checkpoint.START)
     params = job.start()
     checkpoint.check_same(params, job.shapes, run_dir)
-    mean, sd = objectives.embedding_statistics(
-        job.objective.model, params, job.noise_batches()
-    )
-    checkpoint.save_start(run_dir, objectives.Frozen(params, mean, sd))
-    return checkpoint.restore_start(run_dir, job.shapes, job.mesh)
+    values = job.family.hold(params, job.hold_batches())
+    checkpoint.save_start(run_dir, params, values)
+    return Held(*checkpoint.restore_start(run_dir, job.shapes, job.mesh), key)
 
 
 class _Runner:
     """The run's state and what is done with it at each step."""
 
-    def __init__(self, job: Job, run_dir: pathlib.Path, manager, frozen):
-        self.job, self.manager, self.frozen = job, manager, frozen
+    def __init__(
+        self,
+        job: Job,
+        run_dir: pathlib.Path,
+        manager: checkpoint.Manager,
+        held: Held,
+    ):
+        self.job, self.manager, self.held = job, manager, held
         self.journal = journal.Journal(run_dir)
-        self.tx = optim.make(job.settings)
-        self.state = steps.first_state(self.tx, frozen.start, job.mesh)
-        self.eval_step = steps.make_eval_step(job.objective, job.mesh)
-        self.language_step = evaluate_language.make_step(job.objective, job.mesh)
-        self.weights = total.language_weights(job.settings, job.objective.reserve)
-        self.draws = {
-            kind: steps.make_draw(draw, job.mesh)
-            for kind, draw in job.eval_masks.items()
-        }
+        tx = optim.make(job.settings)
+        self.state = steps.first_state(tx, held.start, job.mesh)
 
     def begin(self) -> checkpoint.Progress:
         """Evaluates and saves the network that training starts from."""
         self.journal.cut(-1)
         loss = self.score(0)
         progress = stopping.judge(checkpoint.Progress(), 0, loss, self.job.settings)
-        if not self.job.is_trained:
-            progress = dataclasses.replace(progress, finished="no training")
         checkpoint.save(self.manager, self.state, progress)
         return progress
 
@@ -156,52 +151,55 @@ class _Runner:
         self.journal.cut(progress.step)
         logging.info("goes on after step %d", progress.step)
 
-    def score(self, step: int) -> float | None:
+    def score(self, step: int) -> float:
         """Notes the held-out scores; returns the run's own dev loss."""
         began = time.monotonic()
-        with self.job.dev_batches() as batches:
-            rows = evaluate.evaluate(
-                self.eval_step,
-                self.draws,
-                self.state.params,
-                self.frozen,
-                batches,
-                step,
-                self.job.objective.seed,
-            )
-        if self.weights:
-            rows += self.score_language(step)
+        rows = self.score_masked(step) + self.score_unmasked(step)
         for row in rows:
             if row.value is not None:
                 stopping.check_finite(f"{row.metric} of {row.masks}", row.value, step)
         self.journal.note([{"kind": "eval"} | dataclasses.asdict(row) for row in rows])
         self.journal.note_time(step, "eval", time.monotonic() - began)
-        if not self.job.is_trained:
-            return None
-        loss = evaluate_language.total_loss(rows, self.weights)
-        if self.job.draw_masks is not None:
-            weight = total.patch_weight(self.job.settings, self.job.objective.reserve)
-            loss += weight * evaluate.value_of(rows, self.job.own_masks, "loss")
+        loss, family = 0.0, self.job.family
+        for name, weight in family.weights.items():
+            if name == family.masked:
+                value = evaluate.value_of(rows, self.job.own_masks, "loss")
+            else:
+                value = evaluate.value_of(rows, evaluate.OTHERS, f"loss_{name}")
+            loss += weight * value
         return loss
 
-    def score_language(self, step: int) -> list[evaluate.Row]:
-        """Held-out scores of the language terms."""
-        with self.job.dev_batches() as batches:
-            return evaluate_language.rows(
-                self.language_step,
-                self.state.params,
+    def score_masked(self, step: int) -> list[evaluate.Row]:
+        """Held-out scores under masks of every kind."""
+        job = self.job
+        score_step = steps.make_score_step(job.family, job.mesh)
+        with job.dev_batches() as batches:
+            return evaluate.masked(
+                *(score_step, job.eval_masks, self.state.params, self.held),
                 batches,
-                self.job.word_class,
                 step,
-                self.job.objective.seed,
+                job.seed,
+            )
+
+    def score_unmasked(self, step: int) -> list[evaluate.Row]:
+        """Held-out scores that need no masks."""
+        job = self.job
+        if job.family.others is None:
+            return []
+        others_step = steps.make_others_step(job.family, job.mesh)
+        with job.dev_batches() as batches:
+            return evaluate.unmasked(
+                *(others_step, self.state.params, self.held), batches, step, job.seed
             )
 
     def go_on(self, progress: checkpoint.Progress) -> checkpoint.Progress:
         """Updates, evaluations and saves until the run is finished."""
         settings, first = self.job.settings, progress.step
-        train_step = steps.make_train_step(
-            self.job.objective, self.tx, self.job.draw_masks, self.job.mesh
-        )
+        job = self.job
+        train_step = steps.make_train_step(job.family, settings, job.mesh)
+        draw = None
+        if job.draw_masks is not None:
+            draw = steps.make_draw(job.draw_masks, job.mesh)
         bar = tqdm.tqdm(initial=first, total=settings.steps, unit="step", leave=False)
         with (
             stopping.stop_signal() as stop,
@@ -210,8 +208,9 @@ class _Runner:
         ):
             pending, began = [], time.monotonic()
             for batch, epoch in batches:
+                is_masked = draw and draw(self.held.key, batch, np.int32(epoch))
                 self.state, metrics = train_step(
-                    self.state, self.frozen, batch, np.int32(epoch)
+                    self.state, self.held, batch, is_masked
                 )
                 step = progress.step + 1
                 pending.append((step, epoch, metrics))

@@ -3,19 +3,56 @@
 Source: RESERVE.md section 4.1. Sequences come from `data.reserve_sequences`.
 """
 
-from typing import Any
-
+import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from mmdiffmask.data.tokenizers import LTOVPOOL, MASK, MASKAUDIO
 from mmdiffmask.models import joining, reserve, towers
-from mmdiffmask.training import pairs
-from mmdiffmask.types import Array, ReserveBatch, Sequences
+from mmdiffmask.training import contrast
+from mmdiffmask.training.family import Params
+from mmdiffmask.training.terms.shared import Objective, valid_frames
+from mmdiffmask.types import Array, ReserveBatch, Sequences, VideoBatch
 
 TERMS = ("imgs_to_audio", "text_to_audio", "stuff_to_span")
 SOURCES = ("text2audio", "audio2text", "random_text")  # of masked spans
-Params = Any
+
+
+def losses(
+    objective: Objective,
+    params: Params,
+    batch: VideoBatch,
+    clean: towers.Tower | None = None,
+) -> dict[str, Float[Array, ""]]:
+    """Those of the three terms that have weight, not weighted.
+
+    On the batch, or on its first `reserve.clips` clips. `clean`: the vision tower's
+    output of all frames, if it is known.
+    """
+    count = objective.reserve.clips
+    if count:
+        batch, clean = jax.tree.map(lambda x: x[:count], (batch, clean))
+    frames = objective.vision(params, batch.patches) if clean is None else clean
+    rows, segments, clips, *shape = batch.spectrogram.shape
+    spectrogram = batch.spectrogram.reshape(rows, segments * clips, *shape)
+    is_real = jnp.asarray(batch.is_real)[:, None]
+    is_heard = jnp.repeat(jnp.asarray(batch.is_audio_valid) & is_real, clips, axis=1)
+    found = forward(
+        objective.model,
+        params,
+        batch.reserve,
+        frames,
+        objective.call(params, "audio", spectrogram),
+        valid_frames(batch),
+        is_heard,
+        objective.grid.rows,
+        objective.grid.cols,
+    )
+    return {
+        name: contrast.loss(pairs)
+        for name, pairs in found.items()
+        if getattr(objective.terms, name)
+    }
 
 
 def forward(
@@ -28,7 +65,7 @@ def forward(
     is_sound_valid: Bool[Array, "b m"],
     rows: int,
     cols: int,
-) -> dict[str, pairs.Pairs]:
+) -> dict[str, contrast.Pairs]:
     """The pairs of each term, over the whole batch.
 
     Departs: frames and sound that are absent are nobody's pair or candidate and are
@@ -128,7 +165,7 @@ def _flat(sequences: Sequences, seq: Float[Array, "b g l d"], token: int) -> tup
 
 def _frames_term(
     call, sequences: Sequences, frames, sound, is_frame_valid, scales
-) -> pairs.Pairs:
+) -> contrast.Pairs:
     """LTOVPOOL of each segment, which has heard or read it, with its frame's CLS."""
     tokens = _rows(sequences.tokens)
     examples, groups, length = sequences.tokens.shape
@@ -145,26 +182,28 @@ def _frames_term(
     seq = seq.reshape(examples, groups * length, -1)
     pooled, is_there = _pool(seq, index, is_frame_valid.shape[1])
     is_row = (is_there & is_frame_valid).reshape(-1)
-    x = pairs.scaled(call("project", pooled), scales[0])
-    y = pairs.scaled(frames.cls, scales[0])
-    return pairs.Pairs(_rows(x), _rows(y), is_row, is_row)
+    x = contrast.scaled(call("project", pooled), scales[0])
+    y = contrast.scaled(frames.cls, scales[0])
+    return contrast.Pairs(_rows(x), _rows(y), is_row, is_row)
 
 
 def _sound_term(
     call, sequences: Sequences, seq, sound, is_sound_valid, scales
-) -> pairs.Pairs:
+) -> contrast.Pairs:
     """MASKAUDIO with the CLS of its sub-segment's sound; other sound is extra."""
     flat, is_token = _flat(sequences, seq, MASKAUDIO)
     pointer = sequences.audio_pointer.reshape(is_token.shape)
     index = jnp.where(is_token, pointer, -1)
     pooled, is_there = _pool(flat, index, is_sound_valid.shape[1])
-    x = pairs.scaled(call("project", pooled), scales[1])
-    y = pairs.scaled(sound.cls, scales[1])
+    x = contrast.scaled(call("project", pooled), scales[1])
+    y = contrast.scaled(sound.cls, scales[1])
     is_row = (is_there & is_sound_valid).reshape(-1)
-    return pairs.Pairs(_rows(x), _rows(y), is_row, is_sound_valid.reshape(-1))
+    return contrast.Pairs(_rows(x), _rows(y), is_row, is_sound_valid.reshape(-1))
 
 
-def _span_term(call, spans: Int[Array, "b k 15"], hidden: list, scales) -> pairs.Pairs:
+def _span_term(
+    call, spans: Int[Array, "b k 15"], hidden: list, scales
+) -> contrast.Pairs:
     """MASK with the vector of the words that it hides."""
     count, total, source = spans.shape[1], 0.0, jnp.full(spans.shape[:2], -1)
     for number, (sequences, seq) in enumerate(hidden):
@@ -174,7 +213,7 @@ def _span_term(call, spans: Int[Array, "b k 15"], hidden: list, scales) -> pairs
         pooled, is_there = _pool(flat, index, count)
         total = total + pooled
         source = jnp.where(is_there, number, source)
-    x = pairs.scaled(call("project", total), scales[2])
-    y = pairs.scaled(call("span", spans), scales[2])
+    x = contrast.scaled(call("project", total), scales[2])
+    y = contrast.scaled(call("span", spans), scales[2])
     is_row = ((source >= 0) & jnp.any(spans != joining.PADDING, axis=2)).reshape(-1)
-    return pairs.Pairs(_rows(x), _rows(y), is_row, is_row, source.reshape(-1))
+    return contrast.Pairs(_rows(x), _rows(y), is_row, is_row, source.reshape(-1))

@@ -1,6 +1,5 @@
-"""The contrastive patch loss and its retrieval scores; pure, over the global batch."""
+"""Predicted cells: which of a clip, their contrast with clean ones, what they score."""
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -9,10 +8,8 @@ from jaxtyping import Bool, Float, Int, UInt32
 
 from mmdiffmask.masking import sampling
 from mmdiffmask.models import layers
+from mmdiffmask.training import contrast
 from mmdiffmask.types import Array
-
-MAX_LOG_SCALE = math.log(100.0)
-NEVER = -1e30  # a logit that takes no part; -inf would make NaN of rows without any
 
 
 class Cells(NamedTuple):
@@ -29,7 +26,7 @@ class Cells(NamedTuple):
     dropped: Int[Array, " b"]
 
 
-class Contrast(NamedTuple):
+class Compared(NamedTuple):
     """The loss of one stream and what each row (predicted cell) did.
 
     Row arrays are (b * k,); where `is_row` is False they hold 0 or False. `is_hit` is 1
@@ -103,13 +100,13 @@ def take_cells(
     return jnp.take_along_axis(flat, index[:, :, None], 1)
 
 
-def contrast(
+def compare(
     prediction: Float[Array, "b k d"],
     target: Float[Array, "b k d"],
     is_row: Bool[Array, "b k"],
     clip_hash: UInt32[Array, " b"],
     log_scale: Float[Array, ""],
-) -> Contrast:
+) -> Compared:
     """Symmetric InfoNCE between predicted and clean cells of the whole batch.
 
     Rows that are not real have weight 0 and are nobody's candidate. Nor are cells of
@@ -128,18 +125,15 @@ def contrast(
     x = layers.unit_normalize(prediction).reshape(-1, width)
     y = layers.unit_normalize(jax.lax.stop_gradient(target)).reshape(-1, width)
     real = is_row.reshape(-1)
-    scale = jnp.exp(jnp.minimum(log_scale, MAX_LOG_SCALE))
-    logits = scale * (x @ y.T)
+    logits = contrast.inverse_temperature(log_scale) * (x @ y.T)
     example = jnp.repeat(jnp.arange(batch), slots)
     is_own = example[:, None] == example[None, :]
     clip = jnp.repeat(clip_hash, slots)
     is_candidate = (is_own | (clip[:, None] != clip[None, :])) & real[None, :]
-    positive = jnp.diagonal(logits)
-    forth = _log_sum(logits, is_candidate) - positive
-    back = _log_sum(logits.T, is_candidate) - positive
+    forth, back = contrast.cross_entropies(logits, is_candidate, is_candidate)
     row_loss = jnp.where(real, (forth + back) / 2, 0.0)
     count = jnp.maximum(jnp.sum(is_candidate, 1), 1)
-    return Contrast(
+    return Compared(
         loss=jnp.sum(row_loss) / jnp.maximum(jnp.sum(real), 1),
         row_loss=row_loss,
         row_log_candidates=jnp.where(real, jnp.log(count.astype(jnp.float32)), 0.0),
@@ -149,12 +143,6 @@ def contrast(
     )
 
 
-def _log_sum(
-    logits: Float[Array, "r s"], is_candidate: Bool[Array, "r s"]
-) -> Float[Array, " r"]:
-    return jax.nn.logsumexp(jnp.where(is_candidate, logits, NEVER), axis=1)
-
-
 def _hit(
     logits: Float[Array, "r r"], is_candidate: Bool[Array, "r r"]
 ) -> Float[Array, " r"]:
@@ -162,7 +150,7 @@ def _hit(
     is_other = is_candidate & ~jnp.eye(len(logits), dtype=bool)
     own = jnp.diagonal(logits)
     tied = jnp.sum(is_other & (logits == own[:, None]), axis=1)
-    is_best = own >= jnp.max(jnp.where(is_other, logits, NEVER), axis=1)
+    is_best = own >= jnp.max(jnp.where(is_other, logits, contrast.NEVER), axis=1)
     return jnp.where(is_best, 1.0 / (1 + tied), 0.0)
 
 
@@ -179,3 +167,34 @@ def copy_queries(
     others = jnp.sum(kept, 1, keepdims=True) - kept
     count = jnp.sum(weight, 1, keepdims=True) - weight
     return jnp.where(count > 0, others / jnp.maximum(count, 1.0), 0.0)
+
+
+def scores(
+    model: Compared, copy: Compared, cells: Cells
+) -> dict[str, tuple[Float[Array, " b"], Float[Array, " b"]]]:
+    """What the cells of each example add to a number: metric -> (sums, counts).
+
+    Retrieval@1 of the model and of the copy floor, on all touched cells, on wholly
+    hidden ones, and on touched ones among the clip's own cells; beside them `chance`
+    and `chance_in_clip` of guessing.
+    """
+    shape = cells.is_row.shape
+    is_hidden = cells.is_hidden & model.is_row.reshape(shape)
+
+    def total(values, only=None):
+        values = values.reshape(shape).astype(jnp.float32)
+        return jnp.sum(values if only is None else values * only, axis=1)
+
+    rows, hidden_rows = total(model.is_row), total(is_hidden)
+    return {
+        "loss": (total(model.row_loss), rows),
+        "log_candidates": (total(model.row_log_candidates), rows),
+        "retrieval_touched": (total(model.is_hit), rows),
+        "retrieval_hidden": (total(model.is_hit, is_hidden), hidden_rows),
+        "retrieval_in_clip": (total(model.is_hit_in_clip), rows),
+        "copy_touched": (total(copy.is_hit), rows),
+        "copy_hidden": (total(copy.is_hit, is_hidden), hidden_rows),
+        "copy_in_clip": (total(copy.is_hit_in_clip), rows),
+        "chance": (total(jnp.exp(-model.row_log_candidates) * model.is_row), rows),
+        "chance_in_clip": (jnp.minimum(rows, 1.0), rows),
+    }

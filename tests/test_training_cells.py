@@ -10,9 +10,10 @@ import pytest
 from mmdiffmask import grid
 from mmdiffmask.masking import sampling
 from mmdiffmask.models import layers
-from mmdiffmask.training import losses, steps
+from mmdiffmask.training import mesh as meshes
+from mmdiffmask.training.terms import cells as cells_lib
 
-contrast = jax.jit(losses.contrast)
+contrast = jax.jit(cells_lib.compare)
 CLIPS = np.array([5, 9, 5, 7], np.uint32)  # examples 0 and 2 share a clip
 
 
@@ -80,12 +81,12 @@ def test_eight_devices_equal_one():
 
     found = []
     for count in (1, 8):
-        mesh = steps.make_mesh(8, jax.devices()[:count])
-        cut = steps.by_example(mesh)
+        mesh = meshes.make(8, jax.devices()[:count])
+        cut = meshes.by_example(mesh)
         step = jax.jit(
             jax.value_and_grad(loss, has_aux=True),
             in_shardings=cut,
-            out_shardings=steps.replicated(mesh),
+            out_shardings=meshes.replicated(mesh),
         )
         found.append(jax.device_get(step(*arrays)))
     for a, b in zip(*map(jax.tree.leaves, found), strict=True):
@@ -165,34 +166,34 @@ def test_choose_cells_table():
     is_valid = np.ones((1, 2, 8), bool)
     is_valid[0, 0, [5, 7]] = False
     of_patch = grid.cell_of_patch(patch_grid)
-    found = losses.choose_cells(is_masked, is_valid, of_patch, 2, 3)
+    found = cells_lib.choose_cells(is_masked, is_valid, of_patch, 2, 3)
     assert found.index[0, :2].tolist() == [0, 3]
     assert found.is_row.tolist() == [[True, True, False]]
     assert found.is_hidden.tolist() == [[True, False, False]]
     assert found.dropped.tolist() == [0]
-    found = losses.choose_cells(is_masked, is_valid, of_patch, 2, 1)
+    found = cells_lib.choose_cells(is_masked, is_valid, of_patch, 2, 1)
     assert found.index.tolist() == [[0]] and found.dropped.tolist() == [1]
 
 
 def test_max_cells_table():
-    assert losses.max_cells(0.25, "cell", 420, 105) == 26
-    assert losses.max_cells(0.25, "patch", 420, 105) == 105
-    assert losses.max_cells(0.01, "patch", 420, 105) == 4
-    assert losses.max_cells(0.01, "cell", 12, 3) == 1
+    assert cells_lib.max_cells(0.25, "cell", 420, 105) == 26
+    assert cells_lib.max_cells(0.25, "patch", 420, 105) == 105
+    assert cells_lib.max_cells(0.01, "patch", 420, 105) == 4
+    assert cells_lib.max_cells(0.01, "cell", 12, 3) == 1
 
 
 def test_take_cells_takes_frame_major():
     features = jnp.arange(1 * 2 * 3 * 1.0).reshape(1, 2, 3, 1)
-    taken = losses.take_cells(features, jnp.array([[4, 0]]))
+    taken = cells_lib.take_cells(features, jnp.array([[4, 0]]))
     assert taken[0, :, 0].tolist() == [4.0, 0.0]
 
 
 def test_copy_is_the_mean_of_other_valid_frames():
     clean = np.array([1.0, 3.0, 8.0, 100.0], np.float32).reshape(1, 4, 1, 1)
     is_valid = np.array([1, 1, 1, 0], bool).reshape(1, 4, 1)
-    found = losses.copy_queries(clean, is_valid)[0, :, 0, 0]
+    found = cells_lib.copy_queries(clean, is_valid)[0, :, 0, 0]
     np.testing.assert_allclose(found, [5.5, 4.5, 2.0, 4.0])
-    alone = losses.copy_queries(clean[:, :1], is_valid[:, :1])
+    alone = cells_lib.copy_queries(clean[:, :1], is_valid[:, :1])
     assert alone.item() == 0.0
 
 
@@ -209,7 +210,7 @@ def test_cases_of_slots_against_the_budget_of_any_ratio():
     valid = np.arange(1, 421)
     halves = 0
     for ratio in ratios.tolist():
-        most = [losses.max_cells(ratio, "cell", 4 * n, n) for n in valid.tolist()]
+        most = [cells_lib.max_cells(ratio, "cell", 4 * n, n) for n in valid.tolist()]
         budget = functools.partial(sampling.token_budget, ratio)
         found = np.asarray(jax.vmap(budget)(valid))
         np.testing.assert_array_equal(most, found)  # all valid: exactly the budget

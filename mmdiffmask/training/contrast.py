@@ -1,5 +1,6 @@
-"""Contrast between paired vectors of the whole batch, with extra negatives."""
+"""Contrast (InfoNCE) of paired vectors over the whole batch, both directions alike."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -7,8 +8,10 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from mmdiffmask.models import layers
-from mmdiffmask.training import losses
 from mmdiffmask.types import Array
+
+MAX_LOG_SCALE = math.log(100.0)
+NEVER = -1e30  # a logit that takes no part; -inf would make NaN of rows without any
 
 
 class Pairs(NamedTuple):
@@ -26,6 +29,37 @@ class Pairs(NamedTuple):
     source: Array | None = None
 
 
+def inverse_temperature(log_scale: Float[Array, ""]) -> Float[Array, ""]:
+    """exp(log_scale), learned, at most 100."""
+    return jnp.exp(jnp.minimum(log_scale, MAX_LOG_SCALE))
+
+
+def cross_entropies(
+    logits: Float[Array, "r r"],
+    is_candidate: Bool[Array, "*r r"],
+    is_candidate_back: Bool[Array, "*r r"],
+) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
+    """Cross-entropy of each row's own column, and of each column's own row.
+
+    Args:
+      logits: similarity of x (rows) with y (columns), times the inverse temperature.
+      is_candidate: columns that a row is compared with; for all rows, or (r, r).
+      is_candidate_back: rows that a column is compared with, likewise.
+    """
+    positive = jnp.diagonal(logits)
+    forth = _log_sum(logits, is_candidate) - positive
+    back = _log_sum(logits.T, is_candidate_back) - positive
+    return forth, back
+
+
+def _log_sum(
+    logits: Float[Array, "r s"], is_candidate: Bool[Array, "*r s"]
+) -> Float[Array, " r"]:
+    if is_candidate.ndim == 1:
+        is_candidate = is_candidate[None, :]
+    return jax.nn.logsumexp(jnp.where(is_candidate, logits, NEVER), axis=1)
+
+
 def scaled(
     x: Float[Array, "*r d"], log_scale: Float[Array, ""]
 ) -> Float[Array, "*r d"]:
@@ -33,7 +67,7 @@ def scaled(
 
     A product of two such vectors carries the whole inverse temperature.
     """
-    factor = jnp.exp(jnp.minimum(log_scale, losses.MAX_LOG_SCALE) / 2)
+    factor = jnp.exp(jnp.minimum(log_scale, MAX_LOG_SCALE) / 2)
     return layers.unit_normalize(x) * factor
 
 
@@ -45,9 +79,7 @@ def row_losses(
     RESERVE.md section 4.1: extra negatives stand on the side of y alone.
     """
     logits = pairs.x.astype(jnp.float32) @ pairs.y.astype(jnp.float32).T
-    positive = jnp.diagonal(logits)
-    forth = _log_sum(logits, pairs.is_candidate) - positive
-    back = _log_sum(logits.T, pairs.is_row) - positive
+    forth, back = cross_entropies(logits, pairs.is_candidate, pairs.is_row)
     return jnp.where(pairs.is_row, forth, 0.0), jnp.where(pairs.is_row, back, 0.0)
 
 
@@ -66,11 +98,3 @@ def loss_from(pairs: Pairs, source: int) -> Float[Array, ""]:
     forth, back = row_losses(pairs)
     is_from = pairs.is_row & (pairs.source == source)
     return jnp.sum((forth + back) * is_from) / 2 / (jnp.sum(is_from) + 1e-5)
-
-
-def _log_sum(
-    logits: Float[Array, "r s"], is_candidate: Bool[Array, " s"]
-) -> Float[Array, " r"]:
-    return jax.nn.logsumexp(
-        jnp.where(is_candidate[None, :], logits, losses.NEVER), axis=1
-    )

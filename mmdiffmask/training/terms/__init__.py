@@ -1,0 +1,1 @@
+"""Terms of the loss, one a file: each by itself, not weighted."""

@@ -1,0 +1,201 @@
+"""The masked-patch term: clean cells predicted from the masked clip, per stream."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from mmdiffmask import grid
+from mmdiffmask.masking import corrupt
+from mmdiffmask.models import towers
+from mmdiffmask.training.family import Held, Params, Scores
+from mmdiffmask.training.terms import cells as cells_lib
+from mmdiffmask.training.terms import streams as streams_lib
+from mmdiffmask.training.terms.shared import Objective, valid_patches
+from mmdiffmask.types import Array, VideoBatch
+
+NAME = "patches"
+SCALE_OF_STREAM = {"audio": 0, "text": 1}  # contrastive_scales, DESIGN section 5
+REFERENCE_KEY = 123457  # of the released code's one vector (RELEASED_CODE.md section 2)
+NOISE_MEAN, NOISE_SD = "noise_mean", "noise_sd"  # held fixed by a run
+
+
+class Outcome(NamedTuple):
+    """One forward pass: loss, what each stream's rows did, and the copy floor's."""
+
+    loss: Float[Array, ""]
+    streams: dict[str, cells_lib.Compared]
+    copies: dict[str, cells_lib.Compared]
+    cells: cells_lib.Cells
+
+    @property
+    def metrics(self) -> dict[str, Array]:
+        """Chance loss, retrieval@1 over all streams' rows, and cells without a slot."""
+        streams = list(self.streams.values())
+        rows = sum(jnp.sum(s.is_row) for s in streams)
+        hits = sum(jnp.sum(s.is_hit) for s in streams)
+        chance = sum(
+            jnp.sum(s.row_log_candidates) / jnp.maximum(jnp.sum(s.is_row), 1)
+            for s in streams
+        )
+        return {
+            "log_candidates": chance,
+            "retrieval": hits / jnp.maximum(rows, 1),
+            "rows": rows,
+            "dropped": self.dropped,
+        }
+
+    @property
+    def dropped(self) -> Array:
+        """How many touched cells found no slot."""
+        return jnp.sum(self.cells.dropped)
+
+    @property
+    def scores(self) -> Scores:
+        """What each example adds to the loss and to retrieval@1, per stream."""
+        return {
+            name: cells_lib.scores(self.streams[name], self.copies[name], self.cells)
+            for name in self.streams
+        }
+
+
+def hold(
+    objective: Objective, params: Params, batches: Iterable[VideoBatch]
+) -> dict[str, Float[Array, " d"]]:
+    """Mean and sd of each channel of the patch embeddings, over all valid patches.
+
+    Raises:
+      ValueError: if no batch has a valid patch.
+    """
+
+    @jax.jit
+    def add(moments, params, batch):
+        embedded = objective.call(params, "embed_patches", batch.patches)
+        is_valid = valid_patches(batch).reshape(-1)
+        flat = embedded.reshape(-1, embedded.shape[-1])
+        return corrupt.add_moments(moments, flat, is_valid)
+
+    moments = corrupt.no_moments(objective.model.settings.hidden)
+    for batch in batches:
+        moments = add(moments, params, batch)
+    if not moments.count > 0:
+        raise ValueError("no training example has a valid frame: nothing to train on")
+    return {NOISE_MEAN: moments.mean, NOISE_SD: moments.sd}
+
+
+def forward(
+    objective: Objective,
+    params: Params,
+    held: Held,
+    batch: VideoBatch,
+    is_masked: Bool[Array, "b t n"],
+    clean: Float[Array, "b t c d"] | None = None,
+) -> Outcome:
+    """Predicts the clean features of masked cells from the masked clip.
+
+    Paper: section 3.5. DESIGN section 5. Pure; `params` may be differentiated.
+    `clean` are the pooled features of the unmasked clip, if they are known already.
+    """
+    is_valid = valid_patches(batch)
+    cells = cells_lib.choose_cells(
+        is_masked,
+        is_valid,
+        grid.cell_of_patch(objective.grid),
+        objective.grid.n_cells,
+        objective.slots,
+    )
+    pooled = masked_cells(objective, params, held, batch, is_masked)
+    if clean is None or objective.settings.target != "live":
+        clean = clean_cells(objective, params, held, batch)
+    clean = jax.lax.stop_gradient(clean)
+    copies = cells_lib.copy_queries(clean, _any_of_cell(objective.grid, is_valid))
+    predicted = streams_lib.joint_cells(objective, params, batch, pooled)
+    target = cells_lib.take_cells(clean, cells.index)
+    scales = objective.call(params, "scales")
+    streams, floors = {}, {}
+    for name, prediction in predicted.items():
+        is_row = cells.is_row
+        if name == "audio":
+            is_row = is_row & has_sound(batch)[:, None]
+        rest = (target, is_row, batch.clip_hash, scales[SCALE_OF_STREAM[name]])
+        x = cells_lib.take_cells(prediction, cells.index)
+        streams[name] = cells_lib.compare(x, *rest)
+        floors[name] = cells_lib.compare(
+            cells_lib.take_cells(copies, cells.index), *rest
+        )
+    loss = sum(contrast.loss for contrast in streams.values())
+    return Outcome(loss, streams, floors, cells)
+
+
+def has_sound(batch: VideoBatch) -> Bool[Array, " b"]:
+    """Examples with at least one segment of real sound."""
+    return jnp.any(jnp.asarray(batch.is_audio_valid), axis=1)
+
+
+def clean_cells(
+    objective: Objective, params: Params, held: Held, batch: VideoBatch
+) -> Float[Array, "b t c d"]:
+    """The targets: pooled features of the unmasked clip."""
+    source = params if objective.settings.target == "live" else held.start
+    return objective.vision(source, batch.patches).seq_attnpool
+
+
+def masked_cells(
+    objective: Objective,
+    params: Params,
+    held: Held,
+    batch: VideoBatch,
+    is_masked: Bool[Array, "b t n"],
+) -> Float[Array, "b t c d"]:
+    """Pooled features of the masked clip.
+
+    With `mask_site = patch_embedding` the noise stands before the first layer, so no
+    visible patch has seen what is hidden. `vit_output` is the released code's reading:
+    one constant vector after the last layer (RELEASED_CODE.md section 2).
+    """
+    if objective.settings.mask_site == "patch_embedding":
+        noise = _noise(held, batch)
+        return objective.vision(params, batch.patches, is_masked, noise).seq_attnpool
+    seq = objective.vision(params, batch.patches).seq
+    vector = jax.random.normal(jax.random.key(REFERENCE_KEY), seq.shape[-1:])
+    vector = jnp.broadcast_to(vector.astype(seq.dtype)[None, None, None], seq.shape)
+    seq = jnp.where(is_masked[..., None], vector, seq)
+    return _pool(objective, params, seq)
+
+
+def _pool(
+    objective: Objective, params: Params, seq: Float[Array, "b t n d"]
+) -> Float[Array, "b t c d"]:
+    """The vision tower's attention pool alone."""
+    rows, cols = objective.grid.rows, objective.grid.cols
+    batch, frames, n, width = seq.shape
+
+    def pool(model, x):
+        return model.vision_encoder.seq_attnpool(towers.cells_of(x, rows, cols))
+
+    pooled = objective.model.apply(
+        {"params": params}, seq.reshape(-1, n, width), method=pool
+    )
+    return pooled.reshape(batch, frames, -1, width)
+
+
+def _noise(held: Held, batch: VideoBatch) -> Float[Array, "b t n d"]:
+    """Noise for every patch, from (the run's key, example) alone."""
+    rows, frames, n, _ = batch.patches.shape
+    mean, sd = held.values[NOISE_MEAN], held.values[NOISE_SD]
+
+    def one(example_hash):
+        key = corrupt.noise_key(held.key, example_hash)
+        return corrupt.noise(key, mean, sd, frames * n)
+
+    drawn = jax.vmap(one)(jnp.asarray(batch.example_hash))
+    return drawn.reshape(rows, frames, n, -1)
+
+
+def _any_of_cell(
+    patch_grid: grid.PatchGrid, is_valid: Bool[Array, "b t n"]
+) -> Bool[Array, "b t c"]:
+    zeros = jnp.zeros((*is_valid.shape[:2], patch_grid.n_cells), bool)
+    return zeros.at[:, :, grid.cell_of_patch(patch_grid)].max(is_valid)

@@ -1,0 +1,70 @@
+"""What all terms of a MERLOT-Reserve share: its settings, and the passes of a batch."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Bool, Int
+
+from mmdiffmask import config, grid
+from mmdiffmask.models import reserve, towers
+from mmdiffmask.types import Array, VideoBatch
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """The closed vocabulary of the grounding terms.
+
+    Attributes:
+      spans: tokens of each entry's text.
+      is_content: entries that the cells of a picture are asked for.
+      word_class: number of each entry's class.
+      classes: names of the classes.
+    """
+
+    spans: Int[Array, "v 15"]
+    is_content: Bool[Array, " v"]
+    word_class: Int[Array, " v"]
+    classes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """Everything but parameters, data and seed that the loss depends on.
+
+    Attributes:
+      model: MERLOT-Reserve.
+      grid: of the batches' patches.
+      settings: mask site, target, streams.
+      slots: predicted cells per clip at most (`patches.max_cells`).
+      terms: weights.
+      reserve: how Reserve's own sequences were made.
+      vocabulary: of the grounding terms, None where neither is used.
+    """
+
+    model: reserve.Reserve
+    grid: grid.PatchGrid
+    settings: config.Training
+    slots: int
+    terms: config.Terms
+    reserve: config.Reserve = config.Reserve()
+    vocabulary: Vocabulary | None = None
+
+    def call(self, params: Any, method: str, *args: Any) -> Any:
+        """A method of the model."""
+        return self.model.apply({"params": params}, *args, method=method)
+
+    def vision(self, params: Any, patches: Array, *mask: Array) -> towers.Tower:
+        """The vision tower on the grid; `mask`: what is masked, and by what."""
+        size = (self.grid.rows, self.grid.cols)
+        return self.call(params, "vision", patches, *size, *mask)
+
+
+def valid_frames(batch: VideoBatch) -> Bool[Array, "b t"]:
+    """Real frames of real rows."""
+    return jnp.asarray(batch.is_frame_valid) & jnp.asarray(batch.is_real)[:, None]
+
+
+def valid_patches(batch: VideoBatch) -> Bool[Array, "b t n"]:
+    """Patches that are picture of a real frame of a real row."""
+    return jnp.asarray(batch.is_patch_valid) & valid_frames(batch)[:, :, None]

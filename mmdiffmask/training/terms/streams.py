@@ -1,0 +1,71 @@
+"""The joint output at every visual cell, for the text and the audio stream."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from mmdiffmask.models import joining, towers
+from mmdiffmask.training.family import Params
+from mmdiffmask.training.terms.shared import Objective
+from mmdiffmask.types import Array, VideoBatch
+
+
+def joint_cells(
+    objective: Objective,
+    params: Params,
+    batch: VideoBatch,
+    pooled: Float[Array, "b t c d"],
+) -> dict[str, Float[Array, "b t c d"]]:
+    """The joint output at every visual cell, per stream, as one batch of sequences.
+
+    Streams lie beside each other within an example, so that the batch axis is cut
+    over devices between examples. Frames have segments 1..t, as text and sound have.
+    """
+    streams = objective.settings.streams
+    parts = [_text_part(objective, params, batch, name) for name in streams]
+    text = jax.tree.map(lambda *x: _interleave(x), *parts)
+    rows, frames = batch.is_frame_valid.shape
+    segment = jnp.broadcast_to(jnp.arange(1, frames + 1)[None], (rows, frames))
+    count = len(streams)
+    vision = joining.VisionPart(
+        cells=_interleave([pooled] * count),
+        segment=_interleave([segment] * count),
+        is_frame_valid=_interleave([jnp.asarray(batch.is_frame_valid)] * count),
+    )
+    size = (objective.grid.rows, objective.grid.cols)
+    joined = objective.call(params, "joint", text, vision, *size).vision
+    joined = joined.reshape(rows, count, *pooled.shape[1:])
+    return {name: joined[:, i] for i, name in enumerate(streams)}
+
+
+def _interleave(arrays: Sequence[Array]) -> Array:
+    stacked = jnp.stack(arrays, axis=1)
+    return stacked.reshape(-1, *stacked.shape[2:])
+
+
+def _text_part(
+    objective: Objective, params: Params, batch: VideoBatch, stream: str
+) -> joining.TextPart:
+    """One stream's tokens. Sound that is not there becomes padding, seen by nobody."""
+    rows, frames, clips = batch.spectrogram.shape[:3]
+    if stream == "text":
+        settings = objective.model.settings
+        tokens, segment = jnp.asarray(batch.text_tokens), batch.text_segment
+        spans = jnp.zeros(
+            (rows, frames * clips, towers.AUDIO_TOKENS, settings.hidden),
+            jnp.dtype(settings.dtype),
+        )
+        pointer = jnp.full(tokens.shape, -1, jnp.int32)
+        return joining.TextPart(tokens, jnp.asarray(segment), spans, pointer)
+    tokens, segment = jnp.asarray(batch.audio_tokens), jnp.asarray(batch.audio_segment)
+    pointer = joining.count_pointers(tokens, frames * clips)
+    is_heard = jnp.take_along_axis(
+        jnp.asarray(batch.is_audio_valid), jnp.clip(segment - 1, 0, frames - 1), 1
+    )
+    is_silent = (tokens == joining.AUDIOSPAN) & ~is_heard
+    spectrogram = batch.spectrogram.reshape(rows, frames * clips, 60, 65)
+    heard = objective.call(params, "audio", spectrogram).seq_attnpool
+    tokens = jnp.where(is_silent, joining.PADDING, tokens)
+    return joining.TextPart(tokens, segment, heard, pointer)
