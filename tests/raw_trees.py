@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import struct
 import time
 import wave
 
@@ -91,6 +92,15 @@ TRACKED = Tracked()
 def jpeg(image: np.ndarray) -> bytes:
     """JPEG bytes of an RGB picture."""
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def turned_jpeg(image: np.ndarray) -> bytes:
+    """The same picture stored on its left side; its EXIF tag (6) sets it upright."""
+    entry = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)  # orientation, one short: 6
+    tiff = b"II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    exif = b"Exif\0\0" + tiff
+    lying = jpeg(np.ascontiguousarray(np.rot90(image)))
+    return lying[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + lying[2:]
 
 
 def tone(seconds: float, hz: float = 440.0, rate: int = 16_000) -> np.ndarray:

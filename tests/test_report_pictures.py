@@ -6,6 +6,7 @@ import types as types_of_python
 import cv2
 import numpy as np
 import pytest
+import raw_trees
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types
@@ -107,6 +108,31 @@ def test_decode_a_record():
     record.frames = (data[:50], b"")
     with pytest.raises(ValueError, match="q1: frame 0 is no readable picture"):
         pictures.decode(record)
+
+
+def test_a_turned_frame_is_drawn_upright_under_its_boxes():
+    """The red square and the box around it are in upright pixels."""
+    upright = raw_trees.picture(3)
+    box = raw_trees.red_box(3)
+    record = types_of_python.SimpleNamespace(
+        example_id="q1",
+        frames=(raw_trees.turned_jpeg(upright),),
+        source_size_px=np.array([[160, 90]]),
+        is_frame_valid=np.array([True]),
+        boxes=_boxes([(0, box, "object", "red box")]),
+    )
+    stored = cv2.imdecode(
+        np.frombuffer(record.frames[0], np.uint8), cv2.IMREAD_IGNORE_ORIENTATION | 1
+    )
+    assert stored.shape == (160, 90, 3)  # it lies on its side in the file
+    clip = pictures.decode(record)
+    assert clip.frames[0].shape == (90, 160, 3)
+    assert np.abs(clip.frames[0].astype(int) - upright).mean() < 4
+    image = pictures.draw_picture(GRID, clip, 0, pictures.patch_size(GRID)).astype(int)
+    is_red = np.argwhere(image[..., 0] - image[..., 1] > 100)
+    _, corners = pictures.drawn_boxes(GRID, clip, 0, pictures.patch_size(GRID))
+    seen = [*is_red.min(0)[::-1], *(is_red.max(0)[::-1] + 1)]
+    np.testing.assert_allclose(corners[0], seen, atol=2)
 
 
 def test_boxes_outside_the_frame_do_not_stop_the_drawing():

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types
+from mmdiffmask.data import frames as stored_frames
 
 # RGB; told apart with red-green colour blindness too (Okabe and Ito's palette).
 COLOUR = {"body": (230, 159, 0), "face": (86, 180, 233), "object": (0, 190, 130)}
@@ -58,20 +59,18 @@ def decode(record: Any) -> Clip:
       ValueError: if a frame is no readable picture.
     """
     frames, sizes = [], []
-    # A rotation tag would turn the picture away from its boxes.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     for i, data in enumerate(record.frames):
         sizes.append(tuple(int(side) for side in record.source_size_px[i]))
         if not record.is_frame_valid[i]:
             frames.append(None)
             continue
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-        if image is None:
+        try:
+            frames.append(stored_frames.decode_jpeg(data))
+        except ValueError as error:
             raise ValueError(
-                f"{record.example_id}: frame {i} is no readable picture; make the"
-                " records again"
-            )
-        frames.append(np.ascontiguousarray(image[..., ::-1]))
+                f"{record.example_id}: frame {i} is no readable picture ({error});"
+                " make the records again"
+            ) from error
     return Clip(record.example_id, tuple(frames), record.boxes, tuple(sizes))
 
 
