@@ -1,5 +1,6 @@
 """TVQA: records to sequences, the read-out at MASK, its loss (RESERVE.md section 3)."""
 
+import types
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import optax
 from benchmarks.golden import tfrecord
 from benchmarks.golden.folder import Golden, fast_jit
 from mmdiffmask import grid
-from mmdiffmask.data import tokenizers, tvqa_sequences
+from mmdiffmask.data import questions, tokenizers
 from mmdiffmask.models import joining
 from mmdiffmask.models import reserve as reserve_model
 
@@ -136,8 +137,8 @@ def from_records(golden: Golden, z: dict) -> dict:
         "magic_number": np.array([r["magic_number"][0] for r in records], np.float32),
         "num_frames": np.array([record["num_frames"][0] for record in records]),
         "labels": np.array([record["qa_label"][0] for record in records]),
-        "textonly_seqs": np.stack([_pairs(s[:2]) for s in sequences]),
-        "audio_seqs": np.stack([_pairs(s[2:]) for s in sequences]),
+        "textonly_seqs": np.stack([_pairs(s[0]) for s in sequences]),
+        "audio_seqs": np.stack([_pairs(s[1]) for s in sequences]),
         "images": images,
         "audio_clips": audio,
     }
@@ -147,16 +148,40 @@ def _pairs(both: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     return np.stack(both, axis=-1)
 
 
-def _sequences(golden: Golden, record: dict, z: dict) -> tvqa_sequences.OptionSequences:
+def _sequences(
+    golden: Golden, record: dict, z: dict
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Tokens and segments (c, l) of the candidates, from subtitles and from sound."""
+    length, encode = z["audio_seqs"].shape[2], golden.tokenizer.encode_plain
+    asked = _question(golden, record, z)
+    streams = []
+    for view in ("subtitles", "sound"):
+        one = [
+            questions.sequence(asked, encode, length, questions.VIEWS[view], answer)
+            for answer in asked.answers
+        ]
+        tokens = np.stack([each.tokens for each in one])
+        streams.append((tokens, np.stack([each.segment for each in one])))
+    return streams[0], streams[1]
+
+
+def _question(golden: Golden, record: dict, z: dict) -> types.SimpleNamespace:
+    """The reference's record with its texts, as `questions.sequence` reads one.
+
+    The reference has the tokens of sound that is not there too, so all of it counts.
+    """
+    decode = golden.tokenizer.decode
     _, segments, sub_segments, *_ = z["audio_clips"].shape
-    _, answers, length, _ = z["audio_seqs"].shape
-    prefix = tvqa_sequences.answer_tokens(golden.tokenizer.encode, "")
-    return tvqa_sequences.option_sequences(
-        record["qa_query"],
-        [[*prefix, *record[f"qa_choice_{i}"]] for i in range(answers)],
-        [record[f"c{i:02d}/sub"] for i in range(segments)],
-        sub_segments,
-        length,
+    start = record["qa_query"].index(tokenizers.START)
+    return types.SimpleNamespace(
+        span_percent=decode(record["qa_query"][:start]).split(" to "),
+        question=decode(record["qa_query"][start + 1 :]),
+        answers=[
+            decode(record[f"qa_choice_{i}"]) for i in range(z["audio_seqs"].shape[1])
+        ],
+        subtitles=[decode(record[f"c{i:02d}/sub"]) for i in range(segments)],
+        spectrogram=np.zeros((segments, sub_segments, 0, 0)),
+        is_audio_valid=np.ones(segments, bool),
     )
 
 
