@@ -49,6 +49,28 @@ def test_every_golden_picture_is_compared(shared):
     assert sorted(QUICK + SLOW) == [entry["key"] for entry in index["images"]]
 
 
+@pytest.mark.parametrize("size", [None, [40, 30], [64, 20]])
+def test_a_golden_picture_is_read_at_the_size_that_the_index_says(tmp_path, size):
+    stored = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "x.png"), stored)
+    entry = {"key": "00", "image": "x.png", "resized_to": size}
+    found = golden_mtcnn.read_picture(tmp_path, entry)
+    if size is None:
+        expected = stored
+    else:
+        expected = cv2.resize(stored, tuple(size), interpolation=cv2.INTER_AREA)
+        assert found.shape == (size[1], size[0], 3)
+    np.testing.assert_array_equal(found, expected[..., ::-1])
+
+
+@pytest.mark.parametrize("size", [320, [40], "40x30", [0, 30]])
+def test_a_size_of_another_form_is_named(tmp_path, size):
+    cv2.imwrite(str(tmp_path / "x.png"), np.zeros((6, 8, 3), np.uint8))
+    entry = {"key": "00", "image": "x.png", "resized_to": size}
+    with pytest.raises(ValueError, match=r"x.png: resized_to is .* must be \[width"):
+        golden_mtcnn.read_picture(tmp_path, entry)
+
+
 def test_parity_reports_what_differs(golden):
     (row,) = [
         row

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from benchmarks.golden.compare import Row
 from preprocessing import face_boxes, mtcnn, resizing
@@ -101,16 +102,36 @@ def batch(arrays) -> Iterator[Row]:
         yield from _faces(arrays, f"batch320/{j}/by_probability", by_probability)
 
 
+def read_picture(media: pathlib.Path, entry: dict) -> UInt8[np.ndarray, "h w 3"]:
+    """The RGB picture of an entry of the index, at the size the reference saw.
+
+    `resized_to` is its width and height, None where the picture was taken as it is.
+
+    Raises:
+      ValueError: if there is no such picture, or `resized_to` is no size.
+    """
+    pixels = cv2.imread(str(media / entry["image"]), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError(f"{media / entry['image']} is missing or no picture")
+    size = entry.get("resized_to")
+    if size is not None:
+        try:
+            width, height = (int(side) for side in size)
+            pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        except (TypeError, ValueError, cv2.error) as error:
+            raise ValueError(
+                f"{entry['image']}: resized_to is {size!r}, but must be [width, height]"
+            ) from error
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
 def picture(
     arrays, golden: pathlib.Path, media: pathlib.Path, key: str
 ) -> Iterator[Row]:
     """One picture in both settings."""
     index = json.loads((golden / "index.json").read_text())
     entry = next(entry for entry in index["images"] if entry["key"] == key)
-    pixels = cv2.imread(str(media / entry["image"]), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError(f"{media / entry['image']} is missing or no picture")
-    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    pixels = read_picture(media, entry)
     for run in ("default", "strict"):
         settings = face_boxes.Settings(
             min_face_px=index[run]["min_face_size"],
