@@ -28,8 +28,7 @@ from typing import NamedTuple, get_args
 import numpy as np
 
 from benchmarks import labelled, tvqa_plus
-from mmdiffmask import grid
-from mmdiffmask.probe import metrics
+from mmdiffmask import grid, statistics
 from preprocessing import body_boxes, detectors, face_boxes, people, yolox
 
 MIN_IOU = {"body": 0.5, "face": 0.4}
@@ -68,7 +67,7 @@ def share(part: int, whole: int) -> str:
     """A share and its 95 % interval."""
     if not whole:
         return "-"
-    low, high = metrics.wilson(part, whole)
+    low, high = statistics.wilson(part, whole)
     return f"{part / whole:.3f} [{low:.3f}, {high:.3f}]"
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from mmdiffmask import statistics
 from preprocessing import body_boxes, face_boxes
 
 MIN_VISIBLE, MIN_FACE_PX = 0.6, 24
@@ -114,15 +115,14 @@ def iou(a: np.ndarray, b: list[int]) -> float:
 def summary(label: str, counts: np.ndarray) -> str:
     """One line: recall with its bootstrap interval over clips, and precision."""
     found, wanted, right, wrong = counts.sum(0)
-    draws = np.random.default_rng(0).integers(
-        len(counts), size=(RESAMPLES, len(counts))
-    )
-    drawn = counts[draws].sum(1)
-    low, high = np.percentile(drawn[:, 0] / np.maximum(drawn[:, 1], 1), [2.5, 97.5])
+    if not wanted:
+        return f"{label}: nothing to find in {len(counts)} clips ({wrong} wrong)"
+    recall = statistics.ratio(counts[:, 0], counts[:, 1], 0, RESAMPLES)
     return (
-        f"{label}: found {found} of {wanted}, recall {found / max(wanted, 1):.3f}"
-        f" [{low:.3f}, {high:.3f}], precision {right / max(right + wrong, 1):.3f}"
-        f" ({wrong} wrong), {len(counts)} clips"
+        f"{label}: found {found} of {wanted}, recall {recall.value:.3f}"
+        f" [{recall.low:.3f}, {recall.high:.3f}],"
+        f" precision {right / max(right + wrong, 1):.3f} ({wrong} wrong),"
+        f" {len(counts)} clips"
     )
 
 

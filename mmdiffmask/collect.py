@@ -6,10 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from mmdiffmask import atomic, claims, config, examples, run_folder, runs, versions
+from mmdiffmask import (
+    atomic,
+    claims,
+    config,
+    examples,
+    run_folder,
+    runs,
+    statistics,
+    versions,
+)
 from mmdiffmask.data import records, splits
 from mmdiffmask.masking import strategies
-from mmdiffmask.probe import metrics
 from mmdiffmask.report import (
     compare,
     curves,
@@ -38,7 +46,7 @@ def panels(
 
 def _probe_cell(entry: dict) -> summary.ProbeCell:
     def score(read_out, name):
-        return metrics.accuracy(np.array(entry[read_out][name], float))
+        return statistics.accuracy(np.array(entry[read_out][name], float))
 
     return summary.ProbeCell(
         joint=score("joint", "is_right"),
@@ -154,7 +162,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         objective=objective,
         anchors=tuple(base.settings["masking.anchors"]),
         rows=tuple(_row(run, is_probed) for run in found),
-        floors={k: metrics.Floors(**v["floors"]) for k, v in labels.items()},
+        floors={k: statistics.Floors(**v["floors"]) for k, v in labels.items()},
         retrieval=history.retrieval_tasks(lines, start is None),
         comparisons=comparisons(found) if is_probed else (),
         questions=questions(found),

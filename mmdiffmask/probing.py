@@ -20,12 +20,13 @@ from mmdiffmask import (
     examples,
     question_probe,
     runs,
+    statistics,
     versions,
     weights,
 )
 from mmdiffmask.data import loader, manifest, splits
 from mmdiffmask.models import joining
-from mmdiffmask.probe import features, linear, metrics, ties
+from mmdiffmask.probe import features, linear, ties
 from mmdiffmask.probe import labels as label_names
 from mmdiffmask.training import checkpoint
 
@@ -176,7 +177,7 @@ def _probe_label(settings: config.Probe, label: str, train, dev, val, labels) ->
             "is_right_knn": ties.as_json(found.is_right_knn),
         }
     names = [[of_clip[c] for c in part.clip if of_clip[c]] for part in (train, val)]
-    result["floors"] = dataclasses.asdict(metrics.floors(*names))
+    result["floors"] = dataclasses.asdict(statistics.floors(*names))
     if unknown := collections.Counter(n for n in names[1] if n not in set(names[0])):
         result["unknown"] = dict(unknown)
     result["clips"] = [c for c in val.clip if of_clip[c]]
@@ -189,7 +190,7 @@ def table(found: dict[str, Any]) -> str:
     for label, entry in found["labels"].items():
         floors = entry["floors"]
         for read_out in ("joint", "vit"):
-            score = metrics.accuracy(np.array(entry[read_out]["is_right"], float))
+            score = statistics.accuracy(np.array(entry[read_out]["is_right"], float))
             lines.append(
                 f"{label:10} {read_out:6} {100 * score.value:5.1f}"
                 f" {_interval(score)}"
@@ -215,7 +216,7 @@ def lacking(label: str, unknown: Mapping[str, int], clips: int) -> str:
     )
 
 
-def _interval(score: metrics.Score) -> str:
+def _interval(score: statistics.Score) -> str:
     if not score.has_interval:
         return "[no interval: one clip or no spread]"
     return f"[{100 * score.low:.1f}, {100 * score.high:.1f}]"
@@ -252,7 +253,7 @@ def by_clip(
     clips: Sequence[str],
     is_kind: Bool[np.ndarray, " e"],
     resamples: int,
-) -> metrics.Score:
+) -> statistics.Score:
     """Share of right questions; the 95 % interval is over clips, a bootstrap.
 
     Questions of one clip share its frames, so clips are drawn, not questions. Where
@@ -263,8 +264,8 @@ def by_clip(
     _, clip = np.unique(np.array(clips)[is_kind], return_inverse=True)
     count = np.bincount(clip)
     hits = np.bincount(clip, weights=right)
-    score = metrics.ratio(hits, count, BOOTSTRAP_SEED, resamples)
+    score = statistics.ratio(hits, count, BOOTSTRAP_SEED, resamples)
     if 0 < right.sum() < len(right):
         return score
-    low, high = metrics.wilson(len(count) if right.all() else 0, len(count))
-    return metrics.Score(score.value, low, high, len(count))
+    low, high = statistics.wilson(len(count) if right.all() else 0, len(count))
+    return statistics.Score(score.value, low, high, len(count))

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmdiffmask import atomic, claims, runs
 from mmdiffmask.masking import strategies
-from mmdiffmask.probe import metrics
+from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.training import journal
 
 # What tells the rows of a page from one another.
@@ -40,7 +40,7 @@ class Run:
     clips: dict[str, int]
     lines: list[dict[str, Any]]
     probe: dict[str, Any] | None
-    masks: metrics.MaskSummary | None
+    masks: mask_summary.MaskSummary | None
     seconds: float
 
 
@@ -148,7 +148,7 @@ def _read(folder: pathlib.Path) -> Run:
         lines=lines,
         probe=atomic.read_json(probe) if probe.is_file() else None,
         seconds=journal.seconds(folder),
-        masks=metrics.MaskSummary(**atomic.read_json(masks))
+        masks=mask_summary.MaskSummary(**atomic.read_json(masks))
         if masks.is_file()
         else None,
     )

@@ -17,7 +17,7 @@ from mmdiffmask import (
     examples,
     weights,
 )
-from mmdiffmask.probe import metrics
+from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.training import loop, saved
 
 TEXT_LENGTH = "data.text_length"  # a probe may ask for a longer one
@@ -90,7 +90,7 @@ def _fill_only(experiment: config.Experiment, records_dir: str) -> list[str]:
 
 def _summarise_masks(
     experiment: config.Experiment, records_dir: str, seed: int
-) -> metrics.MaskSummary | None:
+) -> mask_summary.MaskSummary | None:
     """What the run's masks were made of, on the first clips of train."""
     masking = experiment.masking
     if not experiment.is_hiding:
@@ -101,7 +101,7 @@ def _summarise_masks(
     masks, batch = examples.masks_of(
         experiment, source, chosen, masking.strategy, masking.boxes, seed
     )
-    return metrics.summarise_masks(
+    return mask_summary.summarise_masks(
         examples.patch_grid(experiment.data),
         masks.is_masked,
         batch.is_patch_valid,

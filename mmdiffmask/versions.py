@@ -19,7 +19,7 @@ STAGES = {
     "run": (
         *("mmdiffmask/build.py", "mmdiffmask/examples.py", "mmdiffmask/grid.py"),
         *("mmdiffmask/data", "mmdiffmask/models", "mmdiffmask/masking"),
-        *("mmdiffmask/training", "mmdiffmask/probe/metrics.py", "mmdiffmask/types.py"),
+        *("mmdiffmask/training", "mmdiffmask/statistics.py", "mmdiffmask/types.py"),
         *("mmdiffmask/weights.py", "mmdiffmask/models/small/small"),
         *("mmdiffmask/data/toy_tokenizer.json", "mmdiffmask/data/toy_words.json"),
     ),

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Lower may not import higher; the parts of a rank do not know each other.
 RANKS = [
     {"types", "seeds"},
-    {"atomic", "config", "grid", "values", "versions"},
+    {"atomic", "config", "grid", "statistics", "values", "versions"},
     {"configure"},
     {"data", "models", "masking"},
     {"claims"},

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mmdiffmask import grid as grids
-from mmdiffmask import types
-from mmdiffmask.probe import linear, metrics
+from mmdiffmask import statistics, types
+from mmdiffmask.masking import summary as mask_summary
+from mmdiffmask.probe import linear
 from mmdiffmask.report import compare, curves, page, pictures, sentences, summary
 
 EVIL = "<script>alert(\"x\")</script> & 'co'"
@@ -42,7 +43,7 @@ def _masks(**kw):
         cells_touched=26.0,
         cells_hidden=25.5,
     )
-    return metrics.MaskSummary(**(values | kw))
+    return mask_summary.MaskSummary(**(values | kw))
 
 
 def _example(name):
@@ -60,7 +61,7 @@ def _example(name):
 
 
 def _score(value, n=50):
-    return metrics.Score(value, value - 0.0123, value + 0.0234, n)
+    return statistics.Score(value, value - 0.0123, value + 0.0234, n)
 
 
 def _run(label=EVIL, **kw):
@@ -82,7 +83,7 @@ def _run(label=EVIL, **kw):
         title=f"Title {EVIL}", data=EVIL, start="random weights", is_random_start=True,
         objective="patches",
         anchors=("person", EVIL), rows=rows, retrieval=(task,),
-        floors={label: metrics.Floors(0.25, 0.31, 4)},
+        floors={label: statistics.Floors(0.25, 0.31, 4)},
         comparisons=compare.compare(label, right, ["none"], 0, 300), questions=(),
         panels=(curves.Panel(EVIL, EVIL, (line,)),),
         examples=(_example(EVIL),), clips={EVIL: 200, "dev": 20}, skipped=2, seed=7,
@@ -192,7 +193,7 @@ def test_missing_result_is_named():
 
 def _comparison(low, high, value=None):
     value = (low + high) / 2 if value is None else value
-    found = metrics.Difference(value, low, high, 0.042, 300)
+    found = statistics.Difference(value, low, high, 0.042, 300)
     return compare.Comparison("action", "difference", "none", found, True)
 
 
@@ -251,7 +252,7 @@ def test_best_row_beside_its_floors():
     good, bad = _run(label="action"), _run(label="action")
     (text,) = sentences.against_floors(good)
     assert "the best row, difference" in text and text.endswith("is above both.")
-    bad = dataclasses.replace(bad, floors={"action": metrics.Floors(0.25, 0.9, 4)})
+    bad = dataclasses.replace(bad, floors={"action": statistics.Floors(0.25, 0.9, 4)})
     assert sentences.against_floors(bad)[0].endswith("is not above both.")
 
 

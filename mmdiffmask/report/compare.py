@@ -5,9 +5,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from mmdiffmask.probe import metrics
+from mmdiffmask import statistics
 
 ALL = "all questions"
 CHANCE = "chance"
@@ -30,7 +30,7 @@ class Comparison:
     measure: str
     a: str
     b: str
-    difference: metrics.Difference
+    difference: statistics.Difference
     is_gain: bool = False
 
 
@@ -52,11 +52,11 @@ class KindOfQuestion:
     kind: str
     questions: int
     clips: int
-    scores: dict[str, metrics.Score]
-    floors: dict[str, metrics.Score]
+    scores: dict[str, statistics.Score]
+    floors: dict[str, statistics.Score]
     best_floor: str
     comparisons: tuple[Comparison, ...]
-    over_floor: dict[str, metrics.Difference]
+    over_floor: dict[str, statistics.Difference]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ def compare(
             measure,
             a,
             b,
-            metrics.difference(is_right[a], is_right[b], seed, resamples),
+            statistics.difference(is_right[a], is_right[b], seed, resamples),
             _is_gain(a, b, shares, plain),
         )
         for b, a in itertools.combinations(is_right, 2)
@@ -177,7 +177,7 @@ def _column(
     """One kind of questions: rows and floors on the same resamples of the clips."""
     names = [*right, *(("floor", name) for name in floor)]  # a floor may share a name
     table = np.stack([x[of] for x in [*right.values(), *floor.values()]], 1)
-    drawn = Resampled(table, clip_of[of], *bootstrap)
+    drawn = statistics.Resampled(table, clip_of[of], *bootstrap)
     place = {name: i for i, name in enumerate(names)}
     rows = {name: drawn.score(place[name]) for name in right}
     floors = {name: drawn.score(place["floor", name]) for name in floor}
@@ -196,55 +196,3 @@ def _column(
     return KindOfQuestion(
         kind, int(of.sum()), drawn.clips, rows, floors, best, tuple(pairs), over
     )
-
-
-class Resampled:
-    """Shares and differences with intervals over clips, several questions a clip.
-
-    Questions of one clip depend on each other, so clips are drawn, with all their
-    questions. All columns share the draws: differences are paired.
-    """
-
-    def __init__(
-        self,
-        is_right: Float[np.ndarray, "e m"],
-        clip_of: Int[np.ndarray, " e"],
-        seed: int,
-        resamples: int,
-    ):
-        _, clip_of = np.unique(clip_of, return_inverse=True)
-        self.clips = int(clip_of.max()) + 1
-        counted = np.concatenate([is_right, np.ones((len(is_right), 1))], 1)
-        sums = np.zeros((self.clips, counted.shape[1]))
-        np.add.at(sums, clip_of, counted)
-        generator = np.random.default_rng(seed)
-        share = np.full(self.clips, 1.0 / self.clips)
-        drawn = []
-        for start in range(0, resamples, 100):  # in parts: clips may be many
-            size = min(100, resamples - start)
-            drawn.append(generator.multinomial(self.clips, share, size) @ sums)
-        totals = np.concatenate(drawn)
-        self.shares: Float[np.ndarray, "r m"] = totals[:, :-1] / totals[:, -1:]
-        self.values: Float[np.ndarray, " m"] = is_right.mean(0)
-
-    def score(self, column: int) -> metrics.Score:
-        """A share; where all or none are right, with Wilson's interval of the clips.
-
-        Resamples of a column without any difference all agree, whatever its length.
-        """
-        value = float(self.values[column])
-        if value in (0.0, 1.0):
-            low, high = metrics.wilson(int(value) * self.clips, self.clips)
-        else:
-            low, high = np.quantile(self.shares[:, column], [0.025, 0.975])
-        return metrics.Score(value, float(low), float(high), self.clips)
-
-    def difference(self, a: int, b: int) -> metrics.Difference:
-        """Column a minus column b."""
-        drawn = self.shares[:, a] - self.shares[:, b]
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        # As in `metrics.difference`: never finer than one clip.
-        error = max(float(drawn.std()), 1.0 / self.clips)
-        smallest = (metrics.Z_95 + metrics.Z_POWER) * error
-        value = float(self.values[a] - self.values[b])
-        return metrics.Difference(value, float(low), float(high), smallest, self.clips)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdiffmask.probe import metrics
+from mmdiffmask import statistics
 from mmdiffmask.report import curves, summary
 
 COPY = "copy"
@@ -66,8 +66,8 @@ def _start_floor(history: History, is_random_start: bool) -> str:
     return next((n for n in history if n not in trained(history)), summary.START)
 
 
-def _score(row: dict) -> metrics.Score:
-    return metrics.Score(row["value"], row["low"], row["high"], row["count"])
+def _score(row: dict) -> statistics.Score:
+    return statistics.Score(row["value"], row["low"], row["high"], row["count"])
 
 
 def _shown_kinds(history: History) -> list[str]:

@@ -1,6 +1,6 @@
 """Findings in words, each computed from the numbers it names."""
 
-from mmdiffmask.probe import metrics
+from mmdiffmask import statistics
 from mmdiffmask.report import compare, curves, history, summary
 
 CELL_WORDS = {
@@ -15,7 +15,7 @@ def percent(value: float) -> str:
     return curves.number(value, True)
 
 
-def interval(score: metrics.Score) -> str:
+def interval(score: statistics.Score) -> str:
     """`47.9 to 53.4 %`."""
     return f"{100 * score.low:.1f} to {100 * score.high:.1f}\N{NO-BREAK SPACE}%"
 

@@ -11,7 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from mmdiffmask import grid as grids
-from mmdiffmask.probe import linear, metrics
+from mmdiffmask import statistics
+from mmdiffmask.masking import summary as mask_summary
+from mmdiffmask.probe import linear
 from mmdiffmask.report import compare, curves, pictures
 
 UNTRAINED = "untrained network"
@@ -31,10 +33,10 @@ class ProbeCell:
       l2: the penalty of `joint`, chosen on dev.
     """
 
-    joint: metrics.Score
-    joint_knn: metrics.Score
-    vit: metrics.Score
-    vit_knn: metrics.Score
+    joint: statistics.Score
+    joint_knn: statistics.Score
+    vit: statistics.Score
+    vit_knn: statistics.Score
     l2: float
 
 
@@ -53,7 +55,7 @@ class StrategyRow:
     name: str
     description: str
     steps: int
-    masks: metrics.MaskSummary | None
+    masks: mask_summary.MaskSummary | None
     probes: dict[str, ProbeCell]
 
 
@@ -76,7 +78,7 @@ class RetrievalTask:
     cells: str
     candidates: float
     chance: float
-    scores: dict[str, metrics.Score]
+    scores: dict[str, statistics.Score]
     start: str = UNTRAINED
 
 
@@ -131,7 +133,7 @@ class RunSummary:
     objective: str
     anchors: tuple[str, ...]
     rows: tuple[StrategyRow, ...]
-    floors: dict[str, metrics.Floors]
+    floors: dict[str, statistics.Floors]
     retrieval: tuple[RetrievalTask, ...]
     comparisons: tuple[compare.Comparison, ...]
     questions: tuple[compare.QuestionTable, ...]
@@ -194,10 +196,10 @@ def _restore(hint: Any, data: Any) -> Any:
 def probe_cell(joint: linear.Result, vit: linear.Result) -> ProbeCell:
     """The table's entry of two probe results."""
     return ProbeCell(
-        joint=metrics.accuracy(joint.is_right),
-        joint_knn=metrics.accuracy(joint.is_right_knn),
-        vit=metrics.accuracy(vit.is_right),
-        vit_knn=metrics.accuracy(vit.is_right_knn),
+        joint=statistics.accuracy(joint.is_right),
+        joint_knn=statistics.accuracy(joint.is_right_knn),
+        vit=statistics.accuracy(vit.is_right),
+        vit_knn=statistics.accuracy(vit.is_right_knn),
         l2=joint.l2,
     )
 
@@ -215,7 +217,7 @@ def make_example(
       grid: the patch grid.
       clip: frames and boxes.
       masks: strategy -> hidden patches; the boxes' row is added before them.
-      unit_of_token: BOX units of the clip's patches, see `metrics.summarise_masks`.
+      unit_of_token: BOX units of the clip's patches, see `summarise_masks`.
       is_box_unit: which units are boxes.
     """
     is_valid = pictures.valid_patches(grid, clip)
@@ -223,7 +225,7 @@ def make_example(
     found = pictures.count_boxes(clip.boxes)
     rows = [ExampleRow("what was found", found, first)]
     for name, is_hidden in masks.items():
-        counts = metrics.summarise_masks(
+        counts = mask_summary.summarise_masks(
             grid,
             is_hidden[None],
             is_valid[None],
@@ -235,7 +237,7 @@ def make_example(
     return Example(clip.name, tuple(rows))
 
 
-def _mask_note(counts: metrics.MaskSummary) -> str:
+def _mask_note(counts: mask_summary.MaskSummary) -> str:
     if not counts.hidden_patches:
         return "nothing hidden"
     parts = (

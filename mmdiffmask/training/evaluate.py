@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt32
 
+from mmdiffmask import statistics
 from mmdiffmask.training.family import Batch, Held, Params, Scores
 
 RESAMPLES = 1000
@@ -226,9 +227,8 @@ def resamples(
 ) -> Float[np.ndarray, "r e"]:
     """How often each example stands in each resample of a bootstrap over clips."""
     clips, clip_of = np.unique(clip_hash, return_inverse=True)
-    generator = np.random.default_rng(seed)
-    share = np.full(len(clips), 1.0 / len(clips))
-    return generator.multinomial(len(clips), share, RESAMPLES)[:, clip_of].astype(float)
+    drawn = np.concatenate([*statistics.draws(len(clips), seed, RESAMPLES)])
+    return drawn[:, clip_of].astype(float)
 
 
 def value_of(rows: list[Row], masks: str, metric: str, stream: str = "all") -> float:

@@ -1,17 +1,16 @@
-"""Accuracies with intervals, paired differences, and what masks were made of."""
+"""Accuracies with intervals and paired differences, by one bootstrap over clips."""
 
 import collections
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int, Num
-
-from mmdiffmask import grid as grids
+from jaxtyping import Bool, Float, Int, Num
 
 Z_95 = 1.959963984540054  # two-sided 95 %
 NO_SPREAD = 1e-9  # wider than rounding
+PART = 100  # resamples that are drawn at a time
 Z_POWER = 0.8416212335729143  # seen in 80 % of repetitions
 
 
@@ -77,37 +76,6 @@ class Floors:
     n_classes: int
 
 
-@dataclasses.dataclass(frozen=True)
-class MaskSummary:
-    """What a strategy's masks were made of; shares of hidden patches over all clips.
-
-    Attributes:
-      clips: how many clips were looked at.
-      clips_without_box: of these, clips in which no box has a valid patch.
-      hidden_patches: hidden patches per clip, mean.
-      hidden_share: hidden patches as a share of the valid ones.
-      whole_box: hidden patches that lie in a box that is hidden as a whole.
-      cut_box: those in a box of which a part stays visible.
-      fill: those outside all boxes.
-      boxes_share: part of the picture (valid patches) that lies in boxes.
-      cells: cells with picture per clip, mean.
-      cells_touched: cells with a hidden patch per clip, mean: what is predicted.
-      cells_hidden: cells without any visible patch per clip, mean.
-    """
-
-    clips: int
-    clips_without_box: int
-    hidden_patches: float
-    hidden_share: float
-    whole_box: float
-    cut_box: float
-    fill: float
-    boxes_share: float
-    cells: float
-    cells_touched: float
-    cells_hidden: float
-
-
 def wilson(right: float | int, n: int, z: float = Z_95) -> tuple[float, float]:
     """Wilson's score interval of a share; 0 right of 10 gives (0, .278).
 
@@ -150,7 +118,7 @@ def ratio(
     total = float(np.sum(count))
     if not total > 0:
         raise ValueError("no cells to score: every count is 0")
-    drawn = _resample(np.stack([hits, count], 1), seed, resamples)
+    drawn = resampled(np.stack([hits, count], 1), seed, resamples)
     drawn = drawn[drawn[:, 1] > 0]
     low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [0.025, 0.975])
     return Score(float(np.sum(hits)) / total, float(low), float(high), len(count))
@@ -180,7 +148,7 @@ def difference(
     if not weight.sum() > 0:
         raise ValueError("no clips to compare: every count is 0")
     delta = np.asarray(a, np.float64) - np.asarray(b, np.float64)
-    drawn = _resample(np.stack([delta, weight], 1), seed, resamples)
+    drawn = resampled(np.stack([delta, weight], 1), seed, resamples)
     drawn = drawn[drawn[:, 1] > 0]
     shares = drawn[:, 0] / drawn[:, 1]
     low, high = np.quantile(shares, [0.025, 0.975])
@@ -194,16 +162,70 @@ def difference(
     return Difference(value, float(low), float(high), smallest, n, *only)
 
 
-def _resample(values: np.ndarray, seed: int, resamples: int) -> np.ndarray:
-    """(resamples, columns): sums over clips drawn with replacement."""
-    n = len(values)
+def draws(n: int, seed: int, resamples: int) -> Iterator[Int[np.ndarray, "r n"]]:
+    """How often each of n clips stands in each resample, drawn with replacement.
+
+    In parts of at most 100 resamples: n may be tens of thousands. The parts are the
+    same as all at once.
+    """
     generator = np.random.default_rng(seed)
-    sums = []
-    for start in range(0, resamples, 100):  # in parts: n may be tens of thousands
-        size = min(100, resamples - start)
-        times = generator.multinomial(n, np.full(n, 1.0 / n), size)
-        sums.append(times @ np.asarray(values, np.float64))
-    return np.concatenate(sums)
+    share = np.full(n, 1.0 / n)
+    for start in range(0, resamples, PART):
+        yield generator.multinomial(n, share, min(PART, resamples - start))
+
+
+def resampled(
+    values: Num[np.ndarray, "n m"], seed: int, resamples: int
+) -> Float[np.ndarray, "r m"]:
+    """The sums over clips of each column, a row for each of their resamples."""
+    values = np.asarray(values, np.float64)
+    return np.concatenate([d @ values for d in draws(len(values), seed, resamples)])
+
+
+class Resampled:
+    """Shares and differences with intervals over clips, several questions a clip.
+
+    Questions of one clip depend on each other, so clips are drawn, with all their
+    questions. All columns share the draws: differences are paired.
+    """
+
+    def __init__(
+        self,
+        is_right: Float[np.ndarray, "e m"],
+        clip_of: Int[np.ndarray, " e"],
+        seed: int,
+        resamples: int,
+    ):
+        _, clip_of = np.unique(clip_of, return_inverse=True)
+        self.clips = int(clip_of.max()) + 1
+        counted = np.concatenate([is_right, np.ones((len(is_right), 1))], 1)
+        sums = np.zeros((self.clips, counted.shape[1]))
+        np.add.at(sums, clip_of, counted)
+        totals = resampled(sums, seed, resamples)
+        self.shares: Float[np.ndarray, "r m"] = totals[:, :-1] / totals[:, -1:]
+        self.values: Float[np.ndarray, " m"] = is_right.mean(0)
+
+    def score(self, column: int) -> Score:
+        """A share; where all or none are right, with Wilson's interval of the clips.
+
+        Resamples of a column without any difference all agree, whatever its length.
+        """
+        value = float(self.values[column])
+        if value in (0.0, 1.0):
+            low, high = wilson(int(value) * self.clips, self.clips)
+        else:
+            low, high = np.quantile(self.shares[:, column], [0.025, 0.975])
+        return Score(value, float(low), float(high), self.clips)
+
+    def difference(self, a: int, b: int) -> Difference:
+        """Column a minus column b."""
+        drawn = self.shares[:, a] - self.shares[:, b]
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        # As in `difference`: never finer than one clip.
+        error = max(float(drawn.std()), 1.0 / self.clips)
+        smallest = (Z_95 + Z_POWER) * error
+        value = float(self.values[a] - self.values[b])
+        return Difference(value, float(low), float(high), smallest, self.clips)
 
 
 def floors(train: Sequence[str], val: Sequence[str]) -> Floors:
@@ -218,70 +240,3 @@ def floors(train: Sequence[str], val: Sequence[str]) -> Floors:
     largest = min(counts, key=lambda name: (-counts[name], name))
     share = sum(label == largest for label in val) / len(val)
     return Floors(1.0 / len(counts), share, len(counts))
-
-
-def summarise_masks(
-    grid: grids.PatchGrid,
-    is_masked: Bool[np.ndarray, "b t n"],
-    is_patch_valid: Bool[np.ndarray, "b t n"],
-    unit_of_token: Int[np.ndarray, "b q"],
-    is_box_unit: Bool[np.ndarray, "b u"],
-) -> MaskSummary:
-    """Counts what masks were made of. DESIGN section 4, end.
-
-    Hand in the BOX units for every strategy, random ones too: then the rows say the
-    same thing.
-
-    Args:
-      grid: the patch grid.
-      is_masked: hidden patches.
-      is_patch_valid: patches with picture.
-      unit_of_token: unit of each patch of a clip; -1 = none.
-      is_box_unit: which units are boxes.
-    """
-    is_masked, is_patch_valid = np.asarray(is_masked), np.asarray(is_patch_valid)
-    hidden = is_masked.reshape(len(is_masked), -1)
-    clips = zip(hidden, unit_of_token, is_box_unit, strict=True)
-    whole, cut, in_box = np.array([_box_counts(*c) for c in clips], np.int64).T
-    cells = _cell_counts(grid, is_masked, is_patch_valid)
-    total, pictures = max(int(hidden.sum()), 1), max(int(is_patch_valid.sum()), 1)
-    return MaskSummary(
-        clips=len(hidden),
-        clips_without_box=int((in_box == 0).sum()),
-        hidden_patches=float(hidden.sum(1).mean()),
-        hidden_share=float(hidden.sum() / pictures),
-        whole_box=float(whole.sum() / total),
-        cut_box=float(cut.sum() / total),
-        fill=float((hidden.sum() - whole.sum() - cut.sum()) / total),
-        boxes_share=float(in_box.sum() / pictures),
-        **cells,
-    )
-
-
-def _box_counts(
-    hidden: Bool[np.ndarray, " q"],
-    unit: Int[np.ndarray, " q"],
-    is_box: Bool[np.ndarray, " u"],
-) -> tuple[int, int, int]:
-    """Hidden patches in whole boxes, in cut boxes, and all patches in boxes."""
-    in_box = (unit >= 0) & np.asarray(is_box)[np.maximum(unit, 0)]
-    size = np.bincount(unit[in_box], minlength=len(is_box))
-    gone = np.bincount(unit[in_box & hidden], minlength=len(is_box))
-    is_whole = gone == size
-    return int(gone[is_whole].sum()), int(gone[~is_whole].sum()), int(in_box.sum())
-
-
-def _cell_counts(
-    grid: grids.PatchGrid, is_masked: np.ndarray, is_valid: np.ndarray
-) -> dict[str, float]:
-    """Means per clip: cells with picture, touched cells, wholly hidden cells."""
-    cell = grids.cell_of_patch(grid)
-    onto = (cell[:, None] == np.arange(grid.n_cells)).astype(np.int64)  # (n, c)
-    pictures = is_valid.astype(np.int64) @ onto
-    hidden = (is_masked & is_valid).astype(np.int64) @ onto
-    counts = {
-        "cells": pictures > 0,
-        "cells_touched": hidden > 0,
-        "cells_hidden": (hidden == pictures) & (pictures > 0),
-    }
-    return {name: float(c.sum((1, 2)).mean()) for name, c in counts.items()}
