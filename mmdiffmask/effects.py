@@ -11,8 +11,9 @@ import jax
 import numpy as np
 
 from mmdiffmask import config, examples
-from mmdiffmask.data import tokenizers, video
+from mmdiffmask.data import tokenizers
 from mmdiffmask.masking import anchors, strategies
+from mmdiffmask.tokens import TOKENS_PER_SOUND
 
 SHOWN = 8  # labels named in a message
 
@@ -25,7 +26,7 @@ def check_text_length(data: config.Data, training: config.Training) -> None:
     """
     if "audio" not in training.streams:
         return
-    sound = video.TOKENS_PER_SOUND * data.sub_segments * data.segments
+    sound = TOKENS_PER_SOUND * data.sub_segments * data.segments
     encode = tokenizers.load(data.tokenizer).encode_plain
     least = sound + len(encode("0 to 100")) + 1  # START; the question comes on top
     if data.text_length < least:

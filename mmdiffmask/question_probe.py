@@ -9,10 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from mmdiffmask import build, config, configure, examples, versions
-from mmdiffmask.data import question_kinds, questions, records, splits, tokenizers
-from mmdiffmask.masking import sampling
-from mmdiffmask.models import reserve
+from mmdiffmask import build, config, configure, examples, starts, versions
+from mmdiffmask.data import (
+    question_kinds,
+    questions,
+    records,
+    splits,
+    tokenizers,
+    video,
+)
 from mmdiffmask.probe import features, question_features, question_scores
 
 READ_OUTS = ("match", "answer")
@@ -28,7 +33,6 @@ FLOORS = {
     "frames blanked": ("sound", "subtitles"),
 }
 BLIND = tuple(name for name in questions.VIEWS if name not in FULL)
-PIXEL_CLIPS = 64  # of train, for the mean picture of an untrained encoder
 LEAST_DEV = 10  # questions of dev, however few train may have
 
 Params = Any
@@ -181,28 +185,17 @@ def _score_floors(
 
 def _untrained(task: Task, seed: int) -> Params:
     """A random start of the run's sizes, as small models from scratch begin with."""
-    data, model = task.experiment.data, task.experiment.model
-    mean = None
-    if model.centre_pixels:
+    patch_grid = examples.patch_grid(task.experiment.data)
+
+    def mean_patch():
         first: dict[str, int] = {}
         for question in task.chosen["train"]:
             first.setdefault(question.clip, question.position)
-        shown = sorted(first.values())[:PIXEL_CLIPS]
+        shown = sorted(first.values())[: starts.PIXEL_CLIPS]
         source = task.sources["train"]
-        mean = question_features.mean_patch(
-            (source[i] for i in shown), examples.patch_grid(data)
-        )
-    return reserve.init(
-        sampling.seed_key(seed),
-        model,
-        data.rows,
-        data.cols,
-        data.segments,
-        data.sub_segments,
-        data.text_length,
-        model.initialiser,
-        mean,
-    )
+        return starts.mean_of(video.pictures(source[i], patch_grid) for i in shown)
+
+    return starts.random(task.experiment, seed, mean_patch)
 
 
 def _encode(

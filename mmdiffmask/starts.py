@@ -2,11 +2,11 @@
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from mmdiffmask import config, weights
 from mmdiffmask.data import tokenizers
@@ -40,30 +40,33 @@ def make(
 
     @functools.cache
     def mean_patch() -> Float[np.ndarray, " p"]:
-        total, count = np.zeros(towers.PATCH_VALUES), 0
-        for i in positions[:PIXEL_CLIPS]:
-            example = row(i)
-            total += example.patches[example.is_patch_valid].sum(0, dtype=np.float64)
-            count += int(example.is_patch_valid.sum())
-        return (total / max(count, 1)).astype(np.float32)
+        clips = (row(i) for i in positions[:PIXEL_CLIPS])
+        return mean_of((clip.patches, clip.is_patch_valid) for clip in clips)
 
-    return lambda: _random_start(experiment, seed, mean_patch)()
+    return lambda: random(experiment, seed, mean_patch)
 
 
 def shapes(experiment: config.Experiment) -> Params:
     """Names, shapes and types of the model's weights."""
-    return jax.eval_shape(_random_start(experiment, 0))
+    return jax.eval_shape(lambda: random(experiment, 0))
 
 
-def _random_start(
+def random(
     experiment: config.Experiment,
     seed: int,
     mean_patch: Callable[[], Float[np.ndarray, " p"]] | None = None,
-) -> Callable[[], Params]:
-    """Makes random weights; without `mean_patch` their shapes only are right."""
+) -> Params:
+    """Random weights of the settings' sizes.
+
+    Args:
+      experiment: sizes, initialiser, and whether pixels are centred.
+      seed: of the weights.
+      mean_patch: asked for only where pixels are centred (`mean_of`); without it only
+        the shapes are right.
+    """
     data, model = experiment.data, experiment.model
     is_centred = model.centre_pixels and mean_patch is not None
-    return lambda: reserve.init(
+    return reserve.init(
         sampling.seed_key(seed),
         model,
         data.rows,
@@ -74,3 +77,18 @@ def _random_start(
         model.initialiser,
         mean_patch() if is_centred else None,
     )
+
+
+def mean_of(
+    pictures: Iterable[tuple[Float[np.ndarray, "t n p"], Bool[np.ndarray, "t n"]]],
+) -> Float[np.ndarray, " p"]:
+    """Mean of the pixels at each place of a valid patch.
+
+    Args:
+      pictures: of each clip: patches, and which are valid (`video.pictures`).
+    """
+    total, count = np.zeros(towers.PATCH_VALUES), 0
+    for patches, is_valid in pictures:
+        total += patches[is_valid].sum(0, dtype=np.float64)
+        count += int(is_valid.sum())
+    return (total / max(count, 1)).astype(np.float32)

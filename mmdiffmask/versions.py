@@ -21,6 +21,7 @@ STAGES = {
         *("mmdiffmask/data", "mmdiffmask/models", "mmdiffmask/masking"),
         *("mmdiffmask/training", "mmdiffmask/statistics.py", "mmdiffmask/types.py"),
         *("mmdiffmask/weights.py", "mmdiffmask/models/small/small"),
+        "mmdiffmask/tokens.py",
         *("mmdiffmask/data/toy_tokenizer.json", "mmdiffmask/data/toy_words.json"),
     ),
     "probe": (

@@ -6,10 +6,10 @@ import numpy as np
 import training_run as tiny
 
 from mmdiffmask import config
+from mmdiffmask.tokens import AUDIOSPAN, LTOVPOOL, MASK, MASKAUDIO
 from mmdiffmask.training.terms import shared
 from mmdiffmask.types import ClozeBatch, ReserveBatch, Sequences, VideoBatch
 
-MASK, MASKAUDIO, AUDIOSPAN, LTOVPOOL = 3, 4, 5, 6
 WORDS = shared.Vocabulary(
     spans=np.pad(np.arange(20, 30, dtype=np.int32)[:, None], ((0, 0), (0, 14))),
     is_content=np.arange(10) < 8,

@@ -7,7 +7,6 @@ import numpy as np
 from mmdiffmask import config
 from mmdiffmask.data import reserve_sequences
 
-MASK, MASKAUDIO, AUDIOSPAN, LTOVPOOL = 3, 4, 5, 6
 PLACE_S = 14 / 9
 VIDEO = ("text2audio", "audio2text", "audio_text_matching")
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies
 
 from mmdiffmask import config
 from mmdiffmask.data import cloze, tokenizers, vocabulary
+from mmdiffmask.tokens import MASK
 
 DATA = config.Data(text_length=64)
 RESERVE = config.Reserve(words="toy", cloze_masks=2)
@@ -67,7 +68,7 @@ def test_a_pure_function_that_shows_real_frames(epoch, masks, frames):
     for a, b in zip(one, two, strict=True):
         np.testing.assert_array_equal(a, b)
     assert len(one.frame) == frames and RECORD.is_frame_valid[one.frame].all()
-    count = (one.tokens == tokenizers.MASK).sum()
+    count = (one.tokens == MASK).sum()
     assert count == (one.target >= 0).sum() <= masks
     shown = text_of(one)
     for target in one.target[one.target >= 0]:
@@ -95,4 +96,4 @@ def test_cut_texts_keep_their_targets_in_order(length):
     data = config.Data(text_length=length)
     row = cloze.row(RECORD, data, RESERVE, WORDS, TOKENIZER.encode_plain, 0, 0)
     assert len(row.tokens) == length
-    assert (row.tokens == tokenizers.MASK).sum() <= (row.target >= 0).sum()
+    assert (row.tokens == MASK).sum() <= (row.target >= 0).sum()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from question_records import Source, record
 
+from mmdiffmask import tokens
 from mmdiffmask.data import question_kinds, questions, tokenizers
 
 TOY = tokenizers.load("toy")
@@ -15,7 +16,7 @@ def layout(found: questions.Tokens) -> list[tuple[int, str]]:
     """(segment, text) of each run of one segment; padding is left out."""
     runs: list[tuple[int, list[int]]] = []
     for token, segment in zip(found.tokens, found.segment, strict=True):
-        if token == tokenizers.PAD:
+        if token == tokens.PAD:
             continue
         if not runs or runs[-1][0] != segment:
             runs.append((int(segment), []))
@@ -60,8 +61,8 @@ HEAD = " 10 to 40<|START|> who is walking? answer: "
 def test_layout(view, answer, expected):
     found = sequence(view, answer)
     assert layout(found) == expected
-    assert found.tokens[found.mask_at] == tokenizers.MASK
-    assert (found.tokens == tokenizers.MASK).sum() == 1
+    assert found.tokens[found.mask_at] == tokens.MASK
+    assert (found.tokens == tokens.MASK).sum() == 1
 
 
 def test_the_released_tokenizer_s_answer_tokens(shared):
@@ -69,7 +70,7 @@ def test_the_released_tokenizer_s_answer_tokens(shared):
     encode = tokenizers.load(path).encode_plain
     view = questions.VIEWS["answers"]
     found = questions.sequence(record(), encode, 16, view, "red")
-    ids = [2216, 35, 149, *encode("red"), tokenizers.MASK]  # RESERVE.md section 3.1
+    ids = [2216, 35, 149, *encode("red"), tokens.MASK]  # RESERVE.md section 3.1
     np.testing.assert_array_equal(found.tokens[: len(ids)], ids)
     assert encode("red") == encode(" red")  # its own leading space
 
@@ -78,24 +79,24 @@ def test_a_long_option_is_cut_so_that_mask_fits():
     long = record(question="walking " * 50)
     for answer in (None, "red"):
         found = sequence("subtitles", answer, 20, long)
-        assert found.mask_at == 19 and found.tokens[19] == tokenizers.MASK
-        assert found.tokens[0] != tokenizers.PAD and not found.segment.any()
+        assert found.mask_at == 19 and found.tokens[19] == tokens.MASK
+        assert found.tokens[0] != tokens.PAD and not found.segment.any()
 
 
 def test_silent_sound_is_padding_and_the_rest_keeps_its_place():
     made = record(is_audio_valid=np.array([False, True]))
     found, whole = sequence("sound", None, 64, made), sequence("sound", None)
-    at = np.flatnonzero(found.tokens == tokenizers.AUDIOSPAN)
+    at = np.flatnonzero(found.tokens == tokens.AUDIOSPAN)
     np.testing.assert_array_equal(at, np.flatnonzero(whole.segment == 2))
     np.testing.assert_array_equal(found.audio_pointer[at], [1] * 6)
-    assert (found.tokens[whole.segment == 1] == tokenizers.PAD).all()
+    assert (found.tokens[whole.segment == 1] == tokens.PAD).all()
 
 
 def test_special_tokens_in_texts_are_no_masks():
     made = record(question=f"Who {MASK}?", subtitles=(MASK, SOUND))
     found = sequence("subtitles", f"red {MASK}", 64, made)
-    assert (found.tokens == tokenizers.MASK).sum() == 1
-    assert not (found.tokens == tokenizers.AUDIOSPAN).any()
+    assert (found.tokens == tokens.MASK).sum() == 1
+    assert not (found.tokens == tokens.AUDIOSPAN).any()
 
 
 def test_no_input_depends_on_the_right_answer():

@@ -6,10 +6,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reserve_records import (
-    AUDIOSPAN,
-    LTOVPOOL,
-    MASK,
-    MASKAUDIO,
     PLACE_S,
     VIDEO,
     FakeRecord,
@@ -20,6 +16,7 @@ from reserve_records import (
 )
 
 from mmdiffmask.data import reserve_sequences
+from mmdiffmask.tokens import AUDIOSPAN, LTOVPOOL, MASK, MASKAUDIO
 
 
 @st.composite

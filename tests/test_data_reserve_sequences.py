@@ -6,10 +6,6 @@ import numpy as np
 import pytest
 import raw_trees
 from reserve_records import (
-    AUDIOSPAN,
-    LTOVPOOL,
-    MASK,
-    MASKAUDIO,
     ONE_WORD_EACH,
     PLACE_S,
     VIDEO,
@@ -22,6 +18,7 @@ from reserve_records import (
 
 from mmdiffmask import config
 from mmdiffmask.data import records, reserve_sequences, schema, tokenizers
+from mmdiffmask.tokens import AUDIOSPAN, LTOVPOOL, MASK, MASKAUDIO
 from preprocessing import segments
 
 

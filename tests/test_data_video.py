@@ -9,7 +9,8 @@ import pytest
 
 from mmdiffmask import config, grid
 from mmdiffmask.data import frames, video
-from mmdiffmask.masking import sampling, units
+from mmdiffmask.masking import units
+from mmdiffmask.tokens import AUDIOSPAN, START, name_hash
 from mmdiffmask.types import Boxes
 
 GRID = grid.PatchGrid(6, 10)
@@ -119,7 +120,7 @@ def test_option_holds_time_and_question_but_no_answer():
         return encode(text)
 
     tokens = video.option(FakeRecord(), spy)
-    assert tokens == [12, 12, 12, video.START, 13, 15]
+    assert tokens == [12, 12, 12, START, 13, 15]
     video.row(FakeRecord(), SETTINGS, GRID, spy, make_units)
     assert not any(answer in text for text in seen for answer in ("NEVER", "THIS"))
 
@@ -137,7 +138,7 @@ def test_text_stream_numbers_segments_from_one():
 def test_audio_stream_has_six_tokens_per_piece_of_sound():
     record = FakeRecord(spectrogram=np.zeros((2, 3, 60, 65), np.float16))
     tokens, segments = video.audio_stream(record, encode, 44)
-    assert tokens.tolist() == [12, 12, 12, 1, 13, 15] + [video.AUDIOSPAN] * 36 + [0] * 2
+    assert tokens.tolist() == [12, 12, 12, 1, 13, 15] + [AUDIOSPAN] * 36 + [0] * 2
     assert segments.tolist() == [0] * 6 + [1] * 18 + [2] * 18 + [0] * 2
 
 
@@ -187,7 +188,7 @@ def test_hashes_are_those_of_the_masks():
     row = make(FakeRecord())
     digest = hashlib.sha256(b"q1").digest()
     assert row.example_hash == int.from_bytes(digest[:4], "big")
-    assert row.clip_hash == sampling.name_hash("clip_a")
+    assert row.clip_hash == name_hash("clip_a")
 
 
 def test_dev_is_a_stable_share_of_groups():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask.data import tokenizers, vocabulary
+from mmdiffmask.tokens import MASK
 from preprocessing import toy_words
 
 
@@ -44,8 +45,8 @@ def test_spans_are_the_tokens_of_the_entries(toy):
 
 def test_special_tokens_come_in_by_id_alone():
     encode = tokenizers.load("toy").encode
-    ids = vocabulary.tokens_of(["a ", tokenizers.MASK, " ball <|MASK|>"], encode)
-    assert ids.count(tokenizers.MASK) == 1 and ids[1] == tokenizers.MASK
+    ids = vocabulary.tokens_of(["a ", MASK, " ball <|MASK|>"], encode)
+    assert ids.count(MASK) == 1 and ids[1] == MASK
 
 
 @pytest.mark.parametrize(

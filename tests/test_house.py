@@ -14,7 +14,7 @@ from preprocessing import __main__ as preprocessing_line
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Lower may not import higher; the parts of a rank do not know each other.
 RANKS = [
-    {"types", "seeds"},
+    {"types", "seeds", "tokens"},
     {"atomic", "config", "grid", "statistics", "values", "versions"},
     {"configure"},
     {"data", "models", "masking"},
@@ -99,6 +99,24 @@ def test_every_part_has_a_rank():
     folder = ROOT / "mmdiffmask"
     parts = {p.name.removesuffix(".py") for p in folder.iterdir()} - {"__pycache__"}
     assert parts - {"__init__"} == set(RANK)
+
+
+def test_special_ids_and_lengths_are_defined_once():
+    shared = {
+        name.id
+        for node in ast.parse((ROOT / "mmdiffmask/tokens.py").read_text()).body
+        if isinstance(node, ast.Assign)
+        for name in ast.walk(node)
+        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+    }
+    # A stretch of time, of a table or of a run may begin and end as well.
+    shared -= {"START", "END"}
+    assert {"PAD", "MASK", "AUDIOSPAN", "SPAN_LENGTH"} <= shared
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            names = {n.id for t in targets for n in ast.walk(t) if hasattr(n, "id")}
+            assert path.stem == "tokens" or not names & shared, (path, names & shared)
 
 
 def commands():

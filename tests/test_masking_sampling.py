@@ -12,6 +12,7 @@ import scipy.stats
 from hypothesis import strategies as st
 
 from mmdiffmask.masking import sampling
+from mmdiffmask.tokens import name_hash
 
 WEIGHT = np.array([0.5, 0.0, 0.3, 0.15, 0.05], np.float32)
 ALPHA = WEIGHT / WEIGHT.sum()
@@ -71,7 +72,7 @@ def test_keys_depend_on_seed_example_name_and_epoch_only():
         return tuple(jax.random.key_data(key).tolist())
 
     digest = hashlib.sha256(b"difference").digest()
-    assert sampling.name_hash("difference") == int.from_bytes(digest[:4], "big")
+    assert name_hash("difference") == int.from_bytes(digest[:4], "big")
     one, other = jnp.uint32(7), jnp.uint32(2**32 - 1)
     assert bits(0, one, "random") == bits(0, one, "random", None)
     cases = [

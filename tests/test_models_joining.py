@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from mmdiffmask.models import joining
+from mmdiffmask.tokens import AUDIOSPAN
 
-SOUND = joining.AUDIOSPAN
+SOUND = AUDIOSPAN
 
 
 def embedded(tokens):

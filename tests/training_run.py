@@ -14,7 +14,8 @@ import numpy as np
 
 from mmdiffmask import config, configure, grid
 from mmdiffmask.data import loader
-from mmdiffmask.models import joining, reserve
+from mmdiffmask.models import reserve
+from mmdiffmask.tokens import AUDIOSPAN
 from mmdiffmask.training import loop, objective
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training.family import Held
@@ -56,7 +57,7 @@ def make_row(index: int) -> VideoBatch:
     is_frame_valid = np.arange(FRAMES) < FRAMES - index % 2
     is_valid = (is_patch_valid & is_frame_valid[:, None]).reshape(q)
     audio = np.zeros(LENGTH, np.int32)
-    audio[:3], audio[3:21] = 12, joining.AUDIOSPAN
+    audio[:3], audio[3:21] = 12, AUDIOSPAN
     segment = np.zeros(LENGTH, np.int32)
     segment[3:21] = np.repeat([1, 2, 3], 6)
     return VideoBatch(

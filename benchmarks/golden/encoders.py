@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.golden.folder import Golden, fast_jit
-from mmdiffmask.models import joining, layers, positions, towers
+from mmdiffmask.models import joining, layers, positions
+from mmdiffmask.tokens import SPAN_LENGTH
 from mmdiffmask.training import half_moments
 
 
@@ -115,7 +116,7 @@ def span(golden: Golden) -> dict:
     """The token table, the span tower, and answers given as strings."""
     z = golden.arrays("span")
     cls = golden.call("span", z["text_spans"])
-    length = towers.SPAN_LENGTH
+    length = SPAN_LENGTH
     labels = np.zeros((len(z["label_space_options"]), length), np.int32)
     for row, option in zip(labels, z["label_space_options"], strict=True):
         ids = golden.tokenizer.encode(str(option))[:length]

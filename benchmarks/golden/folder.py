@@ -13,6 +13,7 @@ import numpy as np
 from mmdiffmask import config
 from mmdiffmask.data import tokenizers
 from mmdiffmask.models import convert, joining, positions, reserve, towers
+from mmdiffmask.tokens import SPAN_LENGTH, TOKENS_PER_SOUND
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 VOCABULARY = ROOT / "../shared/data/merlot_reserve/lowercase_encoder.json"
@@ -21,10 +22,10 @@ NEEDED = ("config.json", "tolerances.json", "tiny")
 FIXED = {
     ("model", "audio_patch_size"): towers.AUDIO_PATCH,
     ("model", "audio_seq_length"): towers.AUDIO_FRAMES,
-    ("model", "audio_token_length"): towers.AUDIO_TOKENS,
+    ("model", "audio_token_length"): TOKENS_PER_SOUND,
     ("model", "vit_patch_size"): 16,
     ("model", "vit_pooling_ratio"): towers.POOL,
-    ("model", "text_span_length"): towers.SPAN_LENGTH,
+    ("model", "text_span_length"): SPAN_LENGTH,
     ("rotary_hsize",): positions.SCALED_DIMENSIONS,
 }
 

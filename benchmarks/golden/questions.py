@@ -11,9 +11,10 @@ import optax
 from benchmarks.golden import tfrecord
 from benchmarks.golden.folder import Golden, fast_jit
 from mmdiffmask import grid
-from mmdiffmask.data import questions, tokenizers
+from mmdiffmask.data import questions
 from mmdiffmask.models import joining
 from mmdiffmask.models import reserve as reserve_model
+from mmdiffmask.tokens import MASK, START
 
 RECORDS = "tvqa.tfrecord"
 TALL = 4 / 3  # frames as tall as this, or taller, are turned on their side
@@ -74,7 +75,7 @@ def logits(
     )
     text = joining.TextPart(tokens, segment, spread(sound))
     seq = call("joint", text, vision, rows, cols).text
-    at = (tokens == tokenizers.MASK).argmax(axis=1)
+    at = (tokens == MASK).argmax(axis=1)
     read = seq[jnp.arange(count), at] @ params["proj"]["kernel"].astype(seq.dtype)
     return read.astype(jnp.float32).reshape(2, size, answers)
 
@@ -172,7 +173,7 @@ def _question(golden: Golden, record: dict, z: dict) -> types.SimpleNamespace:
     """
     decode = golden.tokenizer.decode
     _, segments, sub_segments, *_ = z["audio_clips"].shape
-    start = record["qa_query"].index(tokenizers.START)
+    start = record["qa_query"].index(START)
     return types.SimpleNamespace(
         span_percent=decode(record["qa_query"][:start]).split(" to "),
         question=decode(record["qa_query"][start + 1 :]),

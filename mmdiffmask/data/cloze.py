@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmdiffmask import config, seeds
-from mmdiffmask.data import questions, tokenizers, video, vocabulary
+from mmdiffmask.data import questions, video, vocabulary
+from mmdiffmask.tokens import MASK, name_hash
 from mmdiffmask.types import ClozeBatch
 
 SALT = 11  # draws of its own, apart from those of `reserve_sequences`
@@ -38,7 +39,7 @@ def row(
       seed: of the run.
       epoch: draws anew in each.
     """
-    name = video.name_hash(record.example_id)
+    name = int(name_hash(record.example_id))
     rng = seeds.generator(seed, epoch, name, SALT)
     target = np.full(settings.cloze_masks, -1, np.int32)
     answer = _answer(record, words)
@@ -85,7 +86,7 @@ def _hide(
         parts: Parts = []
         at = 0
         for start, end in [(a, b) for j, a, b, _ in chosen if j == i]:
-            parts += [text[at:start], tokenizers.MASK]
+            parts += [text[at:start], MASK]
             at = end
         hidden.append([*parts, text[at:]])
     return hidden, [entry for *_, entry in chosen]

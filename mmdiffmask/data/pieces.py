@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from mmdiffmask.data import video
-from mmdiffmask.data.tokenizers import SPAN_LENGTH
+from mmdiffmask.tokens import SPAN_LENGTH
 from mmdiffmask.types import Sequences
 
 
@@ -29,7 +29,7 @@ class Piece(NamedTuple):
 
 def word_ids(encode: Callable[[str], Sequence[int]], text: str) -> tuple[int, ...]:
     """Ids of a text without special tokens, which are no words."""
-    return tuple(i for i in encode(text) if i >= video.N_SPECIAL) if text else ()
+    return tuple(video.words(encode, text))
 
 
 def cut(pieces: Sequence[Piece], length: int) -> list[Piece]:

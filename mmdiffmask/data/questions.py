@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Int
 
 from mmdiffmask import config
-from mmdiffmask.data import tokenizers, video
+from mmdiffmask.data import video
+from mmdiffmask.tokens import AUDIOSPAN, MASK, PAD, SPAN_LENGTH, TOKENS_PER_SOUND
 
 ANSWER = "answer: "  # its last token is a lone space, as in the reference
 Encode = video.Encode
@@ -84,19 +85,19 @@ def sequence(
         `match` reads it.
     """
     option = _option(record, encode, view, answer)
-    option = [*option[: length - 1], tokenizers.MASK]
+    option = [*option[: length - 1], MASK]
     t, s = record.spectrogram.shape[:2]
     parts: list[list[int]] = []
     if view.stream == "subtitles":
-        parts = [_words(encode, subtitle) for subtitle in record.subtitles]
+        parts = [video.words(encode, subtitle) for subtitle in record.subtitles]
     elif view.stream == "sound":
-        parts = [[tokenizers.AUDIOSPAN] * (video.TOKENS_PER_SOUND * s)] * t
+        parts = [[AUDIOSPAN] * (TOKENS_PER_SOUND * s)] * t
     tokens, segment = video.stream([option, *parts], length)
-    is_sound = tokens == tokenizers.AUDIOSPAN
-    pointer = (np.cumsum(is_sound) - 1) // video.TOKENS_PER_SOUND
+    is_sound = tokens == AUDIOSPAN
+    pointer = (np.cumsum(is_sound) - 1) // TOKENS_PER_SOUND
     pointer = np.where(is_sound, pointer, -1).astype(np.int32)
     is_heard = np.asarray(record.is_audio_valid, bool)[np.maximum(segment - 1, 0)]
-    tokens = np.where(is_sound & ~is_heard, tokenizers.PAD, tokens).astype(np.int32)
+    tokens = np.where(is_sound & ~is_heard, PAD, tokens).astype(np.int32)
     return Tokens(tokens, segment, pointer, np.array(len(option) - 1, np.int32))
 
 
@@ -105,12 +106,7 @@ def _option(record: Any, encode: Encode, view: View, answer: str | None) -> list
     option = video.option(record, encode) if view.has_question else []
     # MASK hides words with the spaces before them, as in pretraining: no lone space.
     lead = ANSWER.rstrip() if answer is None else ANSWER
-    return option + _words(encode, lead) + _words(encode, answer or "")
-
-
-def _words(encode: Encode, text: str) -> list[int]:
-    """Ids of a text, without special tokens that it spells out."""
-    return [i for i in encode(text) if i >= video.N_SPECIAL] if text else []
+    return option + video.words(encode, lead) + video.words(encode, answer or "")
 
 
 def sequences(
@@ -137,9 +133,9 @@ def sequences(
 
 def spans(record: Any, encode: Encode) -> Int[np.ndarray, "c 15"]:
     """The candidates' tokens for the span encoder, cut or padded (token 0)."""
-    rows = np.zeros((len(record.answers), tokenizers.SPAN_LENGTH), np.int32)
+    rows = np.zeros((len(record.answers), SPAN_LENGTH), np.int32)
     for row, answer in zip(rows, record.answers, strict=True):
-        ids = _words(encode, answer)[: len(row)]
+        ids = video.words(encode, answer)[: len(row)]
         row[: len(ids)] = ids
     return rows
 
@@ -225,7 +221,7 @@ def index(
                 group=record.group,
                 tokens=max(len(_option(record, encode, View(), a)) for a in answers)
                 + 1,
-                sound=video.TOKENS_PER_SOUND * s * t,
+                sound=TOKENS_PER_SOUND * s * t,
             )
         )
     return found

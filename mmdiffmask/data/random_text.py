@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmdiffmask.data.pieces import Piece, word_ids
-from mmdiffmask.data.tokenizers import MASK
+from mmdiffmask.tokens import MASK
 
 
 @functools.lru_cache(maxsize=4)

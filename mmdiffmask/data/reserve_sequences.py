@@ -23,7 +23,14 @@ from mmdiffmask import config, seeds
 from mmdiffmask.data import pieces as pieces_lib
 from mmdiffmask.data import random_text, schema, video
 from mmdiffmask.data.pieces import Piece
-from mmdiffmask.data.tokenizers import AUDIOSPAN, LTOVPOOL, MASK, MASKAUDIO
+from mmdiffmask.tokens import (
+    AUDIOSPAN,
+    LTOVPOOL,
+    MASK,
+    MASKAUDIO,
+    TOKENS_PER_SOUND,
+    name_hash,
+)
 from mmdiffmask.types import ReserveBatch
 
 
@@ -50,7 +57,7 @@ class Clip(NamedTuple):
         """The six tokens of its sound; its words where there is none."""
         if not self.has_sound[place]:
             return self.said(place)
-        return Piece((AUDIOSPAN,) * video.TOKENS_PER_SOUND, place)
+        return Piece((AUDIOSPAN,) * TOKENS_PER_SOUND, place)
 
     def hidden(self, place: int, *tokens: int) -> Piece:
         """Other tokens in place of the words."""
@@ -82,7 +89,7 @@ def reserve_row(
     Raises:
       ValueError: if the file of random text is missing or empty.
     """
-    name = int(video.name_hash(record.example_id))
+    name = int(name_hash(record.example_id))
     rng = seeds.generator(seed, epoch, name)
     clip = read_clip(record, encode)
     heard, told = draw_targets(rng, clip.is_there, clip.has_sound, settings)

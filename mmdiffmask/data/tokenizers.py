@@ -19,20 +19,8 @@ import tokenizers
 from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-SPECIAL_TOKENS = (
-    "<|PAD|>",
-    "<|START|>",
-    "<|END|>",
-    "<|MASK|>",
-    "<|MASKAUDIO|>",
-    "<|AUDIOSPAN|>",
-    "<|LTOVPOOL|>",
-    "<|unused0|>",
-    "<|UNK|>",
-    "<|RESETCTX|>",
-)
-PAD, START, END, MASK, MASKAUDIO, AUDIOSPAN, LTOVPOOL = range(7)
-SPAN_LENGTH = 15  # most tokens of a text span (RESERVE.md section 2.5)
+from mmdiffmask.tokens import SPECIAL_TOKENS
+
 TOY = pathlib.Path(__file__).with_name("toy_tokenizer.json")
 # MERLOT-Reserve's own, which goes with the official checkpoints.
 RESERVE = "lowercase_encoder.json"

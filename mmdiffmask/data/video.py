@@ -9,20 +9,12 @@ from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import config, grid
 from mmdiffmask.data import frames
+from mmdiffmask.tokens import AUDIOSPAN, N_SPECIAL, START, TOKENS_PER_SOUND, name_hash
 from mmdiffmask.types import VideoBatch
-
-START, AUDIOSPAN = 1, 5  # ids of every tokenizer here, as in Reserve's
-N_SPECIAL = 10  # ids below are no words
-TOKENS_PER_SOUND = 6  # a sub-segment of sound is pooled to six tokens
 
 Encode = Callable[[str], Sequence[int]]
 # (record, valid patches (t, n)) -> unit_of_token (q,), unit_score (q,), is_box_unit
 MakeUnits = Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-def name_hash(name: str) -> np.uint32:
-    """The first 4 bytes of sha256 of the name, big-endian."""
-    return np.uint32(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
 
 
 def is_dev(group: str, dev_share: float) -> bool:
@@ -42,11 +34,11 @@ def option(record: Any, encode: Encode) -> list[int]:
     3.1, DESIGN section 5 (text).
     """
     start, end = (int(percent) for percent in record.span_percent)
-    time = _words(encode, f"{start} to {end}")
-    return [*time, START, *_words(encode, record.question)]
+    time = words(encode, f"{start} to {end}")
+    return [*time, START, *words(encode, record.question)]
 
 
-def _words(encode: Encode, text: str) -> list[int]:
+def words(encode: Encode, text: str) -> list[int]:
     """Ids of a text; a special token that it spells out is left out, being no word."""
     return [i for i in encode(text) if i >= N_SPECIAL] if text else []
 
@@ -56,7 +48,7 @@ def text_stream(
 ) -> tuple[Int[np.ndarray, " l"], Int[np.ndarray, " l"]]:
     """Tokens and segments: the option (segment 0), then subtitles of segment 1..t."""
     parts = [option(record, encode)]
-    parts += [_words(encode, subtitle) for subtitle in record.subtitles]
+    parts += [words(encode, subtitle) for subtitle in record.subtitles]
     return stream(parts, length)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool, Int
 
-from mmdiffmask.data import tokenizers
+from mmdiffmask.tokens import N_SPECIAL, SPAN_LENGTH
 
 TOY = pathlib.Path(__file__).with_name("toy_words.json")
 
@@ -57,13 +57,13 @@ class Vocabulary:
         Raises:
           ValueError: for an entry that is longer than a span, or the same as another.
         """
-        rows = np.zeros((len(self), tokenizers.SPAN_LENGTH), np.int32)
+        rows = np.zeros((len(self), SPAN_LENGTH), np.int32)
         for row, text in zip(rows, self.texts, strict=True):
             ids = encode(text)
-            if not 0 < len(ids) <= tokenizers.SPAN_LENGTH:
+            if not 0 < len(ids) <= SPAN_LENGTH:
                 raise ValueError(
                     f"vocabulary entry {text!r} has {len(ids)} tokens; a span has 1 to"
-                    f" {tokenizers.SPAN_LENGTH}: shorten it"
+                    f" {SPAN_LENGTH}: shorten it"
                 )
             row[: len(ids)] = ids
         if len(np.unique(rows, axis=0)) < len(rows):
@@ -108,5 +108,5 @@ def tokens_of(
             ids.append(part)
         elif part.strip():
             text = encode(part.strip())
-            ids += [i for i in text if i >= len(tokenizers.SPECIAL_TOKENS)]
+            ids += [i for i in text if i >= N_SPECIAL]
     return ids

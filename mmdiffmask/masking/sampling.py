@@ -1,6 +1,5 @@
 """Draws the hidden tokens of a clip: whole units, one cut to the budget, fill."""
 
-import hashlib
 from typing import NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt32
 
 from mmdiffmask import seeds
+from mmdiffmask.tokens import name_hash
 from mmdiffmask.types import Array
 
 FAR = 1 << 20  # squared distance between frames: more than within any frame
@@ -30,11 +30,6 @@ class Mask(NamedTuple):
     is_cut_box: Bool[Array, " n"]
     is_fill: Bool[Array, " n"]
     is_without_box: Bool[Array, ""]
-
-
-def name_hash(name: str) -> int:
-    """The first 4 bytes of sha256 of the name, big-endian."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
 
 
 def seed_key(seed: int) -> PRNGKeyArray:

@@ -10,10 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from mmdiffmask.models import layers, positions, towers
+from mmdiffmask.tokens import AUDIOSPAN, PAD, TOKENS_PER_SOUND
 from mmdiffmask.types import Array
-
-PADDING = 0  # token ids; data.tokenizers checks that a file has them so
-AUDIOSPAN = 5
 
 
 class TextPart(NamedTuple):
@@ -68,7 +66,7 @@ def count_pointers(tokens: Int[Array, "b l"], clips: int) -> Int[Array, "b l"]:
     RESERVE.md section 3.1.
     """
     so_far = jnp.cumsum(tokens == AUDIOSPAN, axis=1)
-    pointer = (so_far - 1) // towers.AUDIO_TOKENS
+    pointer = (so_far - 1) // TOKENS_PER_SOUND
     return jnp.where(so_far > 0, pointer % clips, -1)
 
 
@@ -104,7 +102,7 @@ def text_part(embedded: Float[Array, "b l d"], text: TextPart) -> Part:
     here = jnp.zeros_like(step)
     time = segment.astype(dtype)
     coordinates = positions.joint_coordinates(here, here, time, step)
-    return Part(put_sound(embedded, text), coordinates, text.tokens != PADDING, segment)
+    return Part(put_sound(embedded, text), coordinates, text.tokens != PAD, segment)
 
 
 def vision_part(vision: VisionPart, rows: int, cols: int, dtype: jnp.dtype) -> Part:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from mmdiffmask import config
 from mmdiffmask.models import initial, joining, towers
+from mmdiffmask.tokens import PAD, SPAN_LENGTH
 from mmdiffmask.types import Array
 
 
@@ -93,7 +94,7 @@ class Reserve(nn.Module):
 
     def span(self, tokens: Int[Array, "*b l"]) -> Float[Array, "*b d"]:
         """One vector per text of at most 15 tokens, 0 = padding."""
-        return self.span_encoder(self.token_encoder(tokens), tokens != joining.PADDING)
+        return self.span_encoder(self.token_encoder(tokens), tokens != PAD)
 
     def project(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
         """`head`: joint outputs as the contrastive objectives compare them."""
@@ -171,7 +172,7 @@ class Reserve(nn.Module):
         sound = sound.reshape(len(sound), -1, *sound.shape[-2:])
         text = joining.TextPart(tokens, audio_spans=sound)
         seq = self.joint(text, joining.VisionPart(cells), rows, cols).seq
-        span = self.span(tokens[:, : towers.SPAN_LENGTH])
+        span = self.span(tokens[:, :SPAN_LENGTH])
         return self.project(seq), span, self.scales()
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 
 from mmdiffmask import config
 from mmdiffmask.models import layers, positions
+from mmdiffmask.tokens import SPAN_LENGTH, TOKENS_PER_SOUND
 from mmdiffmask.types import Array
 
 PATCH_VALUES = 16 * 16 * 3  # of a patch: pixels x colours
@@ -19,8 +20,6 @@ AUDIO_FRAMES = 60  # spectrogram frames of a sound clip
 AUDIO_CHANNELS = 65  # 64 log-mel values and the playback speed
 AUDIO_PATCH = 2  # frames per token before pooling
 AUDIO_POOL = 5  # tokens per pooled token
-AUDIO_TOKENS = AUDIO_FRAMES // AUDIO_PATCH // AUDIO_POOL
-SPAN_LENGTH = 15  # most tokens of a text span
 
 
 class Tower(NamedTuple):
@@ -149,12 +148,12 @@ class AudioTower(nn.Module):
         time = positions.centred(count, x.dtype) / jnp.asarray(count, x.dtype)
         encoded = self.transformer(x, time[None, :, None])
         pooled = self.seq_attnpool(
-            encoded.seq.reshape(-1, AUDIO_TOKENS, AUDIO_POOL, hidden)
+            encoded.seq.reshape(-1, TOKENS_PER_SOUND, AUDIO_POOL, hidden)
         )
         return Tower(
             cls=encoded.cls.reshape(*lead, hidden),
             seq=encoded.seq.reshape(*lead, count, hidden),
-            seq_attnpool=pooled.reshape(*lead, AUDIO_TOKENS, hidden),
+            seq_attnpool=pooled.reshape(*lead, TOKENS_PER_SOUND, hidden),
         )
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import config, grid
 from mmdiffmask.data import loader, questions, video
-from mmdiffmask.models import joining, layers, reserve, towers
+from mmdiffmask.models import joining, layers, reserve
 from mmdiffmask.probe import features
 from mmdiffmask.types import Array
 
@@ -253,13 +253,3 @@ def _check_finite(name: str, ids: Sequence[str], vectors: np.ndarray) -> None:
             f"feature {name} of question {ids[int(np.argmin(is_finite))]} is not"
             " finite: the checkpoint or the record is broken"
         )
-
-
-def mean_patch(found: Iterable[Any], place: grid.PatchGrid) -> Float[np.ndarray, " p"]:
-    """Mean of the pixels at each place of a valid patch, over some records."""
-    total, count = np.zeros(towers.PATCH_VALUES), 0
-    for record in found:
-        patches, is_valid = video.pictures(record, place)
-        total += patches[is_valid].sum(0, dtype=np.float64)
-        count += int(is_valid.sum())
-    return (total / max(count, 1)).astype(np.float32)

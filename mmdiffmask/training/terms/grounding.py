@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mmdiffmask.data.tokenizers import MASK
 from mmdiffmask.models import joining, layers, towers
+from mmdiffmask.tokens import MASK
 from mmdiffmask.training import contrast
 from mmdiffmask.training.family import Params, Scores
 from mmdiffmask.training.terms.shared import Objective, valid_frames

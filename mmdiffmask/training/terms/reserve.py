@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from mmdiffmask.data.tokenizers import LTOVPOOL, MASK, MASKAUDIO
 from mmdiffmask.models import joining, reserve, towers
+from mmdiffmask.tokens import LTOVPOOL, MASK, MASKAUDIO, PAD
 from mmdiffmask.training import contrast
 from mmdiffmask.training.family import Params
 from mmdiffmask.training.terms.shared import Objective, valid_frames
@@ -215,5 +215,5 @@ def _span_term(
         source = jnp.where(is_there, number, source)
     x = contrast.scaled(call("project", total), scales[2])
     y = contrast.scaled(call("span", spans), scales[2])
-    is_row = ((source >= 0) & jnp.any(spans != joining.PADDING, axis=2)).reshape(-1)
+    is_row = ((source >= 0) & jnp.any(spans != PAD, axis=2)).reshape(-1)
     return contrast.Pairs(_rows(x), _rows(y), is_row, is_row, source.reshape(-1))

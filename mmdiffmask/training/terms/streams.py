@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from mmdiffmask.models import joining, towers
+from mmdiffmask.models import joining
+from mmdiffmask.tokens import AUDIOSPAN, PAD, TOKENS_PER_SOUND
 from mmdiffmask.training.family import Params
 from mmdiffmask.training.terms.shared import Objective
 from mmdiffmask.types import Array, VideoBatch
@@ -54,7 +55,7 @@ def _text_part(
         settings = objective.model.settings
         tokens, segment = jnp.asarray(batch.text_tokens), batch.text_segment
         spans = jnp.zeros(
-            (rows, frames * clips, towers.AUDIO_TOKENS, settings.hidden),
+            (rows, frames * clips, TOKENS_PER_SOUND, settings.hidden),
             jnp.dtype(settings.dtype),
         )
         pointer = jnp.full(tokens.shape, -1, jnp.int32)
@@ -64,8 +65,8 @@ def _text_part(
     is_heard = jnp.take_along_axis(
         jnp.asarray(batch.is_audio_valid), jnp.clip(segment - 1, 0, frames - 1), 1
     )
-    is_silent = (tokens == joining.AUDIOSPAN) & ~is_heard
+    is_silent = (tokens == AUDIOSPAN) & ~is_heard
     spectrogram = batch.spectrogram.reshape(rows, frames * clips, 60, 65)
     heard = objective.call(params, "audio", spectrogram).seq_attnpool
-    tokens = jnp.where(is_silent, joining.PADDING, tokens)
+    tokens = jnp.where(is_silent, PAD, tokens)
     return joining.TextPart(tokens, segment, heard, pointer)
