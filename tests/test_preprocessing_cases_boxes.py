@@ -69,6 +69,12 @@ def test_shares_that_reach_out_of_the_picture_are_cut(tmp_path):
     assert boxes.lost("a", 9.0, 3, (100, 100)) == {}
 
 
+def test_shares_of_a_picture_of_one_pixel_are_said_to_be_such(tmp_path):
+    boxes = box_files.read(jsonl(tmp_path, ROW | {"width": 1, "height": 1}))
+    found = boxes.boxes_at("a", 1.0, 3, (160, 96))
+    np.testing.assert_allclose(found.xyxy_px, [[16, 19.2, 64, 86.4]], rtol=1e-6)
+
+
 def test_pixels_are_no_shares(tmp_path):
     rows = [ROW, ROW | {"xyxy": [10, 10, 30, 50]}]
     for xyxy in ([0, 0, 1, 1], [0.5, 0.5, 1.5, 1.5], [0, 0, 0, 0]):
