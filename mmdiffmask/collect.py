@@ -139,7 +139,8 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     found, unfinished = run_folder.read_runs(workdir)
     base = found[-1]
     experiment = runs.settings_of(base.folder, base.settings)
-    records_dir = _find_records(found)
+    others = [run.folder for run in found]
+    records_dir = claims.find(base.folder, claims.RECORDS, also=others)
     is_probed = all(run.probe for run in found)
     labels = _labels(found[0]) if is_probed else {}
     manifest = records.read_manifest(records_dir)
@@ -183,21 +184,6 @@ def _examples(
         if run.masks is not None
     }
     return draw_examples(experiment, source, shown, masks, found[-1].seed)
-
-
-def _find_records(found: Sequence[run_folder.Run]) -> str:
-    """Where the records of all runs lie: one of them knows.
-
-    Raises:
-      ValueError: if they are nowhere, or other ones are in their place.
-    """
-    errors = []
-    for run in reversed(found):
-        try:
-            return claims.find(run.folder, claims.RECORDS)
-        except ValueError as error:
-            errors.append(error)
-    raise errors[0]
 
 
 def describe_start(path: str | None, sha256: str | None = None) -> str:
