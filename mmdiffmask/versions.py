@@ -17,13 +17,17 @@ STAGES = {
     "records": (
         *("preprocessing", "mmdiffmask/grid.py", "mmdiffmask/data/frames.py"),
         *("mmdiffmask/data/records.py", "mmdiffmask/data/schema.py"),
-        *("mmdiffmask/data/manifest.py", "mmdiffmask/types.py"),
+        *("mmdiffmask/data/manifest.py", "mmdiffmask/types.py", "mmdiffmask/seeds.py"),
     ),
     "run": (
         *("mmdiffmask/build.py", "mmdiffmask/examples.py", "mmdiffmask/grid.py"),
         *("mmdiffmask/data", "mmdiffmask/models", "mmdiffmask/masking"),
         *("mmdiffmask/training", "mmdiffmask/probe/metrics.py", "mmdiffmask/types.py"),
-        *("mmdiffmask/weights.py", "mmdiffmask/models/small/small"),
+        *(
+            "mmdiffmask/weights.py",
+            "mmdiffmask/models/small/small",
+            "mmdiffmask/seeds.py",
+        ),
         *("mmdiffmask/data/toy_tokenizer.json", "mmdiffmask/data/toy_words.json"),
     ),
     "probe": (
