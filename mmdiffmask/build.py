@@ -156,6 +156,7 @@ def job(
     kinds = examples.mask_kinds(masking)
     if "patches" not in training.objective:
         kinds = {"random": kinds["random"]}  # detectors need not have seen these clips
+    effects.tell_of_cut_sound(data, training, (source[i] for i in dev))
     effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
     words = examples.words_of(experiment)
     return loop.Job(

@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from mmdiffmask import atomic, claims, config, examples, run_folder, runs, versions
+from mmdiffmask import (
+    atomic,
+    claims,
+    config,
+    examples,
+    limits,
+    run_folder,
+    runs,
+    versions,
+)
 from mmdiffmask.data import records, splits
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
@@ -165,7 +174,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         skipped=int(manifest.counts.get("skipped", 0)),
         seed=base.seed,
         settings={k: str(v) for k, v in base.settings.items()},
-        versions=versions.of_packages(),
+        versions=versions.of_runs({run.name: run.folder for run in found}),
         times=_times(workdir, found),
         not_shown=_not_shown(found, unfinished),
     )
@@ -221,6 +230,7 @@ def _not_shown(
         said.append(
             f"Held-out scores come from {dev} clip(s): their intervals say nothing."
         )
+    said += limits.of_runs(found)
     return tuple(said)
 
 

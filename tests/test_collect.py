@@ -1,5 +1,6 @@
 """Folders of runs with known numbers become a page that states them."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -8,7 +9,16 @@ import shutil
 import fake_runs
 import pytest
 
-from mmdiffmask import claims, collect, configure, demo, run_folder, runs
+from mmdiffmask import (
+    claims,
+    collect,
+    configure,
+    demo,
+    limits,
+    run_folder,
+    runs,
+    versions,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEMO = demo.get_config()
@@ -202,3 +212,32 @@ def test_page_of_older_runs(tmp_path, tiny_records):
     ):
         assert part in text, part
     assert "replay was trained" not in text and "Does it look?" not in text
+
+
+def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
+    for row, version in (("none", "0.1"), ("random", "0.2")):
+        (folder / row / "versions.json").write_text(json.dumps({"jax": version}))
+    shared = {"none": folder / "none", "replay": folder / "none"}
+    assert versions.of_runs(shared) == {"jax": "0.1"}
+    data = json.loads((folder / "random" / runs.DATA).read_text())
+    (folder / "random" / runs.DATA).write_text(
+        json.dumps(data | {"fill_only": ["face"]})
+    )
+    found, _ = run_folder.read_runs(folder)
+    found = [run for run in found if run.name in ("none", "random", "difference")]
+    found[0].probe["labels"]["action"]["unknown"] = {"swim": 2, "fly": 1}
+    bare = dataclasses.replace(found[2].masks, whole_box=0.0, cut_box=0.0, fill=1.0)
+    found[2] = dataclasses.replace(found[2], masks=bare)
+    said = limits.of_runs(found)
+    assert len(said) == 4
+    for text, words in zip(
+        said,
+        (
+            "difference hid random patches alone",
+            "masks of kind face hide random patches",
+            "of classes that train lacks (fly, swim)",
+            "jax 0.1 (none); 0.2 (random); not noted (difference)",
+        ),
+        strict=True,
+    ):
+        assert words in text, said
