@@ -150,6 +150,7 @@ def job(
     kinds = examples.mask_kinds(masking)
     if not data.boxed_only:
         kinds = {"random": kinds["random"]}  # detectors need not have seen these clips
+    effects.tell_of_cut_sound(data, training, (source[i] for i in dev))
     effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
     return loop.Job(
         family=found,

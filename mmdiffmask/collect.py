@@ -6,7 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from mmdiffmask import atomic, claims, config, examples, run_folder, runs, versions
+from mmdiffmask import (
+    atomic,
+    claims,
+    config,
+    examples,
+    limits,
+    run_folder,
+    runs,
+    versions,
+)
 from mmdiffmask.data import records, splits
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
@@ -139,7 +148,8 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     found, unfinished = run_folder.read_runs(workdir)
     base = found[-1]
     experiment = runs.settings_of(base.folder, base.settings)
-    records_dir = _find_records(found)
+    others = [run.folder for run in found]
+    records_dir = claims.find(base.folder, claims.RECORDS, also=others)
     is_probed = all(run.probe for run in found)
     labels = _labels(found[0]) if is_probed else {}
     manifest = records.read_manifest(records_dir)
@@ -164,7 +174,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         skipped=int(manifest.counts.get("skipped", 0)),
         seed=base.seed,
         settings={k: str(v) for k, v in base.settings.items()},
-        versions=versions.of_packages(),
+        versions=versions.of_runs({run.name: run.folder for run in found}),
         times=_times(workdir, found),
         not_shown=_not_shown(found, unfinished),
     )
@@ -183,21 +193,6 @@ def _examples(
         if run.masks is not None
     }
     return draw_examples(experiment, source, shown, masks, found[-1].seed)
-
-
-def _find_records(found: Sequence[run_folder.Run]) -> str:
-    """Where the records of all runs lie: one of them knows.
-
-    Raises:
-      ValueError: if they are nowhere, or other ones are in their place.
-    """
-    errors = []
-    for run in reversed(found):
-        try:
-            return claims.find(run.folder, claims.RECORDS)
-        except ValueError as error:
-            errors.append(error)
-    raise errors[0]
 
 
 def describe_start(path: str | None, sha256: str | None = None) -> str:
@@ -235,6 +230,7 @@ def _not_shown(
         said.append(
             f"Held-out scores come from {dev} clip(s): their intervals say nothing."
         )
+    said += limits.of_runs(found)
     return tuple(said)
 
 

@@ -37,6 +37,24 @@ def check_text_length(data: config.Data, training: config.Training) -> None:
         )
 
 
+def tell_of_cut_sound(
+    data: config.Data, training: config.Training, rows: Iterable[Any]
+) -> None:
+    """Says of how many records the question pushes sound out of its stream."""
+    if "audio" not in training.streams:
+        return
+    encode = tokenizers.load(data.tokenizer).encode_plain
+    sound = video.TOKENS_PER_SOUND * data.sub_segments * data.segments
+    needed = [len(video.option(record, encode)) + sound for record in rows]
+    cut = sum(length > data.text_length for length in needed)
+    if cut:
+        logging.warning(
+            "data.text_length=%d cuts off sound behind the question of %d of %d dev"
+            " clips; none with data.text_length=%d",
+            *(data.text_length, cut, len(needed), max(needed)),
+        )
+
+
 def fit_batch(batch_size: int, n_clips: int) -> int:
     """The batch size, or less where there are fewer clips: no clip twice in a batch.
 

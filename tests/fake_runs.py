@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from mmdiffmask import atomic, claims, config, configure, run_folder, runs
+from mmdiffmask.data import manifest
 from mmdiffmask.training import journal
 
 ROWS = ("none", "replay", "random", "difference")
@@ -140,7 +141,7 @@ def write_run(
     settings = configure.settings(dataclasses.replace(base, masking=own)) | changes
     read = {claims.RECORDS: {"value": records_dir, "sha256": NOWHERE}}
     if records_dir:
-        read[claims.RECORDS]["sha256"] = claims.of_records(records_dir)
+        read[claims.RECORDS]["sha256"] = manifest.identity(records_dir)
     content = {"settings": settings, "seed": 0, "inputs": read}
     atomic.write_json(folder / claims.CONFIG, content)
     data = {"clips": {"pretraining": 20, "dev": 12}}

@@ -1,16 +1,28 @@
 """Folders of runs with known numbers become a page that states them."""
 
+import dataclasses
 import json
 import pathlib
 import re
+import shutil
 
 import fake_runs
 import pytest
 
-from mmdiffmask import collect, configure, demo, run_folder, runs
+from mmdiffmask import (
+    claims,
+    collect,
+    configure,
+    demo,
+    limits,
+    run_folder,
+    runs,
+    versions,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEMO = demo.get_config()
+ALONE = [("none",), ("replay",), ("random",), ("difference",), ("random", "difference")]
 NEW = {"model.checkpoint": "small", "training.objective": "reserve+patches"}
 
 
@@ -127,6 +139,66 @@ def test_page_of_a_trained_start_with_replay(tmp_path, tiny_records):
     )
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("is_probed", [True, False])
+@pytest.mark.parametrize("rows", ALONE, ids="+".join)
+def test_cases_of_pages_without_some_rows(
+    tmp_path, tiny_records, monkeypatch, rows, is_probed, is_new
+):
+    monkeypatch.setattr(collect, "_examples", lambda *_: ())  # drawing takes longest
+    base = configure.load(ROOT / "tpu_configs" / "tiny.py")
+    for row in rows:
+        fake_runs.write_run(tmp_path / row, base, row, tiny_records, is_new)
+        if not is_probed:
+            (tmp_path / row / runs.PROBE).unlink()
+    place = tmp_path if len(rows) > 1 else tmp_path / rows[0]
+    html = collect.write_page(place).read_text(encoding="utf-8")
+    for row in fake_runs.ROWS:
+        assert (f"</span>{row}</span>" in html) == (row in rows)
+    assert ("have no probe yet" in html) != is_probed
+
+
+def test_cases_of_records_replaced_or_moved(tmp_path, tiny_records):
+    base = configure.load(ROOT / "tpu_configs" / "tiny.py")
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(tiny_records, old)
+    for row in ("none", "random"):
+        fake_runs.write_run(tmp_path / "runs" / row, base, row, str(old))
+    before = collect.write_page(tmp_path / "runs").read_text()
+    old.rename(new)
+    with pytest.raises(ValueError, match="nothing is at .*--data to mmdiffmask"):
+        collect.write_page(tmp_path / "runs")
+    # What pretrain and probe do with --data, for one of the rows.
+    place = claims.find(tmp_path / "runs" / "none", claims.RECORDS, str(new))
+    claims.remember(tmp_path / "runs" / "none", {claims.RECORDS: place})
+    assert collect.write_page(tmp_path / "runs").read_text() == before
+    path = new / "manifest.json"
+    told = json.loads(path.read_text())
+    told["shards"]["train"][0]["sha256"] = "2" * 64
+    path.write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="was trained on .* is other content"):
+        collect.write_page(tmp_path / "runs")
+
+
+def test_cases_of_starts_are_told_apart_by_content(tmp_path):
+    start = {"value": "ck", "sha256": "1" * 64}
+    places = {"none": start, "random": start | {"value": "a/copy/of/it"}}
+    places["difference"] = start | {"sha256": "2" * 64}
+    for row, entry in places.items():
+        changes = NEW | {"model.checkpoint": entry["value"]}
+        fake_runs.write_run(tmp_path / row, DEMO, row, "", **changes)
+        path = tmp_path / row / claims.CONFIG
+        content = json.loads(path.read_text())
+        content["inputs"][claims.START] = entry
+        path.write_text(json.dumps(content))
+    told = r"differ in model.checkpoint \(ck with sha256 1+..., ck with sha256 2+..."
+    with pytest.raises(ValueError, match=told):
+        run_folder.read_runs(tmp_path)
+    shutil.rmtree(tmp_path / "difference")
+    assert len(run_folder.read_runs(tmp_path)[0]) == 2
+    assert "ck (sha256 111" in collect.describe_start("ck", "1" * 64)
+
+
 def test_page_of_older_runs(tmp_path, tiny_records):
     rows = ("none", "random", "difference")
     _, text = _page(tmp_path, tiny_records, rows, False)
@@ -140,3 +212,32 @@ def test_page_of_older_runs(tmp_path, tiny_records):
     ):
         assert part in text, part
     assert "replay was trained" not in text and "Does it look?" not in text
+
+
+def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
+    for row, version in (("none", "0.1"), ("random", "0.2")):
+        (folder / row / "versions.json").write_text(json.dumps({"jax": version}))
+    shared = {"none": folder / "none", "replay": folder / "none"}
+    assert versions.of_runs(shared) == {"jax": "0.1"}
+    data = json.loads((folder / "random" / runs.DATA).read_text())
+    (folder / "random" / runs.DATA).write_text(
+        json.dumps(data | {"fill_only": ["face"]})
+    )
+    found, _ = run_folder.read_runs(folder)
+    found = [run for run in found if run.name in ("none", "random", "difference")]
+    found[0].probe["labels"]["action"]["unknown"] = {"swim": 2, "fly": 1}
+    bare = dataclasses.replace(found[2].masks, whole_box=0.0, cut_box=0.0, fill=1.0)
+    found[2] = dataclasses.replace(found[2], masks=bare)
+    said = limits.of_runs(found)
+    assert len(said) == 4
+    for text, words in zip(
+        said,
+        (
+            "difference hid random patches alone",
+            "masks of kind face hide random patches",
+            "of classes that train lacks (fly, swim)",
+            "jax 0.1 (none); 0.2 (random); not noted (difference)",
+        ),
+        strict=True,
+    ):
+        assert words in text, said

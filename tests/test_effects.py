@@ -104,12 +104,10 @@ def test_embeddings_make_other_labels_similar(tmp_path):
         effects.check_boxes(masked(anchors=("sky",), label_embeddings=path), CLIPS, [0])
 
 
-@pytest.mark.parametrize("streams", [("text", "audio"), ("audio",), ("text",)])
-def test_cases_of_sound_that_is_cut_off(streams):
-    training = config.Training(streams=streams)
+def test_cases_of_sound_that_is_cut_off():
+    training = config.Training()
     data = config.Data(segments=7, sub_segments=1, text_length=8)
-    if "audio" not in streams:
-        return effects.check_text_length(data, training)
+    effects.check_text_length(data, config.Training(streams=("text",)))
     with pytest.raises(ValueError, match="42 tokens, (\\d+) with") as error:
         effects.check_text_length(data, training)
     least = int(str(error.value).split(" tokens, ")[1].split()[0])
@@ -121,6 +119,19 @@ def test_cases_of_sound_that_is_cut_off(streams):
         else:
             with pytest.raises(ValueError, match=f"text_length={least} or more"):
                 effects.check_text_length(data, training)
+
+
+def test_cases_of_sound_behind_a_long_question(caplog):
+    asked = [
+        types.SimpleNamespace(question=text, span_percent=(0, 100))
+        for text in ("", "Who is the person that talks to the man with the red hat?")
+    ]
+    for length in (128, 48):
+        data = config.Data(segments=7, sub_segments=1, text_length=length)
+        with caplog.at_level(logging.WARNING):
+            effects.tell_of_cut_sound(data, config.Training(), asked)
+        assert bool(caplog.records) == (length == 48)
+    assert "of 1 of 2 dev clips; none with data.text_length=" in caplog.text
 
 
 def test_cases_of_a_batch_lowered_otherwise_when_resumed(tmp_path, monkeypatch):

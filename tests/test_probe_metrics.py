@@ -107,3 +107,18 @@ def test_mask_summary_by_hand():
         cells_touched=1.5,
         cells_hidden=1.0,
     )
+
+
+def test_cases_of_no_spread():
+    one = metrics.ratio(np.array([3]), np.array([4]), 0, 200)
+    assert one.value == 0.75 and not one.has_interval and not one.is_above(0.5)
+    alike = metrics.ratio(np.array([1, 2, 3]), np.array([3, 6, 9]), 0, 200)
+    assert not alike.has_interval
+    assert metrics.ratio(np.array([0, 2]), np.array([2, 2]), 0, 200).has_interval
+    found = metrics.difference(np.ones(4), np.zeros(4), 0, 200)
+    assert found.value == 1 and not found.has_interval and not found.is_seen
+
+
+def test_cases_of_ties_in_accuracies():
+    score = metrics.accuracy(np.array([1, 0.5, 0.5, 0]))
+    assert score.value == 0.5 and score.low < 0.5 < score.high
