@@ -82,7 +82,7 @@ def mask_clip(
         box_budget,
         is_box_strategy=strategy.unit == "box",
         select=settings.select,
-        fill=settings.fill,
+        is_filled=settings.fill == "random",
     )
     is_valid = jnp.asarray(inputs.unit_of_token) >= 0
     return mask._replace(
