@@ -34,6 +34,7 @@ def check(experiment: config.Experiment) -> None:
         entries than the model.
     """
     strategies.find(experiment.masking.strategy)
+    strategies.held_out(experiment.masking)
     for name in experiment.compare:
         strategies.find(name)
     optim.check(experiment.training)
@@ -138,16 +139,15 @@ def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
     split = examples.split_train(experiment, source)
     batch_size = _fit_batch(training.batch_size, len(split.first_of_clips(split.train)))
     mesh = steps.make_mesh(batch_size)
-    row = examples.make_row(data, masking, source, examples.language(experiment, seed))
+    add = examples.language(experiment, seed)
+    row = examples.make_row(data, masking, source, add, seed)
     dev_row = examples.make_row(
         data, masking, source, examples.language(experiment, examples.EVAL_SEED)
     )
     dev = split.first_of_clips(split.dev)[: training.eval_clips]
     noise = split.first_of_clips(split.train)[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=steps.by_example(mesh))
-    kinds = examples.mask_kinds(masking)
-    if "patches" not in training.objective:
-        kinds = {"random": kinds["random"]}  # detectors need not have seen these clips
+    held_out = examples.held_out_masks(experiment, source, dev)
     words = examples.words_of(experiment)
     return loop.Job(
         objective=_objective(experiment, words, seed),
@@ -161,13 +161,8 @@ def job(experiment: config.Experiment, records_dir: str, seed: int) -> loop.Job:
         ),
         dev_batches=lambda: batches(dev_row, dev, batch_size),
         draw_masks=_draw_patches(experiment, seed),
-        eval_masks={
-            kind: examples.masks_of(
-                experiment, source, dev, name, boxes, examples.EVAL_SEED
-            )[0].draw
-            for kind, (name, boxes) in kinds.items()
-        },
-        own_masks=examples.own_kind(masking),
+        eval_masks={name: masks.draw for name, masks in held_out.items()},
+        own_masks=masking.strategy,
         word_class=() if words is None else words.word_class,
         is_trained=masking.strategy != "none",
     )

@@ -96,7 +96,7 @@ def draw_examples(
     experiment: config.Experiment,
     source: records.Source,
     positions: Sequence[int],
-    masks: dict[str, tuple[str, str]],
+    rows: dict[str, str],
     seed: int,
 ) -> tuple[summary.Example, ...]:
     """Some records with their boxes and their masks.
@@ -105,18 +105,19 @@ def draw_examples(
       experiment: its grid, mask unit, budget.
       source: a split.
       positions: in the split.
-      masks: row name -> (strategy, box kind).
+      rows: row name -> strategy.
       seed: of the masks.
     """
-    hidden, shown = {}, None
-    for name, (strategy, boxes) in masks.items():
-        made, batch = examples.masks_of(
-            experiment, source, positions, strategy, boxes, seed
-        )
-        hidden[name] = made.is_masked
-        shown = batch if boxes == "body" or shown is None else shown
-    if shown is None:
+    if not rows:
         return ()
+    boxes = strategies.with_boxes(next(iter(rows.values())), experiment.masking)
+    names = dict.fromkeys((boxes, *rows.values()))
+    batches = examples.bare_batches(experiment, source, positions, tuple(names), seed)
+    hidden = {
+        row: examples.masks_of(experiment, name, batches[name], seed).is_masked
+        for row, name in rows.items()
+    }
+    shown = batches[boxes]
     grid = examples.patch_grid(experiment.data)
     return tuple(
         summary.make_example(
@@ -178,12 +179,12 @@ def _examples(
     source = examples.open_split(records_dir, "train")
     split = splits.split_train(source, experiment.data.dev_share, boxed_only=True)
     shown = split.first_of_clips(split.train)[: experiment.report_clips]
-    masks = {
-        run.name: (run.settings["masking.strategy"], run.settings["masking.boxes"])
+    rows = {
+        run.name: run.settings["masking.strategy"]
         for run in found
         if run.masks is not None
     }
-    return draw_examples(experiment, source, shown, masks, found[-1].seed)
+    return draw_examples(experiment, source, shown, rows, found[-1].seed)
 
 
 def describe_start(path: str | None) -> str:
@@ -246,7 +247,8 @@ def _row(run: run_folder.Run, is_probed: bool) -> summary.StrategyRow:
     labels = _labels(run) if is_probed else {}
     return summary.StrategyRow(
         name=run.name,
-        description=strategy.summary,
+        description=f"masking.strategy={strategy.name}",
+        is_uniform=strategy.is_uniform,
         steps=_steps(run),
         masks=run.masks,
         probes={label: _probe_cell(entry) for label, entry in labels.items()},

@@ -92,13 +92,14 @@ MODELS = {
 class Masking:
     """What is hidden (DESIGN section 4)."""
 
-    strategy: str = "difference"  # a name of masking.strategies.REGISTRY, or none
-    boxes: Literal["body", "face", "object"] = "body"  # the units of box strategies
+    strategy: str = "difference"  # a name of masking.strategies.REGISTRY
+    # Strategies whose held-out masks every run is scored on, and judged by its own.
+    held_out: tuple[str, ...] = ("random", "difference", "difference-face")
     mask_unit: Literal["patch", "cell"] = "cell"
     ratio: float = _number(0.25, 0.01, 0.95)  # appendix B: 25 % of the patches
     box_share: float = _number(1.0, 0.0, 1.0)
     selection: Literal["unit", "patch"] = "unit"
-    select: Literal["sample", "top"] = "sample"
+    select: Literal["strategy", "sample", "top"] = "strategy"  # its own, or this
     fill: Literal["random", "none"] = "random"
     masks: Literal["static", "per_epoch"] = "static"
     anchors: tuple[str, ...] = ("person",)  # section 4: K = 1 for video
@@ -203,3 +204,12 @@ class Experiment:
     probe: Probe = Probe()
     compare: tuple[str, ...] = ("none", "random", "difference")  # rows of the demo
     report_clips: int = _number(4, 1)
+
+
+# Settings of earlier versions, with or without their value -> what to write instead.
+RENAMED = {
+    "masking.boxes=body": "use masking.strategy=difference",
+    "masking.boxes=face": "use masking.strategy=difference-face",
+    "masking.boxes=object": "use masking.strategy=difference-object",
+    "masking.boxes": "a strategy has boxes of its own, as difference-face has faces",
+}

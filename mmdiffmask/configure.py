@@ -43,6 +43,9 @@ def _nearest_keyword(error: Exception) -> str:
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if not isinstance(error, TypeError) or not found:
         return ""
+    for name, instead in config.RENAMED.items():
+        if name.split(".")[-1] == found[1]:
+            return f"; no such setting any more; {instead}"
     names = [name.split(".")[-1] for name in settings(config.Experiment("x"))]
     nearest = difflib.get_close_matches(found[1], names, 1, 0.0)
     return f"; did you mean {nearest[0]}?"
@@ -69,7 +72,8 @@ def override(
 def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
     hints = typing.get_type_hints(type(node))
     if path[0] not in hints:
-        raise ValueError(_unknown(full_name, node, path[0]))
+        said = _renamed(full_name, text) or _unknown(full_name, node, path[0])
+        raise ValueError(said)
     value = getattr(node, path[0])
     if len(path) > 1:
         if not dataclasses.is_dataclass(value):
@@ -81,6 +85,13 @@ def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
     else:
         new = _parse(full_name, hints[path[0]], text)
     return dataclasses.replace(node, **{path[0]: new})
+
+
+def _renamed(full_name: str, text: str) -> str:
+    """What stands in place of a setting of earlier versions; "" for other names."""
+    asked = f"{full_name}={text.strip()}"
+    instead = config.RENAMED.get(asked) or config.RENAMED.get(full_name)
+    return f"--set {asked}: no such setting any more; {instead}" if instead else ""
 
 
 def _unknown(full_name: str, node: Any, name: str) -> str:

@@ -10,7 +10,7 @@ from mmdiffmask.probe import metrics
 from mmdiffmask.training import checkpoint, journal
 
 # What tells the rows of a page from one another.
-OF_ROW = ("masking.strategy", "masking.boxes", "name", "compare", "report_clips")
+OF_ROW = ("masking.strategy", "name", "compare", "report_clips")
 FIRST = ("none", "replay")  # they hide nothing: what the others are measured by
 OBJECTIVE = "training.objective"
 
@@ -20,7 +20,7 @@ class Run:
     """What a run's folder holds.
 
     Attributes:
-      name: of its row.
+      name: of its row: its strategy's label.
       folder: where it lies.
       settings: dotted name -> value.
       seed: of the run.
@@ -64,7 +64,7 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
             f" {workdir} makes one"
         )
     names = dict.fromkeys((*FIRST, *strategies.REGISTRY))
-    order = {name: i for i, name in enumerate(names)}
+    order = list(names)
     read = []
     for folder in done:
         try:
@@ -74,7 +74,7 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
                 f"{folder}: a file of this run is damaged ({error!r}); train it again"
                 " in another folder"
             ) from error
-    read.sort(key=lambda run: (order[run.settings["masking.strategy"]], run.name))
+    read.sort(key=lambda run: (_place(order, run), run.name))
     hiding = [run for run in read if not _is_plain(run)]
     for run in read[1:]:
         _check_comparable(read[0], run)
@@ -82,6 +82,12 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
         if run in hiding:
             _check_comparable(hiding[0], run)
     return _with_unique_names(read), [f.name for f in found if f not in done]
+
+
+def _place(order: list[str], run: Run) -> int:
+    """Where a run stands on the page; strategies of other versions come last."""
+    name = run.settings["masking.strategy"]
+    return order.index(name) if name in order else len(order)
 
 
 def _check_comparable(first: Run, other: Run) -> None:
@@ -115,16 +121,13 @@ def _is_plain(*found: Run) -> bool:
 def _read(folder: pathlib.Path) -> Run:
     found = checkpoint.read_json(folder / checkpoint.CONFIG)
     settings = found["settings"]
-    name = settings["masking.strategy"]
-    if name == "difference" and settings["masking.boxes"] != "body":
-        name += f" ({settings['masking.boxes']})"
     probe, masks = folder / runs.PROBE, folder / runs.MASKS
     lines = journal.read_metrics(folder)
     if not lines:
         raise ValueError(f"{folder}: its {journal.METRICS} is empty or gone")
     data = checkpoint.read_json(folder / runs.DATA)
     return Run(
-        name=name,
+        name=strategies.label(settings["masking.strategy"]),
         folder=folder,
         settings=settings,
         seed=found["seed"],

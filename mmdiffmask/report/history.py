@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from mmdiffmask.masking import strategies
 from mmdiffmask.probe import metrics
 from mmdiffmask.report import curves, summary
 
 COPY = "copy"
 CELLS = {"touched": "touched", "hidden": "hidden", "same clip": "in_clip"}
-KINDS = {"random": "random", "body": "person", "face": "face", "object": "object"}
 POINTS = 60  # of a training curve: what a phone can show
 PATCHES = "The task: telling what was hidden"
 
@@ -70,8 +70,15 @@ def _score(row: dict) -> metrics.Score:
     return metrics.Score(row["value"], row["low"], row["high"], row["count"])
 
 
-def _shown_kinds(history: History) -> list[str]:
-    return [k for k in KINDS if all(last(x, k, "loss") for x in history.values())]
+def _shown_masks(history: History) -> list[str]:
+    """The strategies whose held-out masks every row was scored on."""
+    names = dict.fromkeys(
+        line["masks"]
+        for lines in history.values()
+        for line in lines
+        if line["kind"] == "eval" and line["metric"] == "loss"
+    )
+    return [k for k in names if all(last(x, k, "loss") for x in history.values())]
 
 
 def retrieval_tasks(
@@ -81,7 +88,7 @@ def retrieval_tasks(
     start = _start_floor(history, is_random_start)
     first = next(iter(history.values()))
     tasks = []
-    for kind in _shown_kinds(history):
+    for kind in _shown_masks(history):
         for cells, suffix in CELLS.items():
             metric = f"retrieval_{suffix}"
             rows = {name: last(x, kind, metric) for name, x in history.items()}
@@ -94,7 +101,7 @@ def retrieval_tasks(
             chance = _chance(first, kind, cells)
             tasks.append(
                 summary.RetrievalTask(
-                    KINDS[kind], cells, 1 / chance, chance, scores, start
+                    strategies.label(kind), cells, 1 / chance, chance, scores, start
                 )
             )
     return tuple(tasks)
@@ -126,12 +133,12 @@ def patch_panels(
     if not rows:
         return ()
     made = _training_panels(rows, objective)
-    for kind in _shown_kinds(history):
-        word = KINDS[kind]
-        made.append(_loss_panel(rows, kind, f"Held-out loss, {word} masks"))
+    for kind in _shown_masks(history):
+        word = strategies.label(kind)
+        made.append(_loss_panel(rows, kind, f"Held-out loss under {word}"))
         # Masks of patches may hide no cell wholly.
         if all(last(lines, kind, "retrieval_hidden") for lines in history.values()):
-            title = f"Finding wholly hidden cells, held-out {word} masks"
+            title = f"Finding wholly hidden cells, held out under {word}"
             start = _start_floor(history, is_random_start)
             made.append(_finding_panel(rows, kind, title, start))
     return tuple(made)

@@ -31,7 +31,7 @@ class Row:
 
     Attributes:
       step: updates before it.
-      masks: the kind of held-out masks.
+      masks: the strategy of the held-out masks.
       stream: "text", "audio", or "all": losses summed, shares pooled over streams.
       metric: "loss", "log_candidates" (the loss of guessing), or a name of `SHARES`:
         retrieval@1 or its copy floor on touched cells, wholly hidden cells, or touched

@@ -49,8 +49,8 @@ class Job:
       train_batches: first step -> batches from there on, each with its epoch.
       dev_batches: the held-out batches, the same ones at every call.
       draw_masks: the run's own masks; None: nothing is hidden.
-      eval_masks: kind of held-out masks -> how they are drawn.
-      own_masks: the kind whose dev loss stops the run and picks the best step; a
+      eval_masks: strategy -> how its held-out masks are drawn.
+      own_masks: the strategy whose dev loss stops the run and picks the best step; a
         name among `eval_masks` unless `draw_masks` is None.
       word_class: class of each entry of the objective's vocabulary.
       is_trained: False: the start is evaluated and nothing else (strategy `none`).
