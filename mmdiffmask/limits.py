@@ -14,7 +14,7 @@ def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
         " it differs from random masking by name."
         for run in found
         if run.masks is not None
-        and strategies.find(run.settings["masking.strategy"]).unit == "box"
+        and strategies.find(run.settings["masking.strategy"]).units.is_box
         and run.masks.whole_box + run.masks.cut_box == 0
     ]
     kinds: dict[str, None] = {}

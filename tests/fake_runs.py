@@ -38,7 +38,7 @@ def metrics_lines(row: str, is_new: bool = True) -> list[dict]:
     for step in STEPS if row != "none" else STEPS[:1]:
         done = step / STEPS[-1]
         finds = FINDS["none"] + done * (FINDS[row] - FINDS["none"])
-        for kind in ("random", "body", "face"):
+        for kind in ("random", "difference", "difference-face"):
             lines.append(evaluated(step, kind, "loss", 8.0 - 10 * finds))
             lines.append(evaluated(step, kind, "log_candidates", math.log(64) * 2))
             for cells, of in (("touched", 64), ("hidden", 64), ("in_clip", 8)):

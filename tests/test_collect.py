@@ -25,6 +25,8 @@ DEMO = demo.get_config()
 ALONE = [("none",), ("replay",), ("random",), ("difference",), ("random", "difference")]
 NEW = {"model.checkpoint": "small", "training.objective": "reserve+patches"}
 
+RANDOM, BODIES = "random masking", "Difference-Masking (bodies)"
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -35,7 +37,7 @@ def folder(tmp_path):
 
 def test_rows_that_hide_nothing_come_first(folder):
     found, unfinished = run_folder.read_runs(folder)
-    assert [run.name for run in found] == list(fake_runs.ROWS)
+    assert [run.name for run in found] == ["none", "replay", RANDOM, BODIES]
     assert [run.masks is None for run in found] == [True, True, False, False]
     assert unfinished == []
 
@@ -67,7 +69,7 @@ def test_comparisons_and_questions_of_the_folder(folder):
         (c.a, c.b): c.difference.value for c in collect.comparisons(found) if c.is_gain
     }
     assert gains == pytest.approx(
-        {("random", "replay"): -0.06, ("difference", "replay"): -0.02}
+        {(RANDOM, "replay"): -0.06, (BODIES, "replay"): -0.02}
     )
     tables = collect.questions(found)
     assert [t.read_out for t in tables] == ["zero-shot", "match", "answer"]
@@ -121,8 +123,8 @@ def test_page_of_a_trained_start_with_replay(tmp_path, tiny_records):
         "55.0 % 40.0 to 70.0 %",  # difference, zero-shot, all questions
         "45.0 % the best floor",
         "\N{MINUS SIGN}5.0 \N{MINUS SIGN}12.5 to +0.0 against replay",
-        "difference \N{MINUS SIGN} better of none and replay",
-        "difference minus replay, the better of none and replay, is",
+        f"{BODIES} \N{MINUS SIGN} better of none and replay",
+        f"{BODIES} minus replay, the better of none and replay, is",
         "highest accuracy on action (replay, 50.0 %), questions (zero-shot) (replay,"
         " 60.0 %), questions (match) (replay, 60.0 %) and questions (answer) (none,"
         " 55.0 %) is that of a row that hides nothing",
@@ -207,8 +209,9 @@ def test_page_of_older_runs(tmp_path, tiny_records):
         "untrained network",
         "Answering questions, which the paper's accuracies are about, is not scored",
         "trained on the hidden patches alone",
-        "action: difference minus none is +18.0 points",
+        f"action: {BODIES} minus none is +18.0 points",
         "against none? Yes: better on action",
+        f"Did {BODIES} beat {RANDOM} there? Yes: better on action",
     ):
         assert part in text, part
     assert "replay was trained" not in text and "Does it look?" not in text

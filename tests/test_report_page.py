@@ -236,6 +236,17 @@ def test_in_short_counts_what_was_seen(ends, answer):
     assert answer in text
 
 
+def test_rows_are_held_against_those_that_prefer_nothing():
+    rows = [
+        dataclasses.replace(row, is_uniform=row.name == "random")
+        for row in _run(label="action").rows
+    ]
+    item = dataclasses.replace(_comparison(0.01, 0.05), b="random", is_gain=False)
+    run = _run(label="action", comparisons=(item,), retrieval=(), rows=tuple(rows))
+    (text,) = sentences.in_short(run)
+    assert text == "Did difference beat random there? Yes: better on action."
+
+
 @pytest.mark.parametrize(
     "value, untrained, expected",
     [(0.3, 0.1, "difference"), (0.13, 0.1, "no row"), (0.09, 0.1, "no row")],

@@ -112,7 +112,7 @@ def retrieval(task: summary.RetrievalTask, names: list[str]) -> list[str]:
             parts.append(_side(score.is_above(copy), "copying", percent(copy)))
         found.append(
             f"{name} finds {percent(score.value)} ({interval(score)}) of the"
-            f" {CELL_WORDS[task.cells]} under held-out {task.masks} masks:"
+            f" {CELL_WORDS[task.cells]} held out under {task.masks}:"
             f" {', '.join(parts)}."
         )
     return found
@@ -148,14 +148,13 @@ def in_short(run: summary.RunSummary) -> list[str]:
         for a in hiding:
             gains = [c for c in items if c.a == a and c.is_gain]
             if gains:
-                text = f"Did {a} masking improve how {what}, against {over}?"
+                text = f"Did {a} improve how {what}, against {over}?"
                 found.append(f"{text} {_tally(gains)}")
         for a in hiding:
-            rest = [c for c in items if (c.a, c.b) == (a, "random")]
-            if rest:
-                found.append(
-                    f"Did {a} masking beat random masking there? {_tally(rest)}"
-                )
+            for b in run.uniform:
+                pairs = [c for c in items if (c.a, c.b) == (a, b)]
+                if pairs:
+                    found.append(f"Did {a} beat {b} there? {_tally(pairs)}")
     return found + _plain_wins(run)
 
 
@@ -196,7 +195,7 @@ def _learned(task: summary.RetrievalTask, run: summary.RunSummary) -> str:
     best = max(trained, key=lambda name: task.scores[name].value)
     aside = ", which hides nothing," if best in run.plain else ""
     text = (
-        f"Cells hidden wholly by {task.masks} masks: {best}{aside} finds most,"
+        f"Cells hidden wholly by {task.masks}: {best}{aside} finds most,"
         f" {percent(task.scores[best].value)}; guessing finds {percent(task.chance)},"
         f" {_the(task.start)} {percent(floor.value)}"
     )
