@@ -23,8 +23,8 @@ def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
         kinds |= dict.fromkeys(noted.get(runs.FILL_ONLY, ()))
     if kinds:
         said.append(
-            f"Held-out masks of kind {' and '.join(kinds)} hide random patches: no"
-            " held-out clip has a box for them."
+            f"Held-out masks of {' and '.join(map(strategies.label, kinds))} hide random"
+            " patches: no held-out clip has a box for them."
         )
     labels = (found[0].probe or {}).get("labels", {})
     for label, entry in labels.items():

@@ -23,7 +23,7 @@ from mmdiffmask import (
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEMO = demo.get_config()
 ALONE = [("none",), ("replay",), ("random",), ("difference",), ("random", "difference")]
-NEW = {"model.checkpoint": "small", "training.objective": "reserve+patches"}
+NEW = {"model.checkpoint": "small"}
 
 RANDOM, BODIES = "random masking", "Difference-Masking (bodies)"
 
@@ -42,15 +42,25 @@ def test_rows_that_hide_nothing_come_first(folder):
     assert unfinished == []
 
 
-def test_objective_may_differ_only_where_nothing_is_hidden(tmp_path):
-    for row, objective in (("replay", "reserve"), ("random", "reserve+patches")):
-        changes = NEW | {"training.objective": objective}
-        fake_runs.write_run(tmp_path / row, DEMO, row, "", **changes)
+def test_terms_and_steps_may_differ_only_where_nothing_is_hidden(tmp_path):
+    for row in ("replay", "random"):
+        fake_runs.write_run(tmp_path / row, DEMO, row, "", **NEW)
     assert len(run_folder.read_runs(tmp_path)[0]) == 2
-    changes = NEW | {"training.objective": "patches"}
-    fake_runs.write_run(tmp_path / "difference", DEMO, "difference", "", **changes)
-    with pytest.raises(ValueError, match="differ in training.objective"):
-        run_folder.read_runs(tmp_path)
+    for name in ("terms.patches", "training.steps"):
+        changes, folder = NEW | {name: 7}, tmp_path / "difference"
+        fake_runs.write_run(folder, DEMO, "difference", "", **changes)
+        with pytest.raises(ValueError, match=f"differ in {name}"):
+            run_folder.read_runs(tmp_path)
+        shutil.rmtree(folder)
+
+
+def test_rows_may_differ_in_what_their_config_says(tmp_path):
+    rows = ("a: masking.ratio=0.25", "b: masking.ratio=0.4")
+    for name, ratio in (("a", 0.25), ("b", 0.4)):
+        changes = NEW | {"rows": rows, "masking.ratio": ratio}
+        fake_runs.write_run(tmp_path / name, DEMO, "random", "", **changes)
+    found, _ = run_folder.read_runs(tmp_path)
+    assert [run.name for run in found] == [f"{RANDOM}, a", f"{RANDOM}, b"]
 
 
 def test_another_start_does_not_belong_on_the_page(folder):
@@ -224,10 +234,10 @@ def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
     assert versions.of_runs(shared) == {"jax": "0.1"}
     data = json.loads((folder / "random" / runs.DATA).read_text())
     (folder / "random" / runs.DATA).write_text(
-        json.dumps(data | {"fill_only": ["face"]})
+        json.dumps(data | {"fill_only": ["difference-face"]})
     )
     found, _ = run_folder.read_runs(folder)
-    found = [run for run in found if run.name in ("none", "random", "difference")]
+    found = [run for run in found if run.name in ("none", RANDOM, BODIES)]
     found[0].probe["labels"]["action"]["unknown"] = {"swim": 2, "fly": 1}
     bare = dataclasses.replace(found[2].masks, whole_box=0.0, cut_box=0.0, fill=1.0)
     found[2] = dataclasses.replace(found[2], masks=bare)
@@ -236,10 +246,10 @@ def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
     for text, words in zip(
         said,
         (
-            "difference hid random patches alone",
-            "masks of kind face hide random patches",
+            f"{BODIES} hid random patches alone",
+            "masks of Difference-Masking (faces) hide random patches",
             "of classes that train lacks (fly, swim)",
-            "jax 0.1 (none); 0.2 (random); not noted (difference)",
+            f"jax 0.1 (none); 0.2 ({RANDOM}); not noted ({BODIES})",
         ),
         strict=True,
     ):

@@ -41,9 +41,9 @@ def tree_digest(folder: pathlib.Path) -> dict[str, tuple[str, int]]:
 def workdir(tmp_path_factory, tiny_records):
     """A folder with the rows `none` and `difference`, probed."""
     folder = tmp_path_factory.mktemp("runs")
-    for strategy in ("none", "difference"):
-        arguments = ["--workdir", str(folder / strategy), "--data", tiny_records]
-        arguments += ["--set", f"masking.strategy={strategy}"]
+    for row, steps in (("none", 0), ("difference", 6)):
+        arguments = ["--workdir", str(folder / row), "--data", tiny_records]
+        arguments += ["--set", f"training.steps={steps}"]
         assert command_line.main(["pretrain", TINY, *arguments]) == 0
         assert command_line.main(["probe", TINY, *arguments]) == 0
     return folder
@@ -135,7 +135,7 @@ def test_cases_of_a_tokenizer_that_changes_after_training(
     tokens = tmp_path / "tokens.json"
     shutil.copy(tokenizers.TOY, tokens)
     run = ["--workdir", "[a] b/\u00fc", "--data", tiny_records]
-    run += ["--set", "masking.strategy=none", "--set", "data.tokenizer=tokens.json"]
+    run += ["--set", "training.steps=0", "--set", "data.tokenizer=tokens.json"]
     for command in ("pretrain", "probe"):
         assert command_line.main([command, TINY, *run]) == 0
     tokens.write_text(tokens.read_text() + " ")
@@ -160,7 +160,7 @@ def test_cases_of_starts_in_folders(workdir, tiny_records, tmp_path, capsys):
     assert command_line.main(["weights", "export", starts[0], official]) == 0
     assert command_line.main(["weights", "convert", official, starts[1]]) == 0
     run = ["--workdir", str(tmp_path / "run"), "--data", tiny_records]
-    run += ["--set", "masking.strategy=none", "--set"]
+    run += ["--set", "training.steps=0", "--set"]
     wrong = "model.checkpoint=smal"
     assert command_line.main(["pretrain", TINY, *run, wrong]) == 2
     assert not (tmp_path / "run").exists()

@@ -37,7 +37,7 @@ def test_a_random_start_has_a_row_of_its_own():
 
 
 def test_sum_of_terms_has_no_guess_and_the_patch_term_has():
-    whole, patches, *_ = history.patch_panels(lines(), "reserve+patches", False)
+    whole, patches, *_ = history.patch_panels(lines(), True, False)
     assert [line.name for line in whole.lines] == ["replay", "random", "difference"]
     assert whole.levels == ()
     assert [line.name for line in patches.lines] == ["random", "difference"]
@@ -47,7 +47,7 @@ def test_sum_of_terms_has_no_guess_and_the_patch_term_has():
 
 def test_older_runs_have_one_training_panel_and_no_language():
     old = lines(False, ("none", "random", "difference"))
-    found = history.patch_panels(old, "patches", True)
+    found = history.patch_panels(old, False, True)
     assert titles(found)[:2] == [
         "Loss in training",
         "Held-out loss under random masking",
@@ -57,7 +57,7 @@ def test_older_runs_have_one_training_panel_and_no_language():
 
 
 def test_a_page_of_an_untrained_row_alone_has_no_curve():
-    assert history.patch_panels(lines(rows=("none",)), "patches", True) == ()
+    assert history.patch_panels(lines(rows=("none",)), False, True) == ()
     assert language.word_panels(lines(rows=("none",))) == ()
 
 

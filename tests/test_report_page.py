@@ -80,7 +80,7 @@ def _run(label=EVIL, **kw):
     line = curves.Line("random", (0, 9), (0.1, 0.2))
     values = dict(
         title=f"Title {EVIL}", data=EVIL, start="random weights", is_random_start=True,
-        objective="patches",
+        has_replay_terms=False,
         anchors=("person", EVIL), rows=rows, retrieval=(task,),
         floors={label: metrics.Floors(0.25, 0.31, 4)},
         comparisons=compare.compare(label, right, ["none"], 0, 300), questions=(),
