@@ -61,8 +61,10 @@ def curves(lines: Sequence[dict]) -> Iterator[str]:
     for name in dict.fromkeys(classes):
         yield row(f"{name}: right video", "words", name, "right_video")
         yield row(f"{name}: another video", "words", name, "wrong_video")
-    for metric in ("retrieval_touched", "copy_touched", "chance"):
-        yield row(f"random masks: {metric}", "random", "all", metric)
+    masks = [x["masks"] for x in held_out if x["metric"] == "retrieval_touched"]
+    for name in dict.fromkeys(masks):
+        for metric in ("retrieval_touched", "copy_touched", "chance"):
+            yield row(f"{name} masks: {metric}", name, "all", metric)
 
 
 def read_outs(found: dict) -> Iterator[str]:

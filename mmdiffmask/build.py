@@ -57,6 +57,7 @@ def check(experiment: config.Experiment) -> None:
 def _check_names(experiment: config.Experiment) -> None:
     """What rows of a comparison may change."""
     strategies.find(experiment.masking.strategy)
+    strategies.held_out(experiment.masking)
     optim.check(experiment.training)
     examples.words_of(experiment)
     weights = objective.weights_of(experiment.terms)
@@ -139,7 +140,8 @@ def job(
     effects.check_boxes(experiment, source, clips)
     batch_size = effects.fit_batch(training.batch_size, len(clips))
     mesh = meshes.make(batch_size)
-    row = examples.make_row(data, masking, source, examples.language(experiment, seed))
+    add = examples.language(experiment, seed)
+    row = examples.make_row(data, masking, source, add, seed)
     dev_row = examples.make_row(
         data, masking, source, examples.language(experiment, examples.EVAL_SEED)
     )
@@ -147,9 +149,8 @@ def job(
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     found = family(experiment)
-    kinds = examples.mask_kinds(masking)
-    if not data.boxed_only:
-        kinds = {"random": kinds["random"]}  # detectors need not have seen these clips
+    held_out = examples.held_out_masks(experiment, source, dev)
+    effects.tell_of_cut_sound(data, training, (source[i] for i in dev))
     effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
     return loop.Job(
         family=found,
@@ -167,13 +168,8 @@ def job(
         ),
         dev_batches=lambda: batches(dev_row, dev, batch_size),
         draw_masks=draw_patches(experiment) if found.masked else None,
-        eval_masks={
-            kind: examples.masks_of(
-                experiment, source, dev, name, boxes, examples.EVAL_SEED
-            )[0].draw
-            for kind, (name, boxes) in kinds.items()
-        },
-        own_masks=examples.own_kind(masking),
+        eval_masks={name: masks.draw for name, masks in held_out.items()},
+        own_masks=masking.strategy,
     )
 
 

@@ -11,7 +11,7 @@ import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from etils import epath
@@ -34,21 +34,6 @@ NAMES = ("toy", "reserve", "small")  # values that are no paths
 Inputs = dict[str, dict[str, str]]
 
 
-def of_records(records_dir: str | os.PathLike) -> str:
-    """The sha256 of what makes records these records and no others.
-
-    Their settings, their geometry, and every shard's checksum; not the versions that
-    wrote them.
-
-    Raises:
-      ValueError: as `manifest.read`.
-    """
-    told = json.loads(manifest.to_json(manifest.read(records_dir)))
-    kept = {k: v for k, v in told.items() if k not in ("versions", "counts")}
-    text = json.dumps(kept, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def digest(name: str, value: str) -> str | None:
     """The sha256 of the records' or a file's content; None where there is none.
 
@@ -58,7 +43,7 @@ def digest(name: str, value: str) -> str | None:
     """
     if name == RECORDS:
         is_there = (pathlib.Path(value) / manifest.NAME).is_file()
-        return of_records(value) if is_there else None
+        return manifest.identity(value) if is_there else None
     path = epath.Path(SHIPPED[name] if value == "toy" and name in SHIPPED else value)
     if name == NEEDED[0] and value == "reserve":
         path = tokenizers.find_reserve()
@@ -202,7 +187,12 @@ def read(run_dir: str | pathlib.Path) -> Inputs:
     return found["inputs"]
 
 
-def find(run_dir: str | pathlib.Path, name: str, asked: str | None = None) -> str:
+def find(
+    run_dir: str | pathlib.Path,
+    name: str,
+    asked: str | None = None,
+    also: Iterable[str | pathlib.Path] = (),
+) -> str:
     """Where something that the run read lies now, its content being the same.
 
     Args:
@@ -210,12 +200,14 @@ def find(run_dir: str | pathlib.Path, name: str, asked: str | None = None) -> st
       name: RECORDS or one of FILES; the run read it.
       asked: where the user says that it is; else it is looked for where the run read
         it, and where it was found last.
+      also: other runs, whose places are looked at too.
 
     Raises:
       ValueError: naming what it was, and what lies there now.
     """
     entry = read(run_dir)[name]
-    known = (entry["value"], _places(run_dir).get(name, entry["value"]))
+    last = [_places(run).get(name, entry["value"]) for run in (*also, run_dir)]
+    known = (entry["value"], *last)
     others = []
     for value in (asked,) if asked is not None else dict.fromkeys(known):
         found = digest(name, value)

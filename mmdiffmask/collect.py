@@ -11,6 +11,7 @@ from mmdiffmask import (
     claims,
     config,
     examples,
+    limits,
     run_folder,
     runs,
     statistics,
@@ -33,12 +34,12 @@ SHIPPED = "small"  # the value of model.checkpoint that names the project's own
 
 
 def panels(
-    found: Sequence[run_folder.Run], objective: str, is_random_start: bool
+    found: Sequence[run_folder.Run], has_replay_terms: bool, is_random_start: bool
 ) -> tuple[curves.Panel, ...]:
     """All curves: the hidden patches, then the language side where it was scored."""
     lines = {run.name: run.lines for run in found}
     return (
-        *history.patch_panels(lines, objective, is_random_start),
+        *history.patch_panels(lines, has_replay_terms, is_random_start),
         *language.word_panels(lines),
         *language.term_panels(lines),
     )
@@ -103,7 +104,7 @@ def draw_examples(
     experiment: config.Experiment,
     source: records.Source,
     positions: Sequence[int],
-    masks: dict[str, tuple[str, str]],
+    rows: dict[str, str],
     seed: int,
 ) -> tuple[summary.Example, ...]:
     """Some records with their boxes and their masks.
@@ -112,18 +113,19 @@ def draw_examples(
       experiment: its grid, mask unit, budget.
       source: a split.
       positions: in the split.
-      masks: row name -> (strategy, box kind).
+      rows: row name -> strategy.
       seed: of the masks.
     """
-    hidden, shown = {}, None
-    for name, (strategy, boxes) in masks.items():
-        made, batch = examples.masks_of(
-            experiment, source, positions, strategy, boxes, seed
-        )
-        hidden[name] = made.is_masked
-        shown = batch if boxes == "body" or shown is None else shown
-    if shown is None:
+    if not rows:
         return ()
+    boxes = strategies.with_boxes(next(iter(rows.values())), experiment.masking)
+    names = dict.fromkeys((boxes, *rows.values()))
+    batches = examples.bare_batches(experiment, source, positions, tuple(names), seed)
+    hidden = {
+        row: examples.masks_of(experiment, name, batches[name], seed).is_masked
+        for row, name in rows.items()
+    }
+    shown = batches[boxes]
     grid = examples.patch_grid(experiment.data)
     return tuple(
         summary.make_example(
@@ -147,35 +149,42 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     found, unfinished = run_folder.read_runs(workdir)
     base = found[-1]
     experiment = runs.settings_of(base.folder, base.settings)
-    records_dir = _find_records(found)
+    others = [run.folder for run in found]
+    records_dir = claims.find(base.folder, claims.RECORDS, also=others)
     is_probed = all(run.probe for run in found)
     labels = _labels(found[0]) if is_probed else {}
     manifest = records.read_manifest(records_dir)
     start = base.settings.get("model.checkpoint")
     lines = {run.name: run.lines for run in found}
-    objective = base.settings.get("training.objective", "patches")
+    has_replay_terms = _has_replay_terms(base.settings)
     return summary.RunSummary(
         title=f"What to mask: {experiment.name}",
         data=_describe(manifest.settings),
         start=describe_start(start, base.inputs.get(claims.START, {}).get("sha256")),
         is_random_start=start is None,
-        objective=objective,
+        has_replay_terms=has_replay_terms,
         anchors=tuple(base.settings["masking.anchors"]),
         rows=tuple(_row(run, is_probed) for run in found),
         floors={k: statistics.Floors(**v["floors"]) for k, v in labels.items()},
         retrieval=history.retrieval_tasks(lines, start is None),
         comparisons=comparisons(found) if is_probed else (),
         questions=questions(found),
-        panels=panels(found, objective, start is None),
+        panels=panels(found, has_replay_terms, start is None),
         examples=_examples(experiment, records_dir, found),
         clips=base.clips | _probe_clips(found[0]),
         skipped=int(manifest.counts.get("skipped", 0)),
         seed=base.seed,
         settings={k: str(v) for k, v in base.settings.items()},
-        versions=versions.of_packages(),
+        versions=versions.of_runs({run.name: run.folder for run in found}),
         times=_times(workdir, found),
         not_shown=_not_shown(found, unfinished),
     )
+
+
+def _has_replay_terms(settings: dict[str, Any]) -> bool:
+    """Whether a run trains on the start's own terms."""
+    weights = {k: v for k, v in settings.items() if k.startswith("terms.")}
+    return any(v for k, v in weights.items() if k != "terms.patches")
 
 
 def _examples(
@@ -185,27 +194,12 @@ def _examples(
     source = examples.open_split(records_dir, "train")
     split = splits.split_train(source, experiment.data.dev_share, boxed_only=True)
     shown = split.first_of_clips(split.train)[: experiment.report_clips]
-    masks = {
-        run.name: (run.settings["masking.strategy"], run.settings["masking.boxes"])
+    rows = {
+        run.name: run.settings["masking.strategy"]
         for run in found
         if run.masks is not None
     }
-    return draw_examples(experiment, source, shown, masks, found[-1].seed)
-
-
-def _find_records(found: Sequence[run_folder.Run]) -> str:
-    """Where the records of all runs lie: one of them knows.
-
-    Raises:
-      ValueError: if they are nowhere, or other ones are in their place.
-    """
-    errors = []
-    for run in reversed(found):
-        try:
-            return claims.find(run.folder, claims.RECORDS)
-        except ValueError as error:
-            errors.append(error)
-    raise errors[0]
+    return draw_examples(experiment, source, shown, rows, found[-1].seed)
 
 
 def describe_start(path: str | None, sha256: str | None = None) -> str:
@@ -243,6 +237,7 @@ def _not_shown(
         said.append(
             f"Held-out scores come from {dev} clip(s): their intervals say nothing."
         )
+    said += limits.of_runs(found)
     return tuple(said)
 
 
@@ -266,9 +261,14 @@ def _describe(settings: dict[str, Any]) -> str:
 def _row(run: run_folder.Run, is_probed: bool) -> summary.StrategyRow:
     strategy = strategies.find(run.settings["masking.strategy"])
     labels = _labels(run) if is_probed else {}
+    descriptions = {
+        run_folder.NOT_TRAINED: "the start itself, not trained further",
+        run_folder.NOT_HIDING: "the start's own terms, nothing hidden",
+    }
     return summary.StrategyRow(
         name=run.name,
-        description=strategy.summary,
+        description=descriptions.get(run.name, f"masking.strategy={strategy.name}"),
+        is_uniform=run.is_hiding and strategy.is_uniform,
         steps=_steps(run),
         masks=run.masks,
         probes={label: _probe_cell(entry) for label, entry in labels.items()},

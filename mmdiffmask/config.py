@@ -97,12 +97,13 @@ class Masking:
     """What is hidden (DESIGN section 4)."""
 
     strategy: str = "difference"  # a name of masking.strategies.REGISTRY
-    boxes: Literal["body", "face", "object"] = "body"  # the units of box strategies
+    # Strategies whose held-out masks every run is scored on, and judged by its own.
+    held_out: tuple[str, ...] = ("random", "difference", "difference-face")
     mask_unit: Literal["patch", "cell"] = "cell"
     ratio: float = _number(0.25, 0.01, 0.95)  # appendix B: 25 % of the patches
     box_share: float = _number(1.0, 0.0, 1.0)
     selection: Literal["unit", "patch"] = "unit"
-    select: Literal["sample", "top"] = "sample"
+    select: Literal["strategy", "sample", "top"] = "strategy"  # its own, or this
     fill: Literal["random", "none"] = "random"
     masks: Literal["static", "per_epoch"] = "static"
     anchors: tuple[str, ...] = ("person",)  # section 4: K = 1 for video
@@ -225,3 +226,19 @@ class Experiment:
     def is_hiding(self) -> bool:
         """Whether a run trains on hidden patches."""
         return self.training.steps > 0 and self.terms.patches > 0
+
+
+# Settings of earlier versions, with or without their value -> what to write instead.
+RENAMED = {
+    "masking.boxes=body": "use masking.strategy=difference",
+    "masking.boxes=face": "use masking.strategy=difference-face",
+    "masking.boxes=object": "use masking.strategy=difference-object",
+    "masking.boxes": "a strategy has boxes of its own, as difference-face has faces",
+    "masking.strategy=none": "a start that is not trained has training.steps=0",
+    "masking.strategy=replay": "a row that hides nothing has terms.patches=0",
+    "training.objective": "weights choose the terms: set terms.patches and the others",
+    "compare": "name the rows and their settings in rows",
+} | {
+    f"reserve.{field.name}": f"use terms.{field.name}"
+    for field in dataclasses.fields(Terms)
+}

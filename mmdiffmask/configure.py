@@ -48,6 +48,9 @@ def _nearest_keyword(error: BaseException) -> str:
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if not isinstance(error, TypeError) or not found:
         return ""
+    for name, instead in config.RENAMED.items():
+        if name.split(".")[-1] == found[1]:
+            return f"; no such setting any more; {instead}"
     names = [name.split(".")[-1] for name in settings(config.Experiment("x"))]
     nearest = difflib.get_close_matches(found[1], names, 1, 0.0)
     return f"; did you mean {nearest[0]}?"
@@ -97,18 +100,10 @@ def rows(experiment: config.Experiment) -> dict[str, config.Experiment]:
     return found
 
 
-# Settings of earlier versions, and what to write instead.
-RENAMED = {
-    "training.objective": "weights choose the terms: set terms.patches and the others",
-    "compare": "name rows and their settings: rows",
-} | {
-    f"reserve.{name}": f"write terms.{name}"
-    for name in [field.name for field in dataclasses.fields(config.Terms)]
-}
-
-
 def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
     hints = typing.get_type_hints(type(node))
+    if said := _renamed(full_name, text):
+        raise ValueError(said)
     if path[0] not in hints:
         raise ValueError(_unknown(full_name, node, path[0]))
     value = getattr(node, path[0])
@@ -125,9 +120,14 @@ def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
     return dataclasses.replace(node, **{path[0]: new})
 
 
+def _renamed(full_name: str, text: str) -> str:
+    """What stands in place of a setting of earlier versions; "" for other names."""
+    asked = f"{full_name}={text.strip()}"
+    instead = config.RENAMED.get(asked) or config.RENAMED.get(full_name)
+    return f"--set {asked}: no such setting any more; {instead}" if instead else ""
+
+
 def _unknown(full_name: str, node: Any, name: str) -> str:
-    if full_name in RENAMED:
-        return f"--set {full_name}: no such setting any more; {RENAMED[full_name]}"
     prefix = full_name[: full_name.rfind(name)] if "." in full_name else ""
     known = [prefix + field.name for field in dataclasses.fields(node)]
     everything = known + list(settings(config.Experiment("x")))

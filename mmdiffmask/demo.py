@@ -29,6 +29,7 @@ WORKERS = 2
 IDLE_S = 10.0  # a stage that took less found its work done: no time of that work
 SEED = 0
 DONE = "done.json"  # of a row: the code that probed it
+PROBED = versions.number("features", "heads")
 # One thread a process: two of them share two cores better than their threads would.
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -86,7 +87,8 @@ def get_config() -> config.Experiment:
 def make_records(experiment: config.Experiment, root: pathlib.Path) -> str:
     """The folder of the config's own records, under `root`/data; made if absent.
 
-    Its name changes with the settings and with the code that makes records.
+    Its name changes with the settings and with the number of the code that makes
+    records.
 
     Raises:
       ValueError: if the config has no data of its own.
@@ -102,7 +104,7 @@ def make_records(experiment: config.Experiment, root: pathlib.Path) -> str:
 
     geometry = {name: getattr(data, name) for name in build.OF_RECORDS}
     key = configure.fingerprint(
-        configure.to_json(data.toy), str(geometry), versions.of_code("records")
+        configure.to_json(data.toy), str(geometry), versions.number("records")
     )
     folder = root / "data" / f"toy-{data.toy.domain}-{key}"
     settings = items.Settings(
@@ -135,9 +137,7 @@ def run(root: pathlib.Path) -> pathlib.Path:
     clock = _Clock()
     with clock.stage("render, find boxes, write records"):
         records_dir = make_records(experiment, root)
-    key = configure.fingerprint(
-        experiment, versions.of_code("run"), versions.of_code("records")
-    )
+    key = configure.fingerprint(experiment, versions.number("records", "training"))
     workdir = root / "runs" / f"demo-{key}"
     workdir.mkdir(parents=True, exist_ok=True)
     with clock.stage("pretrain and probe every row"):
@@ -202,7 +202,7 @@ def _run_rows(
 
 def _is_done(cell: config.Experiment, folder: pathlib.Path) -> bool:
     done = (folder / DONE).is_file()
-    return done and atomic.read_json(folder / DONE) == versions.of_code("probe")
+    return done and atomic.read_json(folder / DONE) == PROBED
 
 
 def _steps_done(folder: pathlib.Path) -> int:
@@ -214,4 +214,4 @@ def _run_row(experiment: config.Experiment, records_dir: str, folder: str) -> No
     """One row in its process: training, then its probe."""
     runs.pretrain(experiment, records_dir, folder, SEED)
     probing.probe(experiment, folder)
-    atomic.write_json(pathlib.Path(folder) / DONE, versions.of_code("probe"))
+    atomic.write_json(pathlib.Path(folder) / DONE, PROBED)

@@ -1,7 +1,6 @@
 """Settings that would have no effect on these records: found before training."""
 
 import collections
-import dataclasses
 import difflib
 import logging
 from collections.abc import Iterable, Sequence
@@ -11,7 +10,7 @@ import jax
 import numpy as np
 
 from mmdiffmask import config, examples
-from mmdiffmask.data import tokenizers
+from mmdiffmask.data import tokenizers, video
 from mmdiffmask.masking import anchors, strategies
 from mmdiffmask.tokens import TOKENS_PER_SOUND
 
@@ -35,6 +34,24 @@ def check_text_length(data: config.Data, training: config.Training) -> None:
             f" segments of {data.sub_segments} pieces are {sound} tokens, {least} with"
             " the time before them, and a question's tokens come on top; set"
             f" data.text_length={least} or more, or training.streams=text"
+        )
+
+
+def tell_of_cut_sound(
+    data: config.Data, training: config.Training, rows: Iterable[Any]
+) -> None:
+    """Says of how many records the question pushes sound out of its stream."""
+    if "audio" not in training.streams:
+        return
+    encode = tokenizers.load(data.tokenizer).encode_plain
+    sound = TOKENS_PER_SOUND * data.sub_segments * data.segments
+    needed = [len(video.option(record, encode)) + sound for record in rows]
+    cut = sum(length > data.text_length for length in needed)
+    if cut:
+        logging.warning(
+            "data.text_length=%d cuts off sound behind the question of %d of %d dev"
+            " clips; none with data.text_length=%d",
+            *(data.text_length, cut, len(needed), max(needed)),
         )
 
 
@@ -77,10 +94,12 @@ def check_boxes(
       ValueError: if every mask would be fill; says what the boxes are instead.
     """
     masking = experiment.masking
-    if strategies.find(masking.strategy).unit != "box":
+    units = strategies.find(masking.strategy).units
+    if not units.is_box or not experiment.is_hiding:
         return
     found = _look(
         (source[i] for i in positions),
+        units.kind,
         masking,
         experiment.data.min_overlap,
         examples.embeddings_of(masking),
@@ -94,7 +113,7 @@ def check_boxes(
     if lacking and masking.label_embeddings is None:
         logging.warning(
             "masking.anchors: no %s box carries %s, so that has no effect; %s",
-            masking.boxes,
+            units.kind,
             " or ".join(map(repr, lacking)),
             _labels(found.labels, lacking),
         )
@@ -113,6 +132,7 @@ class _Found:
 
 def _look(
     rows: Iterable[Any],
+    kind: str,
     masking: config.Masking,
     min_overlap: float,
     embeddings: dict[str, np.ndarray] | None,
@@ -122,7 +142,7 @@ def _look(
     found = _Found()
     for record in rows:
         found.kinds.update(record.boxes.kind)
-        chosen = np.flatnonzero([kind == masking.boxes for kind in record.boxes.kind])
+        chosen = np.flatnonzero([of == kind for of in record.boxes.kind])
         if not len(chosen):
             continue
         boxes = record.boxes.take(chosen)
@@ -144,6 +164,7 @@ def _look(
 def _nothing_to_draw(found: _Found, experiment: config.Experiment, clips: int) -> str:
     """Why every mask would be fill, and what to do."""
     masking = experiment.masking
+    kind = strategies.find(masking.strategy).units.kind
     effect = (
         f"masking.strategy={masking.strategy} would hide nothing but random fill in the"
         f" {clips} training clips"
@@ -155,10 +176,7 @@ def _nothing_to_draw(found: _Found, experiment: config.Experiment, clips: int) -
         )
     if not found.labels:
         kinds = ", ".join(f"{name} ({n})" for name, n in found.kinds.most_common())
-        return (
-            f"masking.boxes={masking.boxes}: {effect}, as no box is of that kind; kinds"
-            f" there are {kinds}"
-        )
+        return f"{effect}, as no box is of kind {kind}; kinds there are {kinds}"
     if not found.is_similar:
         names = ", ".join(map(repr, masking.anchors))
         why = "no box carries it"
@@ -169,7 +187,7 @@ def _nothing_to_draw(found: _Found, experiment: config.Experiment, clips: int) -
             f" {_labels(found.labels, masking.anchors)}"
         )
     return (
-        f"data.min_overlap={experiment.data.min_overlap}: no {masking.boxes} box covers"
+        f"data.min_overlap={experiment.data.min_overlap}: no {kind} box covers"
         f" more than that share of a patch, so {effect}; the most that one covers is"
         f" {found.most_covered:.2f}"
     )
@@ -191,7 +209,7 @@ def _labels(labels: collections.Counter[str], asked: Sequence[str]) -> str:
 def kinds_without_boxes(
     experiment: config.Experiment, source: Any, positions: Sequence[int]
 ) -> list[str]:
-    """Kinds of held-out masks that are fill alone: no clip has a box to draw.
+    """Strategies whose held-out masks are fill alone: no clip has a box to draw.
 
     None where no patches are hidden: then detectors need not have seen the clips.
 
@@ -203,14 +221,15 @@ def kinds_without_boxes(
     found: list[str] = []
     if not experiment.data.boxed_only:
         return found
-    for kind, (name, boxes) in examples.mask_kinds(experiment.masking).items():
-        if strategies.find(name).unit == "box":
-            masking = dataclasses.replace(experiment.masking, boxes=boxes)
-            embeddings = examples.embeddings_of(masking)
+    masking, overlap = experiment.masking, experiment.data.min_overlap
+    embeddings = examples.embeddings_of(masking)
+    for name in strategies.held_out(masking):
+        units = strategies.find(name).units
+        if units.is_box:
             rows = (source[i] for i in positions)
-            overlap = experiment.data.min_overlap
-            seen = _look(rows, masking, overlap, embeddings, is_one_enough=True)
-            found += [] if seen.is_drawable else [kind]
+            settings = (units.kind, masking, overlap, embeddings)
+            seen = _look(rows, *settings, is_one_enough=True)
+            found += [] if seen.is_drawable else [name]
     return found
 
 

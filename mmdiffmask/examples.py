@@ -51,37 +51,39 @@ def split_train(experiment: config.Experiment, source: records.Source) -> splits
     return splits.split_train(source, data.dev_share, data.boxed_only)
 
 
+def unit_settings(
+    data: config.Data, masking: config.Masking, seed: int
+) -> units.Settings:
+    """What units are made from, the labels' vectors read."""
+    place, embeddings = patch_grid(data), embeddings_of(masking)
+    return units.Settings(place, masking, data.min_overlap, embeddings, seed)
+
+
 def make_row(
     data: config.Data,
     masking: config.Masking,
     source: records.Source,
     add: AddLanguage | None = None,
+    seed: int = EVAL_SEED,
 ) -> Callable[..., VideoBatch]:
     """(position in the split, epoch = 0) -> its row.
 
     Args:
       data: grid, segments and streams.
-      masking: its box kind decides the units.
+      masking: its strategy decides the units.
       source: the split.
       add: `language`, where the objective has language terms.
+      seed: of the run, for units that are drawn.
     """
     place, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
-    embeddings = embeddings_of(masking)
-
-    def of_record(record, is_patch_valid):
-        return units.from_boxes(
-            place,
-            masking,
-            data.min_overlap,
-            record.boxes,
-            record.covered_share,
-            is_patch_valid,
-            embeddings,
-        )
+    strategy = strategies.find(masking.strategy)
+    make_units = functools.partial(
+        strategy.clip_units, settings=unit_settings(data, masking, seed)
+    )
 
     def row(index: int, epoch: int = 0) -> VideoBatch:
         record = source[index]
-        made = video.row(record, data, place, tokenizer.encode_plain, of_record)
+        made = video.row(record, data, place, tokenizer.encode_plain, make_units)
         return made if add is None else add(made, record, epoch)
 
     return row
@@ -145,23 +147,6 @@ def draw_masks(
     return draw
 
 
-def mask_kinds(masking: config.Masking) -> dict[str, tuple[str, str]]:
-    """Kinds of held-out masks -> (strategy, box kind); the run's own is among them."""
-    kinds = {
-        "random": ("random", "body"),
-        "body": ("difference", "body"),
-        "face": ("difference", "face"),
-    }
-    if masking.strategy == "difference":
-        kinds.setdefault(masking.boxes, ("difference", masking.boxes))
-    return kinds
-
-
-def own_kind(masking: config.Masking) -> str:
-    """The kind of held-out masks that a run is judged by."""
-    return masking.boxes if masking.strategy == "difference" else "random"
-
-
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
     """Masks of the dev clips, made once, looked up by example."""
@@ -176,23 +161,66 @@ class HeldOut:
         return self.is_masked[is_same.argmax(1)] & is_same.any(1)[:, None, None]
 
 
-def masks_of(
+def bare_batches(
     experiment: config.Experiment,
     source: records.Source,
     positions: Sequence[int],
-    strategy: str,
-    boxes: str,
+    names: Sequence[str],
     seed: int,
-) -> tuple[HeldOut, VideoBatch]:
-    """The masks of some examples, and their rows with the units of that box kind."""
-    masking = dataclasses.replace(experiment.masking, boxes=boxes, masks="static")
-    row = make_row(experiment.data, masking, source)
-    batch = loader.stack([_without_pixels(row(i)) for i in positions])
-    draw = jax.jit(draw_masks(experiment.data, masking, strategy))
-    drawn = draw(jax.random.key(seed), batch, 0)
-    shape = batch.is_patch_valid.shape
-    is_masked = np.asarray(drawn.is_masked).reshape(shape)
-    return HeldOut(np.asarray(batch.example_hash), is_masked), batch
+) -> dict[str, VideoBatch]:
+    """Some examples without their pixels, with the units of each strategy.
+
+    Each record is decoded once, however many strategies there are.
+    """
+    data, masking = experiment.data, experiment.masking
+    row, settings = make_row(data, masking, source), unit_settings(data, masking, seed)
+    rows, made = [], {name: [] for name in names}
+    for i in positions:
+        record = source[i]
+        rows.append(_without_pixels(row(i)))
+        for name, units_of_clips in made.items():
+            make_units = strategies.find(name).clip_units
+            clip = make_units(record, rows[-1].is_patch_valid, settings)
+            units_of_clips.append(clip)
+    batch = loader.stack(rows)
+    return {
+        name: batch._replace(
+            **{
+                field: np.stack([getattr(clip, field) for clip in units_of_clips])
+                for field in units.ClipUnits._fields
+            }
+        )
+        for name, units_of_clips in made.items()
+    }
+
+
+def masks_of(
+    experiment: config.Experiment, name: str, batch: VideoBatch, seed: int
+) -> HeldOut:
+    """A strategy's static masks of a batch that has its units."""
+    masking = dataclasses.replace(experiment.masking, masks="static")
+    draw = jax.jit(draw_masks(experiment.data, masking, name))
+    drawn = draw(sampling.seed_key(seed), batch, 0)
+    is_masked = np.asarray(drawn.is_masked).reshape(batch.is_patch_valid.shape)
+    return HeldOut(np.asarray(batch.example_hash), is_masked)
+
+
+def held_out_masks(
+    experiment: config.Experiment, source: records.Source, positions: Sequence[int]
+) -> dict[str, HeldOut]:
+    """Strategy -> its masks of the dev clips: the same for every run and every seed.
+
+    Without `data.boxed_only` only strategies without boxes are there: detectors need
+    not have seen these clips.
+    """
+    names = strategies.held_out(experiment.masking)
+    if not experiment.data.boxed_only:
+        names = [name for name in names if not strategies.find(name).units.is_box]
+    batches = bare_batches(experiment, source, positions, names, EVAL_SEED)
+    return {
+        name: masks_of(experiment, name, batch, EVAL_SEED)
+        for name, batch in batches.items()
+    }
 
 
 def _without_pixels(row: VideoBatch) -> VideoBatch:

@@ -72,7 +72,7 @@ def _probe(
         "probe": dataclasses.asdict(experiment.probe),
         "data": dataclasses.asdict(experiment.data),
         "weights": weights.fingerprint(params),
-        "code": [versions.of_code("run"), versions.of_code("probe")],
+        "numbers": versions.number("training", "features", "heads"),
         "manifest": claims.read(folder)[claims.RECORDS]["sha256"],
     }
     key = json.loads(json.dumps(key))
@@ -125,7 +125,7 @@ def _labelled_sets(experiment, records_dir, folder, params, weights):
             name,
             configure.to_json(experiment.data),
             configure.to_json(experiment.model),
-            versions.of_code("run"),
+            versions.number("features"),
         )
 
         def compute(of=of, positions=positions):

@@ -220,8 +220,7 @@ def _encode(
             configure.to_json(experiment.data),
             configure.to_json(experiment.model),
             json.dumps(bounds),
-            versions.of_code("run"),
-            versions.of_code("question features"),
+            versions.number("features"),
         )
 
         def groups(source=source, positions=positions) -> Iterator:

@@ -9,10 +9,11 @@ from mmdiffmask.masking import strategies
 from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.training import journal
 
-# What tells the rows of a page from one another.
-OF_ROW = ("masking.strategy", "masking.boxes", "name", "compare", "report_clips")
-FIRST = ("none", "replay")  # they hide nothing: what the others are measured by
-OBJECTIVE = "training.objective"
+# What tells the rows of a page from one another, beside what their config's rows say.
+OF_ROW = ("masking.strategy", "name", "rows", "report_clips")
+# In these a row that hides nothing differs from the others by its very nature.
+OF_PLAIN_ROW = ("training.steps", "terms.patches")
+NOT_TRAINED, NOT_HIDING = "none", "replay"  # names of rows that hide nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Run:
     """What a run's folder holds.
 
     Attributes:
-      name: of its row.
+      name: of its row: its strategy's label, or what it is that hides nothing.
       folder: where it lies.
       settings: dotted name -> value.
       seed: of the run.
@@ -28,7 +29,7 @@ class Run:
       clips: what -> how many clips of its records.
       lines: metrics.jsonl.
       probe: probe.json, or None where the run was not probed.
-      masks: what its masks were made of; None for `none` and `replay`.
+      masks: what its masks were made of; None where it hides nothing.
       seconds: spent on updates and evaluations.
     """
 
@@ -43,12 +44,22 @@ class Run:
     masks: mask_summary.MaskSummary | None
     seconds: float
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is more than the start itself."""
+        return self.settings["training.steps"] > 0
+
+    @property
+    def is_hiding(self) -> bool:
+        """Whether it trained on hidden patches."""
+        return self.is_trained and self.settings["terms.patches"] > 0
+
 
 def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
     """The runs in a folder: itself, or the folders in it.
 
     Returns:
-      The finished ones, `none` and `replay` first; the names of the others.
+      The finished ones, those that hide nothing first; the names of the others.
 
     Raises:
       ValueError: if there is no finished run, or runs do not belong together.
@@ -65,8 +76,7 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
             f"{workdir}: {state} here; mmdiffmask pretrain CONFIG.py --workdir"
             f" {workdir} makes one"
         )
-    names = dict.fromkeys((*FIRST, *strategies.REGISTRY))
-    order = {name: i for i, name in enumerate(names)}
+    order = list(strategies.REGISTRY)
     read = []
     for folder in done:
         try:
@@ -76,14 +86,22 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
                 f"{folder}: a file of this run is damaged ({error!r}); train it again"
                 " in another folder"
             ) from error
-    read.sort(key=lambda run: (order[run.settings["masking.strategy"]], run.name))
-    hiding = [run for run in read if not _is_plain(run)]
+    read.sort(
+        key=lambda run: (run.is_trained, run.is_hiding, _place(order, run), run.name)
+    )
+    hiding = [run for run in read if run.is_hiding]
     for run in read[1:]:
         _check_comparable(read[0], run)
-        # A row that hides nothing may have another objective; others agree.
+        # A row that hides nothing may have other terms; others agree.
         if run in hiding:
             _check_comparable(hiding[0], run)
     return _with_unique_names(read), [f.name for f in found if f not in done]
+
+
+def _place(order: list[str], run: Run) -> int:
+    """Where a run stands on the page; strategies of other versions come last."""
+    name = run.settings["masking.strategy"]
+    return order.index(name) if name in order else len(order)
 
 
 def _check_comparable(first: Run, other: Run) -> None:
@@ -95,12 +113,12 @@ def _check_comparable(first: Run, other: Run) -> None:
     same = first.inputs.keys() & other.inputs.keys()  # compared by content, not by path
     pairs = {name: (_content(first, name), _content(other, name)) for name in same}
     pairs["seed"] = (first.seed, other.seed)
+    may_differ = {*same, *OF_ROW, *(_of_rows(first) & _of_rows(other))}
+    may_differ.difference_update(OF_PLAIN_ROW)
+    if not (first.is_hiding and other.is_hiding):
+        may_differ.update(OF_PLAIN_ROW)
     for name in first.settings | other.settings:
-        if (
-            name not in same
-            and name not in OF_ROW
-            and not (name == OBJECTIVE and _is_plain(first, other))
-        ):
+        if name not in may_differ:
             pairs[name] = (first.settings.get(name), other.settings.get(name))
     if first.probe and other.probe:
         pairs["probe"] = (first.probe["key"]["probe"], other.probe["key"]["probe"])
@@ -123,23 +141,29 @@ def _told(run: Run, name: str) -> str:
     return f"{entry['value']} with {claims.short(entry['sha256'])}"
 
 
-def _is_plain(*found: Run) -> bool:
-    """Whether one hides nothing: then its objective differs by its very nature."""
-    return any(run.settings["masking.strategy"] in FIRST for run in found)
+def _of_rows(run: Run) -> set[str]:
+    """The settings that the rows of the run's own config change."""
+    changes = (row.partition(":")[2].split(";") for row in run.settings["rows"])
+    return {item.partition("=")[0].strip() for row in changes for item in row}
+
+
+def _name(settings: dict[str, Any]) -> str:
+    if not settings["training.steps"]:
+        return NOT_TRAINED
+    if not settings["terms.patches"]:
+        return NOT_HIDING
+    return strategies.label(settings["masking.strategy"])
 
 
 def _read(folder: pathlib.Path) -> Run:
     found = atomic.read_json(folder / claims.CONFIG)
     settings = found["settings"]
-    name = settings["masking.strategy"]
-    if name == "difference" and settings["masking.boxes"] != "body":
-        name += f" ({settings['masking.boxes']})"
     probe, masks = folder / runs.PROBE, folder / runs.MASKS
     lines = journal.read_metrics(folder)
     if not lines:
         raise ValueError(f"{folder}: its {journal.METRICS} is empty or gone")
     return Run(
-        name=name,
+        name=_name(settings),
         folder=folder,
         settings=settings,
         seed=found["seed"],

@@ -17,6 +17,7 @@ from mmdiffmask import (
     examples,
     weights,
 )
+from mmdiffmask.masking import strategies
 from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.training import loop, saved
 
@@ -98,12 +99,12 @@ def _summarise_masks(
     source = examples.open_split(records_dir, "train")
     split = examples.split_train(experiment, source)
     chosen = split.first_of_clips(split.train)[:MASK_CLIPS]
-    masks, batch = examples.masks_of(
-        experiment, source, chosen, masking.strategy, masking.boxes, seed
-    )
+    name, boxes = masking.strategy, strategies.with_boxes(masking.strategy, masking)
+    batches = examples.bare_batches(experiment, source, chosen, (name, boxes), seed)
+    batch = batches[boxes]
     return mask_summary.summarise_masks(
         examples.patch_grid(experiment.data),
-        masks.is_masked,
+        examples.masks_of(experiment, name, batches[name], seed).is_masked,
         batch.is_patch_valid,
         batch.unit_of_token,
         batch.is_box_unit,

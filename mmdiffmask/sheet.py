@@ -7,6 +7,7 @@ import numpy as np
 
 from mmdiffmask import config, examples
 from mmdiffmask.data import records
+from mmdiffmask.masking import strategies
 from mmdiffmask.report import contact, pictures
 
 
@@ -39,24 +40,34 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
             cols=manifest.grid.cols,
         ),
     )
-    masks, kind = {}, _kind(record)
-    for name in ("random", "difference"):
-        made, batch = examples.masks_of(experiment, source, [position], name, kind, 0)
-        masks[name] = made.is_masked[0]
+    names = _shown(record)
+    batches = examples.bare_batches(experiment, source, [position], names, 0)
+    masks = {
+        strategies.label(name): examples.masks_of(experiment, name, batch, 0)
+        for name, batch in batches.items()
+    }
+    shown = batches[names[-1]]
     units = contact.Units(
-        kind,
-        np.asarray(batch.unit_of_token[0]).reshape(made.is_masked[0].shape),
-        np.asarray(batch.is_box_unit[0]),
+        strategies.find(names[-1]).units.kind,
+        np.asarray(shown.unit_of_token[0]).reshape(shown.is_patch_valid.shape[1:]),
+        np.asarray(shown.is_box_unit[0]),
     )
-    image = contact.draw(manifest.grid, record, units, masks)
+    hidden = {name: found.is_masked[0] for name, found in masks.items()}
+    image = contact.draw(manifest.grid, record, units, hidden)
     path.write_bytes(pictures.to_png(image))
     return path.resolve()
 
 
-def _kind(record: Any) -> str:
-    """Whose units are drawn: bodies, else what there is."""
-    found = set(record.boxes.kind)
-    return next((kind for kind in ("body", "object", "face") if kind in found), "body")
+def _shown(record: Any) -> tuple[str, ...]:
+    """The strategies that are drawn; the last one's units are, too.
+
+    Of those with boxes the first that finds some in the record, else the first.
+    """
+    rows = strategies.REGISTRY.values()
+    alone = [row.name for row in rows if not row.units.is_box]
+    boxed = [row for row in rows if row.units.is_box]
+    found = [row for row in boxed if row.units.kind in record.boxes.kind]
+    return (*alone, (found or boxed)[0].name)
 
 
 def _find(records_dir: str, example_id: str | None) -> tuple[records.Source, int]:

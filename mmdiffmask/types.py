@@ -57,12 +57,12 @@ class MaskInputs(NamedTuple):
     """What a masking method may look at, for one clip or one sentence.
 
     `unit_of_token` is the unit of each token in [0, u), -1 = never masked. There are
-    as many unit slots as tokens, so u = n; slots without a token have score 0.
+    as many unit slots as tokens, so u = n; slots without a token have score 0. What
+    the score is (similarity to anchors, attention, motion), the strategy says.
     """
 
     unit_of_token: Int[Array, " n"]
     unit_score: Float[Array, " u"]
-    attention: Float[Array, " n"] | None = None
 
 
 class Sequences(NamedTuple):

@@ -104,7 +104,8 @@ def in_unit(path: pathlib.Path, table: np.ndarray, unit: str) -> np.ndarray:
     most = np.abs(corners).max(initial=0.0)
     sides = corners[:, 2:] - corners[:, :2]
     is_small = ((sides > 0) & (sides < LEAST_PX)).any()
-    if unit == "pixel" and most <= MOST_SHARE and is_small:
+    is_said = len(table) and (table["wh"] == 1).all()  # a picture of 1 x 1: shares
+    if unit == "pixel" and most <= MOST_SHARE and is_small and not is_said:
         raise ValueError(
             f"{path}: its boxes are no pixels but shares of the picture (none of their"
             f" numbers is above {most:g}); add --boxes-unit share"

@@ -56,5 +56,8 @@ def tell_objects(counts: Mapping[str, int]) -> list[str]:
     if rest:
         named += f" and {len(rest)} more ({sum(count for _, count in rest)})"
     total = sum(counts.values())
-    boxes = "1 box is an object" if total == 1 else f"{total} boxes are objects"
-    return [f"{boxes} by its label: {named}; --person-labels names those of people"]
+    boxes = (
+        "1 box is an object by its" if total == 1 else f"{total} boxes are objects by"
+    )
+    label = "label" if total == 1 else "their labels"
+    return [f"{boxes} {label}: {named}; --person-labels names those of people"]

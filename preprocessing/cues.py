@@ -31,7 +31,7 @@ _SECONDS = (
 STAMPS = [re.compile(pattern) for pattern in (_CLOCK, _DOTTED, _SECONDS)]
 ENDS = [re.compile(rf"(?:{p.pattern})(?=[.,;]?(?:\s|$)|[\])<])") for p in STAMPS]
 ARROW = re.compile(
-    r"(?:(?:[-\u2010-\u2015\u2212=]\s*)+(?:>|&gt;)|[\u2192\u27f6\u2794])"
+    r"(?:(?:[-\u2010-\u2015\u2212=]\s?){1,8}(?:>|&gt;)|[\u2192\u27f6\u2794])"
 )
 PAIR = re.compile(  # of SubViewer and YouTube's editor: no arrow between
     r"\s*(\d{1,2}:\d{1,2}:\d{1,2}(?:[.,]\d{1,6})?)\s*(?:[,;/|]|[-\u2010-\u2015]+|\s)\s*"
@@ -43,7 +43,9 @@ NUMBER = re.compile(r"\s*([0-9]{1,9})\s*")
 BEFORE = re.compile(r"(?:#?[0-9]{1,9}[.):]?\s+)?[\[(]?\s*")
 SETTING = r"(?:(?:vertical|line|position|size|align|region|[xy][12])\s*:\s*\S*|\S+:\S+)"
 SETTINGS = re.compile(rf"(?:{SETTING}(?:\s+|$))*", re.I)
-WIDE = str.maketrans("\uff1a\uff0c\uff0e\uff1b\uff1e", ":,.;>")  # of East Asian fonts
+WIDE = str.maketrans(  # of East Asian fonts; marks that nobody sees
+    "\uff1a\uff0c\uff0e\uff1b\uff1e", ":,.;>", "\ufeff\u200b\u200e\u200f\u202a\u202c"
+)
 WORD_TIME = re.compile(r"<[0-9:.]+>")
 FRAME_RATES = (25, 30, 60, 100)  # of the last two digits; 100: they are hundredths
 SHOWN = 60  # characters of a line in a message
@@ -111,6 +113,11 @@ def _read(match: re.Match) -> Stamp:
     return Stamp(-ms if "minus" in given else ms, frames)
 
 
+def _narrow(line: str) -> str:
+    """A line with single blanks and plain signs: quick to match however long it is."""
+    return " ".join(line.translate(WIDE).split())
+
+
 def timing(line: str, is_head: bool = False) -> Timing | None:
     """The times of a line; None for one that times nothing or is not understood.
 
@@ -118,7 +125,7 @@ def timing(line: str, is_head: bool = False) -> Timing | None:
       line: of a file.
       is_head: nothing or a number stands above it: two times need no arrow then.
     """
-    line = line.translate(WIDE)
+    line = _narrow(line)
     pair = PAIR.fullmatch(line)
     if pair and (is_head or all(re.search("[.,]", part) for part in pair.groups())):
         start, end = map(stamp, pair.groups())
@@ -143,7 +150,7 @@ def timing(line: str, is_head: bool = False) -> Timing | None:
 
 def is_strange(line: str, is_head: bool) -> bool:
     """Whether a line that is no `timing` wants to time something all the same."""
-    line = line.translate(WIDE)
+    line = _narrow(line)
     if LONE.fullmatch(line):
         return True
     arrow = ARROW.search(line)
@@ -168,8 +175,11 @@ def split(content: str) -> list[str]:
     return re.sub("\r+\n|\r", "\n", content).split("\n")
 
 
-def read(content: str) -> Cues:
-    """The cues of a SubRip file, or of what `webvtt.plain` leaves.
+def read(content: str, is_webvtt: bool = False) -> Cues:
+    """The cues of a SubRip file, or of what `webvtt.plain` leaves of another.
+
+    What follows the times on their line is said, but for settings; in WebVTT it is all
+    taken for settings, unless the times stand in brackets.
 
     A number above a timing line is the cue's own, not the last line of the cue before,
     if an empty line is above it or it follows the number of the cue before.
@@ -190,7 +200,8 @@ def read(content: str) -> Cues:
             number = _take_number(blocks[-1][1], number)
         if times is None:
             strange.append(line.strip()[:SHOWN])
-        blocks.append((times, [times.text] if times and times.text else []))
+        is_said = times and times.text and (not is_webvtt or "]" in line)
+        blocks.append((times, [times.text] if is_said else []))
     if blocks:
         _take_number(blocks[-1][1], number, is_last=True)
     return _cues(blocks, strange)

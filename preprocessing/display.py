@@ -37,6 +37,10 @@ def shown(
       linear: where the stored picture's axes go, from `linear_of`; None = stay.
       tell: is called with a sentence about what makes no sense.
     """
+    if linear is not None and not _is_sane(linear):
+        cells = ", ".join(f"{cell / ONE:g}" for cell in linear.ravel().tolist())
+        tell(f"its display matrix ({cells}) makes no sense: shown as stored")
+        return image
     if aspect is not None and aspect != 1:
         image = _squared(image, aspect, tell)
     return image if linear is None else _turned(image, linear, tell)
@@ -71,10 +75,6 @@ def _squared(image: Picture, aspect: Fraction, tell: Tell) -> Picture:
 def _turned(image: Picture, linear: Linear, tell: Tell) -> Picture:
     """Turned by quarters and mirrored, as the nearest of the eight ways asks."""
     (a, b), (c, d) = linear.tolist()
-    if not _is_sane(linear):
-        cells = ", ".join(f"{cell / ONE:g}" for cell in (a, b, c, d))
-        tell(f"its display matrix ({cells}) makes no sense: shown as stored")
-        return image
     across, down = a, d
     if abs(b) + abs(c) > abs(a) + abs(d):
         image = image.swapaxes(0, 1)

@@ -1,12 +1,14 @@
 """Raw files that may be anything: opened so that none hangs or asks for all memory."""
 
 import errno
+import mmap
 import os
 import pathlib
 import stat
 
 import av
 
+MARK = 12  # bytes by which a kind of file is known
 MAX_PIXELS = 2**26  # twice 8K video; a damaged header may ask for all memory
 # Of FFmpeg: a text file called .mp4 can not make it wait for another machine.
 OPEN_OPTIONS = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
@@ -58,6 +60,22 @@ def require_file(path: str | os.PathLike) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "no regular file", str(path))
+
+
+def holds_another(path: str | os.PathLike, after: int) -> bool:
+    """Whether a file of the same kind lies behind so many of a file's bytes.
+
+    Several may have been put together as bytes, of which a reader sees the first.
+    """
+    size = os.path.getsize(path)
+    if size - after <= MARK:
+        return False
+    with open(path, "rb") as file:
+        start = file.read(2 * MARK)
+        # The size that follows RIFF differs.
+        mark = start[8 : 8 + MARK] if start.startswith(b"RIFF") else start[:MARK]
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return len(set(mark)) > 1 and data.find(mark, max(after, 2 * MARK)) > 0
 
 
 def why(error: OSError | ValueError) -> str:

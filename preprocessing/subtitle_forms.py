@@ -65,7 +65,8 @@ def read(content: str, ending: str, report: Callable[[str], None]) -> list[Said]
     if form != FORMATS.get(ending) and {form, FORMATS.get(ending)} != {"ass", "ssa"}:
         report(f"is {NAMES[form]} by its content, not {ending}: read as such")
     if form in ("srt", "vtt"):
-        found = cues.read(webvtt.plain(content) if form == "vtt" else content)
+        is_webvtt = form == "vtt"
+        found = cues.read(webvtt.plain(content) if is_webvtt else content, is_webvtt)
         if found.frame_rate and found.cues:
             how = f"{found.frame_rate} a second"
             report(f"its times count frames after the seconds: read as {how}")
@@ -165,7 +166,7 @@ def _substation(content: str) -> tuple[list[str], list[str], int]:
         if kind == "format" and "start" in (own := _format(rest)):
             names = own
         if kind != "dialogue":
-            kept.append(line)
+            kept += [line] if kind != "comment" else []  # its times may be anything
             continue
         values = rest.strip().split(",", len(names) - 1)
         given = dict(zip(names, values, strict=False))

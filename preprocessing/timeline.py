@@ -69,6 +69,7 @@ class Timeline:
     """The packets of an opened container, once, with stamps that go on.
 
     Attributes:
+      may_jump: whether the format says that its clocks may.
       start_s: the stamp of the file's start, as `frame.time` counts.
       restarts_s: where stamps start anew, from the file's start; grows.
       damaged: how many stamps were taken away; grows.
@@ -77,7 +78,7 @@ class Timeline:
     def __init__(self, container: av.container.InputContainer):
         self.restarts_s: list[float] = []
         self.damaged = 0
-        self._may_jump = bool(container.format.flags & av.format.Flags.ts_discont.value)
+        self.may_jump = bool(container.format.flags & av.format.Flags.ts_discont.value)
         self._tracks = {
             stream.index: _track(stream)
             for stream in container.streams
@@ -232,9 +233,9 @@ class Timeline:
             return self._parts[0]
         own = track.part or self._parts[-1]
         gap_s = stamp_s - max(own.latest_s, track.last_s)
-        if 0 < gap_s <= (GAP_S if self._may_jump else FAR_S):
+        if 0 < gap_s <= (GAP_S if self.may_jump else FAR_S):
             return own
-        if self._may_jump and abs(gap_s + WRAP_S) < AHEAD_S:
+        if self.may_jump and abs(gap_s + WRAP_S) < AHEAD_S:
             self._parts.append(_Part(own.shift_s + WRAP_S, stamp_s, stamp_s))
             return self._parts[-1]
         start_s = self._first_s(track, packet, stamp_s)
@@ -265,18 +266,14 @@ class Timeline:
 
 
 def _track(stream) -> _Track:
-    unit_s = float(stream.time_base)
-    rate = 0.0
-    if stream.type == "video":
-        rate = float(stream.average_rate or 0.0)
-    return _Track(unit_s, max(BACK_S, REORDERED / rate) if rate else BACK_S)
+    rate = float(stream.average_rate or 0.0) if stream.type == "video" else 0.0
+    reordered_s = REORDERED / rate if rate else 0.0
+    return _Track(float(stream.time_base), max(BACK_S, reordered_s))
 
 
 def _shift(packet: av.Packet, shift_s: float) -> None:
-    if not shift_s:
-        return
-    shift = round(shift_s / packet.time_base)
-    if packet.pts is not None:
+    shift = round(shift_s / packet.time_base) if shift_s else 0
+    if shift and packet.pts is not None:
         packet.pts += shift
-    if packet.dts is not None:
+    if shift and packet.dts is not None:
         packet.dts += shift

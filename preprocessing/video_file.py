@@ -5,6 +5,7 @@ import heapq
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 
 import av
 from av.stream import Disposition
@@ -89,6 +90,7 @@ class VideoFile:
             kept = timeline.Timeline(self._container).packets(self._stream)
         self._stream.codec_context.thread_count = 1
         self._aspect = self._stream.sample_aspect_ratio
+        self._may_change = self._line.may_jump  # then the codec alone says it
         self._step_s = 1 / float(self._stream.average_rate or RATE)
         self._decoded = self._in_order(self._decode(kept))
         self._shown, self._coming = None, self._next()
@@ -100,10 +102,11 @@ class VideoFile:
     def _read(self) -> collections.deque[av.Packet] | None:
         """The stream's packets; None if they are too many to keep. Reads all."""
         kept: collections.deque[av.Packet] | None = collections.deque()
-        place, size = self._stream.index, 0
+        place, size, self._read_to = self._stream.index, 0, 0
         self._unstamped, self._is_in_order = 0, False
         try:
             for packet in self._line.packets():
+                self._read_to = max(self._read_to, packet.pos or 0)
                 if packet.stream.index != place:
                     continue
                 if packet.pts is None and packet.dts is None:
@@ -142,6 +145,9 @@ class VideoFile:
         begin_s = (self._container.start_time or 0) / 1e6
         for reason in line.told():
             self._note(reason)
+        if files.holds_another(self._path, self._read_to):
+            ends = f"another file's bytes follow it after {line.end_s:.1f} s"
+            self._note(f"{ends}: they are not used")
         end_s = self._coming[0] + self._step_s * self._unstamped
         found_s = max(line.end_s, end_s if self._unstamped else 0.0)
         is_sane = 0 < said_s <= MAX_DURATION_S
@@ -156,8 +162,8 @@ class VideoFile:
             return said_s
         return max(found_s, self._coming[0], 1e-3)
 
-    def _next(self) -> tuple[float, av.VideoFrame] | None:
-        """The next frame and its time; None at the end or where decoding fails."""
+    def _next(self) -> tuple[float, av.VideoFrame, Fraction | None] | None:
+        """The next frame, its time and its pixels' aspect; None if there is none."""
         try:
             time_s, frame = next(self._decoded, (None, None))
         except av.FFmpegError as error:
@@ -166,13 +172,16 @@ class VideoFile:
         if frame is None:
             return None
         self._count += 1
+        if self._may_change:
+            self._aspect = self._stream.codec_context.sample_aspect_ratio
         if time_s is None:
             count, time_s = self._said
-            return time_s + (self._count - 1 - count) * self._step_s, frame
+            time_s += (self._count - 1 - count) * self._step_s
+            return time_s, frame, self._aspect
         # A damaged or odd file may have frames before the start it tells.
         time_s = max(time_s, 0.0)
         self._said = self._count - 1, time_s
-        return time_s, frame
+        return time_s, frame, self._aspect
 
     def _lost(self, reason: str) -> None:
         """Tells what ends the pictures: the first is the cause of those that follow."""
@@ -198,7 +207,7 @@ class VideoFile:
             self._shown is None or self._coming[0] <= time_s
         ):
             self._shown, self._coming = self._coming, self._next()
-        shown_s, frame = self._shown
+        shown_s, frame, aspect = self._shown
         if self._coming is None and time_s - shown_s > MAX_HOLD_S:
             self._lost(f"its pictures end at {shown_s:.1f} of {self.duration_s:.1f} s")
             return None
@@ -208,7 +217,7 @@ class VideoFile:
             self._lost(f"its picture at {shown_s:.2f} s cannot be shown")
             return None
         linear = display.linear_of(frame)
-        return Frame(shown_s, display.shown(image, self._aspect, linear, self._note))
+        return Frame(shown_s, display.shown(image, aspect, linear, self._note))
 
     def close(self) -> None:
         """Closes the file."""

@@ -1,16 +1,23 @@
 """Folders of runs with known numbers, as training and probe write them."""
 
-import dataclasses
 import json
 import math
 import pathlib
 
 import numpy as np
 
-from mmdiffmask import atomic, claims, config, configure, run_folder, runs
+from mmdiffmask import atomic, claims, config, configure, runs
+from mmdiffmask.data import manifest
 from mmdiffmask.training import journal
 
-ROWS = ("none", "replay", "random", "difference")
+# Row -> what it changes, in the form of --set.
+CHANGES = {
+    "none": "training.steps=0",
+    "replay": "terms.patches=0",
+    "random": "masking.strategy=random",
+    "difference": "masking.strategy=difference",
+}
+ROWS = tuple(CHANGES)
 CLASSES = ("all", "colour", "object", "action")
 STEPS = (0, 30, 60, 90)
 # Held-out masks: row -> how well it finds hidden cells at the end.
@@ -37,7 +44,7 @@ def metrics_lines(row: str, is_new: bool = True) -> list[dict]:
     for step in STEPS if row != "none" else STEPS[:1]:
         done = step / STEPS[-1]
         finds = FINDS["none"] + done * (FINDS[row] - FINDS["none"])
-        for kind in ("random", "body", "face"):
+        for kind in ("random", "difference", "difference-face"):
             lines.append(evaluated(step, kind, "loss", 8.0 - 10 * finds))
             lines.append(evaluated(step, kind, "log_candidates", math.log(64) * 2))
             for cells, of in (("touched", 64), ("hidden", 64), ("in_clip", 8)):
@@ -136,11 +143,11 @@ def write_run(
     Without `records_dir` its records are nowhere.
     """
     folder.mkdir(parents=True)
-    own = dataclasses.replace(base.masking, strategy=row)
-    settings = configure.settings(dataclasses.replace(base, masking=own)) | changes
+    own = configure.override(base, [CHANGES[row]])
+    settings = configure.settings(own) | changes
     read = {claims.RECORDS: {"value": records_dir, "sha256": NOWHERE}}
     if records_dir:
-        read[claims.RECORDS]["sha256"] = claims.of_records(records_dir)
+        read[claims.RECORDS]["sha256"] = manifest.identity(records_dir)
     content = {"settings": settings, "seed": 0, "inputs": read}
     atomic.write_json(folder / claims.CONFIG, content)
     data = {"clips": {"pretraining": 20, "dev": 12}}
@@ -153,7 +160,7 @@ def write_run(
     if is_new:
         probe["questions"] = asked(row)
     atomic.write_json(folder / runs.PROBE, probe)
-    if row not in run_folder.FIRST:
+    if own.is_hiding:
         atomic.write_json(folder / runs.MASKS, MASKS)
 
 

@@ -92,12 +92,12 @@ def test_foreign_or_damaged_folders_are_refused(tmp_path):
 
 
 def test_records_are_known_by_what_they_hold(tmp_path):
-    one = claims.of_records(make_records(tmp_path / "a"))
+    one = manifest.identity(make_records(tmp_path / "a"))
     same = make_records(tmp_path / "b", versions={"av": "2"}, counts={"clips": 4})
-    assert claims.of_records(same) == one
-    assert claims.of_records(make_records(tmp_path / "c", sha256="2" * 64)) != one
+    assert manifest.identity(same) == one
+    assert manifest.identity(make_records(tmp_path / "c", sha256="2" * 64)) != one
     with pytest.raises(ValueError, match="no such folder of records"):
-        claims.of_records(tmp_path / "d")
+        manifest.identity(tmp_path / "d")
 
 
 def test_cases_of_other_content_are_refused_by_name(tmp_path, read):

@@ -1,17 +1,31 @@
 """Folders of runs with known numbers become a page that states them."""
 
+import dataclasses
 import json
 import pathlib
 import re
+import shutil
 
 import fake_runs
 import pytest
 
-from mmdiffmask import collect, configure, demo, run_folder, runs
+from mmdiffmask import (
+    claims,
+    collect,
+    configure,
+    demo,
+    limits,
+    run_folder,
+    runs,
+    versions,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEMO = demo.get_config()
-NEW = {"model.checkpoint": "small", "training.objective": "reserve+patches"}
+ALONE = [("none",), ("replay",), ("random",), ("difference",), ("random", "difference")]
+NEW = {"model.checkpoint": "small"}
+
+RANDOM, BODIES = "random masking", "Difference-Masking (bodies)"
 
 
 @pytest.fixture
@@ -23,20 +37,30 @@ def folder(tmp_path):
 
 def test_rows_that_hide_nothing_come_first(folder):
     found, unfinished = run_folder.read_runs(folder)
-    assert [run.name for run in found] == list(fake_runs.ROWS)
+    assert [run.name for run in found] == ["none", "replay", RANDOM, BODIES]
     assert [run.masks is None for run in found] == [True, True, False, False]
     assert unfinished == []
 
 
-def test_objective_may_differ_only_where_nothing_is_hidden(tmp_path):
-    for row, objective in (("replay", "reserve"), ("random", "reserve+patches")):
-        changes = NEW | {"training.objective": objective}
-        fake_runs.write_run(tmp_path / row, DEMO, row, "", **changes)
+def test_terms_and_steps_may_differ_only_where_nothing_is_hidden(tmp_path):
+    for row in ("replay", "random"):
+        fake_runs.write_run(tmp_path / row, DEMO, row, "", **NEW)
     assert len(run_folder.read_runs(tmp_path)[0]) == 2
-    changes = NEW | {"training.objective": "patches"}
-    fake_runs.write_run(tmp_path / "difference", DEMO, "difference", "", **changes)
-    with pytest.raises(ValueError, match="differ in training.objective"):
-        run_folder.read_runs(tmp_path)
+    for name in ("terms.patches", "training.steps"):
+        changes, folder = NEW | {name: 7}, tmp_path / "difference"
+        fake_runs.write_run(folder, DEMO, "difference", "", **changes)
+        with pytest.raises(ValueError, match=f"differ in {name}"):
+            run_folder.read_runs(tmp_path)
+        shutil.rmtree(folder)
+
+
+def test_rows_may_differ_in_what_their_config_says(tmp_path):
+    rows = ("a: masking.ratio=0.25", "b: masking.ratio=0.4")
+    for name, ratio in (("a", 0.25), ("b", 0.4)):
+        changes = NEW | {"rows": rows, "masking.ratio": ratio}
+        fake_runs.write_run(tmp_path / name, DEMO, "random", "", **changes)
+    found, _ = run_folder.read_runs(tmp_path)
+    assert [run.name for run in found] == [f"{RANDOM}, a", f"{RANDOM}, b"]
 
 
 def test_another_start_does_not_belong_on_the_page(folder):
@@ -55,7 +79,7 @@ def test_comparisons_and_questions_of_the_folder(folder):
         (c.a, c.b): c.difference.value for c in collect.comparisons(found) if c.is_gain
     }
     assert gains == pytest.approx(
-        {("random", "replay"): -0.06, ("difference", "replay"): -0.02}
+        {(RANDOM, "replay"): -0.06, (BODIES, "replay"): -0.02}
     )
     tables = collect.questions(found)
     assert [t.read_out for t in tables] == ["zero-shot", "match", "answer"]
@@ -109,8 +133,8 @@ def test_page_of_a_trained_start_with_replay(tmp_path, tiny_records):
         "55.0 % 40.0 to 70.0 %",  # difference, zero-shot, all questions
         "45.0 % the best floor",
         "\N{MINUS SIGN}5.0 \N{MINUS SIGN}12.5 to +0.0 against replay",
-        "difference \N{MINUS SIGN} better of none and replay",
-        "difference minus replay, the better of none and replay, is",
+        f"{BODIES} \N{MINUS SIGN} better of none and replay",
+        f"{BODIES} minus replay, the better of none and replay, is",
         "highest accuracy on action (replay, 50.0 %), questions (zero-shot) (replay,"
         " 60.0 %), questions (match) (replay, 60.0 %) and questions (answer) (none,"
         " 55.0 %) is that of a row that hides nothing",
@@ -127,6 +151,66 @@ def test_page_of_a_trained_start_with_replay(tmp_path, tiny_records):
     )
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize("is_probed", [True, False])
+@pytest.mark.parametrize("rows", ALONE, ids="+".join)
+def test_cases_of_pages_without_some_rows(
+    tmp_path, tiny_records, monkeypatch, rows, is_probed, is_new
+):
+    monkeypatch.setattr(collect, "_examples", lambda *_: ())  # drawing takes longest
+    base = configure.load(ROOT / "tpu_configs" / "tiny.py")
+    for row in rows:
+        fake_runs.write_run(tmp_path / row, base, row, tiny_records, is_new)
+        if not is_probed:
+            (tmp_path / row / runs.PROBE).unlink()
+    place = tmp_path if len(rows) > 1 else tmp_path / rows[0]
+    html = collect.write_page(place).read_text(encoding="utf-8")
+    for row in fake_runs.ROWS:
+        assert (f"</span>{row}</span>" in html) == (row in rows)
+    assert ("have no probe yet" in html) != is_probed
+
+
+def test_cases_of_records_replaced_or_moved(tmp_path, tiny_records):
+    base = configure.load(ROOT / "tpu_configs" / "tiny.py")
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(tiny_records, old)
+    for row in ("none", "random"):
+        fake_runs.write_run(tmp_path / "runs" / row, base, row, str(old))
+    before = collect.write_page(tmp_path / "runs").read_text()
+    old.rename(new)
+    with pytest.raises(ValueError, match="nothing is at .*--data to mmdiffmask"):
+        collect.write_page(tmp_path / "runs")
+    # What pretrain and probe do with --data, for one of the rows.
+    place = claims.find(tmp_path / "runs" / "none", claims.RECORDS, str(new))
+    claims.remember(tmp_path / "runs" / "none", {claims.RECORDS: place})
+    assert collect.write_page(tmp_path / "runs").read_text() == before
+    path = new / "manifest.json"
+    told = json.loads(path.read_text())
+    told["shards"]["train"][0]["sha256"] = "2" * 64
+    path.write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="was trained on .* is other content"):
+        collect.write_page(tmp_path / "runs")
+
+
+def test_cases_of_starts_are_told_apart_by_content(tmp_path):
+    start = {"value": "ck", "sha256": "1" * 64}
+    places = {"none": start, "random": start | {"value": "a/copy/of/it"}}
+    places["difference"] = start | {"sha256": "2" * 64}
+    for row, entry in places.items():
+        changes = NEW | {"model.checkpoint": entry["value"]}
+        fake_runs.write_run(tmp_path / row, DEMO, row, "", **changes)
+        path = tmp_path / row / claims.CONFIG
+        content = json.loads(path.read_text())
+        content["inputs"][claims.START] = entry
+        path.write_text(json.dumps(content))
+    told = r"differ in model.checkpoint \(ck with sha256 1+..., ck with sha256 2+..."
+    with pytest.raises(ValueError, match=told):
+        run_folder.read_runs(tmp_path)
+    shutil.rmtree(tmp_path / "difference")
+    assert len(run_folder.read_runs(tmp_path)[0]) == 2
+    assert "ck (sha256 111" in collect.describe_start("ck", "1" * 64)
+
+
 def test_page_of_older_runs(tmp_path, tiny_records):
     rows = ("none", "random", "difference")
     _, text = _page(tmp_path, tiny_records, rows, False)
@@ -135,8 +219,38 @@ def test_page_of_older_runs(tmp_path, tiny_records):
         "untrained network",
         "Answering questions, which the paper's accuracies are about, is not scored",
         "trained on the hidden patches alone",
-        "action: difference minus none is +18.0 points",
+        f"action: {BODIES} minus none is +18.0 points",
         "against none? Yes: better on action",
+        f"Did {BODIES} beat {RANDOM} there? Yes: better on action",
     ):
         assert part in text, part
     assert "replay was trained" not in text and "Does it look?" not in text
+
+
+def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
+    for row, version in (("none", "0.1"), ("random", "0.2")):
+        (folder / row / "versions.json").write_text(json.dumps({"jax": version}))
+    shared = {"none": folder / "none", "replay": folder / "none"}
+    assert versions.of_runs(shared) == {"jax": "0.1"}
+    data = json.loads((folder / "random" / runs.DATA).read_text())
+    (folder / "random" / runs.DATA).write_text(
+        json.dumps(data | {"fill_only": ["difference-face"]})
+    )
+    found, _ = run_folder.read_runs(folder)
+    found = [run for run in found if run.name in ("none", RANDOM, BODIES)]
+    found[0].probe["labels"]["action"]["unknown"] = {"swim": 2, "fly": 1}
+    bare = dataclasses.replace(found[2].masks, whole_box=0.0, cut_box=0.0, fill=1.0)
+    found[2] = dataclasses.replace(found[2], masks=bare)
+    said = limits.of_runs(found)
+    assert len(said) == 4
+    for text, words in zip(
+        said,
+        (
+            f"{BODIES} hid random patches alone",
+            "masks of Difference-Masking (faces) hide random patches",
+            "of classes that train lacks (fly, swim)",
+            f"jax 0.1 (none); 0.2 ({RANDOM}); not noted ({BODIES})",
+        ),
+        strict=True,
+    ):
+        assert words in text, said

@@ -1,10 +1,12 @@
 """Question sequences, decoded: what stands where, what is cut, what never occurs."""
 
+import logging
+
 import numpy as np
 import pytest
 from question_records import Source, record
 
-from mmdiffmask import tokens
+from mmdiffmask import config, tokens
 from mmdiffmask.data import question_kinds, questions, tokenizers
 
 TOY = tokenizers.load("toy")
@@ -201,3 +203,25 @@ def test_kinds():
     for wrong in ("who", "=x", "who=("):
         with pytest.raises(ValueError, match="probe.kinds"):
             question_kinds.parse((wrong,))
+
+
+def test_cases_of_candidates_that_are_cut_off(caplog):
+    source = Source([record(i) for i in range(3)])
+    asked = questions.index(source, range(3), TOY.encode_plain, ("answer",))
+    longest = asked[0].tokens
+    whole = questions.sequences(
+        source[0], TOY.encode_plain, longest, ["question"], ["answer"]
+    )
+    assert whole.mask_at.max() + 1 == longest
+    assert asked[0].sound == 12
+    with pytest.raises(ValueError, match="of 3 of 3 questions; q0 needs") as error:
+        questions.check_length(asked, config.Data(text_length=longest - 1))
+    assert f"--set data.text_length={longest + 12}" in str(error.value)
+    with caplog.at_level(logging.WARNING):
+        questions.check_length(asked, config.Data(text_length=longest + 12))
+        assert not caplog.records
+        questions.check_length(asked, config.Data(text_length=longest))
+    assert "cuts off sound behind 3 of 3 questions" in caplog.text
+    # `match` does not read the candidates.
+    short = questions.index(source, range(3), TOY.encode_plain, ("match",))
+    assert short[0].tokens < longest

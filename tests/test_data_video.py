@@ -9,7 +9,7 @@ import pytest
 
 from mmdiffmask import config, grid
 from mmdiffmask.data import frames, video
-from mmdiffmask.masking import units
+from mmdiffmask.masking import strategies, units
 from mmdiffmask.tokens import AUDIOSPAN, START, name_hash
 from mmdiffmask.types import Boxes
 
@@ -76,10 +76,9 @@ def encode(text):
 
 
 def make_units(record, is_patch_valid):
-    masking = config.Masking(mask_unit="patch")
-    return units.from_boxes(
-        GRID, masking, 0.0, record.boxes, record.covered_share, is_patch_valid
-    )
+    settings = units.Settings(GRID, config.Masking(mask_unit="patch"), 0.0)
+    bodies = strategies.find("difference")
+    return bodies.clip_units(record, is_patch_valid, settings)
 
 
 def make(record, settings=SETTINGS):

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from mmdiffmask import config, effects
+from mmdiffmask import config, configure, effects
 from mmdiffmask.training import journal
 from mmdiffmask.types import Boxes
 
@@ -31,12 +31,11 @@ def clip(kinds=("body", "face"), labels=("person", "face"), covered=0.8):
     return types.SimpleNamespace(boxes=boxes, covered_share=share)
 
 
-def masked(min_overlap=0.0, objective="patches", **changes):
+def masked(min_overlap=0.0, boxed_only=True, **changes):
     return dataclasses.replace(
         BASE,
-        data=config.Data(min_overlap=min_overlap),
+        data=config.Data(min_overlap=min_overlap, boxed_only=boxed_only),
         masking=config.Masking(**changes),
-        training=config.Training(objective=objective),
     )
 
 
@@ -48,8 +47,8 @@ CLIPS = [clip(), clip(("body",), ("person",)), clip((), ())]
     [
         (masked(anchors=("Person",)), ["'Person': no box", "person (2)", "'person'?"]),
         (masked(anchors=("[person]",)), ["'[person]'", "did you mean 'person'?"]),
-        (masked(anchors=("cat",), boxes="face"), ["'cat'", "person (1)"]),
-        (masked(boxes="object"), ["masking.boxes=object", "body (2), face (1)"]),
+        (masked(anchors=("cat",), strategy="difference-face"), ["'cat'", "person (1)"]),
+        (masked(strategy="difference-object"), ["kind object", "body (2), face (1)"]),
         (masked(min_overlap=1.0), ["data.min_overlap=1.0", "0.80"]),
     ],
 )
@@ -58,9 +57,8 @@ def test_cases_of_boxes_that_hide_nothing(experiment, words):
         effects.check_boxes(experiment, CLIPS, range(3))
     for word in words:
         assert word in str(error.value)
-    for name in ("none", "random", "replay"):  # they need no boxes
-        masking = dataclasses.replace(experiment.masking, strategy=name)
-        plain = dataclasses.replace(experiment, masking=masking)
+    for change in ("training.steps=0", "masking.strategy=random", "terms.patches=0"):
+        plain = configure.override(experiment, [change])  # they need no boxes
         effects.check_boxes(plain, CLIPS, range(3))
 
 
@@ -68,12 +66,12 @@ def test_cases_of_records_without_boxes():
     empty = [clip((), ()), clip((), ())]
     with pytest.raises(ValueError, match="no box at all"):
         effects.check_boxes(masked(), empty, range(2))
-    found = effects.kinds_without_boxes(masked(strategy="none"), empty, range(2))
-    assert found == ["body", "face"]
+    found = effects.kinds_without_boxes(masked(), empty, range(2))
+    assert found == ["difference", "difference-face"]
     assert effects.kinds_without_boxes(masked(), CLIPS, range(3)) == []
-    assert effects.kinds_without_boxes(masked(), CLIPS, [1, 2]) == ["face"]
-    reserve = masked(strategy="replay", objective="reserve")
-    assert effects.kinds_without_boxes(reserve, empty, range(2)) == []
+    assert effects.kinds_without_boxes(masked(), CLIPS, [1, 2]) == ["difference-face"]
+    unseen = masked(boxed_only=False)
+    assert effects.kinds_without_boxes(unseen, empty, range(2)) == []
 
 
 def test_cases_of_one_anchor_beside_a_good_one(caplog):
@@ -104,12 +102,10 @@ def test_embeddings_make_other_labels_similar(tmp_path):
         effects.check_boxes(masked(anchors=("sky",), label_embeddings=path), CLIPS, [0])
 
 
-@pytest.mark.parametrize("streams", [("text", "audio"), ("audio",), ("text",)])
-def test_cases_of_sound_that_is_cut_off(streams):
-    training = config.Training(streams=streams)
+def test_cases_of_sound_that_is_cut_off():
+    training = config.Training()
     data = config.Data(segments=7, sub_segments=1, text_length=8)
-    if "audio" not in streams:
-        return effects.check_text_length(data, training)
+    effects.check_text_length(data, config.Training(streams=("text",)))
     with pytest.raises(ValueError, match="42 tokens, (\\d+) with") as error:
         effects.check_text_length(data, training)
     least = int(str(error.value).split(" tokens, ")[1].split()[0])
@@ -121,6 +117,19 @@ def test_cases_of_sound_that_is_cut_off(streams):
         else:
             with pytest.raises(ValueError, match=f"text_length={least} or more"):
                 effects.check_text_length(data, training)
+
+
+def test_cases_of_sound_behind_a_long_question(caplog):
+    asked = [
+        types.SimpleNamespace(question=text, span_percent=(0, 100))
+        for text in ("", "Who is the person that talks to the man with the red hat?")
+    ]
+    for length in (128, 48):
+        data = config.Data(segments=7, sub_segments=1, text_length=length)
+        with caplog.at_level(logging.WARNING):
+            effects.tell_of_cut_sound(data, config.Training(), asked)
+        assert bool(caplog.records) == (length == 48)
+    assert "of 1 of 2 dev clips; none with data.text_length=" in caplog.text
 
 
 def test_cases_of_a_batch_lowered_otherwise_when_resumed(tmp_path, monkeypatch):

@@ -29,6 +29,7 @@ RANKS = [
     {"question_probe"},
     {"probing"},
     {"run_folder"},
+    {"limits"},
     {"collect"},
     {"sheet", "demo"},
     {"__main__"},

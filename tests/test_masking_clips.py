@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 
 import jax
 import numpy as np
@@ -47,8 +48,10 @@ def make_batch(patch_grid, masking, seed=0):
         share = grid.covered_share(patch_grid, grid.fit_boxes(fit, boxes.xyxy_px))
         overlap = 0.25 if patch_grid.rows == 6 else 0.0
         rows.append(
-            units.from_boxes(
-                patch_grid, masking, overlap, boxes, share, is_valid, LABELS
+            strategies.find(masking.strategy).clip_units(
+                types.SimpleNamespace(boxes=boxes, covered_share=share),
+                is_valid,
+                units.Settings(patch_grid, masking, overlap, LABELS),
             )
         )
         valid.append(is_valid)
@@ -310,18 +313,33 @@ def test_random_ignores_boxes():
     np.testing.assert_array_equal(other.is_masked, mask.is_masked)
 
 
-def test_strategy_by_attention_hides_cells_of_high_attention():
-    row = strategies.Strategy("attention", "patch", strategies.by_attention, "")
-    masking = config.Masking(select="top")
+def test_a_score_of_patches_decides_which_cells_are_hidden():
+    score = np.zeros((1, 6, 10), np.float32)
+    score[0, 2:4, 4:6] = 1  # one cell
+    score[0, 0, 0] = 3  # a quarter of 3: second
+    row = strategies.Strategy(
+        "attention",
+        "by attention",
+        units=units.PATCHES,
+        score=lambda record, settings: score,
+        weight=strategies.by_score,
+        select="top",
+    )
+    masking = config.Masking(ratio=2 / 15)
     place = clips.layout(SMALL, 1, "cell")
-    attention = np.zeros((6, 10), np.float32)
-    attention[2:4, 4:6] = 1  # one cell
-    attention[0, 0] = 3  # a quarter of 3: second
-    inputs = MaskInputs(place.token_of_patch, np.zeros(60), attention.reshape(-1))
-    masking = dataclasses.replace(masking, ratio=2 / 15)
-    mask = jax.jit(
-        lambda key, inputs: clips.mask_clip(
-            key, inputs, np.zeros(60, bool), place, row, masking
+    is_valid = np.ones((1, 60), bool)
+    made = row.clip_units(None, is_valid, units.Settings(SMALL, masking, 0.0))
+    inputs = MaskInputs(made.unit_of_token, made.unit_score)
+
+    def hidden(masking):
+        draw = jax.jit(
+            lambda key, inputs: clips.mask_clip(
+                key, inputs, np.zeros(60, bool), place, row, masking
+            )
         )
-    )(jax.random.key(0), inputs)
-    assert set(place.token_of_patch[np.asarray(mask.is_masked)]) == {0, 7}
+        mask = draw(jax.random.key(0), inputs)
+        return place.token_of_patch[np.asarray(mask.is_masked)].tolist()
+
+    assert set(hidden(masking)) == {0, 7}
+    three = dataclasses.replace(masking, ratio=3 / 15, select="sample")
+    assert {0, 7} < set(hidden(three))  # weight 0 only fills

@@ -21,7 +21,7 @@ ROWS, COLS = 5, 8
 
 def many_orders(select="sample"):
     gumbel = jax.random.gumbel(jax.random.key(3), (4000, 5))
-    order = functools.partial(sampling.draw_order, select=select)
+    order = functools.partial(sampling.order, select=select)
     order = jax.jit(jax.vmap(order, (0, None)))
     return np.asarray(order(gumbel, jnp.asarray(WEIGHT)))
 
@@ -54,7 +54,7 @@ def test_order_is_successive_sampling_without_replacement():
 def test_top_goes_by_weight_and_breaks_ties_at_random():
     assert (many_orders("top") == [0, 4, 1, 2, 3]).all()
     gumbel = jax.random.gumbel(jax.random.key(0), (200, 2))
-    order = functools.partial(sampling.draw_order, select="top")
+    order = functools.partial(sampling.order, select="top")
     ties = jax.jit(jax.vmap(order, (0, None)))(gumbel, jnp.ones(2))
     assert 60 < np.asarray(ties)[:, 0].sum() < 140
 
@@ -91,7 +91,7 @@ POSITION = np.stack(
 ).astype(np.int32)
 
 
-@functools.partial(jax.jit, static_argnames=("fill", "is_box_strategy"))
+@functools.partial(jax.jit, static_argnames=("is_filled", "is_box_strategy"))
 def draw(seed, weight, unit, is_box, budget, box_budget, **kw):
     return sampling.draw(
         jax.random.key(seed), weight, unit, is_box, POSITION, budget, box_budget, **kw
@@ -163,11 +163,11 @@ def test_fill_is_outside_boxes_and_scattered():
 
 def test_no_fill_leaves_the_budget_short_except_without_boxes():
     weight, unit, is_box = clip([(0, 0, 2, 2)], [1])
-    mask = draw(0, weight, unit, is_box, 10, 10, fill="none")
+    mask = draw(0, weight, unit, is_box, 10, 10, is_filled=False)
     assert (np.asarray(mask.is_masked) == (unit == 0)).all()
     assert not mask.is_without_box
     weight, unit, is_box = clip([], [])
-    mask = draw(0, weight, unit, is_box, 10, 10, fill="none")
+    mask = draw(0, weight, unit, is_box, 10, 10, is_filled=False)
     assert mask.is_fill.sum() == 10
     assert mask.is_without_box
 
@@ -194,6 +194,63 @@ def test_budget_beyond_the_clip_hides_all_that_may_be_hidden():
     unit = np.where(np.arange(ROWS * COLS) % 3 == 0, -1, unit)
     mask = draw(0, weight, unit, is_box, 100, 100)
     assert (np.asarray(mask.is_masked) == (unit >= 0)).all()
+
+
+take_whole = jax.jit(sampling.take_whole)
+
+
+def test_words_are_taken_whole_and_what_does_not_fit_is_skipped():
+    rank, size = np.array([0, 1, 2, 3]), np.array([2, 3, 1, 1])
+    everything = np.ones(4, bool)
+
+    def taken(budget, rank=rank, size=size, is_drawable=everything):
+        return np.flatnonzero(take_whole(rank, size, is_drawable, budget)).tolist()
+
+    assert taken(3) == [0, 2]
+    assert taken(5) == [0, 1]
+    assert taken(7) == [0, 1, 2, 3]
+    assert taken(1) == [0]  # the first always, and then nothing fits
+    assert taken(1, rank[::-1].copy()) == [3]
+    assert taken(3, is_drawable=rank > 0) == [1]  # weight 0: never, though first
+    assert taken(9, size=np.array([0, 3, 0, 0])) == [1]  # a unit without a token
+    assert taken(9, is_drawable=~everything) == []
+
+
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.given(
+    st.permutations(range(8)),
+    st.lists(st.integers(0, 5), min_size=8, max_size=8),
+    st.lists(st.booleans(), min_size=8, max_size=8),
+    st.integers(1, 30),
+)
+def test_laws_of_whole_units(in_order, size, is_drawable, budget):
+    rank, size = np.argsort(in_order), np.array(size)
+    is_drawable = np.array(is_drawable)
+    is_taken = np.asarray(take_whole(rank, size, is_drawable, budget))
+    candidates = [u for u in in_order if is_drawable[u] and size[u] > 0]
+    assert set(np.flatnonzero(is_taken)) <= set(candidates)
+    assert size[is_taken].sum() <= budget or is_taken.sum() == 1
+    if candidates:
+        assert is_taken[candidates[0]]
+    for unit in candidates:  # whoever was skipped did not fit
+        before = is_taken & (rank < rank[unit])
+        assert is_taken[unit] or size[before].sum() + size[unit] > budget
+
+
+def test_taking_and_filling_meet_their_budgets_apart():
+    weight, unit, is_box = clip([(0, 0, 2, 2), (2, 4, 2, 2)], [1, 0])
+    in_box, lottery = is_box[unit], np.random.default_rng(0).permutation(ROWS * COLS)
+    for budget in (0, 3, 4, 9):
+        taken = sampling.take_and_trim(
+            np.arange(ROWS * COLS), unit, unit == 0, lottery, POSITION, budget
+        )
+        assert np.asarray(taken).sum() == min(budget, 4)
+        assert not taken[unit != 0].any()
+        filled = np.asarray(sampling.fill(lottery, ~in_box, unit == 1, budget + 30))
+        assert filled.sum() == min(budget + 30, 36)
+        assert filled[~in_box].sum() == min(budget + 30, 32)
+        assert filled[unit == 1].sum() == max(0, min(budget - 2, 4))
+        assert not filled[unit == 0].any()
 
 
 rectangles = st.tuples(st.integers(0, 4), st.integers(0, 7), st.integers(1, 5),

@@ -3,29 +3,65 @@
 import numpy as np
 import pytest
 
+from mmdiffmask import config
 from mmdiffmask.masking import strategies
 from mmdiffmask.types import MaskInputs
 
 INPUTS = MaskInputs(
     unit_of_token=np.array([0, 0, 1, -1]),
     unit_score=np.array([0.5, 0.0, 0.0, 0.0], np.float32),
-    attention=np.array([0.2, 0.4, 0.0, np.nan], np.float32),
 )
 
 
 def test_weights():
     assert strategies.uniform(INPUTS).tolist() == [1, 1, 1, 1]
     assert strategies.by_score(INPUTS).tolist() == [0.5, 0, 0, 0]
-    np.testing.assert_allclose(strategies.by_attention(INPUTS), [0.3, 0, 0, 0], 1e-6)
     np.testing.assert_allclose(
-        strategies.by_inverse_attention(INPUTS), [1 / 0.3, 1e6, 1e6, 1e6], 1e-5
+        strategies.by_inverse_score(INPUTS), [2, 1e6, 1e6, 1e6], 1e-5
     )
-    with pytest.raises(ValueError, match=r"MaskInputs\.attention"):
-        strategies.by_attention(INPUTS._replace(attention=None))
 
 
 def test_registry_names_its_rows():
     assert all(name == row.name for name, row in strategies.REGISTRY.items())
-    assert strategies.find("difference").unit == "box"
+    labels = [row.label for row in strategies.REGISTRY.values()]
+    assert len(set(labels)) == len(labels)
+    kinds = {
+        name: row.units.kind
+        for name, row in strategies.REGISTRY.items()
+        if row.units.is_box
+    }
+    assert kinds == {
+        "difference": "body",
+        "difference-face": "face",
+        "difference-object": "object",
+    }
+    assert strategies.label("difference") == "Difference-Masking (bodies)"
+    assert strategies.label("of another version") == "of another version"
     with pytest.raises(ValueError, match="did you mean difference"):
         strategies.find("diference")
+
+
+@pytest.mark.parametrize(
+    "strategy, expected",
+    [
+        ("random", ("random", "difference")),
+        ("difference", ("random", "difference")),
+        ("difference-object", ("random", "difference", "difference-object")),
+    ],
+)
+def test_own_strategy_is_always_held_out(strategy, expected):
+    masking = config.Masking(strategy=strategy, held_out=("random", "difference"))
+    assert strategies.held_out(masking) == expected
+
+
+def test_held_out_strategies_are_known():
+    with pytest.raises(ValueError, match="masking.held_out=fases: must"):
+        strategies.held_out(config.Masking(held_out=("random", "fases")))
+
+
+def test_masks_without_boxes_are_held_against_the_first_boxes():
+    masking = config.Masking(held_out=("random", "difference-face", "difference"))
+    assert strategies.with_boxes("random", masking) == "difference-face"
+    assert strategies.with_boxes("difference", masking) == "difference"
+    alone = config.Masking(held_out=("random",))
+    assert strategies.with_boxes("random", alone) == "random"

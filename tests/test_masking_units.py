@@ -1,10 +1,13 @@
 """Units: which patch belongs to which box."""
 
+import dataclasses
+import types
+
 import numpy as np
 import pytest
 
 from mmdiffmask import config, grid
-from mmdiffmask.masking import units
+from mmdiffmask.masking import strategies, units
 from mmdiffmask.types import Boxes
 
 TINY = grid.PatchGrid(2, 4, 2)  # cells: columns 0-1 and 2-3
@@ -102,25 +105,42 @@ def boxes(kinds, labels, frames):
     )  # fmt: skip
 
 
-def test_only_boxes_of_the_chosen_kind_count():
+def clip_units(strategy, given, share, valid, **kw):
+    settings = units.Settings(TINY, config.Masking(mask_unit="patch"), 0.0)
+    record = types.SimpleNamespace(boxes=given, covered_share=share)
+    row = dataclasses.replace(strategies.find(strategy), **kw)
+    return row.clip_units(record, valid, settings)
+
+
+def test_only_boxes_of_the_strategy_count():
     share = np.zeros((3, 8), np.float16)
     share[0, 0], share[1, 1], share[2, 2] = 1, 1, 1
     given = boxes(["object", "body", "face"], ["ball", "person", "face"], [0, 0, 0])
     valid = np.ones((1, 8), bool)
-    for kind, patch in (("object", 0), ("body", 1), ("face", 2)):
-        settings = config.Masking(boxes=kind, mask_unit="patch")
-        got = units.from_boxes(TINY, settings, 0.0, given, share, valid)
+    names = ("difference-object", "difference", "difference-face")
+    for patch, name in enumerate(names):
+        got = clip_units(name, given, share, valid)
         assert got.unit_of_token[patch] == 0
         assert got.is_box_unit.sum() == 1
         # "ball" is unknown without embeddings; a face is part of a person.
-        assert got.unit_score[0] == (0 if kind == "object" else 1)
+        assert got.unit_score[0] == (0 if patch == 0 else 1)
+        assert clip_units(name, given, share, valid, score=None).unit_score[0] == 0
 
 
 def test_clip_without_boxes_is_all_background():
-    settings = config.Masking(mask_unit="patch")
-    none = boxes([], [], [])
-    got = units.from_boxes(
-        TINY, settings, 0.0, none, np.zeros((0, 8), np.float16), np.ones((2, 8), bool)
-    )
+    none, share = boxes([], [], []), np.zeros((0, 8), np.float16)
+    got = clip_units("difference", none, share, np.ones((2, 8), bool))
     assert got.unit_of_token.tolist() == list(range(16))
     assert not got.is_box_unit.any()
+
+
+def test_patches_alone_have_no_boxes_and_the_mean_score_of_a_cell():
+    valid = np.ones((1, 8), bool)
+    valid[0, 5] = False
+    value = np.array([[1.0, 2, 0, 0, 6, 99, 0, 4]])
+    settings = units.Settings(TINY, config.Masking(mask_unit="cell"), 0.0)
+    got = units.patches(None, valid, lambda record, settings: value, settings)
+    assert got.unit_of_token.tolist() == [0, 0, 1, 1, 0, -1, 1, 1]
+    assert got.unit_score.tolist() == [3, 1] + [0] * 6
+    assert not got.is_box_unit.any()
+    assert not units.patches(None, valid, None, settings).unit_score.any()

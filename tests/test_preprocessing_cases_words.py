@@ -81,6 +81,7 @@ FORMS = [  # of 1.25 s to 2.5 s
     "00:00:01,250 --> 00:00:02,500 X1:100 X2:200 Y1:10 Y2:20",
     "00:00:01.250 --> 00:00:02.500 align:start position:0%",
     "1 00:00:01,250 --> 00:00:02,500",
+    "\ufeff\u200e00:00:01,250 --> 00:00:02,500\u200f",
     "0:00:01.250,0:00:02.500",
     "00:00:01,250 - 00:00:02,500",
 ]
@@ -140,6 +141,13 @@ def test_a_timing_line_that_is_not_understood_is_told_and_nothing_said(
         f"1 of its 3 lines with times is not understood, such as {line!r}: what it"
         " times is left out"
     )
+
+
+def test_words_on_the_line_of_their_times(tmp_path):
+    text = "00:00:01.000 --> 00:00:02.000 hi there\n"
+    assert load(tmp_path, "a.srt", text) == ([(1.0, 2.0, "hi there")], [])
+    text = "WEBVTT\n\n00:01.000 --> 00:02.000 middle\nhi\n"  # a setting that is none
+    assert load(tmp_path, "a.vtt", text) == ([(1.0, 2.0, "hi")], [])
 
 
 def test_speech_about_times_and_arrows_is_speech(tmp_path):

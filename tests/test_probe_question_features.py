@@ -133,6 +133,15 @@ def test_candidates_permuted_permute_the_features(start, params, rows, found):
         )
 
 
+def test_cases_of_candidates_with_the_same_tokens(start, params):
+    same = [record(0, 0, answers=("red", "blue", "red")), record(1, 1)]
+    found = extract(start, params, same)
+    for name in ("answer/frames and sound", "span"):
+        one = found.vectors[name][0]
+        np.testing.assert_array_equal(one[0], one[2])
+        assert (one[0] != one[1]).any() and (one[1] != found.vectors[name][1][1]).any()
+
+
 def test_neither_batch_nor_sharing_a_window_changes_features(
     start, params, rows, found
 ):

@@ -75,3 +75,11 @@ def test_cases_of_neighbours_in_any_order():
         order = np.random.default_rng(seed).permutation(5)
         again = neighbours.votes(train[order], target[order], query, 2, 3)
         np.testing.assert_allclose(again, found)
+
+
+def test_cases_of_rounding_between_equal_candidates():
+    inputs = np.array([[[1, 2], [1, 3], [1, 2]], [[1, 2], [3, 4], [5, 6]]])
+    vectors = np.random.default_rng(3).normal(size=(2, 3, 4))
+    found = ties.same_for_same(vectors, inputs)
+    np.testing.assert_array_equal(found[0], vectors[0][[0, 1, 0]])
+    np.testing.assert_array_equal(found[1], vectors[1])

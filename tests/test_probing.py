@@ -18,7 +18,7 @@ FLOORS = {*question_probe.FLOORS, "untrained"}
 
 @pytest.fixture(scope="module")
 def experiment():
-    found = configure.override(configure.load(TINY), ["masking.strategy=none"])
+    found = configure.override(configure.load(TINY), ["training.steps=0"])
     settings = dataclasses.replace(
         found.probe, read_outs=("clip", "match", "answer"), kinds=KINDS
     )

@@ -1,11 +1,14 @@
 """The whole path on tiny.py: records, training, probe, report; killed and resumed."""
 
+import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +19,9 @@ import numpy as np
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import configure, examples, runs, weights
+from mmdiffmask import claims, configure, examples, runs, weights
+from mmdiffmask.data import manifest, tokenizers
+from mmdiffmask.data import records as data
 from mmdiffmask.training import checkpoint
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -36,9 +41,9 @@ def tree_digest(folder: pathlib.Path) -> dict[str, tuple[str, int]]:
 def workdir(tmp_path_factory, tiny_records):
     """A folder with the rows `none` and `difference`, probed."""
     folder = tmp_path_factory.mktemp("runs")
-    for strategy in ("none", "difference"):
-        arguments = ["--workdir", str(folder / strategy), "--data", tiny_records]
-        arguments += ["--set", f"masking.strategy={strategy}"]
+    for row, steps in (("none", 0), ("difference", 6)):
+        arguments = ["--workdir", str(folder / row), "--data", tiny_records]
+        arguments += ["--set", f"training.steps={steps}"]
         assert command_line.main(["pretrain", TINY, *arguments]) == 0
         assert command_line.main(["probe", TINY, *arguments]) == 0
     return folder
@@ -81,6 +86,104 @@ def test_the_report_shows_both_rows_and_loads_nothing(workdir, capsys):
     assert "<script" not in html
 
 
+def _fewer(records: str, folder: pathlib.Path) -> str:
+    """The records without their last of train."""
+    shutil.copytree(records, folder)
+    told = manifest.read(records)
+    kinds = data.features(told.segments, told.sub_segments, told.grid.n_patches)
+    source = data.open_split(records, "train")
+    (old,) = told.shards["train"]
+    rows = (source[i] for i in range(len(source) - 1))
+    shards = told.shards | {
+        "train": (data.write_shard(folder / old.file, rows, kinds),)
+    }
+    told = dataclasses.replace(told, shards=shards)
+    (folder / manifest.NAME).write_text(manifest.to_json(told))
+    return str(folder)
+
+
+def test_cases_of_other_records_and_moved_ones(workdir, tiny_records, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(workdir / "difference", run)
+    arguments = [TINY, "--workdir", str(run), "--data"]
+    other = _fewer(tiny_records, tmp_path / "other")
+    for command, told in (
+        ("pretrain", "other content of records"),
+        ("probe", "other content"),
+    ):
+        assert command_line.main([command, *arguments, other]) == 2
+        error = capsys.readouterr().err
+        assert told in error and "sha256" in error and error.count("\n") == 1
+    shutil.copytree(tiny_records, tmp_path / "moved")
+    for command in ("pretrain", "probe"):
+        assert command_line.main([command, *arguments, str(tmp_path / "moved")]) == 0
+        places = json.loads((run / claims.PLACES).read_text())
+        assert places[claims.RECORDS] == str(tmp_path / "moved")
+    assert command_line.main(["report", str(run)]) == 0
+    capsys.readouterr()
+    with claims.held(run):
+        for command in ("pretrain", "probe"):
+            assert command_line.main([command, *arguments, tiny_records]) == 2
+            assert "another command is at work in it" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_cases_of_a_tokenizer_that_changes_after_training(
+    tiny_records, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    tokens = tmp_path / "tokens.json"
+    shutil.copy(tokenizers.TOY, tokens)
+    run = ["--workdir", "[a] b/\u00fc", "--data", tiny_records]
+    run += ["--set", "training.steps=0", "--set", "data.tokenizer=tokens.json"]
+    for command in ("pretrain", "probe"):
+        assert command_line.main([command, TINY, *run]) == 0
+    tokens.write_text(tokens.read_text() + " ")
+    commands = [["pretrain", TINY, *run], ["probe", TINY, *run[:4]]]
+    for command in (*commands, ["report", "[a] b"]):
+        capsys.readouterr()
+        assert command_line.main(command) == 2
+        error = capsys.readouterr().err
+        assert "data.tokenizer" in error and "tokens.json" in error
+        assert error.count("sha256") == 2 and error.count("\n") == 1
+    shutil.copy(tokenizers.TOY, tmp_path / "again.json")  # the same, elsewhere
+    run[-1] = "data.tokenizer=again.json"
+    for command in ("pretrain", "probe"):
+        assert command_line.main([command, TINY, *run]) == 0
+    assert command_line.main(["report", "[a] b/\u00fc/"]) == 0
+
+
+@pytest.mark.slow
+def test_cases_of_starts_in_folders(workdir, tiny_records, tmp_path, capsys):
+    starts = [str(workdir / "difference"), str(tmp_path / "converted")]
+    official = str(tmp_path / "official")
+    assert command_line.main(["weights", "export", starts[0], official]) == 0
+    assert command_line.main(["weights", "convert", official, starts[1]]) == 0
+    run = ["--workdir", str(tmp_path / "run"), "--data", tiny_records]
+    run += ["--set", "training.steps=0", "--set"]
+    wrong = "model.checkpoint=smal"
+    assert command_line.main(["pretrain", TINY, *run, wrong]) == 2
+    assert not (tmp_path / "run").exists()
+    for start in starts:
+        words = [*run, f"model.checkpoint={start}"]
+        assert command_line.main(["pretrain", TINY, *words]) == 0
+        found = checkpoint.load_params(tmp_path / "run", "start")
+        wanted = weights.load(start, configure.load(TINY).model)
+        for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
+            np.testing.assert_array_equal(a, b)
+        # The same weights elsewhere are the same start; others are not.
+        capsys.readouterr()
+        if start == starts[1]:
+            words[-1] = f"model.checkpoint={official}"
+            assert command_line.main(["probe", TINY, *words]) == 0
+            shutil.copytree(starts[0] + "/start", tmp_path / "untrained")
+            words[-1] = f"model.checkpoint={tmp_path / 'untrained'}"
+            for command in ("pretrain", "probe"):
+                assert command_line.main([command, TINY, *words]) == 2
+                assert "model.checkpoint" in capsys.readouterr().err
+        shutil.rmtree(tmp_path / "run")
+
+
 def test_masks_of_a_run_are_summarised(workdir):
     masks = json.loads((workdir / "difference" / runs.MASKS).read_text())
     assert masks["whole_box"] > 0.4
@@ -94,11 +197,13 @@ def test_held_out_masks_do_not_depend_on_the_strategy(tiny_records):
     found = []
     for strategy in ("random", "difference"):
         changed = configure.override(base, [f"masking.strategy={strategy}"])
-        kinds = examples.mask_kinds(changed.masking)
-        assert set(kinds) == {"random", "body", "face"}
-        masks, _ = examples.masks_of(changed, source, [0, 1], *kinds["body"], 0)
-        found.append(masks.is_masked)
+        masks = examples.held_out_masks(changed, source, [0, 1])
+        assert tuple(masks) == ("random", "difference", "difference-face")
+        found.append([made.is_masked for made in masks.values()])
     np.testing.assert_array_equal(*found)
+    assert all(
+        (one != other).any() for one, other in itertools.combinations(found[0], 2)
+    )
 
 
 def start_run(folder: pathlib.Path, records: str) -> subprocess.Popen:

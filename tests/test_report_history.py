@@ -7,6 +7,8 @@ import pytest
 
 from mmdiffmask.report import curves, history, language, summary
 
+PEOPLE = "Difference-Masking (bodies)"
+
 
 def lines(is_new=True, rows=fake_runs.ROWS):
     return {row: fake_runs.metrics_lines(row, is_new) for row in rows}
@@ -18,7 +20,7 @@ def titles(panels):
 
 def test_a_trained_start_is_the_row_that_was_not_trained():
     tasks = history.retrieval_tasks(lines(), False)
-    hidden = next(t for t in tasks if (t.masks, t.cells) == ("person", "hidden"))
+    hidden = next(t for t in tasks if (t.masks, t.cells) == (PEOPLE, "hidden"))
     assert hidden.start == "none"
     values = {name: score.value for name, score in hidden.scores.items()}
     assert values == pytest.approx(fake_runs.FINDS | {"copy": 0.2})
@@ -35,7 +37,7 @@ def test_a_random_start_has_a_row_of_its_own():
 
 
 def test_sum_of_terms_has_no_guess_and_the_patch_term_has():
-    whole, patches, *_ = history.patch_panels(lines(), "reserve+patches", False)
+    whole, patches, *_ = history.patch_panels(lines(), True, False)
     assert [line.name for line in whole.lines] == ["replay", "random", "difference"]
     assert whole.levels == ()
     assert [line.name for line in patches.lines] == ["random", "difference"]
@@ -45,14 +47,17 @@ def test_sum_of_terms_has_no_guess_and_the_patch_term_has():
 
 def test_older_runs_have_one_training_panel_and_no_language():
     old = lines(False, ("none", "random", "difference"))
-    found = history.patch_panels(old, "patches", True)
-    assert titles(found)[:2] == ["Loss in training", "Held-out loss, random masks"]
+    found = history.patch_panels(old, False, True)
+    assert titles(found)[:2] == [
+        "Loss in training",
+        "Held-out loss under random masking",
+    ]
     assert found[0].levels[0].name == "guessing"
     assert language.word_panels(old) == () and language.term_panels(old) == ()
 
 
 def test_a_page_of_an_untrained_row_alone_has_no_curve():
-    assert history.patch_panels(lines(rows=("none",)), "patches", True) == ()
+    assert history.patch_panels(lines(rows=("none",)), False, True) == ()
     assert language.word_panels(lines(rows=("none",))) == ()
 
 

@@ -81,7 +81,7 @@ def _run(label=EVIL, **kw):
     line = curves.Line("random", (0, 9), (0.1, 0.2))
     values = dict(
         title=f"Title {EVIL}", data=EVIL, start="random weights", is_random_start=True,
-        objective="patches",
+        has_replay_terms=False,
         anchors=("person", EVIL), rows=rows, retrieval=(task,),
         floors={label: statistics.Floors(0.25, 0.31, 4)},
         comparisons=compare.compare(label, right, ["none"], 0, 300), questions=(),
@@ -237,6 +237,17 @@ def test_in_short_counts_what_was_seen(ends, answer):
     assert answer in text
 
 
+def test_rows_are_held_against_those_that_prefer_nothing():
+    rows = [
+        dataclasses.replace(row, is_uniform=row.name == "random")
+        for row in _run(label="action").rows
+    ]
+    item = dataclasses.replace(_comparison(0.01, 0.05), b="random", is_gain=False)
+    run = _run(label="action", comparisons=(item,), retrieval=(), rows=tuple(rows))
+    (text,) = sentences.in_short(run)
+    assert text == "Did difference beat random there? Yes: better on action."
+
+
 @pytest.mark.parametrize(
     "value, untrained, expected",
     [(0.3, 0.1, "difference"), (0.13, 0.1, "no row"), (0.09, 0.1, "no row")],
@@ -272,3 +283,44 @@ def test_example_says_what_the_mask_was_made_of():
 )
 def test_duration(seconds, text):
     assert page.duration(float(seconds)) == text
+
+
+@pytest.mark.parametrize("low, high", [(0.4, 0.4), (1.0, 1.0)])
+def test_cases_of_intervals_that_are_points(low, high):
+    score = statistics.Score(low, low, high, 1)
+    assert sentences.interval(score) == sentences.NO_INTERVAL
+    assert not score.is_above(0.1)
+    found = _comparison(low, high)
+    assert not found.difference.is_seen
+    text = sentences.comparison(found)
+    assert sentences.NO_INTERVAL in text and "is ahead" not in text
+    run = _run(label="action", comparisons=(found,), retrieval=())
+    assert "Yes" not in " ".join(sentences.in_short(run))
+    task = summary.RetrievalTask(
+        "difference", "hidden", 640.0, 0.0016, {"difference": score, "copy": score}
+    )
+    (text,) = sentences.retrieval(task, ["difference"])
+    assert "not above chance" in text and sentences.NO_INTERVAL in text
+    cell = summary.ProbeCell(score, score, score, score, 1.0)
+    rows = tuple(dataclasses.replace(row, probes={"action": cell}) for row in run.rows)
+    alone = dataclasses.replace(run, rows=rows)
+    assert sentences.interval_width(alone).startswith("The accuracies have no interval")
+    assert "cannot be held against" in sentences.against_floors(alone)[0]
+    assert "above both" not in page.build(alone)
+
+
+def test_cases_of_sentences_about_rows_that_are_not_there():
+    run = _run(label="action")
+    _, shown = _read(page.build(run))
+    assert "none is the start itself" in shown and "meet boxes by accident" in shown
+    without = {"comparisons": (), "retrieval": (), "panels": ()}
+    only = dataclasses.replace(run, rows=run.rows[2:], **without)
+    _, shown = _read(page.build(only))
+    for text in ("none is the start", "So none is", "replay", "meet boxes by accident"):
+        assert text not in shown, text
+    assert "Every row hides something" in shown
+    nothing = dataclasses.replace(run, rows=run.rows[:1], examples=(), **without)
+    _, shown = _read(page.build(nothing))
+    for text in ("rows that hide something", "counts hidden patches", "Dashed lines"):
+        assert text not in shown, text
+    assert "No row hides anything" in shown

@@ -92,3 +92,18 @@ def test_draws_in_parts_are_those_made_at_once(resamples):
     values = np.random.default_rng(0).random((7, 2))
     found = statistics.resampled(values, 3, resamples)
     np.testing.assert_allclose(found, whole @ values, rtol=1e-12)
+
+
+def test_cases_of_no_spread():
+    one = statistics.ratio(np.array([3]), np.array([4]), 0, 200)
+    assert one.value == 0.75 and not one.has_interval and not one.is_above(0.5)
+    alike = statistics.ratio(np.array([1, 2, 3]), np.array([3, 6, 9]), 0, 200)
+    assert not alike.has_interval
+    assert statistics.ratio(np.array([0, 2]), np.array([2, 2]), 0, 200).has_interval
+    found = statistics.difference(np.ones(4), np.zeros(4), 0, 200)
+    assert found.value == 1 and not found.has_interval and not found.is_seen
+
+
+def test_cases_of_ties_in_accuracies():
+    score = statistics.accuracy(np.array([1, 0.5, 0.5, 0]))
+    assert score.value == 0.5 and score.low < 0.5 < score.high

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import numpy as np
 import pytest
 import training_run as tiny
 
-from mmdiffmask import config
-from mmdiffmask.training import checkpoint, journal, loop, stopping
+from mmdiffmask import claims, config
+from mmdiffmask.training import checkpoint, journal, loop, saved, steps, stopping
 
 PROGRAM = pathlib.Path(__file__).with_name("training_run.py")
 
@@ -166,6 +167,71 @@ def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
         loop.train(job, tmp_path / "run")
     with checkpoint.open_steps(tmp_path / "run") as manager:
         assert checkpoint.read_progress(manager).step == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{"b2": 1.0}, {"eps": 0.0}, {"lr": 1e30}])
+def test_cases_of_numbers_that_are_not_finite_never_finish(tmp_path, changes):
+    job = tiny.make_job(**changes, steps=2, warmup_steps=0, eval_every=2)
+    with pytest.raises(ValueError, match=r"at step [12] is (nan|inf); lower training"):
+        loop.train(job, tmp_path / "run")
+    with checkpoint.open_steps(tmp_path / "run") as manager:
+        progress = checkpoint.read_progress(manager)
+    assert progress.step == 0 and progress.finished is None
+    lines = journal.read_metrics(tmp_path / "run")
+    assert all(np.isfinite(x["value"]) for x in lines if x.get("value") is not None)
+
+
+def test_check_of_numbers():
+    stopping.check_finite("loss", 1e30, 3)
+    for value in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match="the loss at step 3 is -?(nan|inf); low"):
+            stopping.check_finite("loss", value, 3)
+    good = {"w": jax.numpy.ones(3), "count": jax.numpy.int32(1)}
+    for bad in (np.nan, np.inf):
+        wrong = good | {"w": jax.numpy.array([0.0, bad])}
+        assert steps.is_finite(good) and not steps.is_finite(wrong)
+        state = steps.TrainState(good, wrong, jax.numpy.int32(4))
+        with pytest.raises(ValueError, match="the sum of the moments at step 4 is nan"):
+            stopping.check_state(state, 4)
+    assert steps.is_finite({"count": jax.numpy.int32(1)})
+
+
+def test_cases_of_a_refused_start_claim_nothing(tmp_path):
+    def absent():
+        raise ValueError("no such checkpoint")
+
+    job = dataclasses.replace(tiny.make_job(), start=absent)
+    with pytest.raises(ValueError, match="no such checkpoint"):
+        loop.train(job, tmp_path / "run")
+    assert not any((tmp_path / "run").iterdir())
+    assert not claims.check_place(tmp_path / "run", {"training.lr": 0.5}, 1)
+
+
+def test_the_start_is_made_outside_of_tracing(tmp_path):
+    """What reads a folder of Orbax cannot be traced."""
+
+    def start():
+        value = tiny.start()
+        assert all(isinstance(x, np.ndarray) for x in jax.tree.leaves(value))
+        assert not isinstance(jax.numpy.zeros(()), jax.core.Tracer)
+        raise ValueError("was called in the open")
+
+    job = dataclasses.replace(tiny.make_job(), start=start)
+    with pytest.raises(ValueError, match="was called in the open"):
+        loop.train(job, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_cases_of_a_lost_start_or_step_of_a_run(finished, tmp_path):
+    copy = tmp_path / "copy"
+    for part in ("start", "steps/6"):
+        shutil.copytree(finished[0], copy)
+        shutil.rmtree(copy / part)
+        with pytest.raises(ValueError, match=f"{part} is lost"):
+            loop.train(tiny.make_job(), copy)
+            saved.check_all(copy)
+        shutil.rmtree(copy)
 
 
 def _stop_after(losses, **changes):

@@ -1,5 +1,7 @@
 """`mmdiffmask weights`, and checkpoints of every kind through one call."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +54,24 @@ def test_a_run_is_exported_and_loads(capsys, tmp_path, run_dir, which, seed):
     assert_same(stored.params, halves(params(seed=seed)))
     assert_same(weights.load(run_dir, SETTINGS, which=which), params(seed=seed))
     assert "exists already" in complaint(capsys, "weights", "export", run_dir, out)
+
+
+def test_cases_of_the_same_weights_in_any_form_are_one_start(
+    capsys, tmp_path, run_dir, official
+):
+    run(capsys, "convert", official, tmp_path / "[ours]")
+    shutil.copy(official, tmp_path / "copy")
+    same = [official, tmp_path / "copy", tmp_path / "[ours]"]
+    assert len({weights.fingerprint_of(str(path)) for path in same}) == 1
+    shutil.copytree(run_dir, tmp_path / "run")
+    of_run = {weights.fingerprint_of(str(p)) for p in (run_dir, tmp_path / "run")}
+    assert of_run == {weights.fingerprint(params(seed=2))}  # the best step
+    assert weights.fingerprint_of(str(run_dir / "steps" / "5")) not in of_run
+    official_writer.write(tmp_path / "other", params(seed=1), STEP)
+    assert weights.fingerprint_of(str(tmp_path / "other")) != weights.fingerprint_of(
+        str(official)
+    )
+    assert weights.fingerprint_of(str(tmp_path / "nothing")) is None
 
 
 def test_parts_of_a_run_load_alone(run_dir):

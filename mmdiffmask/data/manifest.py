@@ -177,6 +177,20 @@ def to_json(manifest: Manifest) -> str:
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def identity(records_dir: str | os.PathLike) -> str:
+    """The sha256 of what makes records these records and no others.
+
+    Their settings, their geometry, and every shard's checksum; not the versions that
+    wrote them.
+
+    Raises:
+      ValueError: as `read`.
+    """
+    told = json.loads(to_json(read(records_dir)))
+    kept = {k: v for k, v in told.items() if k not in ("versions", "counts")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
 def verify(
     records_dir: str | os.PathLike, shards: tuple[Shard, ...], sizes_only: bool = False
 ) -> None:

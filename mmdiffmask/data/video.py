@@ -120,7 +120,7 @@ def row(
       patch_grid: of the model and of the record's covered shares.
       encode: text -> token ids.
       make_units: what may be masked as a whole, given the record and its valid
-        patches (masking.units.from_boxes).
+        patches (a strategy's `clip_units`).
 
     Raises:
       ValueError: if the record was made for other settings, or a frame is broken.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Int, PRNGKeyArray
 
 from mmdiffmask import config, grid
 from mmdiffmask.masking import sampling, strategies, units
@@ -51,7 +51,7 @@ def mask_clip(
 
     Args:
       key: `sampling.example_key` of the example and the strategy.
-      inputs: units over patches (`units.from_boxes`), made for the same mask unit.
+      inputs: units over patches (`Strategy.clip_units`), for the same mask unit.
       is_box_unit: units of a box.
       place: `layout` of the grid for settings.mask_unit.
       strategy: a row of the registry.
@@ -61,11 +61,12 @@ def mask_clip(
       A `Mask` over the q patches; `unit_rank` has one slot per unit slot (box
       strategies) or per token (patch strategies).
     """
-    tokens, is_box_unit = _over_tokens(inputs, jnp.asarray(is_box_unit), place)
-    if strategy.unit == "patch":
+    tokens, is_box_unit = _over_tokens(inputs, place), jnp.asarray(is_box_unit)
+    is_box = strategy.units.is_box
+    if not is_box:
         tokens, is_box_unit = _each_alone(tokens)
     budget = sampling.token_budget(settings.ratio, jnp.sum(tokens.unit_of_token >= 0))
-    share = settings.box_share if strategy.unit == "box" else 1.0
+    share = settings.box_share if is_box else 1.0
     box_budget = jnp.round(jnp.float32(share) * budget).astype(jnp.int32)
     mask = sampling.draw(
         key,
@@ -75,9 +76,9 @@ def mask_clip(
         place.position,
         budget,
         box_budget,
-        is_box_strategy=strategy.unit == "box",
-        select=settings.select,
-        fill=settings.fill,
+        is_box_strategy=is_box,
+        select=_select(strategy, settings),
+        is_filled=settings.fill == "random",
     )
     is_valid = jnp.asarray(inputs.unit_of_token) >= 0
     return mask._replace(
@@ -88,28 +89,16 @@ def mask_clip(
     )
 
 
-def _over_tokens(
-    inputs: MaskInputs, is_box_unit: Bool[Array, " u"], place: Layout
-) -> tuple[MaskInputs, Bool[Array, " u"]]:
-    """Units and attention of patches as those of tokens: cells take valid patches'."""
-    n = len(place.position)
-    unit_of_patch = jnp.asarray(inputs.unit_of_token)
+def _select(strategy: strategies.Strategy, settings: config.Masking) -> str:
+    """How units are chosen: as the setting says, else as the strategy does."""
+    return strategy.select if settings.select == "strategy" else settings.select
+
+
+def _over_tokens(inputs: MaskInputs, place: Layout) -> MaskInputs:
+    """Units of patches as those of tokens: a cell takes that of its valid patches."""
+    n, unit_of_patch = len(place.position), jnp.asarray(inputs.unit_of_token)
     unit_of_token = jax.ops.segment_max(unit_of_patch, place.token_of_patch, n)
-    attention = None
-    if inputs.attention is not None:
-        attention = _mean_of_tokens(inputs.attention, unit_of_patch >= 0, place)
-    score = jnp.asarray(inputs.unit_score)
-    return MaskInputs(unit_of_token, score, attention), is_box_unit
-
-
-def _mean_of_tokens(
-    value: Float[Array, " q"], is_valid: Bool[Array, " q"], place: Layout
-) -> Float[Array, " n"]:
-    n = len(place.position)
-    value = jnp.where(is_valid, jnp.asarray(value), 0.0)
-    total = jax.ops.segment_sum(value, place.token_of_patch, n)
-    count = jax.ops.segment_sum(is_valid * 1.0, place.token_of_patch, n)
-    return total / jnp.maximum(count, 1.0)
+    return MaskInputs(unit_of_token, jnp.asarray(inputs.unit_score))
 
 
 def _each_alone(tokens: MaskInputs) -> tuple[MaskInputs, Bool[Array, " n"]]:
@@ -117,7 +106,7 @@ def _each_alone(tokens: MaskInputs) -> tuple[MaskInputs, Bool[Array, " n"]]:
     unit = tokens.unit_of_token
     own = jnp.where(unit >= 0, jnp.arange(len(unit)), -1)
     score = jnp.where(unit >= 0, tokens.unit_score[unit], 0.0)
-    return MaskInputs(own, score, tokens.attention), jnp.zeros(len(unit), bool)
+    return MaskInputs(own, score), jnp.zeros(len(unit), bool)
 
 
 def mask_batch(

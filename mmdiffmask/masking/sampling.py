@@ -1,4 +1,9 @@
-"""Draws the hidden tokens of a clip: whole units, one cut to the budget, fill."""
+"""Draws which tokens to hide: an order of units, units taken from it, and fill.
+
+`order` serves every method. Words are never cut (`take_whole`); boxes are, where the
+budget ends inside one (`take_and_trim`), and `fill` spends what they leave. `draw` puts
+the pieces of a clip together.
+"""
 
 from typing import NamedTuple
 
@@ -81,7 +86,7 @@ def most_tokens(ratio: float, n_tokens: int) -> int:
     return max(1, int(np.round(np.float32(ratio) * np.float32(n_tokens))))
 
 
-def draw_order(
+def order(
     gumbel: Float[Array, " u"], weight: Float[Array, " u"], select: str = "sample"
 ) -> Int[Array, " u"]:
     """Each unit's place when units are drawn without replacement, 0 first.
@@ -98,8 +103,92 @@ def draw_order(
     log_weight = jnp.where(weight > 0, jnp.log(weight), -jnp.inf)
     first = log_weight + gumbel if select == "sample" else log_weight
     slots = jnp.arange(weight.size)
-    order = jax.lax.sort((-first, -gumbel, slots), num_keys=2)[2]
-    return _inverse(order)
+    return _inverse(jax.lax.sort((-first, -gumbel, slots), num_keys=2)[2])
+
+
+def take_whole(
+    rank: Int[Array, " u"],
+    size: Int[Array, " u"],
+    is_drawable: Bool[Array, " u"],
+    budget: Int[Array, ""] | int,
+) -> Bool[Array, " u"]:
+    """Units taken whole, in their order, as long as they fit into the budget.
+
+    A unit that does not fit is skipped, and smaller ones after it may still fit. The
+    first is always taken, so that something is hidden: it alone may pass the budget.
+
+    Example: sizes 2, 3, 1 in this order and a budget of 3 -> the first and the third.
+
+    Args:
+      rank: place of each unit (`order`).
+      size: tokens of each unit.
+      is_drawable: False: never taken, like units without a token.
+      budget: tokens to hide.
+    """
+    is_drawable = is_drawable & (size > 0)
+
+    def step(n_taken, unit):
+        fits = (n_taken + size[unit] <= budget) | (n_taken == 0)
+        is_taken = is_drawable[unit] & fits
+        return n_taken + jnp.where(is_taken, size[unit], 0), is_taken
+
+    return jax.lax.scan(step, jnp.zeros((), size.dtype), _inverse(rank))[1][rank]
+
+
+def take_and_trim(
+    rank: Int[Array, " u"],
+    unit: Int[Array, " n"],
+    is_drawable: Bool[Array, " n"],
+    lottery: Int[Array, " n"],
+    position: Int[Array, "n 3"],
+    budget: Int[Array, ""] | int,
+) -> Bool[Array, " n"]:
+    """Exactly `budget` tokens of units in their order; the last unit is cut to fit.
+
+    Inside a unit tokens go by their distance from its seed, the token that won the
+    lottery: the unit that meets the budget is cut to the compact part around its seed.
+
+    Args:
+      rank: place of each unit (`order`).
+      unit: unit of each token, in [0, u).
+      is_drawable: tokens of the units that may be drawn; no others are taken.
+      lottery: a random order of all tokens, each one's place in it.
+      position: frame, row, column of each token.
+      budget: tokens to take; where there are fewer, all are.
+    """
+    n, slots = len(unit), len(rank)
+    winner = jax.ops.segment_min(jnp.where(is_drawable, lottery, n), unit, slots)
+    seed = _inverse(lottery)[jnp.minimum(winner, n - 1)]  # (u,)
+    step = position - position[seed][unit]
+    distance = step[:, 1] ** 2 + step[:, 2] ** 2 + jnp.where(step[:, 0] == 0, 0, FAR)
+    first = jnp.where(is_drawable, rank[unit], slots)
+    keys = (first, distance, jnp.arange(n))  # ties by token index
+    place = _inverse(jax.lax.sort(keys, num_keys=3)[2])
+    return is_drawable & (place < budget)
+
+
+def fill(
+    lottery: Int[Array, " n"],
+    is_outside: Bool[Array, " n"],
+    is_spare: Bool[Array, " n"],
+    budget: Int[Array, ""] | int,
+) -> Bool[Array, " n"]:
+    """`budget` tokens at random: first from outside all boxes, then the spare ones.
+
+    Args:
+      lottery: a random order of all tokens, each one's place in it.
+      is_outside: tokens in no box.
+      is_spare: tokens of boxes that cannot be drawn, for when the others run out.
+      budget: tokens to take; where there are fewer, all are.
+    """
+    in_order = _inverse(lottery)
+
+    def count_up_to(is_one):  # how many of them the lottery has up to each token
+        return jnp.cumsum(is_one[in_order])[lottery]
+
+    is_taken = is_outside & (count_up_to(is_outside) <= budget)
+    n_left = budget - jnp.sum(is_outside)
+    return is_taken | (is_spare & (count_up_to(is_spare) <= n_left))
 
 
 def draw(
@@ -113,14 +202,10 @@ def draw(
     *,
     is_box_strategy: bool = True,
     select: str = "sample",
-    fill: str = "random",
+    is_filled: bool = True,
 ) -> Mask:
-    """Hides exactly `budget` tokens: drawn units in their order, then fill.
+    """Hides exactly `budget` tokens of a clip: drawn units in their order, then fill.
 
-    One sort does drawing, trimming and filling. Tokens of drawable units come first,
-    unit by unit in the order drawn, inside a unit by distance from a random seed
-    token, so the unit that meets the budget is cut to the part around its seed. Then
-    come tokens outside all boxes in random order, then those in boxes of weight 0.
     Where boxes are capped and nothing else is left, the drawn order goes on past the
     cap: the budget holds wherever there are tokens enough. DESIGN section 4.
 
@@ -133,104 +218,60 @@ def draw(
       budget: tokens to hide.
       box_budget: how many of them drawn units may take; None: all.
       is_box_strategy: only box units can be drawn; else every unit.
-      select: "sample" or "top" (`draw_order`).
-      fill: "random", or "none": what drawn units leave of the budget stays unused,
-        except in a clip without boxes.
+      select: "sample" or "top" (`order`).
+      is_filled: False: what drawn units leave of the budget stays unused, except in a
+        clip without boxes.
     """
     slots, n = len(weight), len(unit_of_token)
     gumbel = jax.random.gumbel(key, (slots + n,))  # one call: it is slow to compile
-    lottery = _inverse(jnp.argsort(gumbel[slots:]))  # each token's own number
-    given = (unit_of_token, is_box_unit, position)
-    unit_of_token, is_box_unit, position = map(jnp.asarray, given)
-    is_eligible = unit_of_token >= 0
+    lottery = _inverse(jnp.argsort(gumbel[slots:]))
+    is_eligible = jnp.asarray(unit_of_token) >= 0
     unit = jnp.where(is_eligible, unit_of_token, 0)
+    is_box_unit, position = jnp.asarray(is_box_unit), jnp.asarray(position)
     size = jax.ops.segment_sum(is_eligible.astype(jnp.int32), unit, slots)
-    is_drawable = (weight > 0) & (size > 0)
-    if is_box_strategy:
-        is_drawable &= is_box_unit
-    rank = draw_order(gumbel[:slots], jnp.where(is_drawable, weight, 0.0), select)
-    tier = _tier(unit, is_eligible, is_drawable, is_box_unit)
-    distance = _distance_to_seed(unit, slots, is_eligible, lottery, position)
-    place = _places(tier, rank[unit], distance, lottery)
+    is_drawable = (weight > 0) & (size > 0) & (is_box_unit | (not is_box_strategy))
+    rank = order(gumbel[:slots], jnp.where(is_drawable, weight, 0.0), select)
     is_without_box = ~jnp.any(is_box_unit & (size > 0))
-    is_filled = is_without_box if fill == "none" else jnp.array(True)
-    cap = budget if box_budget is None else jnp.minimum(box_budget, budget)
-    is_masked = _within_budget(place, tier, budget, cap, is_filled)
-    is_whole = _hidden_whole(is_masked, unit, size)
-    is_box = is_masked & (tier == 0) & is_box_strategy
+    in_drawable = is_eligible & is_drawable[unit]
+    in_others = is_eligible & ~is_drawable[unit]
+    n_take, n_fill = _split(
+        budget,
+        budget if box_budget is None else jnp.minimum(box_budget, budget),
+        jnp.sum(in_drawable),
+        jnp.sum(in_others),
+        is_without_box | is_filled,
+    )
+    is_taken = take_and_trim(rank, unit, in_drawable, lottery, position, n_take)
+    in_box = is_box_unit[unit]
+    is_fill = fill(lottery, in_others & ~in_box, in_others & in_box, n_fill)
+    is_box, is_whole = is_taken & is_box_strategy, _is_whole(is_taken, unit, size)
     return Mask(
-        is_masked, rank, is_box & is_whole, is_box & ~is_whole, is_masked & (tier > 0),
+        is_taken | is_fill, rank, is_box & is_whole, is_box & ~is_whole, is_fill,
         is_without_box & is_box_strategy,
     )  # fmt: skip
 
 
-def _hidden_whole(
-    is_masked: Bool[Array, " n"], unit: Int[Array, " n"], size: Int[Array, " u"]
+def _split(
+    budget: Int[Array, ""] | int,
+    cap: Int[Array, ""] | int,
+    n_drawable: Int[Array, ""],
+    n_others: Int[Array, ""],
+    is_filled: Bool[Array, ""] | bool,
+) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """How many tokens drawn units may take (past the cap if need be), and fill."""
+    n_fill = jnp.minimum(budget - jnp.minimum(n_drawable, cap), n_others)
+    n_fill = jnp.where(is_filled, n_fill, 0)
+    return jnp.where(is_filled, budget - n_fill, cap), n_fill
+
+
+def _is_whole(
+    is_taken: Bool[Array, " n"], unit: Int[Array, " n"], size: Int[Array, " u"]
 ) -> Bool[Array, " n"]:
-    """Tokens whose unit is hidden to its last token."""
-    hidden = jax.ops.segment_sum(is_masked.astype(jnp.int32), unit, len(size))
-    return (hidden == size)[unit]
-
-
-def _tier(
-    unit: Int[Array, " n"],
-    is_eligible: Bool[Array, " n"],
-    is_drawable: Bool[Array, " u"],
-    is_box_unit: Bool[Array, " u"],
-) -> Int[Array, " n"]:
-    """0 in a drawable unit, 1 outside boxes, 2 in a box of weight 0, 3 never hidden."""
-    tier = jnp.where(is_drawable[unit], 0, jnp.where(is_box_unit[unit], 2, 1))
-    return jnp.where(is_eligible, tier, 3)
-
-
-def _distance_to_seed(
-    unit: Int[Array, " n"],
-    slots: int,
-    is_eligible: Bool[Array, " n"],
-    lottery: Int[Array, " n"],
-    position: Int[Array, "n 3"],
-) -> Int[Array, " n"]:
-    """Squared distance of each token to the token of its unit that won the lottery."""
-    n = len(unit)
-    winner = jax.ops.segment_min(jnp.where(is_eligible, lottery, n), unit, slots)
-    seed = _inverse(lottery)[jnp.minimum(winner, n - 1)]  # (u,)
-    step = position - position[seed][unit]
-    within = step[:, 1] ** 2 + step[:, 2] ** 2
-    return within + jnp.where(step[:, 0] == 0, 0, FAR)
-
-
-def _places(
-    tier: Int[Array, " n"],
-    rank: Int[Array, " n"],
-    distance: Int[Array, " n"],
-    lottery: Int[Array, " n"],
-) -> Int[Array, " n"]:
-    """Place of each token in the one order of `draw`; ties by token index."""
-    first = jnp.where(tier == 0, rank, lottery)
-    second = jnp.where(tier == 0, distance, 0)
-    index = jnp.arange(len(tier))
-    order = jax.lax.sort((tier, first, second, index), num_keys=4)[3]
-    return _inverse(order)
+    """Tokens whose unit is taken to its last token."""
+    taken = jax.ops.segment_sum(is_taken.astype(jnp.int32), unit, len(size))
+    return (taken == size)[unit]
 
 
 def _inverse(order: Int[Array, " n"]) -> Int[Array, " n"]:
     """The place of each item in an order of items."""
     return jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
-
-
-def _within_budget(
-    place: Int[Array, " n"],
-    tier: Int[Array, " n"],
-    budget: Int[Array, ""] | int,
-    cap: Int[Array, ""] | int,
-    is_filled: Bool[Array, ""],
-) -> Bool[Array, " n"]:
-    """The first `cap` drawable tokens, then fill, then drawable ones past the cap."""
-    n_drawable = jnp.sum(tier == 0)
-    n_fill = jnp.where(is_filled, jnp.sum((tier == 1) | (tier == 2)), 0)
-    n_drawn = jnp.minimum(n_drawable, cap)
-    n_filled = jnp.minimum(budget - n_drawn, n_fill)
-    n_drawn = jnp.where(is_filled, budget - n_filled, n_drawn)  # past the cap
-    is_drawn = (tier == 0) & (place < n_drawn)
-    is_fill = (tier == 1) | (tier == 2)
-    return is_drawn | (is_fill & (place - n_drawable < n_filled))

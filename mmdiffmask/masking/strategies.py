@@ -3,12 +3,14 @@
 import dataclasses
 import difflib
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
+from mmdiffmask import config
+from mmdiffmask.masking import scorers, units
 from mmdiffmask.types import MaskInputs
 
 Weight = Callable[[MaskInputs], Float[Array, " u"]]
@@ -20,66 +22,127 @@ def uniform(inputs: MaskInputs) -> Float[Array, " u"]:
 
 
 def by_score(inputs: MaskInputs) -> Float[Array, " u"]:
-    """In proportion to the unit's score, here anchor similarity. Paper: Eq. 4."""
+    """In proportion to the unit's score.
+
+    Paper: Eq. 4 where the score is the similarity to anchors, Eq. 6 where it is the
+    mean [CLS] attention of the unit's tokens.
+    """
     return jnp.maximum(jnp.asarray(inputs.unit_score, jnp.float32), 0.0)
 
 
-def by_attention(inputs: MaskInputs) -> Float[Array, " u"]:
-    """In proportion to the mean [CLS] attention of the unit's tokens. Paper: Eq. 6.
+def by_inverse_score(inputs: MaskInputs) -> Float[Array, " u"]:
+    """In proportion to 1 / score, which is taken as at least 1e-6.
 
-    Raises:
-      ValueError: if the inputs carry no attention.
+    Paper: Eq. 7 where the score is attention.
     """
-    if inputs.attention is None:
-        raise ValueError("a strategy by attention needs MaskInputs.attention")
-    unit = jnp.asarray(inputs.unit_of_token)
-    is_valid = unit >= 0  # -1 would be dropped too; masking first keeps NaN out
-    attention = jnp.where(is_valid, jnp.asarray(inputs.attention), 0.0)
-    slots = len(inputs.unit_score)
-    total = jax.ops.segment_sum(attention, unit, slots)
-    return total / jnp.maximum(jax.ops.segment_sum(is_valid * 1.0, unit, slots), 1.0)
-
-
-def by_inverse_attention(inputs: MaskInputs) -> Float[Array, " u"]:
-    """In proportion to 1 / attention, which is taken as at least 1e-6. Paper: Eq. 7."""
-    return 1.0 / jnp.maximum(by_attention(inputs), 1e-6)
+    return 1.0 / jnp.maximum(by_score(inputs), 1e-6)
 
 
 @dataclasses.dataclass(frozen=True)
 class Strategy:
-    """One row of Table 1.
+    """One row of Table 1: all that a masking method is.
 
     Attributes:
       name: its name in settings; part of the key of its masks.
-      unit: "patch": every patch (cell) on its own, boxes play no part; "box": the
-        boxes of the chosen kind, and background only as fill.
+      label: what reports call it.
+      units: what it hides as a whole.
+      score: fills the units' scores, of boxes or of patches as the units are; None: 0.
       weight: weight of each unit.
-      summary: one line for reports.
+      select: "sample" units by weight, or take those of "top" weight; the setting
+        masking.select may name the other.
     """
 
     name: str
-    unit: Literal["patch", "box"]
+    label: str
+    units: units.Units
+    score: units.Score | None
     weight: Weight
-    summary: str
+    select: Literal["sample", "top"] = "sample"
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether it prefers nothing: what others are to beat."""
+        return self.weight is uniform
+
+    def clip_units(
+        self,
+        record: Any,
+        is_patch_valid: Bool[np.ndarray, "t n"],
+        settings: units.Settings,
+    ) -> units.ClipUnits:
+        """The units of one record, with their scores."""
+        return self.units.make(record, is_patch_valid, self.score, settings)
 
 
 _ROWS = (
-    Strategy("random", "patch", uniform, "patches drawn at random"),
-    Strategy("difference", "box", by_score, "boxes drawn by similarity to anchors"),
+    Strategy(
+        "random",
+        "random masking",
+        units=units.PATCHES,
+        score=None,
+        weight=uniform,
+    ),
+    Strategy(
+        "difference",
+        "Difference-Masking (bodies)",
+        units=units.BODIES,
+        score=scorers.by_anchors,
+        weight=by_score,
+    ),
+    Strategy(
+        "difference-face",
+        "Difference-Masking (faces)",
+        units=units.FACES,
+        score=scorers.by_anchors,
+        weight=by_score,
+    ),
+    Strategy(
+        "difference-object",
+        "Difference-Masking (objects)",
+        units=units.OBJECTS,
+        score=scorers.by_anchors,
+        weight=by_score,
+    ),
 )
 REGISTRY = {row.name: row for row in _ROWS}
 
 
-def find(name: str) -> Strategy:
+def find(name: str, setting: str = "masking.strategy") -> Strategy:
     """The row of that name.
 
     Raises:
-      ValueError: for an unknown name, with the nearest known one.
+      ValueError: for an unknown name in `setting`, with the nearest known one.
     """
     if name not in REGISTRY:
         nearest = difflib.get_close_matches(name, REGISTRY, 1, 0.0)[0]
         raise ValueError(
-            f"masking.strategy={name}: must be one of {', '.join(REGISTRY)};"
+            f"{setting}={name}: must be one of {', '.join(REGISTRY)};"
             f" did you mean {nearest}?"
         )
     return REGISTRY[name]
+
+
+def label(name: str) -> str:
+    """What reports call a strategy; a name of another version stands for itself."""
+    return REGISTRY[name].label if name in REGISTRY else name
+
+
+def held_out(masking: config.Masking) -> tuple[str, ...]:
+    """The strategies whose held-out masks a run is scored on; its own is among them.
+
+    Raises:
+      ValueError: for an unknown name.
+    """
+    for name in masking.held_out:
+        find(name, "masking.held_out")
+    own = find(masking.strategy).name
+    return tuple(dict.fromkeys((*masking.held_out, own)))
+
+
+def with_boxes(name: str, masking: config.Masking) -> str:
+    """The strategy whose boxes the masks of `name` are held against.
+
+    Its own if it has boxes, else those of the first of masking.held_out that has some.
+    """
+    names = (name, *masking.held_out)
+    return next((one for one in names if find(one).units.is_box), name)

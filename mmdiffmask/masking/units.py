@@ -1,13 +1,14 @@
 """Patches and boxes to units: what is masked as a whole."""
 
-from typing import NamedTuple
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import config, grid
-from mmdiffmask.masking import anchors
-from mmdiffmask.types import Boxes
 
 
 class ClipUnits(NamedTuple):
@@ -23,37 +24,108 @@ class ClipUnits(NamedTuple):
     is_box_unit: Bool[np.ndarray, " q"]
 
 
-def from_boxes(
-    patch_grid: grid.PatchGrid,
-    masking: config.Masking,
-    min_overlap: float,
-    boxes: Boxes,
-    covered_share: Float[np.ndarray, "m n"],
+class Settings(NamedTuple):
+    """What units and scores are made from, beside the record itself.
+
+    `min_overlap` is the share of a patch that a box must pass to own it; `embeddings`
+    is label -> vector, or None (`anchors.label_similarity`); `seed` is the run's, for
+    units that are drawn.
+    """
+
+    grid: grid.PatchGrid
+    masking: config.Masking
+    min_overlap: float
+    embeddings: dict[str, np.ndarray] | None = None
+    seed: int = 0
+
+
+# (boxes, settings) -> their scores (m,), or (record, settings) -> its patches' (t, n)
+Score = Callable[[Any, Settings], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """What a strategy hides as a whole.
+
+    Attributes:
+      kind: "patch", or the kind of boxes.
+      make: (record, valid patches (t, n), score or None, settings) -> `ClipUnits`.
+      is_box: units are boxes, and background only fills what they leave; else every
+        patch (cell) is drawn for itself.
+    """
+
+    kind: str
+    make: Callable[[Any, np.ndarray, Score | None, Settings], ClipUnits]
+    is_box: bool
+
+
+def patches(
+    record: Any,
     is_patch_valid: Bool[np.ndarray, "t n"],
-    embeddings: dict[str, np.ndarray] | None = None,
+    score: Score | None,
+    settings: Settings,
 ) -> ClipUnits:
-    """The units of one clip under the settings: its boxes of the chosen kind.
+    """Every valid patch (or cell) alone, with the mean score of its valid patches.
 
     Args:
-      patch_grid: the grid that `covered_share` was made for.
-      masking: box kind, mask unit, selection and anchors.
-      min_overlap: share of a patch that a box must pass to own it.
-      boxes: all boxes of the clip, of every kind; may be none.
-      covered_share: share of each patch that each box covers (`grid.covered_share`).
+      record: a clip, of which the score is asked.
       is_patch_valid: patches that may be masked at all.
-      embeddings: label -> vector, or None (`anchors.label_similarity`).
+      score: of the record's patches (t, n); None: all 0.
+      settings: grid and mask unit.
     """
-    chosen = np.flatnonzero([kind == masking.boxes for kind in boxes.kind])
-    boxes = boxes.take(chosen)
-    return assign(
-        np.asarray(covered_share, np.float64)[chosen],
-        boxes.frame,
-        anchors.box_similarity(boxes, masking.anchors, embeddings),
+    made = assign(
+        np.zeros((0, settings.grid.n_patches)),
+        np.zeros(0, int),
+        np.zeros(0),
         is_patch_valid,
-        min_overlap=min_overlap,
-        group_of_patch=group_of_patch(patch_grid, masking.mask_unit),
-        selection=masking.selection,
+        min_overlap=settings.min_overlap,
+        group_of_patch=group_of_patch(settings.grid, settings.masking.mask_unit),
     )
+    if score is None:
+        return made
+    is_valid = made.unit_of_token >= 0
+    unit, slots = made.unit_of_token[is_valid], len(made.unit_score)
+    value = np.asarray(score(record, settings)).reshape(-1)[is_valid]
+    total, count = np.bincount(unit, value, slots), np.bincount(unit, None, slots)
+    mean = total / np.maximum(count, 1)
+    return made._replace(unit_score=mean.astype(np.float32))
+
+
+def of_boxes(
+    kind: str,
+    record: Any,
+    is_patch_valid: Bool[np.ndarray, "t n"],
+    score: Score | None,
+    settings: Settings,
+) -> ClipUnits:
+    """The boxes of one kind, and each patch (cell) outside them alone.
+
+    Args:
+      kind: of boxes.
+      record: with `boxes` of every kind, maybe none, and the share of each patch that
+        each covers (`covered_share`, of the settings' grid).
+      is_patch_valid: patches that may be masked at all.
+      score: of these boxes (m,); None: all 0.
+      settings: grid, overlap, mask unit, selection.
+    """
+    chosen = np.flatnonzero([of == kind for of in record.boxes.kind])
+    boxes = record.boxes.take(chosen)
+    return assign(
+        np.asarray(record.covered_share, np.float64)[chosen],
+        boxes.frame,
+        np.zeros(len(boxes)) if score is None else score(boxes, settings),
+        is_patch_valid,
+        min_overlap=settings.min_overlap,
+        group_of_patch=group_of_patch(settings.grid, settings.masking.mask_unit),
+        selection=settings.masking.selection,
+    )
+
+
+PATCHES = Units("patch", patches, is_box=False)
+BODIES, FACES, OBJECTS = (
+    Units(kind, functools.partial(of_boxes, kind), is_box=True)
+    for kind in ("body", "face", "object")
+)
 
 
 def group_of_patch(patch_grid: grid.PatchGrid, mask_unit: str) -> Int[np.ndarray, " n"]:
@@ -83,7 +155,7 @@ def assign(
     Args:
       covered_share: share of each patch of its frame that each box covers.
       box_frame: frame of each box, in [0, t).
-      similarity: score of each box's label (Eq. 3), in [0, 1].
+      similarity: score of each box (by its label: Eq. 3), at least 0.
       is_patch_valid: False patches get unit -1.
       min_overlap: in [0, 1).
       group_of_patch: patches of a frame with the same number stay together.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import scipy.optimize
 import scipy.special
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from mmdiffmask.probe import features as feature_cache
 from mmdiffmask.probe import neighbours as neighbours_lib
@@ -64,8 +64,8 @@ class Result:
     classes: tuple[str, ...]
     l2: float
     dev_loss: dict[float, float]
-    is_right: Float[np.ndarray, " e"]
-    is_right_knn: Float[np.ndarray, " e"]
+    is_right: Float[np.ndarray, " e"] | Bool[np.ndarray, " e"]
+    is_right_knn: Float[np.ndarray, " e"] | Bool[np.ndarray, " e"]
     clip: tuple[str, ...]
     gradient: float
 

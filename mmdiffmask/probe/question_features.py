@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from mmdiffmask import config, grid
 from mmdiffmask.data import loader, questions, video
 from mmdiffmask.models import joining, layers, reserve
-from mmdiffmask.probe import features
+from mmdiffmask.probe import features, ties
 from mmdiffmask.types import Array
 
 SPAN = "span"  # of the feature that all views share
@@ -228,12 +228,24 @@ def extract(
             for names, rows in group.rows:
                 for name, value in read(rows).items():
                     vectors = np.asarray(value, np.float32)[: len(names)]
+                    vectors = _same_for_same(name, vectors, rows)
                     _check_finite(name, names, vectors)
                     for key, vector in _by_view(name, vectors, views):
                         parts.setdefault(key, []).append(vector)
                 ids.extend(names)
     vectors = {key: np.concatenate(part) for key, part in parts.items()}
     return features.Features(tuple(ids), vectors)
+
+
+def _same_for_same(name: str, vectors: np.ndarray, rows: Rows) -> np.ndarray:
+    """Candidates with the same tokens get the same features, bit for bit."""
+    if name == SPAN:
+        return ties.same_for_same(vectors, rows.spans[: len(vectors)])
+    if name != "answer":
+        return vectors
+    # The last ones: the sequence of `match`, if there is one, stands before them.
+    tokens = rows.sequences.tokens[: len(vectors), :, -vectors.shape[2] :]
+    return ties.same_for_same(vectors, tokens)
 
 
 def _by_view(

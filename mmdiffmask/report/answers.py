@@ -48,9 +48,10 @@ def of_table(table: compare.QuestionTable, plain: tuple[str, ...]) -> list[str]:
 def _is_above(table: compare.QuestionTable, name: str) -> bool:
     """Whether a row is above the best floor, and above chance."""
     column = table.columns[0]
-    is_above = column.scores[name].low > table.chance
+    is_above = column.scores[name].is_above(table.chance)
     if column.over_floor:
-        is_above = is_above and column.over_floor[name].low > 0
+        over = column.over_floor[name]
+        is_above = is_above and over.is_seen and over.value > 0
     return is_above
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from mmdiffmask import statistics
+from mmdiffmask.masking import strategies
 from mmdiffmask.report import curves, summary
 
 COPY = "copy"
 CELLS = {"touched": "touched", "hidden": "hidden", "same clip": "in_clip"}
-KINDS = {"random": "random", "body": "person", "face": "face", "object": "object"}
 POINTS = 60  # of a training curve: what a phone can show
 PATCHES = "The task: telling what was hidden"
 
@@ -70,8 +70,15 @@ def _score(row: dict) -> statistics.Score:
     return statistics.Score(row["value"], row["low"], row["high"], row["count"])
 
 
-def _shown_kinds(history: History) -> list[str]:
-    return [k for k in KINDS if all(last(x, k, "loss") for x in history.values())]
+def _shown_masks(history: History) -> list[str]:
+    """The strategies whose held-out masks every row was scored on."""
+    names = dict.fromkeys(
+        line["masks"]
+        for lines in history.values()
+        for line in lines
+        if line["kind"] == "eval" and line["metric"] == "loss"
+    )
+    return [k for k in names if all(last(x, k, "loss") for x in history.values())]
 
 
 def retrieval_tasks(
@@ -81,7 +88,7 @@ def retrieval_tasks(
     start = _start_floor(history, is_random_start)
     first = next(iter(history.values()))
     tasks = []
-    for kind in _shown_kinds(history):
+    for kind in _shown_masks(history):
         for cells, suffix in CELLS.items():
             metric = f"retrieval_{suffix}"
             rows = {name: last(x, kind, metric) for name, x in history.items()}
@@ -94,7 +101,7 @@ def retrieval_tasks(
             chance = _chance(first, kind, cells)
             tasks.append(
                 summary.RetrievalTask(
-                    KINDS[kind], cells, 1 / chance, chance, scores, start
+                    strategies.label(kind), cells, 1 / chance, chance, scores, start
                 )
             )
     return tuple(tasks)
@@ -113,35 +120,35 @@ def _chance(lines: Lines, kind: str, cells: str) -> float:
 
 
 def patch_panels(
-    history: History, objective: str, is_random_start: bool
+    history: History, has_replay_terms: bool, is_random_start: bool
 ) -> tuple[curves.Panel, ...]:
     """Curves of the masked patches, in training and held out, with their floors.
 
     Args:
       history: all rows.
-      objective: `training.objective` of the rows that hide something.
+      has_replay_terms: as in `summary.RunSummary`.
       is_random_start: whether the start was random weights.
     """
     rows = trained(history)
     if not rows:
         return ()
-    made = _training_panels(rows, objective)
-    for kind in _shown_kinds(history):
-        word = KINDS[kind]
-        made.append(_loss_panel(rows, kind, f"Held-out loss, {word} masks"))
+    made = _training_panels(rows, has_replay_terms)
+    for kind in _shown_masks(history):
+        word = strategies.label(kind)
+        made.append(_loss_panel(rows, kind, f"Held-out loss under {word}"))
         # Masks of patches may hide no cell wholly.
         if all(last(lines, kind, "retrieval_hidden") for lines in history.values()):
-            title = f"Finding wholly hidden cells, held-out {word} masks"
+            title = f"Finding wholly hidden cells, held out under {word}"
             start = _start_floor(history, is_random_start)
             made.append(_finding_panel(rows, kind, title, start))
     return tuple(made)
 
 
-def _training_panels(rows: History, objective: str) -> list[curves.Panel]:
+def _training_panels(rows: History, has_replay_terms: bool) -> list[curves.Panel]:
     """The loss as it was trained on; where it is a sum, its patch term apart."""
     whole = _training_lines(rows, "loss")
     guess = curves.Level("guessing", _guess(rows))
-    if objective == "patches":
+    if not has_replay_terms:
         note = (
             "Each on its own masks, so the heights are not comparable; all should fall."
         )

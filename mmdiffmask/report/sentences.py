@@ -15,8 +15,13 @@ def percent(value: float) -> str:
     return curves.number(value, True)
 
 
+NO_INTERVAL = "no interval: one clip, or no spread among clips"
+
+
 def interval(score: statistics.Score) -> str:
-    """`47.9 to 53.4 %`."""
+    """`47.9 to 53.4 %`, or that there is none: a point would look like certainty."""
+    if not score.has_interval:
+        return NO_INTERVAL
     return f"{100 * score.low:.1f} to {100 * score.high:.1f}\N{NO-BREAK SPACE}%"
 
 
@@ -41,8 +46,7 @@ def comparison(item: compare.Comparison, plain: tuple[str, ...] = ()) -> str:
     )
     text = (
         f"{item.measure}: {item.a} minus {b or item.b} is {points(found.value)} points"
-        f" (95 % interval {points(found.low)} to {points(found.high)},"
-        f" {found.n} clips)."
+        f" ({ends(found)}, {found.n} clips)."
     )
     if found.is_seen:
         better, worse = (item.a, item.b) if found.value > 0 else (item.b, item.a)
@@ -52,6 +56,13 @@ def comparison(item: compare.Comparison, plain: tuple[str, ...] = ()) -> str:
         f"{text} No difference seen; the smallest difference that could have been seen"
         f" here is about {smallest} points."
     )
+
+
+def ends(found: statistics.Difference) -> str:
+    """The interval of a difference, or that there is none."""
+    if not found.has_interval:
+        return NO_INTERVAL
+    return f"95 % interval {points(found.low)} to {points(found.high)}"
 
 
 def _is_chosen(item: compare.Comparison, plain: tuple[str, ...]) -> bool:
@@ -65,14 +76,16 @@ def against_floors(run: summary.RunSummary) -> list[str]:
         best = max(run.rows, key=lambda row, n=label: row.probes[n].joint.value)
         score = best.probes[label].joint
         floor = max(floors.chance, floors.largest_class)
-        is_above = score.low > floor
-        verdict = "above" if is_above else "not above"
+        verdict = "above" if score.is_above(floor) else "not above"
+        side = f"the lower end of the interval is {verdict} both."
+        if not score.has_interval:
+            side = "without an interval it cannot be held against them."
         aside = " (which hides nothing)" if best.name in run.plain else ""
         found.append(
             f"{label}: the best row, {best.name}{aside}, gets {percent(score.value)}"
             f" ({interval(score)}). Always naming the most frequent answer gets"
-            f" {percent(floors.largest_class)}, guessing {percent(floors.chance)}: the"
-            f" lower end of the interval is {verdict} both."
+            f" {percent(floors.largest_class)}, guessing {percent(floors.chance)}:"
+            f" {side}"
         )
     return found
 
@@ -90,16 +103,16 @@ def retrieval(task: summary.RetrievalTask, names: list[str]) -> list[str]:
         score = task.scores.get(name)
         if score is None:
             continue
-        parts = [_side(score.low > task.chance, "chance", percent(task.chance))]
+        parts = [_side(score.is_above(task.chance), "chance", percent(task.chance))]
         if floor is not None:
-            is_above = score.low > floor.high
-            parts.append(_side(is_above, _the(task.start), interval(floor)))
+            value = interval(floor) if floor.has_interval else percent(floor.value)
+            parts.append(_side(score.is_above(floor.high), _the(task.start), value))
         if history.COPY in task.scores:
             copy = task.scores[history.COPY].value
-            parts.append(_side(score.low > copy, "copying", percent(copy)))
+            parts.append(_side(score.is_above(copy), "copying", percent(copy)))
         found.append(
             f"{name} finds {percent(score.value)} ({interval(score)}) of the"
-            f" {CELL_WORDS[task.cells]} under held-out {task.masks} masks:"
+            f" {CELL_WORDS[task.cells]} held out under {task.masks}:"
             f" {', '.join(parts)}."
         )
     return found
@@ -135,14 +148,13 @@ def in_short(run: summary.RunSummary) -> list[str]:
         for a in hiding:
             gains = [c for c in items if c.a == a and c.is_gain]
             if gains:
-                text = f"Did {a} masking improve how {what}, against {over}?"
+                text = f"Did {a} improve how {what}, against {over}?"
                 found.append(f"{text} {_tally(gains)}")
         for a in hiding:
-            rest = [c for c in items if (c.a, c.b) == (a, "random")]
-            if rest:
-                found.append(
-                    f"Did {a} masking beat random masking there? {_tally(rest)}"
-                )
+            for b in run.uniform:
+                pairs = [c for c in items if (c.a, c.b) == (a, b)]
+                if pairs:
+                    found.append(f"Did {a} beat {b} there? {_tally(pairs)}")
     return found + _plain_wins(run)
 
 
@@ -179,11 +191,11 @@ def _learned(task: summary.RetrievalTask, run: summary.RunSummary) -> str:
     if task.cells != "hidden" or floor is None or not trained:
         return ""
     limit = max(task.chance, floor.high)
-    able = [name for name in trained if task.scores[name].low > limit]
+    able = [name for name in trained if task.scores[name].is_above(limit)]
     best = max(trained, key=lambda name: task.scores[name].value)
     aside = ", which hides nothing," if best in run.plain else ""
     text = (
-        f"Cells hidden wholly by {task.masks} masks: {best}{aside} finds most,"
+        f"Cells hidden wholly by {task.masks}: {best}{aside} finds most,"
         f" {percent(task.scores[best].value)}; guessing finds {percent(task.chance)},"
         f" {_the(task.start)} {percent(floor.value)}"
     )
@@ -196,8 +208,9 @@ def _learned(task: summary.RetrievalTask, run: summary.RunSummary) -> str:
 
 def _tally(items: list[compare.Comparison]) -> str:
     """Which measures went up, down, or showed nothing."""
-    up = [c.measure for c in items if c.difference.low > 0]
-    down = [c.measure for c in items if c.difference.high < 0]
+    seen = [c for c in items if c.difference.is_seen]
+    up = [c.measure for c in seen if c.difference.value > 0]
+    down = [c.measure for c in seen if c.difference.value < 0]
     same = [c.measure for c in items if not c.difference.is_seen]
     parts = []
     if up:
@@ -230,6 +243,9 @@ def interval_width(run: summary.RunSummary) -> str:
         scores += table.columns[0].scores.values()
     if not scores:
         return "No accuracy was measured."
+    scores = [score for score in scores if score.has_interval]
+    if not scores:
+        return f"The accuracies have {NO_INTERVAL}."
     half = max((score.high - score.low) / 2 for score in scores)
     n = min(score.n for score in scores)
     return (

@@ -45,11 +45,12 @@ class StrategyRow:
     """A row of the table.
 
     Attributes:
-      name: the strategy's.
-      description: what it hides, in plain words.
+      name: its strategy's label.
+      description: the setting that makes it.
       steps: training steps of the checkpoint that was scored; 0 for `none`.
       masks: what its masks were made of; None where nothing was hidden.
       probes: label -> accuracies.
+      is_uniform: whether it hides all things alike: others are held against it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class StrategyRow:
     steps: int
     masks: mask_summary.MaskSummary | None
     probes: dict[str, ProbeCell]
+    is_uniform: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ class RetrievalTask:
     """Finding the hidden cell among candidates: one set of held-out masks.
 
     Attributes:
-      masks: the strategy whose held-out masks every row was scored on.
+      masks: label of the strategy whose held-out masks every row was scored on.
       cells: one of CELLS: all cells touched by the mask, those wholly hidden, or the
         touched ones with only the same clip's cells as candidates.
       candidates: among how many cells the right one had to be found, mean.
@@ -108,7 +110,7 @@ class RunSummary:
       data: what the clips are, one sentence of plain words.
       start: what continued pretraining started from, as "started from ...".
       is_random_start: whether that was random weights.
-      objective: `training.objective` of the rows that hide something.
+      has_replay_terms: rows that hide something go on with the start's own terms.
       anchors: the words that say what is special about the new video.
       rows: the table, `none` first.
       floors: label -> what needs no features.
@@ -130,7 +132,7 @@ class RunSummary:
     data: str
     start: str
     is_random_start: bool
-    objective: str
+    has_replay_terms: bool
     anchors: tuple[str, ...]
     rows: tuple[StrategyRow, ...]
     floors: dict[str, statistics.Floors]
@@ -151,6 +153,11 @@ class RunSummary:
     def names(self) -> tuple[str, ...]:
         """The strategies, in the order of the rows."""
         return tuple(row.name for row in self.rows)
+
+    @property
+    def uniform(self) -> tuple[str, ...]:
+        """The rows that hide all things alike."""
+        return tuple(row.name for row in self.rows if row.is_uniform)
 
     @property
     def plain(self) -> tuple[str, ...]:

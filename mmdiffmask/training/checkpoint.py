@@ -130,7 +130,7 @@ def read_progress(manager: ocp.CheckpointManager) -> Progress | None:
         raise saved.lost(folder, _part(noted))
     if step is None:
         return None
-    saved.check(folder, _part(step), sizes_only=True)
+    saved.check(folder, _part(step), is_quick=True)
     items = ocp.args.Composite(progress=ocp.args.JsonRestore())
     with saved.told(folder, _part(step)):
         progress = Progress(**manager.restore(step, args=items)["progress"])

@@ -22,7 +22,7 @@ class Row:
 
     Attributes:
       step: updates before it.
-      masks: the kind of held-out masks, or of scores that need none.
+      masks: the strategy of the held-out masks, or the kind of scores that need none.
       stream: of the family's `Scores`, such as "text"; "all": losses summed, shares
         pooled over streams.
       metric: its name among the family's `Scores`, such as "loss".

@@ -53,8 +53,8 @@ class Job:
       train_batches: first step -> batches from there on, each with its epoch.
       dev_batches: the held-out batches, the same ones at every call.
       draw_masks: the run's own masks; None where the family masks nothing.
-      eval_masks: kind of held-out masks -> batch -> what is hidden.
-      own_masks: the kind whose dev loss stops the run and picks the best step; a
+      eval_masks: strategy -> batch -> what its held-out masks hide.
+      own_masks: the strategy whose dev loss stops the run and picks the best step; a
         name among `eval_masks` unless `draw_masks` is None.
     """
 

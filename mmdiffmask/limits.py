@@ -1,0 +1,45 @@
+"""What a page of runs must say of masks without boxes, classes and versions."""
+
+import json
+from collections.abc import Sequence
+
+from mmdiffmask import probing, run_folder, runs, versions
+from mmdiffmask.masking import strategies
+
+
+def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
+    """Limits of these very runs that their numbers do not show, a sentence each."""
+    said = [
+        f"{run.name} hid random patches alone: no box was drawn in any of its masks, so"
+        " it differs from random masking by name."
+        for run in found
+        if run.masks is not None
+        and strategies.find(run.settings["masking.strategy"]).units.is_box
+        and run.masks.whole_box + run.masks.cut_box == 0
+    ]
+    kinds: dict[str, None] = {}
+    for run in found:
+        noted = json.loads((run.folder / runs.DATA).read_text(encoding="utf-8"))
+        kinds |= dict.fromkeys(noted.get(runs.FILL_ONLY, ()))
+    if kinds:
+        names = " and ".join(map(strategies.label, kinds))
+        said.append(
+            f"Held-out masks of {names} hide random"
+            " patches: no held-out clip has a box for them."
+        )
+    labels = (found[0].probe or {}).get("labels", {})
+    for label, entry in labels.items():
+        if unknown := entry.get("unknown"):
+            text = probing.lacking(label, unknown, len(entry["clips"]))
+            said.append(f"{text}.")
+    packages = {
+        name: value
+        for name, value in versions.of_runs({r.name: r.folder for r in found}).items()
+        if ";" in value
+    }
+    if packages:
+        said.append(
+            "The rows were made with different versions of packages:"
+            f" {', '.join(f'{name} {value}' for name, value in packages.items())}."
+        )
+    return said

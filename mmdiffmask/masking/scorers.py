@@ -1,0 +1,12 @@
+"""What fills the one score per box or patch that travels in the batch."""
+
+import numpy as np
+from jaxtyping import Float
+
+from mmdiffmask.masking import anchors, units
+from mmdiffmask.types import Boxes
+
+
+def by_anchors(boxes: Boxes, settings: units.Settings) -> Float[np.ndarray, " m"]:
+    """Similarity of each box's label with the anchors. Paper: Eq. 3."""
+    return anchors.box_similarity(boxes, settings.masking.anchors, settings.embeddings)
