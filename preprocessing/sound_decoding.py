@@ -131,7 +131,7 @@ def _frames(
     for packet in packets:
         try:
             frames = packet.decode()
-        except av.InvalidDataError as error:
+        except av.FFmpegError as error:
             decoded.damaged += 1
             if not decoded.time_s:
                 decoded.problem = cut_off(error)
