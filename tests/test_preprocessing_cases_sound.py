@@ -1,4 +1,4 @@
-"""Sound tracks, channels and files of sound that are easily taken wrongly."""
+"""Sound tracks and channels that are easily taken wrongly."""
 
 import json
 import struct
@@ -11,7 +11,7 @@ from av.stream import Disposition
 
 from mmdiffmask.data import records
 from preprocessing import __main__ as command
-from preprocessing import audio, build, items, languages, sound, sound_files, video
+from preprocessing import audio, build, items, languages, sound
 from preprocessing.audio import DECODED_HZ
 
 SILENT, FIVE, SEVEN = (films.tones(10, at_s) for at_s in ([], [5], [7]))
@@ -264,49 +264,3 @@ def test_ordinary_stereo_is_the_mean_and_nothing_is_told(tmp_path):
         track = sound.load(path)
         assert track.notes == () and loud_s(track)[-1] == 5.0
         assert track.peak == pytest.approx(wave.mean(0).max(), rel=0.1)
-
-
-# --- files beside videos ---------------------------------------------------------
-
-
-def test_cases_sound_beside(tmp_path):
-    raw = tmp_path / "raw"
-    films.write(raw / "talk.f137.mp4", 10)
-    films.write(raw / "talk.mp4", 10)
-    films.write(raw / "own.mp4", 10, [SEVEN])
-    films.write(raw / "web.f137.mp4", 10)
-    write_sound(raw / "talk.f140.m4a", FIVE, "aac")
-    write_sound(raw / "web.f251.webm", FIVE, "libopus")
-    for name in ("talk.wav", "own.wav", "stray.wav", "more/stray.wav"):
-        write_sound(raw / name, FIVE)
-    loud, told = made(raw, tmp_path / "out")
-    names = ["talk", "talk.f137", "web.f137"]
-    assert loud == {"own": AT_SEVEN} | dict.fromkeys(names, [[1, 0]])
-    used = {f for f, reasons in told.items() if "is used as the sound" in reasons[0]}
-    assert used == {"talk.wav", "talk.f140.m4a", "web.f251.webm"}
-    assert told["own.wav"] == ["is not used: own.mp4 has sound of its own"]
-    reason = "is not used: it is sound, and no video has its name; nor are 1 more"
-    assert told["more/stray.wav"][0].startswith(reason)
-    before = video.Extras().fingerprint(raw)
-    write_sound(raw / "talk.wav", SEVEN[: len(SEVEN) // 2])
-    assert video.Extras().fingerprint(raw) != before
-
-
-def test_a_film_whose_own_sound_cannot_be_decoded_takes_the_file_beside(tmp_path):
-    films.write(tmp_path / "raw/a.mp4", 10, [SEVEN])
-    rename_codec(tmp_path / "raw/a.mp4", b"mp4a", b"ac-4")
-    write_sound(tmp_path / "raw/a.WAV", FIVE)
-    loud, told = made(tmp_path / "raw", tmp_path / "out")
-    assert loud == {"a": [[1, 0]]}
-    assert "no decoder for it: a.WAV is used in its place" in told["a.mp4"][0]
-
-
-def test_names_of_parts():
-    videos = ["a.f137.mp4", "b.mp4", "c.final.mp4", "d.fdash-video=1.mp4", "e/f.mkv"]
-    sounds = ["a.f140-drc.m4a", "a.mp3", "b.f140.m4a", "c.first.wav", "f.wav"]
-    sounds += ["d.fdash-audio=2.m4a", "b.en.mp3"]
-    assert sound_files.beside(videos, sounds) == {
-        "a.f137.mp4": ["a.f140-drc.m4a"],
-        "b.mp4": ["b.f140.m4a"],
-        "d.fdash-video=1.mp4": ["d.fdash-audio=2.m4a"],
-    }
