@@ -21,6 +21,7 @@ MAX_MORE_S = 0.5  # by which a film may be longer than its header says
 MAX_KEPT = 64 * 2**20  # bytes; what has more is read twice
 NO_FRAME = "no frame of it can be decoded"
 RATE = 25.0  # pictures a second where nothing is said
+UNORDERED = ("avi",)  # formats that do not say when a picture is shown
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -136,7 +137,11 @@ class VideoFile:
 
     def _in_order(self, decoded):
         """Frames in order of time, where the file says no more than when to decode."""
-        is_sure = self._is_in_order or not self._stream.codec_context.has_b_frames
+        is_sure = (
+            self._container.format.name not in UNORDERED
+            or self._is_in_order
+            or not self._stream.codec_context.has_b_frames
+        )
         return decoded if is_sure else _sorted(decoded)
 
     def _duration_s(self) -> float:
