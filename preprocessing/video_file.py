@@ -17,6 +17,7 @@ from preprocessing.frame import Frame
 # should be before it.
 MAX_HOLD_S = 1.0
 MAX_DURATION_S = 86_400.0  # what says more is looked at before it is believed
+JOINT_S = 0.1  # where parts were joined, times are as sure as packets of sound are long
 MAX_MORE_S = 0.5  # by which a film may be longer than its header says
 MAX_KEPT = 64 * 2**20  # bytes; what has more is read twice
 NO_FRAME = "no frame of it can be decoded"
@@ -208,8 +209,9 @@ class VideoFile:
             begin = f"its pictures begin at {self._begin_s:.1f}"
             self._note(f"{begin} of {self.duration_s:.1f} s")
             return None
+        slack_s = JOINT_S if self._line.restarts_s else 0.0
         while self._coming is not None and (
-            self._shown is None or self._coming[0] <= time_s
+            self._shown is None or self._coming[0] <= time_s + slack_s
         ):
             self._shown, self._coming = self._coming, self._next()
         shown_s, frame, aspect = self._shown
