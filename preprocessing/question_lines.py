@@ -18,7 +18,7 @@ def read(path: str | os.PathLike) -> Iterator[tuple[int, bytes]]:
     """The lines of a file that are not empty, with their numbers from 1.
 
     Raises:
-      ValueError: if it can not be read.
+      ValueError: if it cannot be read.
     """
     data = plans.content(path)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -37,7 +37,7 @@ def read(path: str | os.PathLike) -> list[Row]:
     """The rows of a CSV file that hold anything, the header first, of one length.
 
     Raises:
-      ValueError: if it can not be read, is no table, or rows are of several lengths.
+      ValueError: if it cannot be read, is no table, or rows are of several lengths.
     """
     content = _text(path)
     found = SEP.match(content)
