@@ -21,7 +21,8 @@ def read(path: str | os.PathLike) -> Iterator[tuple[int, bytes]]:
       ValueError: if it cannot be read.
     """
     data = plans.content(path)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    is_wide = data.count(0) > len(data) / 4  # UTF-16, as PowerShell writes
+    if is_wide and data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = files.decode(data)[0].encode()
     for number, line in enumerate(data.splitlines(), 1):
         if line.strip():
