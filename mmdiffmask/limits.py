@@ -26,7 +26,9 @@ def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
             f"Held-out masks of kind {' and '.join(kinds)} hide random patches: no"
             " held-out clip has a box for them."
         )
-    labels = (found[0].probe or {}).get("labels", {})
+    probe = found[0].probe or {}
+    said += [f"{text}." for text in probe.get("left_out", {}).values()]
+    labels = probe.get("labels", {})
     for label, entry in labels.items():
         if unknown := entry.get("unknown"):
             text = probing.lacking(label, unknown, len(entry["clips"]))

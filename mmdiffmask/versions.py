@@ -23,18 +23,17 @@ STAGES = {
         *("mmdiffmask/build.py", "mmdiffmask/examples.py", "mmdiffmask/grid.py"),
         *("mmdiffmask/data", "mmdiffmask/models", "mmdiffmask/masking"),
         *("mmdiffmask/training", "mmdiffmask/probe/metrics.py", "mmdiffmask/types.py"),
-        *(
-            "mmdiffmask/weights.py",
-            "mmdiffmask/models/small/small",
-            "mmdiffmask/seeds.py",
-        ),
+        *("mmdiffmask/weights.py", "mmdiffmask/models/small/small"),
         *("mmdiffmask/data/toy_tokenizer.json", "mmdiffmask/data/toy_words.json"),
+        "mmdiffmask/seeds.py",
     ),
     "probe": (
         *("mmdiffmask/probe", "mmdiffmask/probing.py"),
         "mmdiffmask/question_probe.py",
     ),
-    "question features": ("mmdiffmask/probe/question_features.py",),
+    "question features": (
+        *("mmdiffmask/probe/question_features.py", "mmdiffmask/probe/ties.py"),
+    ),
 }
 
 
