@@ -108,7 +108,7 @@ def measure_writing(path: pathlib.Path) -> Stage:
     """Sound, subtitles, JPEG, patch maps and the shard, without any detector."""
     settings = items.Settings()
     plan = video.Extras().plan(path.parent)
-    clip = next(clip for clip in plan.clips[video.SPLIT] if clip.footage == path.name)
+    clip = next(clip for clip in plan.clips[video.TRAIN] if clip.footage == path.name)
     made = list(clips.records(clip, settings, None, items.Losses()))
     schema = records.features(
         settings.segments, settings.sub_segments, settings.grid.n_patches

@@ -22,7 +22,7 @@ from mmdiffmask.data import manifest, tokenizers, vocabulary
 CONFIG, VERSIONS, PLACES, LOCK = "config.json", "versions.json", "places.json", "lock"
 SAVED = "saved.json"  # what was saved of the run (`training.saved`)
 # All that a start makes before its first step is saved, beside the claim itself.
-BEGUN = ("start", "steps", "metrics.jsonl", "times.jsonl")
+BEGUN = ("start", "steps", SAVED, "metrics.jsonl", "times.jsonl")
 
 RECORDS, START = "records", "model.checkpoint"
 NEEDED = ("data.tokenizer", "masking.label_embeddings")  # also after training
@@ -132,7 +132,9 @@ def claimed(
     try:
         yield
     except Exception:
-        if is_new and not (run_dir / SAVED).is_file():
+        path = run_dir / SAVED
+        has_begun = path.is_file() and atomic.read_json(path).get("progress")
+        if is_new and not has_begun:
             for name in BEGUN:
                 path = run_dir / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -22,12 +22,14 @@ def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
         noted = json.loads((run.folder / runs.DATA).read_text(encoding="utf-8"))
         kinds |= dict.fromkeys(noted.get(runs.FILL_ONLY, ()))
     if kinds:
-        names = " and ".join(map(strategies.label, kinds))
+        labels_of = [strategies.label(name) for name in kinds]
         said.append(
-            f"Held-out masks of {names} hide random"
-            " patches: no held-out clip has a box for them."
+            f"Held-out masks of {' and '.join(labels_of)} hide random patches: no"
+            " held-out clip has a box for them."
         )
-    labels = (found[0].probe or {}).get("labels", {})
+    probe = found[0].probe or {}
+    said += [f"{text}." for text in probe.get("left_out", {}).values()]
+    labels = probe.get("labels", {})
     for label, entry in labels.items():
         if unknown := entry.get("unknown"):
             text = probing.lacking(label, unknown, len(entry["clips"]))

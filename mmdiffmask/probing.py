@@ -90,6 +90,9 @@ def _probe(
     if "clip" in experiment.probe.read_outs:
         sets = _labelled_sets(experiment, records_dir, folder, params, key["weights"])
         for label in experiment.probe.labels:
+            if told := _left_out(label, sets[0], sets[-1]):
+                result.setdefault("left_out", {})[label] = told
+                continue
             result["labels"][label] = _probe_label(experiment.probe, label, *sets)
     atomic.write_json(path, result)
     return result
@@ -158,6 +161,15 @@ def _clip_encoder(experiment: config.Experiment) -> features.Encode:
     return features.clip_encoder(apply, grid)
 
 
+def _left_out(label: str, train: features.Features, labels) -> str:
+    """Why there is nothing to tell apart by this label; "" where there is."""
+    of_clip = label_names.of_clips(labels, label)
+    classes = {of_clip[clip] for clip in train.clip} - {""}
+    if len(classes) != 1:
+        return ""
+    return f"{label}: every clip of train is {classes.pop()!r}: nothing to tell apart"
+
+
 def _probe_label(settings: config.Probe, label: str, train, dev, val, labels) -> dict:
     """Scores of one label: joint and ViT features, linear and nearest neighbours."""
     of_clip = label_names.of_clips(labels, label)
@@ -200,6 +212,7 @@ def table(found: dict[str, Any]) -> str:
             )
         if unknown := entry.get("unknown"):
             lines.append(lacking(label, unknown, len(entry["clips"])))
+    lines += found.get("left_out", {}).values()
     if "questions" in found:
         resamples = found["key"]["probe"]["bootstrap"]
         lines += _question_lines(found["questions"], resamples)

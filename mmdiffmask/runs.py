@@ -33,7 +33,7 @@ def pretrain(
     """Trains in `run_dir`, or goes on there; a finished run costs nothing.
 
     Raises:
-      ValueError: for records that can not serve, a folder with another run or another
+      ValueError: for records that cannot serve, a folder with another run or another
         command at work in it, or a run that has lost something.
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """

@@ -6,10 +6,11 @@
     a,b   (a, b)   "a, b",c   ["a, b", "c"]   several values
 
 Commas inside quotes or brackets do not separate. Blanks around a value are dropped,
-those inside quotes are kept. What begins with "[" is a JSON list. A setting of one text
-takes it as it stands.
+those inside quotes are kept. What begins with "[" is a list of JSON (or Python). A
+setting of one text takes it as it stands.
 """
 
+import ast
 import json
 import re
 import types
@@ -101,13 +102,24 @@ def _json_list(text: str) -> list[str]:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(
-            f'what begins with "[" is a JSON list, its texts in double quotes, such as'
-            f' \'["a, b", "c"]\' ({error.msg} at character {error.pos + 1})'
-        ) from None
+        found = _python_list(text)
+        if found is None:
+            raise ValueError(
+                f'what begins with "[" is a JSON list, its texts in double quotes, such'
+                f' as \'["a, b", "c"]\' ({error.msg} at character {error.pos + 1})'
+            ) from None
     if not all(isinstance(item, (str, int, float)) for item in found):
         raise ValueError("a list holds texts and numbers, no lists or null")
     return [item if isinstance(item, str) else json.dumps(item) for item in found]
+
+
+def _python_list(text: str) -> list[Any] | None:
+    """The list that Python would read, with texts in single quotes too."""
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return found if isinstance(found, list) else None
 
 
 def _next(text: str, start: int) -> tuple[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from mmdiffmask.grid import PatchGrid
-from preprocessing import finders, video, workers
+from preprocessing import finders, languages, video, workers
 from preprocessing.items import Search, Settings
 
 TRACKS = ("both", "tracked", "none")
@@ -59,6 +59,16 @@ def _names(text: str) -> tuple[str, ...]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r}: write names with commas between")
     return names
+
+
+def _sound_track(text: str) -> str:
+    text = text.strip()
+    is_number = text.isascii() and text.isdecimal() and int(text[:9]) > 0
+    if is_number or languages.is_known(text):
+        return text.lstrip("0") if is_number else text.lower()
+    raise argparse.ArgumentTypeError(
+        f"{text[:20]!r}: write a track's number from 1, or a language such as eng or en"
+    )
 
 
 def at_least(low: int):
@@ -115,6 +125,9 @@ def _add_records(add, name: str) -> None:
     subs = 1 if is_toy else 3
     text = f"of 1.5556 s in a segment; default {subs}"
     add("--sub-segments", type=whole, default=subs, metavar="N", help=text)
+    text = "of files with several: its number from 1, or its language, such as eng;"
+    text += " default: the one that a file marks as default"
+    add("--sound-track", type=_sound_track, metavar="N|LANGUAGE", help=text)
     text = "stop at what would be skipped; what can be repaired does not stop it"
     add("--strict", action="store_true", help=text)
 
@@ -191,7 +204,13 @@ def _add_video(add) -> None:
 
 def settings(args: argparse.Namespace) -> Settings:
     """What the records depend on."""
-    return Settings(args.grid, args.segments, args.sub_segments, args.boxed_clips)
+    return Settings(
+        grid=args.grid,
+        segments=args.segments,
+        sub_segments=args.sub_segments,
+        boxed_clips=args.boxed_clips,
+        sound_track=args.sound_track,
+    )
 
 
 def finder(args: argparse.Namespace) -> Search | None:

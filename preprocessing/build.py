@@ -210,17 +210,21 @@ def _build(
 
     if isinstance(finder, finders.People):
         _require_detectors(finder)
-    plan = reader.plan(raw)
-    if isinstance(finder, finders.People) and finder.boxes is not None:
-        from preprocessing import own_boxes
-
-        lost = own_boxes.lost(finder, plan) + own_boxes.objects(finder)
-        plan = dataclasses.replace(plan, repaired=(*plan.repaired, *lost))
-    plan = _limited(plan, limits or {})
+    plan = _limited(_with_boxes(reader.plan(raw), finder), limits or {})
     count = workers.default_count() if worker_count is None else worker_count
     return runner.build(
         plan, out, described, settings, finder, count, strict, bar, deadline_s, execute
     )
+
+
+def _with_boxes(plan: plans.Plan, finder: Search | None) -> plans.Plan:
+    """The plan that also tells of a user's boxes."""
+    if not isinstance(finder, finders.People) or finder.boxes is None:
+        return plan
+    from preprocessing import own_boxes
+
+    told = own_boxes.lost(finder, plan) + own_boxes.objects(finder)
+    return dataclasses.replace(plan, repaired=(*plan.repaired, *told))
 
 
 def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:

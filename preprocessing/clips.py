@@ -61,7 +61,9 @@ def records(
 
     asked_ids, made, size_px, broken = [], set(), None, ""
     try:
-        sound = repairs.load_sound(clip, footage.duration_s, repair)
+        sound = repairs.load_sound(
+            clip, footage.duration_s, settings.sound_track, repair
+        )
         lines = repairs.load_subtitles(clip, footage.duration_s, repair)
         for asked in _batches(clip, footage.duration_s, settings):
             asked_ids += [question.example_id for question, _ in asked]

@@ -14,17 +14,16 @@ MAX_PIXELS = 2**26  # twice 8K video; a damaged header may ask for all memory
 OPEN_OPTIONS = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
 
 
-def open_container(path: str | os.PathLike):
-    """A file's sound or pictures, as PyAV opens it.
+def open_container(path: str | os.PathLike, **more: str):
+    """A file's sound or pictures, as PyAV opens it; `more` are options of FFmpeg.
 
     Raises:
       OSError: if there is no such file.
       av.FFmpegError: if it is none that opens.
     """
     require_file(path)
-    return av.open(
-        os.path.abspath(path), options=OPEN_OPTIONS, metadata_errors="ignore"
-    )
+    options = OPEN_OPTIONS | more
+    return av.open(os.path.abspath(path), options=options, metadata_errors="ignore")
 
 
 def read(path: str | os.PathLike) -> bytes:

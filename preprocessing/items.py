@@ -64,13 +64,15 @@ class Settings:
     """What the records depend on, beside the raw files.
 
     `boxed_clips`: detectors run only in the first so many clips of train, by name;
-    None = in all clips of all splits.
+    None = in all clips of all splits. `sound_track`: of files with several, its number
+    from 1 or its language; None = the one that the file says is its sound.
     """
 
     grid: PatchGrid = PatchGrid()
     segments: int = 7
     sub_segments: int = 3
     boxed_clips: int | None = None
+    sound_track: str | None = None
 
     def __post_init__(self):
         for name, (low, high) in manifest.LIMITS.items():
@@ -97,9 +99,10 @@ class Question:
 class Clip:
     """A work item: where a clip's raw files lie and what is asked about it.
 
-    Paths are relative to `raw`. Without questions the clip is cut into consecutive
-    windows. `placement` of a question's segments: "centre" = around the middle of its
-    time span, "even" = spread over the whole clip.
+    Paths are relative to `raw`. `more_sound` stands in where `sound` has none that can
+    be used. Without questions the clip is cut into consecutive windows. `placement` of
+    a question's segments: "centre" = around the middle of its time span, "even" =
+    spread over the whole clip.
     """
 
     raw: str
@@ -111,6 +114,7 @@ class Clip:
     questions: tuple[Question, ...]
     labels: tuple[tuple[str, str], ...]
     placement: str = "centre"
+    more_sound: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,14 +112,22 @@ def index(raw: pathlib.Path, folder: str, endings: Collection[str]) -> Names[str
 
     A folder with such an ending counts: it is told as damage when it is to be read.
     """
-    found: dict[str, str] = {}
+    every = index_all(raw, folder, endings)
+    return Names({stem: files[0] for stem, files in every.items()})
+
+
+def index_all(
+    raw: pathlib.Path, folder: str, endings: Collection[str]
+) -> dict[str, list[str]]:
+    """As `index`, with all files of a name."""
+    found: dict[str, list[str]] = {}
     for place, folders, names in walk(raw / folder):
         for name in sorted([*names, *folders]):
             stem, ending = os.path.splitext(name)
             if ending.lower() in endings and not name.startswith("."):
                 path = pathlib.Path(place, name).relative_to(raw)
-                found.setdefault(stem, path.as_posix())
-    return Names(found)
+                found.setdefault(stem, []).append(path.as_posix())
+    return found
 
 
 def shown(name: str) -> str:

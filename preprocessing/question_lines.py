@@ -18,10 +18,11 @@ def read(path: str | os.PathLike) -> Iterator[tuple[int, bytes]]:
     """The lines of a file that are not empty, with their numbers from 1.
 
     Raises:
-      ValueError: if it can not be read.
+      ValueError: if it cannot be read.
     """
     data = plans.content(path)
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    is_wide = data.count(0) > len(data) / 4  # UTF-16, as PowerShell writes
+    if is_wide and data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = files.decode(data)[0].encode()
     for number, line in enumerate(data.splitlines(), 1):
         if line.strip():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mmdiffmask.types import Boxes
-from preprocessing import audio, decode, files, subtitle_tracks, subtitles
+from preprocessing import audio, decode, files, sound, subtitle_tracks, subtitles
 from preprocessing.items import Clip
 
 MAX_SOUND_LESS_S = 1.0  # encoders pad and cut by less
@@ -66,25 +66,68 @@ def _span_problem(span_s: tuple[float, float] | None, duration_s: float) -> str:
     return ""
 
 
-def load_sound(clip: Clip, duration_s: float, repair: Repair) -> audio.Track | None:
-    """The clip's sound; None = silence."""
-    if clip.sound is None:
-        return None
-    try:
-        longest_s = 2 * duration_s + MAX_SOUND_MORE_S
-        track = audio.load(os.path.join(clip.raw, clip.sound), longest_s)
-    except (ValueError, OSError) as error:
-        repair(clip.sound, f"{files.why(error)}: the clip is silent")
-        return None
-    if track is None:
-        if clip.sound != clip.footage:  # a video without sound is no mistake
-            repair(clip.sound, "holds no sound: the clip is silent")
-    elif track.problem:
-        repair(clip.sound, f"{track.problem}: silence from there")
+def load_sound(
+    clip: Clip, duration_s: float, wanted: str | None, repair: Repair
+) -> audio.Track | None:
+    """The clip's sound; None = silence.
+
+    Args:
+      clip: its `sound` is used, or the first of `more_sound` that can be.
+      duration_s: of its pictures.
+      wanted: which track of files with several, as in `Settings`.
+      repair: is told what is not used, and why.
+    """
+    names = [name for name in (clip.sound, *clip.more_sound) if name is not None]
+    longest_s = 2 * duration_s + MAX_SOUND_MORE_S
+    failed: list[tuple[str, str]] = []
+    for place, name in enumerate(names):
+        try:
+            track = sound.load(os.path.join(clip.raw, name), longest_s, wanted)
+        except (ValueError, OSError) as error:
+            failed.append((name, files.why(error)))
+            continue
+        if track is not None:
+            _tell_choice(clip, name, failed, names[place + 1 :], repair)
+            _tell_sound(name, track, duration_s, repair)
+            return track
+        is_silent_film = name == clip.footage  # a video without sound is no mistake
+        failed.append((name, "" if is_silent_film else "holds no sound"))
+    for name, reason in failed:
+        if reason:
+            repair(name, f"{reason}: the clip is silent")
+    return None
+
+
+def _tell_choice(
+    clip: Clip,
+    used: str,
+    failed: list[tuple[str, str]],
+    others: list[str],
+    repair: Repair,
+) -> None:
+    """Tells which of a clip's files of sound are used and which are not."""
+    for name, reason in failed:
+        if reason:
+            repair(name, f"{reason}: {used} is used in its place")
+        else:
+            repair(used, f"is used as the sound of {name}, which has none")
+    for name in others:
+        if used == clip.footage:
+            repair(name, f"is not used: {used} has sound of its own")
+        elif clip.sound == clip.footage:
+            repair(name, f"is not used: {used} is, as the sound of {clip.footage}")
+
+
+def _tell_sound(
+    name: str, track: audio.Track, duration_s: float, repair: Repair
+) -> None:
+    for note in track.notes:
+        repair(name, note)
+    if track.problem:
+        repair(name, f"{track.problem}: silence from there")
     elif track.duration_s < duration_s - MAX_SOUND_LESS_S:
         ends = f"its sound ends at {track.duration_s:.1f} of {duration_s:.1f} s"
-        repair(clip.sound, f"{ends}: silence from there")
-    return track
+        repair(name, f"{ends}: silence from there")
 
 
 def load_subtitles(

@@ -2,7 +2,7 @@
 
 qa/qa_{train,val,test}.json                 a JSON object a line
 frames/<id>/<id>_001.jpg ...                three a second; or video/<id>.mp4
-audio/{mp3,wav}/<id>.*                      or the video's own sound
+audio/{mp3,wav}/<id>.*                      or the video's own sound, or beside it
 transcript/<id>.vtt
 original_split.json
 labels.csv                                  (optional)
@@ -23,7 +23,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 
-from preprocessing import plans, question_lines, tables
+from preprocessing import plans, question_lines, sound_files, tables
 from preprocessing.items import Clip, Question, Skip
 from preprocessing.names import Names
 from preprocessing.video import ENDINGS
@@ -51,8 +51,9 @@ def fingerprint(raw_dir: str | pathlib.Path) -> str:
     """
     raw = plans.raw_folder(raw_dir)
     contents = [*map(_file, SPLITS), ORIGINAL_SPLIT, plans.LABELS]
-    every = [_videos(raw), _sounds(raw), _transcripts(raw)]
-    sizes = sorted(name for files in every for name in files.values())
+    videos, said = _videos(raw), _transcripts(raw)
+    heard = {name for every in _sounds(raw, videos).values() for name in every}
+    sizes = sorted({*videos.values(), *said.values(), *heard})
     return plans.fingerprint(raw, contents, sizes, sorted(_frames(raw).values()))
 
 
@@ -68,7 +69,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         raise ValueError(f"{raw}: nothing usable: no {_file('train')}, _val or _test")
     videos = _videos(raw)
     footage = Names({**videos, **_frames(raw)})
-    sounds = Names({**videos, **_sounds(raw)})
+    sounds = Names(_sounds(raw, videos))
     transcripts, labels = _transcripts(raw), tables.read_labels(raw)
     lost = labels.unknown(footage)
     skipped: list[Skip] = []
@@ -80,7 +81,8 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
                 name=name,
                 group=name,
                 footage=footage[name],
-                sound=sounds.get(name),
+                sound=sounds.get(name, [None])[0],
+                more_sound=tuple(sounds.get(name, ())[1:]),
                 subtitles=transcripts.get(name),
                 questions=tuple(questions),
                 labels=labels.of(name),
@@ -211,6 +213,15 @@ def _transcripts(raw: pathlib.Path) -> Files:
     return plans.index(raw, TRANSCRIPTS, SUBTITLES)
 
 
-def _sounds(raw: pathlib.Path) -> Files:
-    """Video -> its sound; mp3 before wav."""
-    return plans.index(raw, AUDIOS, plans.SOUNDS)
+def _sounds(raw: pathlib.Path, videos: Files) -> dict[str, list[str]]:
+    """Video -> its files of sound: where the first cannot be used, the next is.
+
+    mp3 before wav, before the video itself, before what lies beside that.
+    """
+    found = plans.index_all(raw, AUDIOS, plans.SOUNDS)
+    parts = sound_files.of_ending(raw, plans.SOUNDS - ENDINGS, VIDEOS)
+    beside = sound_files.beside(videos.values(), parts)
+    known = Names(found)
+    for name, file in videos.items():
+        found.setdefault(known.key(name), []).extend([file, *beside.get(file, ())])
+    return found

@@ -110,7 +110,8 @@ def _in_place(
         notes = [*notes, placed.note]
     first_s = times[0] + placed.start_s
     delay_s = decoded.delay_s
-    if delay_s + sound_decoding.LATER_S < first_s <= longest_s:
+    is_later = first_s > delay_s + sound_decoding.LATER_S
+    if (is_later or placed.is_moved) and first_s <= longest_s:
         delay_s = first_s
     if abs(delay_s) > longest_s:
         raise ValueError("its sound can not be decoded: it starts nowhere")

@@ -22,6 +22,7 @@ PLANES = 7  # more planes are not read one by one: PyAV does not see where they 
 FULL = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 ALL_OF, ONE_IN = 8, 32  # the first frames are measured, one in some of the others
+MEASURED = 1024  # samples of a frame
 CANCELS = 0.1  # of what channels that have nothing in common would leave
 
 _keep = ctypes.pythonapi.Py_IncRef
@@ -82,7 +83,8 @@ class Mixer:
         layout = frame.layout
         if not _is_plain(name):
             _keep(layout)  # its memory is the frame's, which frees it
-        samples = self._samples(frame, layout.nb_channels)
+        most = MEASURED if is_named else frame.samples
+        samples = self._samples(frame, layout.nb_channels, most)
         if is_measured and len(samples) > 1 and not name.startswith(AMBISONIC):
             names = [channel.name for channel in layout.channels] if is_named else []
             self._measure(samples, names)
@@ -117,8 +119,10 @@ class Mixer:
         self._power += np.einsum("ns,ns->n", samples, samples)
         self._mean_power += float(mean @ mean)
 
-    def _samples(self, frame: av.AudioFrame, count: int) -> Float[np.ndarray, "n s"]:
-        """Of each channel, in [-1, 1]."""
+    def _samples(
+        self, frame: av.AudioFrame, count: int, most: int
+    ) -> Float[np.ndarray, "n s"]:
+        """The first of each channel, in [-1, 1]."""
         if frame.format.is_planar and count > PLANES:
             frame = self._packed(frame)
         kind = frame.format.name
@@ -128,11 +132,11 @@ class Mixer:
         if frame.format.is_planar:
             planes = frame.planes[:count]
             rows = [np.frombuffer(p, DTYPES[kind], frame.samples) for p in planes]
-            samples = np.stack(rows)
+            samples = np.stack([row[:most] for row in rows])
         else:
             size = frame.samples * count
             flat = np.frombuffer(frame.planes[0], DTYPES[kind], size)
-            samples = flat.reshape(frame.samples, count).T
+            samples = np.ascontiguousarray(flat.reshape(frame.samples, count)[:most].T)
         samples = samples.astype(np.float32)
         if kind == "u8":
             samples -= FULL["u8"]

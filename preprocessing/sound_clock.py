@@ -21,11 +21,13 @@ class Placed:
       samples: the track.
       start_s: how much later its first frame is than its own stamp says, which may be
         wrong.
+      is_moved: stamps and counts parted.
       note: what was done; "" if nothing.
     """
 
     samples: Int16[np.ndarray, " n"]
     start_s: float = 0.0
+    is_moved: bool = False
     note: str = ""
 
 
@@ -68,7 +70,7 @@ def place(
     if stretched > near_s * rate:
         parts.append(f"its clock is off by {stretched / rate:.1f} s: it is stretched")
     note = "; ".join(parts) or f"is moved by up to {np.abs(late_s).max():.2f} s"
-    return Placed(made, start_s, f"of its sound, by its time stamps: {note}")
+    return Placed(made, start_s, True, f"of its sound, by its time stamps: {note}")
 
 
 def is_even(time_s: Float[np.ndarray, " k"], length_s: Float[np.ndarray, " k"]) -> bool:
@@ -99,7 +101,11 @@ def _late_s(
     late_s = late_s[said] - (late_s[0] if is_said[0] else late_s[said[0]])
     padded = np.pad(late_s, WINDOW // 2, mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)
-    return np.median(windows, axis=1)[last]
+    middle_s = np.median(windows, axis=1)
+    for end in (0, -1):  # have neighbours on one side alone
+        if abs(late_s[end] - middle_s[end]) < NEAR_S[1]:
+            middle_s[end] = late_s[end]
+    return middle_s[last]
 
 
 def _pieces(
@@ -141,6 +147,7 @@ def _laid(
         if place + 1 < len(starts) and not is_jump[place + 1]:
             room = max(starts[place + 1] - start, 0)
             stretched += room - len(piece)
+            dropped += max(len(piece) - 2 * room, 0)
             piece = _stretched(piece, room)
         if start > end:
             gap = min(start, limit) - end

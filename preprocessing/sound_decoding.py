@@ -131,7 +131,7 @@ def _frames(
     for packet in packets:
         try:
             frames = packet.decode()
-        except av.InvalidDataError as error:
+        except av.FFmpegError as error:
             decoded.damaged += 1
             if not decoded.time_s:
                 decoded.problem = cut_off(error)
@@ -153,17 +153,14 @@ def _resample(
         kind = frame.format.name, frame.layout.name, frame.sample_rate
         if kind != known:  # a damaged frame may say another
             if resampler is not None:
-                yield from _pieces(resampler, None)
-            known, resampler = kind, _resampler()
-        yield from _pieces(resampler, mixer.mixed(frame, kind[1]))
+                yield from map(_samples, resampler.resample(None))
+            known = kind
+            resampler = av.AudioResampler(format="s16", layout="mono", rate=DECODED_HZ)
+        for piece in resampler.resample(mixer.mixed(frame, kind[1])):
+            yield _samples(piece)
     if resampler is not None:
-        yield from _pieces(resampler, None)
+        yield from map(_samples, resampler.resample(None))
 
 
-def _pieces(resampler: av.AudioResampler, frame: av.AudioFrame | None):
-    for piece in resampler.resample(frame):
-        yield np.frombuffer(piece.planes[0], np.int16, piece.samples).copy()
-
-
-def _resampler() -> av.AudioResampler:
-    return av.AudioResampler(format="s16", layout="mono", rate=DECODED_HZ)
+def _samples(piece: av.AudioFrame) -> Int16[np.ndarray, " n"]:
+    return np.frombuffer(piece.planes[0], np.int16, piece.samples).copy()

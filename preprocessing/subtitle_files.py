@@ -31,7 +31,7 @@ class Folder:
                     self._found.setdefault(key, []).append(path)
 
     def of(self, name: str, file: str) -> str | None:
-        """The subtitles of a video, from `raw`; what can not be read is told later."""
+        """The subtitles of a video, from `raw`; what cannot be read is told later."""
         path = next(iter(self._all(name, file)), None)
         if path is None:
             return None

@@ -30,6 +30,7 @@ NAMES = {
 NOTHING = "no subtitles can be read from it"
 STYLE = re.compile(r"< */? *[bisu] *>")
 TAG = re.compile(r"< */? *[a-zA-Z][^>]*>")
+BREAK = re.compile(r"\[br\]", re.I)  # of SubViewer
 SUBSTATION = re.compile(
     r"^\ufeff?\s*\[(Script Info|V4\+? Styles|Events)\]", re.I | re.M
 )
@@ -123,7 +124,7 @@ def words(text: str, style=pysubs2.SSAStyle.DEFAULT_STYLE, styles=None) -> str:
 
 def untagged(text: str) -> str:
     """A text without tags such as <i> and <font ...>."""
-    return TAG.sub("", STYLE.sub("", text))
+    return TAG.sub("", STYLE.sub("", BREAK.sub("\n", text)))
 
 
 def _tell_strange(

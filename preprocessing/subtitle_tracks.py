@@ -7,7 +7,7 @@ from typing import Any
 
 import av
 
-from preprocessing import files, subtitle_forms, subtitles
+from preprocessing import files, subtitle_forms, subtitles, timeline
 
 FORCED, DEFAULT = av.stream.Disposition.forced, av.stream.Disposition.default
 COMMENT = av.stream.Disposition.comment
@@ -32,16 +32,21 @@ def load(
     if os.path.isdir(path):
         return ()
     try:
-        with files.open_container(path) as container:
-            tracks = [s for s in container.streams if s.type == "subtitle"]
-            if not tracks:
-                return ()
-            if beside is not None:
+        # Without a look at pictures, which takes the longest: most films have none.
+        with files.open_container(path, skip_frame="all") as container:
+            tracks = _tracks(container)
+            if tracks and beside is not None:
                 report(_unused(tracks, f"{beside} is used"))
+            if not tracks or beside is not None:
                 return ()
-            return _best(container, tracks, report)
+        with files.open_container(path) as container:
+            return _best(container, _tracks(container), report)
     except (av.FFmpegError, OSError):  # told where its pictures are to be shown
         return ()
+
+
+def _tracks(container: Any) -> list[Any]:
+    return [stream for stream in container.streams if stream.type == "subtitle"]
 
 
 def _best(container: Any, tracks: list[Any], report: Report) -> tuple:
@@ -91,11 +96,11 @@ def _named(track: Any) -> str:
 
 def _lines(container: Any, track: Any) -> tuple[tuple[subtitles.Line, ...], str]:
     """The lines, in time from the film's start, and what stopped the reading."""
-    start_s = (container.start_time or 0) / 1e6
     found, problem = [], ""
     try:
-        for packet in container.demux(track):
-            found += _said(packet, start_s)
+        line = timeline.Timeline(container)
+        for packet in line.packets(track):
+            found += _said(packet, line.start_s)
     except av.FFmpegError as error:
         problem = error.strerror
     return subtitles.in_order(found), problem

@@ -37,7 +37,7 @@ def read(path: str | os.PathLike) -> list[Row]:
     """The rows of a CSV file that hold anything, the header first, of one length.
 
     Raises:
-      ValueError: if it can not be read, is no table, or rows are of several lengths.
+      ValueError: if it cannot be read, is no table, or rows are of several lengths.
     """
     content = _text(path)
     found = SEP.match(content)
@@ -45,9 +45,16 @@ def read(path: str | os.PathLike) -> list[Row]:
     if found:
         content = "\n" + content[found.end() :]  # lines keep their numbers
         parts = (found["part"],) if found["part"] else PARTS
-    tables = [_rows(path, content, part) for part in parts]
+    tables, errors = [], []
+    for part in parts:  # what is an open quote to one may be a sign to another
+        try:
+            tables.append(_rows(path, content, part))
+        except ValueError as error:
+            errors.append(error)
     wide = [rows for rows in tables if rows and len(rows[0].cells) > 1]
     even = [rows for rows in wide if len({len(row.cells) for row in rows}) == 1]
+    if errors and not even:
+        raise errors[0]
     rows = next(iter([*even, *wide, *tables]))
     for row in rows:
         if len(row.cells) != len(rows[0].cells):

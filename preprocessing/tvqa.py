@@ -37,7 +37,7 @@ def fingerprint(raw_dir: str | pathlib.Path) -> str:
     """
     raw = plans.raw_folder(raw_dir)
     files = sorted(plans.index(raw, SUBTITLES, (".srt",)).values())
-    files += sorted(plans.index(raw, AUDIOS, plans.SOUNDS).values())
+    files += sorted(sum(_sounds(raw).values(), []))
     folders = sorted(_index_frames(raw).values())
     return plans.fingerprint(raw, [*map(_file, SPLITS), plans.LABELS], files, folders)
 
@@ -55,7 +55,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
         raise ValueError(
             f"{raw}: nothing usable: no {_file('train')}, _val or _test_public"
         )
-    folders, sounds = _index_frames(raw), plans.index(raw, AUDIOS, plans.SOUNDS)
+    folders, sounds = _index_frames(raw), _sounds(raw)
     subtitles = plans.index(raw, SUBTITLES, (".srt",))
     labels = tables.read_labels(raw)
     lost = labels.unknown(folders)
@@ -83,7 +83,8 @@ def _clip(raw, name, rows, folders, sounds, subtitles, labels) -> Clip:
         name=name,
         group=group(name, rows[0][0]),
         footage=folders[name],
-        sound=sounds.get(name),
+        sound=sounds.get(name, [None])[0],
+        more_sound=tuple(sounds.get(name, ())[1:]),
         subtitles=subtitles.get(name),
         questions=tuple(question for _, question in rows),
         labels=labels.of(name),
@@ -145,6 +146,11 @@ def _index_frames(raw: pathlib.Path) -> Names[str]:
                 if entry.is_dir():
                     found[entry.name] = f"{FRAMES}/{show.name}/{entry.name}"
     return Names(found)
+
+
+def _sounds(raw: pathlib.Path) -> dict[str, list[str]]:
+    """Clip -> its files of sound: where the first cannot be used, the next is."""
+    return plans.index_all(raw, AUDIOS, plans.SOUNDS)
 
 
 def _require_unpacked(raw: pathlib.Path) -> None:

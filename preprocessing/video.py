@@ -1,9 +1,10 @@
 """A folder of any video files to work items: windows of 7 segments, one after another.
 
-Subtitles (a .srt, .vtt or .ass file of the same name beside it), sound and labels.csv
-are used where they are there; `Extras` names others, and questions. Everything is one
-split, `train`, but for some of the videos that something is asked or told about: they
-are held out as `val`, which probes are scored on.
+Subtitles (a .srt, .vtt or .ass file of the same name beside it), sound (the video's
+own, else a file beside it) and labels.csv are used where they are there; `Extras` names
+others, and questions. Everything is one split, `train`, but for some of the videos that
+something is asked or told about: they are held out as `val`, which probes are scored
+on.
 """
 
 import collections
@@ -15,6 +16,7 @@ import pathlib
 from preprocessing import (
     held_out,
     plans,
+    sound_files,
     subtitle_files,
     tables,
     video_questions,
@@ -30,6 +32,7 @@ ENDINGS = frozenset(
     " .mov .mp4 .mpe .mpeg .mpg .mts .mxf .nut .ogm .ogv .qt .rm .rmvb .ts .vob .webm"
     " .wmv .y4m".split()
 )
+SOUNDS = plans.SOUNDS - ENDINGS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Extras:
             )
 
     def fingerprint(self, raw_dir: str | pathlib.Path) -> str:
-        """Changes with names and sizes of videos and subtitles, questions, labels.
+        """Changes with names and sizes of videos, subtitles and sound, with questions
+        and labels.
 
         Raises:
           ValueError: if the folder or one of the files is missing.
@@ -71,6 +75,8 @@ class Extras:
         subtitles = self._subtitles(raw)
         said = [subtitles.of(*pair) for pair in videos.items()]
         sizes = sorted(videos.values()) + sorted(name for name in said if name)
+        heard = sound_files.beside(videos.values(), sound_files.of_ending(raw, SOUNDS))
+        sizes += sorted({sound for every in heard.values() for sound in every})
         digest = plans.fingerprint(raw, [plans.LABELS], sizes)
         for name in (self.questions, self.labels, self.val_list):
             digest += hashlib.sha256(plans.content(name)).hexdigest() if name else "-"
@@ -89,7 +95,7 @@ class Extras:
         """
         raw = plans.raw_folder(raw_dir)
         labels = tables.read_labels(raw, self.labels)
-        every = _names(raw)
+        every, heard, strays = _with_sound(raw)
         videos = {name: file for name, file in every.items() if plans.is_text(file)}
         lost = labels.unknown({*videos, *videos.values()})
         repaired = _odd_endings(raw) + _twins(videos)
@@ -103,7 +109,7 @@ class Extras:
         if self.questions is not None:
             asked = video_questions.read(self.questions, videos, skipped, repaired)
         subtitles = self._subtitles(raw)
-        repaired += subtitles.strays(every)
+        repaired += subtitles.strays(every) + strays
         clips = tuple(
             Clip(
                 raw=str(raw),
@@ -111,6 +117,7 @@ class Extras:
                 group=name,
                 footage=file,
                 sound=file,
+                more_sound=tuple(heard.get(file, ())),
                 subtitles=subtitles.of(name, file),
                 questions=tuple(asked.get(name, ())),
                 labels=labels.of(name, file),
@@ -192,10 +199,30 @@ def _unreadable_names(every: dict[str, str]) -> list[Skip]:
     return [Skip(name, "", name, "its name is not UTF-8; rename it") for name in shown]
 
 
-def _names(raw: pathlib.Path) -> dict[str, str]:
+def _with_sound(
+    raw: pathlib.Path,
+) -> tuple[dict[str, str], dict[str, list[str]], list[Skip]]:
+    """Clip name -> file; file -> sound beside it; a line if there is other sound."""
+    every = _names(raw)
+    parts = sound_files.without_pictures(raw, tuple(every.values()))
+    every = _names(raw, parts) if parts else every
+    sounds = sound_files.of_ending(raw, SOUNDS) + sorted(parts)
+    heard = sound_files.beside(every.values(), sounds)
+    strays = sound_files.strays(sounds, heard)
+    reason = "is not used: it is sound, and no video has its name"
+    reason += f"; nor are {len(strays) - 1} more of sound" if strays[1:] else ""
+    return (
+        every,
+        heard,
+        [Skip("", "", plans.shown(name), reason) for name in strays[:1]],
+    )
+
+
+def _names(raw: pathlib.Path, but: frozenset[str] = frozenset()) -> dict[str, str]:
     """Clip name -> file; files that differ in their ending alone keep it.
 
-    A folder of a video's name without videos in it counts: it is told as damage.
+    Those of `but` do not count. A folder of a video's name without videos in it does:
+    it is told as damage.
     """
     files, odd = [], []
     for folder, folders, found in plans.walk(raw):
@@ -206,6 +233,7 @@ def _names(raw: pathlib.Path) -> dict[str, str]:
                 if os.path.splitext(name)[1].lower() in ENDINGS and name[0] != "."
             ]
     files += [name for name in odd if not any(f.startswith(f"{name}/") for f in files)]
+    files = [file for file in files if file not in but]
     stems = [os.path.splitext(file)[0] for file in files]
     count = collections.Counter(stems)
     return {

@@ -17,10 +17,12 @@ from preprocessing.frame import Frame
 # should be before it.
 MAX_HOLD_S = 1.0
 MAX_DURATION_S = 86_400.0  # what says more is looked at before it is believed
+JOINT_S = 0.1  # where parts were joined, times are as sure as packets of sound are long
 MAX_MORE_S = 0.5  # by which a film may be longer than its header says
 MAX_KEPT = 64 * 2**20  # bytes; what has more is read twice
 NO_FRAME = "no frame of it can be decoded"
 RATE = 25.0  # pictures a second where nothing is said
+UNORDERED = ("avi",)  # formats that do not say when a picture is shown
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -136,7 +138,11 @@ class VideoFile:
 
     def _in_order(self, decoded):
         """Frames in order of time, where the file says no more than when to decode."""
-        is_sure = self._is_in_order or not self._stream.codec_context.has_b_frames
+        is_sure = (
+            self._container.format.name not in UNORDERED
+            or self._is_in_order
+            or not self._stream.codec_context.has_b_frames
+        )
         return decoded if is_sure else _sorted(decoded)
 
     def _duration_s(self) -> float:
@@ -203,8 +209,9 @@ class VideoFile:
             begin = f"its pictures begin at {self._begin_s:.1f}"
             self._note(f"{begin} of {self.duration_s:.1f} s")
             return None
+        slack_s = JOINT_S if self._line.restarts_s else 0.0
         while self._coming is not None and (
-            self._shown is None or self._coming[0] <= time_s
+            self._shown is None or self._coming[0] <= time_s + slack_s
         ):
             self._shown, self._coming = self._coming, self._next()
         shown_s, frame, aspect = self._shown

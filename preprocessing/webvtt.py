@@ -8,7 +8,8 @@ import re
 
 from preprocessing import cues
 
-NO_CUE = re.compile(r"(NOTE|STYLE|REGION|\ufeff?WEBVTT)(\s|$)")
+HEADER = re.compile(r"\ufeff?WEBVTT(\s|$)")  # again where parts were joined
+NO_CUE = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")
 
 
 def plain(content: str) -> str:
@@ -23,7 +24,7 @@ def plain(content: str) -> str:
     for block in re.split(r"\n{2,}", content):
         lines = block.split("\n")
         at = next((i for i, line in enumerate(lines) if _is_timing(i, line)), None)
-        if NO_CUE.match(block) and (at is None or not block.startswith("WEBVTT")):
+        if NO_CUE.match(block) or (at is None and HEADER.match(block)):
             continue
         if at is not None:
             before, shown = shown, [_said(line) for line in lines[at + 1 :]]

@@ -200,8 +200,14 @@ def test_cases_of_a_start_that_was_refused_claims_nothing(tmp_path):
         with claims.held(run_dir), claims.claimed(run_dir, SETTINGS, 0):
             (run_dir / "steps" / "0.tmp").mkdir(parents=True)
             (run_dir / "metrics.jsonl").write_text("")
+            (run_dir / claims.SAVED).write_text('{"parts": {"start": {}}}')
             raise ValueError("no such checkpoint")
     assert not run_dir.exists()
+    with pytest.raises(ValueError, match="loss"):  # it has saved its first step
+        with claims.claimed(tmp_path / "begun", SETTINGS, 0):
+            (tmp_path / "begun" / claims.SAVED).write_text('{"progress": {"step": 0}}')
+            raise ValueError("the loss at step 1 is nan")
+    assert (tmp_path / "begun" / claims.CONFIG).is_file()
     with pytest.raises(KeyboardInterrupt):  # stopped, not refused
         with claims.claimed(run_dir, SETTINGS | {"training.lr": 1.0}, 0):
             raise KeyboardInterrupt

@@ -116,6 +116,7 @@ def test_a_wrong_config_file_is_one_sentence(tmp_path, text, words):
         ("mood (0-5)", ("mood (0-5)",)),
         (" tone", ("tone",)),
         ('[" tone", "mood, inner"]', (" tone", "mood, inner")),
+        ("['who', 'a, b']", ("who", "a, b")),
         ('"mood, inner",rating', ("mood, inner", "rating")),
         ('"(x)"', ("(x)",)),
         ("(a, b)", ("a", "b")),

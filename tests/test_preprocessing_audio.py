@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import raw_trees
 
-from preprocessing import audio
+from preprocessing import audio, sound, sound_clock
 
 
 def golden_wave(length: int) -> np.ndarray:
@@ -58,7 +58,7 @@ def test_outside_the_track_is_silence():
 
 def test_load_resamples_a_tone_to_its_place(tmp_path):
     raw_trees.write_wav(tmp_path / "a.wav", raw_trees.tone(2.0, 1000.0))
-    track = audio.load(tmp_path / "a.wav")
+    track = sound.load(tmp_path / "a.wav")
     assert track.duration_s == pytest.approx(2.0, abs=0.01)
     assert track.peak == pytest.approx(16_000, rel=0.02)
     spectrum = np.abs(np.fft.rfft(track.samples[: audio.DECODED_HZ]))
@@ -67,16 +67,16 @@ def test_load_resamples_a_tone_to_its_place(tmp_path):
 
 def test_sound_in_a_video(tmp_path):
     raw_trees.write_video(tmp_path / "a.mp4", 3.0, has_sound=True)
-    assert audio.load(tmp_path / "a.mp4").duration_s == pytest.approx(3.0, abs=0.1)
+    assert sound.load(tmp_path / "a.mp4").duration_s == pytest.approx(3.0, abs=0.1)
     raw_trees.write_video(tmp_path / "b.mp4", 1.0)
-    assert audio.load(tmp_path / "b.mp4") is None
+    assert sound.load(tmp_path / "b.mp4") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"no sound at all" * 50])
 def test_a_bad_file_is_an_error(tmp_path, content):
     (tmp_path / "a.mp3").write_bytes(content)
     with pytest.raises(ValueError, match="can not be decoded"):
-        audio.load(tmp_path / "a.mp3")
+        sound.load(tmp_path / "a.mp3")
 
 
 def write_late_sound(path, start_s: float, seconds: float) -> None:
@@ -100,7 +100,7 @@ def write_late_sound(path, start_s: float, seconds: float) -> None:
 
 def test_sound_that_starts_late_has_silence_before_it(tmp_path):
     write_late_sound(tmp_path / "a.mkv", 8.0, 2.0)
-    track = audio.load(tmp_path / "a.mkv")
+    track = sound.load(tmp_path / "a.mkv")
     assert track.duration_s == pytest.approx(10.0, abs=0.1)
     loud = np.abs(track.samples) > 4_000
     assert loud.argmax() / audio.DECODED_HZ == pytest.approx(8.0, abs=0.1)
@@ -119,10 +119,10 @@ def frames_of(*pieces):
 
 def test_missing_sound_is_silence(tmp_path):
     with av.open(str(tmp_path / "a.mka"), "w") as container:
-        sound = container.add_stream("pcm_s16le", rate=16_000)
+        stream = container.add_stream("pcm_s16le", rate=16_000)
         for frame in [*frames_of((0.0, 2.0), (5.0, 1.0)), None]:
-            container.mux(sound.encode(frame))
-    track = audio.load(tmp_path / "a.mka")
+            container.mux(stream.encode(frame))
+    track = sound.load(tmp_path / "a.mka")
     assert track.duration_s == pytest.approx(6.0, abs=0.02)
     seconds = np.flatnonzero(np.abs(track.samples) > 4_000) / audio.DECODED_HZ
     is_first = seconds < 3.5
@@ -133,5 +133,9 @@ def test_missing_sound_is_silence(tmp_path):
 def test_one_frame_whose_time_is_wrong_moves_nothing():
     """Its neighbours agree with each other, not with it."""
     frames = frames_of((0.0, 1.0), (9.0, 0.1), (1.1, 1.0))
-    length = sum(map(len, audio._resample(frames, 99.0)))
-    assert length / audio.DECODED_HZ == pytest.approx(2.1, abs=0.02)
+    times, lengths = np.array([(f.time, f.samples / f.rate) for f in frames]).T
+    length = round(lengths.sum() * audio.DECODED_HZ)
+    samples = np.ones(length, np.int16)
+    placed = sound_clock.place(samples, times, lengths, audio.DECODED_HZ, 99.0)
+    np.testing.assert_array_equal(placed.samples, samples)
+    assert placed.note == ""

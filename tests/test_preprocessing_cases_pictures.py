@@ -27,11 +27,11 @@ def shown(path, times_s=tuple(MIDDLES)):
 
 
 def test_cases_parts_joined_as_bytes(tmp_path):
-    how = {"codec": "libx264", "form": "mpegts", "fps": 10}
+    how = {"codec": "libx264", "form": "mpegts"}
     path = films.write_parts(tmp_path / "a.ts", (12, 18), (5, 15, 25), **how)
     footage = decode.open_footage(path)
     assert footage.duration_s == pytest.approx(30, abs=0.2)
-    found, told = shown(path, [time_s + 0.2 for time_s in MIDDLES])
+    found, told = shown(path)
     assert found == [2, 7, 11, 16, 21, 25]
     assert [reason[:37] for reason in told] == ["its time stamps start anew at 12.0 s:"]
 
@@ -51,7 +51,7 @@ def test_cases_a_header_that_says_less(tmp_path):
     data[at : at + 8] = struct.pack(">d", 10_000.0)
     path.write_bytes(data)
     assert decode.open_footage(path).duration_s == pytest.approx(30, abs=0.1)
-    found, told = shown(path, [time_s + 0.2 for time_s in MIDDLES])
+    found, told = shown(path)
     assert found == [2, 7, 11, 16, 21, 25]
     assert told == ["its header says 10.0 s, but it ends at 30.0 s: all of it is used"]
 

@@ -69,6 +69,11 @@ def test_cells_keep_commas_semicolons_and_line_breaks_in_quotes(tmp_path):
         "a": {"mood": "calm", "note": "one\n\ntwo; three"},
         "b": {"mood": "wild, very", "note": 'say "hi"'},
     }
+    text = 'video,mood\na,say;"no\nb,5" tall\n'
+    assert labels(tmp_path, text, "a", "b") == {
+        "a": {"mood": 'say;"no'},
+        "b": {"mood": '5" tall'},
+    }
     text = "video;mood\na,b;calm, or so\n"
     assert labels(tmp_path, text, "a,b") == {"a,b": {"mood": "calm, or so"}}
 

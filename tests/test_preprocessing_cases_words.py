@@ -228,6 +228,7 @@ CONTENTS = {
     "ttml.vtt": (TTML, "TTML"),
     "microdvd.srt": ("{1}{1}20\n{25}{50}hi\n{65}{90}bye\n", "MicroDVD"),
     "sbv.srt": ("0:00:01.250,0:00:02.500\nhi\n\n0:00:03.250,0:00:04.500\nbye\n", ""),
+    "mpl2.srt": ("[12][25]hi\n[32][45]/bye\n", "MPL2"),
 }
 
 
@@ -235,11 +236,17 @@ CONTENTS = {
 def test_the_form_of_a_file_is_told_by_its_content(tmp_path, name):
     content, form = CONTENTS[name]
     said, told = load(tmp_path, name, content)
-    assert said == SAID
+    rounded = [(round(a, 1), round(b, 1), text) for a, b, text in SAID]
+    assert said == (rounded if form == "MPL2" else SAID)
     ending = name[name.index(".") :]
     assert told == (
         [f"is {form} by its content, not {ending}: read as such"] if form else []
     )
+
+
+def test_breaks_of_subviewer_are_no_words(tmp_path):
+    text = "[INFORMATION]\n[END INFORMATION]\n00:00:01.25,00:00:02.50\nhi[br]you\n"
+    assert load(tmp_path, "a.srt", text) == ([(1.25, 2.5, "hi you")], [])
 
 
 def test_a_whole_file_without_milliseconds(tmp_path):
@@ -326,8 +333,11 @@ def test_lines_outside_the_film_are_told():
 TRACKS = {"talk.mkv": "subrip", "talk.mp4": "mov_text", "talk.webm": "webvtt"}
 
 
-def film(path, tracks, codec="subrip", seconds=4):
-    """A film with tracks of subtitles: (flag, language, words) each; 1.25 to 2.5 s."""
+def film(path, tracks, codec="subrip", seconds=4, stamp_s=0):
+    """A film with tracks of subtitles: (flag, language, words) each; 1.25 to 2.5 s.
+
+    Its stamps begin at `stamp_s`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         picture = "libvpx" if path.suffix == ".webm" else "mpeg4"
@@ -341,7 +351,7 @@ def film(path, tracks, codec="subrip", seconds=4):
         packets = []
         for number in range(5 * seconds):
             frame = av.VideoFrame.from_ndarray(raw_trees.picture(number, 64, 48))
-            frame.pts, frame.time_base = number, Fraction(1, 5)
+            frame.pts, frame.time_base = number + 5 * stamp_s, Fraction(1, 5)
             packets += video.encode(frame)
         packets += video.encode(None)
         for stream, (*_, words) in zip(streams, tracks, strict=True):
@@ -350,7 +360,8 @@ def film(path, tracks, codec="subrip", seconds=4):
                 data = len(data).to_bytes(2) + data
             packet = av.Packet(data)
             packet.stream, packet.time_base = stream, Fraction(1, 1000)
-            packet.pts = packet.dts = packet.duration = 1250
+            packet.pts = packet.dts = 1250 + 1000 * stamp_s
+            packet.duration = 1250
             packets.append(packet)
         for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
             container.mux(packet)
@@ -375,6 +386,11 @@ def test_a_track_in_the_file_is_used(tmp_path, name):
     assert said[:2] == pytest.approx((1.25, 2.5), abs=0.002)
     assert told.startswith("its own subtitles are used, track 1 (")
     assert told.endswith("eng): 1 with words")
+
+
+def test_a_tracks_times_are_those_from_the_films_start(tmp_path):
+    path = film(tmp_path / "a.mkv", [(DEFAULT, "eng", "hi")], stamp_s=100)
+    assert own(path)[0] == [(1.25, 2.5, "hi")]
 
 
 def test_of_several_tracks_it_is_the_default_one(tmp_path):

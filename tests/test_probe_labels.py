@@ -4,8 +4,9 @@ import logging
 
 import pytest
 
+from mmdiffmask import probing
 from mmdiffmask.data import splits
-from mmdiffmask.probe import labels
+from mmdiffmask.probe import features, labels
 
 ROWS = {
     "a": {" tone": "sad ", "mood (0-5)": "3", "rating": " ", "caf\u00e9": "x"},
@@ -46,3 +47,11 @@ def test_cases_of_a_clip_in_both_splits(caplog):
         assert not caplog.records
         assert splits.check_apart(split, {"c": "new", "d": "film"}) == 1
     assert "1 of 2 clips of val are of a group" in caplog.text
+
+
+def test_cases_of_a_label_with_one_class():
+    train = features.Features(("a", "b"), {})
+    rows = {"a": {"tone": " sad"}, "b": {"tone": "sad"}, "v": {"tone": "glad"}}
+    assert "every clip of train is 'sad'" in probing._left_out("tone", train, rows)
+    assert probing._left_out("tone", train, rows | {"b": {"tone": "glad"}}) == ""
+    assert probing._left_out("tone", train, rows | {"b": {"tone": " "}}) != ""

@@ -72,7 +72,7 @@ def open_steps(run_dir: str | pathlib.Path) -> Iterator[ocp.CheckpointManager]:
         preservation_policy=kept,
         enable_async_checkpointing=False,
     )
-    # Named here, as a manager that has not saved an item can not tell of it otherwise.
+    # Named here, as a manager that has not saved an item cannot tell of it otherwise.
     handlers = {
         "params": ocp.StandardCheckpointHandler(),
         "optimizer": ocp.StandardCheckpointHandler(),
@@ -122,7 +122,7 @@ def read_progress(manager: ocp.CheckpointManager) -> Progress | None:
     """Where the run stands; None before its first save.
 
     Raises:
-      ValueError: if its latest or its best step is lost, or can not be read.
+      ValueError: if its latest or its best step is lost, or cannot be read.
     """
     folder, step = _run_dir(manager), manager.latest_step()
     noted = saved.progress(folder).get("step", -1)

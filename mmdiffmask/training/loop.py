@@ -240,8 +240,8 @@ class _Runner:
         lines = []
         for step, epoch, metrics in pending:
             values = {name: np.asarray(value).item() for name, value in metrics.items()}
-            for name, value in values.items():
-                stopping.check_finite(name, value, step)
+            for name in ("loss", *values):
+                stopping.check_finite(name, values[name], step)
             evaluate.check_slots(values.pop("dropped", 0), "training")
             lines.append({"kind": "train", "step": step, "epoch": epoch} | values)
         self.journal.note(lines)

@@ -45,7 +45,7 @@ def judge(
     return progress
 
 
-def check_finite(name: str, value: float, step: int) -> None:
+def check_finite(name: str, value: float | int, step: int) -> None:
     """Refuses a number that is not finite.
 
     Raises:
