@@ -7,17 +7,60 @@ import json
 import logging
 import os
 import pathlib
+import platform
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+from etils import epath
+
+Path = pathlib.Path | epath.Path  # a bucket's too
+UNFINISHED = ".tmp"
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def write_json(path: pathlib.Path, content: Any) -> None:
+@contextlib.contextmanager
+def place(path: Path, work: Path | None = None) -> Iterator[Path]:
+    """Gives the place where a file is made; it gets its own place when that is done.
+
+    A file that was at `path` stays until then, and stays where making fails.
+
+    Args:
+      path: of the file.
+      work: where it is made, on the same file system; None: beside it.
+    """
+    made = partial(path, work)
+    try:
+        yield made
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def partial(path: Path, work: Path | None = None) -> Path:
+    """Where something is made before it gets its place; `work` as in `place`.
+
+    Nobody else's: several machines, processes and threads may write the same file.
+    """
+    maker = f"{platform.node()}.{os.getpid()}.{threading.get_ident()}"
+    return (path.parent if work is None else work) / f"{path.name}.{maker}{UNFINISHED}"
+
+
+def is_partial_of(name: str, path: Path) -> bool:
+    """Whether a file's name is that of `path` while it is made."""
+    return name.startswith(f"{path.name}.") and name.endswith(UNFINISHED)
+
+
+def write(path: Path, content: str | bytes, work: Path | None = None) -> None:
+    """Writes a whole file or nothing; arguments as in `place`."""
+    data = content.encode() if isinstance(content, str) else content
+    with place(path, work) as made:
+        made.write_bytes(data)
+
+
+def write_json(path: Path, content: Any) -> None:
     """Writes a whole file or nothing."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: pathlib.Path) -> Any:

@@ -263,7 +263,8 @@ def _check_empty(run_dir: pathlib.Path) -> None:
         raise ValueError(f"{run_dir}: is a file; --workdir must be a folder")
     if not run_dir.is_dir():
         return
-    if {path.name for path in run_dir.iterdir()} - {CONFIG + ".tmp", LOCK}:
+    names = {path.name for path in run_dir.iterdir()} - {LOCK}
+    if not all(atomic.is_partial_of(name, run_dir / CONFIG) for name in names):
         raise ValueError(
             f"{run_dir}: holds no run but is not empty; choose another --workdir"
         )

@@ -288,7 +288,5 @@ def write_page(workdir: pathlib.Path) -> pathlib.Path:
     """Writes WORKDIR/report.html; returns its absolute path."""
     html = page.build(summarise(workdir))
     path = workdir.resolve() / "report.html"
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(path)
+    atomic.write(path, html)
     return path

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from mmdiffmask import atomic
 from preprocessing import arguments, outputs, workers
 
 TASKS = "tasks"  # folder in OUT/.work
@@ -93,9 +94,7 @@ def _put_task(write: Callable[[Any], Any], task: Any) -> str:
     task = _anywhere(task)
     path = task.note.parent / TASKS / f"{task.note.stem}.pickle"
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = outputs.partial(path)
-    partial.write_bytes(pickle.dumps((write, task, outputs.versions())))
-    os.replace(partial, path)
+    atomic.write(path, pickle.dumps((write, task, outputs.versions())))
     task.note.unlink(missing_ok=True)  # of a shard that is damaged, or to be mended
     return str(path)
 

@@ -4,11 +4,8 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
-import os
 import pathlib
-import platform
 import shutil
-import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -150,32 +147,13 @@ def put_rows(out: pathlib.Path, name: str, rows: Iterable[Skip]) -> None:
     """Writes a file of OUT with one row a line, sorted."""
     rows = sorted(rows, key=dataclasses.astuple)
     lines = [json.dumps(dataclasses.asdict(row), sort_keys=True) for row in rows]
-    put(out / name, "".join(line + "\n" for line in lines), out / WORK)
+    atomic.write(out / name, "".join(line + "\n" for line in lines), out / WORK)
 
 
 def read_object(path: pathlib.Path) -> dict[str, Any] | None:
-    """The JSON object that `put` wrote; None where it is damaged now."""
+    """The JSON object that was written; None where it is damaged now."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def put(path: pathlib.Path, text: str, work: pathlib.Path | None = None) -> None:
-    """Writes a file in one step: it is there whole or not at all.
-
-    `work` is where it is made, on the same file system; default: beside it.
-    """
-    made = partial(path, work)
-    made.write_text(text, encoding="utf-8")
-    os.replace(made, path)
-
-
-def partial(path: pathlib.Path, work: pathlib.Path | None = None) -> pathlib.Path:
-    """Where a file is made before it gets its place; `work` as in `put`.
-
-    Nobody else's: several machines, processes and threads may write the same file.
-    """
-    maker = f"{platform.node()}.{os.getpid()}.{threading.get_ident()}"
-    return (work or path.parent) / f"{path.name}.{maker}"

@@ -16,6 +16,7 @@ from typing import Any
 
 import tqdm
 
+from mmdiffmask import atomic
 from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import records as records_lib
 from mmdiffmask.data.manifest import Manifest, Shard
@@ -66,7 +67,7 @@ def build(
     with outputs.lock(out):
         state = described | {"versions": outputs.versions()}
         text = json.dumps(state, indent=1, sort_keys=True)
-        outputs.put(out / outputs.WORK / outputs.STATE, text)
+        atomic.write(out / outputs.WORK / outputs.STATE, text)
         every = tasks(plan, out, settings, finder, described["clips_per_shard"])
         every = [dataclasses.replace(task, deadline_s=deadline_s) for task in every]
         notes = _notes(every, worker_count, strict, bar, execute)
@@ -213,7 +214,7 @@ def finish(
         counts=dict(counts),
     )
     records_lib.write_tfds_metadata(out, manifest)
-    outputs.put(
+    atomic.write(
         out / manifest_lib.NAME, manifest_lib.to_json(manifest), out / outputs.WORK
     )
     # A run that was just started may have seen the manifest and be faster.

@@ -7,11 +7,11 @@ and the settings alone.
 import collections
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
+from mmdiffmask import atomic
 from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import records as records_lib
 from mmdiffmask.data.records import Record
@@ -56,20 +56,19 @@ class Task:
 def write_shard(task: Task) -> Note:
     """Writes one shard and its note; the note's name and content. Runs in a worker."""
     place = pathlib.Path(task.out, task.file)
-    partial = outputs.partial(place, place.parent / outputs.WORK)
     losses = Losses()
     counts: collections.Counter = collections.Counter()
     shape = task.settings.segments, task.settings.sub_segments
     schema = records_lib.features(*shape, task.settings.grid.n_patches)
-    shard = records_lib.write_shard(partial, _records(task, losses, counts), schema)
+    with atomic.place(place, place.parent / outputs.WORK) as made:
+        shard = records_lib.write_shard(made, _records(task, losses, counts), schema)
     shard = dataclasses.replace(shard, file=task.file)
-    os.replace(partial, place)
     note = {
         "shard": dataclasses.asdict(shard),
         **dataclasses.asdict(losses),
         "counts": dict(counts),
     }
-    outputs.put(task.note, json.dumps(note, sort_keys=True))
+    atomic.write(task.note, json.dumps(note, sort_keys=True))
     return task.note.name, note
 
 
@@ -145,4 +144,4 @@ def _read_given_up(task: Task) -> GivenUp:
 
 
 def _put_given_up(task: Task, rows: GivenUp) -> None:
-    outputs.put(task.given_up, json.dumps(rows, sort_keys=True))
+    atomic.write(task.given_up, json.dumps(rows, sort_keys=True))

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from mmdiffmask import atomic
 from mmdiffmask.types import Boxes
 from preprocessing import breaks, clips, decode, finders, outputs, people, workers
 from preprocessing.items import Clip, Look, Losses, Skip
@@ -121,7 +122,7 @@ def write(
 def _put(out: pathlib.Path, described: dict[str, Any], counts: Any = None) -> None:
     content = {"settings": described} | ({"counts": counts} if counts else {})
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    outputs.put(out / NAME, text, out / outputs.WORK)
+    atomic.write(out / NAME, text, out / outputs.WORK)
 
 
 def _finish(
@@ -162,7 +163,7 @@ def follow(task: Task) -> tuple[int, dict[str, Any]]:
     skipped = [dataclasses.replace(row, question="") for row in losses.skipped[:1]]
     losses = Losses(skipped, losses.repaired)
     note = {"counts": counts, **dataclasses.asdict(losses)}
-    outputs.put(task.note, json.dumps(note, sort_keys=True))
+    atomic.write(task.note, json.dumps(note, sort_keys=True))
     workers.tick(1)
     return task.number, note
 
@@ -191,7 +192,7 @@ def _follow(task: Task, losses: Losses) -> dict[str, int]:
     rows = _rows(boxes, np.array(numbers))
     path = pathlib.Path(task.out, f"{clip.name}.txt")
     path.parent.mkdir(parents=True, exist_ok=True)  # videos may lie in folders
-    outputs.put(path, "".join(mot.lines(rows)), pathlib.Path(task.out, outputs.WORK))
+    atomic.write(path, "".join(mot.lines(rows)), pathlib.Path(task.out, outputs.WORK))
     ids = set(rows.id[rows.id >= 0].tolist())
     found = {"clips": 1, "frames": len(numbers), "boxes": len(rows.id)}
     return found | {"tracks": len(ids)}
@@ -225,4 +226,4 @@ def _rows(boxes: Boxes, numbers: np.ndarray) -> mot.Rows:
 
 
 def _give_up(task: Task, clip: str, reason: str) -> None:
-    outputs.put(task.note.with_suffix(".given_up"), reason)
+    atomic.write(task.note.with_suffix(".given_up"), reason)

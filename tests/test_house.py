@@ -120,6 +120,20 @@ def test_special_ids_and_lengths_are_defined_once():
             assert path.stem == "tokens" or not names & shared, (path, names & shared)
 
 
+def test_files_are_replaced_in_one_place():
+    """Whoever writes what others read does so through `atomic`."""
+    for path in SOURCES:
+        if path.relative_to(ROOT) == pathlib.Path("mmdiffmask/atomic.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            own = name.endswith((".replace", ".rename")) and len(node.args) == 1
+            is_folder = path.stem in ("orbax_folder", "write")  # of many files
+            assert is_folder or not own or node.keywords, (path, node.lineno, name)
+            assert name not in ("os.replace", "os.rename"), (path, node.lineno)
+            assert not name.startswith("tempfile.mkstemp"), (path, node.lineno)
+
+
 def commands():
     text = "\n".join(
         p.read_text() for p in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))

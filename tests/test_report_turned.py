@@ -46,7 +46,7 @@ def test_the_report_draws_turned_frames_as_upright_ones(both):
     for records_dir in both.values():
         source = examples.open_split(records_dir, "train")
         (example,) = collect.draw_examples(
-            experiment, source, [0], {"random": ("random", "object")}, 0
+            experiment, source, [0], {"random": "random"}, 0
         )
         pictures = [np.frombuffer(row.picture, np.uint8) for row in example.rows]
         strips.append([cv2.imdecode(data, 1).astype(int) for data in pictures])

@@ -19,6 +19,7 @@ import tokenizers
 from etils import epath
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
+from mmdiffmask import atomic
 from mmdiffmask.tokens import SPECIAL_TOKENS
 
 TOY = pathlib.Path(__file__).with_name("toy_tokenizer.json")
@@ -196,9 +197,7 @@ def train_bpe(
     backend.train_from_iterator(texts, trainer)
     path = pathlib.Path(path)
     text = json.dumps(json.loads(backend.to_str()), ensure_ascii=False, indent=0)
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    atomic.write(path, text + "\n")
     return load(path)
 
 

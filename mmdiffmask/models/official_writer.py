@@ -13,6 +13,7 @@ import msgpack
 import numpy as np
 from etils import epath
 
+from mmdiffmask import atomic
 from mmdiffmask.models import official_file
 
 LARGEST = float(np.finfo(np.float16).max)  # 65504
@@ -39,17 +40,12 @@ def write(path: str | os.PathLike, params: dict[str, Any], step: int = 0) -> Non
     if target.is_dir():
         raise ValueError(f"{path}: is a folder; name a file to write")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / (target.name + ".tmp")
     content = {"step": step, "params": _sort(params), "opt_state": None}
-    try:
-        with temporary.open("wb") as file:
-            for piece in _pieces(content, ""):
-                if not isinstance(piece, bytes):
-                    piece = _to_half(*piece, path).reshape(-1).data
-                file.write(piece)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic.place(target) as made, made.open("wb") as file:
+        for piece in _pieces(content, ""):
+            if not isinstance(piece, bytes):
+                piece = _to_half(*piece, path).reshape(-1).data
+            file.write(piece)
 
 
 def size(params: dict[str, Any], step: int, has_optimizer: bool = False) -> int:

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from mmdiffmask import atomic, types
 from mmdiffmask import grid as grids
-from mmdiffmask import types
 
 SCHEMA = "clip-features-1"  # change it whenever the same inputs give other numbers
 _PREFIX = "vector/"  # of the arrays in the cache file
@@ -214,12 +213,7 @@ def _read(path: pathlib.Path) -> Features:
 def _write(path: pathlib.Path, features: Features) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {_PREFIX + name: value for name, value in features.vectors.items()}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, clip=np.array(features.clip), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        pathlib.Path(temporary).unlink(missing_ok=True)
+    with atomic.place(path) as made, made.open("wb") as file:
+        np.savez(file, clip=np.array(features.clip), **arrays)
+        file.flush()
+        os.fsync(file.fileno())

@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
+from mmdiffmask import atomic
+
 METRICS, TIMES, BATCH = "metrics.jsonl", "times.jsonl", "batch.json"
 
 
@@ -39,10 +41,8 @@ class Journal:
         for path in (self.metrics, self.times):
             if path.is_file():
                 kept = [line for line in _whole_lines(path) if line["step"] <= step]
-                temporary = path.with_name(path.name + ".tmp")
-                temporary.unlink(missing_ok=True)
-                _append(temporary, kept)
-                os.replace(temporary, path)
+                with atomic.place(path) as made:
+                    _append(made, kept)
 
 
 def note_batch_size(run_dir: str | pathlib.Path, batch_size: int) -> None:
@@ -56,9 +56,7 @@ def note_batch_size(run_dir: str | pathlib.Path, batch_size: int) -> None:
     """
     path = pathlib.Path(run_dir) / BATCH
     if not path.is_file():
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps({"batch_size": batch_size}) + "\n")
-        os.replace(temporary, path)
+        atomic.write_json(path, {"batch_size": batch_size})
         return
     begun = json.loads(path.read_text())["batch_size"]
     if begun != batch_size:

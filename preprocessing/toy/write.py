@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import cv2
 
-from mmdiffmask import seeds
+from mmdiffmask import atomic, seeds
 from preprocessing.toy import draw, language, sound, words, world
 
 PARTIAL = ".partial"  # clips under way
@@ -160,11 +160,11 @@ def _render_clip(job: tuple) -> None:
     _put(raw, audios / f"{clip.name}.mp3", audio)
     _put(raw, f"tvqa_subtitles/{clip.name}.srt", language.to_srt(said.lines))
     _put(raw, f"{BOXES}/{clip.name}.jsonl", "".join(lines))
-    partial = _partial(raw, clip.name)
+    target = _frames_dir(raw, domain, clip.name)
+    partial = atomic.partial(target, _work(raw))
     partial.mkdir()
     for number, data in enumerate(pictures, 1):
         (partial / f"{number:05d}.jpg").write_bytes(data)
-    target = _frames_dir(raw, domain, clip.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         partial.rename(target)
@@ -183,16 +183,14 @@ def _put(raw: pathlib.Path, name: str | pathlib.Path, content: str | bytes) -> N
     """Writes a file of the tree in one step: it is there whole or not at all."""
     path = raw / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(raw, path.name)
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    partial.replace(path)
+    atomic.write(path, content, _work(raw))
 
 
-def _partial(raw: pathlib.Path, name: str) -> pathlib.Path:
-    """Where something is written before it is moved into its place."""
+def _work(raw: pathlib.Path) -> pathlib.Path:
+    """Where everything is made before it is moved into its place."""
     folder = raw / PARTIAL
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.{os.getpid()}"
+    return folder
 
 
 def _collect(raw: pathlib.Path, domain: str, counts: dict[str, int], seed: int) -> None:
@@ -200,8 +198,10 @@ def _collect(raw: pathlib.Path, domain: str, counts: dict[str, int], seed: int) 
     table = io.StringIO()
     labels = csv.writer(table, lineterminator="\n")
     labels.writerow(["video", "action", "object", "shirt"])
-    boxes = _partial(raw, "boxes.jsonl")
-    with boxes.open("wb") as all_boxes:
+    with (
+        atomic.place(raw / "boxes.jsonl", _work(raw)) as made,
+        made.open("wb") as all_boxes,
+    ):
         for split in words.SPLITS:
             rows = []
             for index in range(counts[split]):
@@ -211,7 +211,6 @@ def _collect(raw: pathlib.Path, domain: str, counts: dict[str, int], seed: int) 
                 all_boxes.write((raw / BOXES / f"{clip.name}.jsonl").read_bytes())
             text = "".join(json.dumps(row) + "\n" for row in rows)
             _put(raw, f"tvqa_qa_release/tvqa_{split}.jsonl", text)
-    boxes.replace(raw / "boxes.jsonl")
     _put(raw, "labels.csv", table.getvalue())
 
 
