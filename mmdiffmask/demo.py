@@ -179,7 +179,9 @@ def _run_rows(
     }
     if not todo:
         return
-    # Inherited by the processes, which start afresh.
+    # Not preprocessing's workers: those compute on the CPU alone and end with the first
+    # that fails, and here each row has the device, and ends what it began. The settings
+    # are inherited by the processes, which start afresh.
     os.environ.update(ONE_THREAD)
     compiled = workdir.parent.parent / "data" / "compiled"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compiled.resolve()))

@@ -8,8 +8,6 @@ with and, written last, how many clips the collected files cover.
 import csv
 import io
 import json
-import multiprocessing
-import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,6 +15,7 @@ from collections.abc import Callable, Iterator
 import cv2
 
 from mmdiffmask import atomic, seeds
+from preprocessing import workers as pool
 from preprocessing.toy import draw, language, sound, words, world
 
 PARTIAL = ".partial"  # clips under way
@@ -77,7 +76,7 @@ def render(
     if not state:
         _put(raw, STATE, json.dumps(settings, indent=1) + "\n")
     done = len(wanted) - len(missing)
-    for _ in _run([(str(raw), *job, os.getpid()) for job in missing], workers):
+    for _ in _run([(str(raw), *job) for job in missing], workers):
         done += 1
         if progress is not None:
             progress(done, len(wanted))
@@ -134,9 +133,9 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[None]:
         finally:
             cv2.setNumThreads(threads)
         return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(jobs)), cv2.setNumThreads, (1,)) as pool:
-        yield from pool.imap_unordered(_render_clip, jobs, chunksize=2)
+    # No clip is ever given up: none says that it begins, so a worker that dies ends
+    # the run.
+    yield from pool.run(_render_clip, jobs, workers, lambda _: None, lambda *_: None)
 
 
 def _frames_dir(raw: pathlib.Path, domain: str, name: str) -> pathlib.Path:
@@ -145,7 +144,7 @@ def _frames_dir(raw: pathlib.Path, domain: str, name: str) -> pathlib.Path:
 
 def _render_clip(job: tuple) -> None:
     """Writes one clip: sound, subtitles and boxes first, its frames last."""
-    raw, domain, split, index, seed, starter = job
+    raw, domain, split, index, seed = job
     raw = pathlib.Path(raw)
     clip = world.script(domain, split, index, seed)
     said = language.talk(clip, seed)
@@ -154,8 +153,6 @@ def _render_clip(job: tuple) -> None:
     for picture, boxes in draw.frames(clip, seed):
         pictures.append(draw.encode(picture))
         lines += [_box_line(clip.name, box) for box in boxes]
-    if starter not in (os.getpid(), os.getppid()):
-        raise SystemExit("the run that this worker belonged to has ended")
     audios = pathlib.Path("tvqa_frames", "audios", domain, f"{domain}_audios")
     _put(raw, audios / f"{clip.name}.mp3", audio)
     _put(raw, f"tvqa_subtitles/{clip.name}.srt", language.to_srt(said.lines))
