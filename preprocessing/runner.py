@@ -1,4 +1,4 @@
-"""Work items to a folder of records: resume, workers, manifest.
+"""Work items to a folder: resume, workers, lists of losses; for records the manifest.
 
 While a run is under way `OUT/.work` holds its settings, a note on each finished shard,
 the clips given up, and whatever is being written; a file gets its place in OUT by one
@@ -27,6 +27,25 @@ from preprocessing.shards import Note, Task
 
 # (`write_shard`, tasks) -> their notes, as they come.
 Execute = Callable[[Callable[[Task], Note], Sequence[Task]], Iterator[Note]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What is done for each task of a run; the rest is the same for every run.
+
+    Attributes:
+      name: of what is made, for the bar.
+      write: does a task, in a worker; the name of its note, and the note.
+      read: the note of a task that is done; None where it is to be done (again).
+      give_up: has a clip left out from now on, as in `workers.run`.
+      size: how many clips a task has.
+    """
+
+    name: str
+    write: Callable[[Any], Note]
+    read: Callable[[Any], dict[str, Any] | None]
+    give_up: workers.GiveUp
+    size: Callable[[Any], int]
 
 
 def build(
@@ -61,7 +80,7 @@ def build(
         or if another run is at work in OUT.
     """
     if not plan.clips:
-        raise _nothing(plan)
+        raise nothing(plan)
     require_strict(plan.skipped, strict)
     is_new = not out.exists()
     with outputs.lock(out):
@@ -70,51 +89,94 @@ def build(
         atomic.write(out / outputs.WORK / outputs.STATE, text)
         every = tasks(plan, out, settings, finder, described["clips_per_shard"])
         every = [dataclasses.replace(task, deadline_s=deadline_s) for task in every]
-        notes = _notes(every, worker_count, strict, bar, execute)
-        if not sum(note["shard"]["records"] for note in notes):
-            _remove(out, is_new)
-            lost = [Skip(**row) for note in notes for row in note["skipped"]]
-            raise _nothing(plan, lost)
-        return finish(plan, out, described, settings, every, notes)
+        found = notes(every, _shards(strict), worker_count, bar, execute, strict)
+        if not sum(note["shard"]["records"] for note in found):
+            remove(out, is_new)
+            lost = [Skip(**row) for note in found for row in note["skipped"]]
+            raise nothing(plan, lost)
+        return finish(plan, out, described, settings, every, found)
 
 
-def _notes(
-    every: list[Task],
+def _shards(strict: bool) -> Kind:
+    """How shards of records are made."""
+
+    def read(task: Task) -> dict[str, Any] | None:
+        note = shards.read_note(task, strict)
+        if note is None:
+            shards.try_again(task, strict)
+        return note
+
+    return Kind(
+        "records",
+        shards.write_shard,
+        read,
+        _require_none_lost if strict else shards.give_up,
+        lambda task: len(task.clips),
+    )
+
+
+def notes(
+    every: Sequence[Any],
+    kind: Kind,
     worker_count: int,
-    strict: bool,
     bar: bool,
-    execute: Execute | None,
+    execute: Execute | None = None,
+    strict: bool = False,
 ) -> list[dict[str, Any]]:
-    """The notes of all tasks, in their order; shards that are missing are written."""
-    notes = {
-        task.note.name: note
-        for task in every
-        if (note := shards.read_note(task, strict))
-    }
-    missing = [task for task in every if task.note.name not in notes]
-    for task in missing:
-        shards.try_again(task, strict)
-    total = sum(len(task.clips) for task in every)
-    left = sum(len(task.clips) for task in missing)
-    options = {"desc": "records", "unit": "clip", "file": sys.stderr}
+    """The notes of all tasks, in their order; what is missing is done.
+
+    Args:
+      every: the tasks; each says where its `note` lies.
+      kind: what is done for them.
+      worker_count: as in `build`, like the other three.
+      bar: shows progress.
+      execute: has it done elsewhere.
+      strict: anything that is skipped is an error.
+    """
+    found = {task.note.name: note for task in every if (note := kind.read(task))}
+    missing = [task for task in every if task.note.name not in found]
+    total, left = (sum(map(kind.size, some)) for some in (every, missing))
+    options = {"desc": kind.name, "unit": "clip", "file": sys.stderr}
     with tqdm.tqdm(
         total=total, initial=total - left, disable=not bar, **options
     ) as shown:
         if execute is None:
-            written = _locally(missing, worker_count, strict, shown.update)
+            written = workers.run(
+                kind.write, missing, worker_count, shown.update, kind.give_up
+            )
         else:
-            written = execute(shards.write_shard, missing)
+            written = execute(kind.write, missing)
         for name, note in written:
-            notes[name] = note
+            found[name] = note
             require_strict([Skip(**row) for row in note["skipped"]], strict)
-    return [notes[task.note.name] for task in every]
+    return [found[task.note.name] for task in every]
 
 
-def _locally(
-    missing: list[Task], worker_count: int, strict: bool, on_tick: Callable[[int], None]
-) -> Iterator[Note]:
-    lose = _require_none_lost if strict else shards.give_up
-    return workers.run(shards.write_shard, missing, worker_count, on_tick, lose)
+def put_losses(
+    out: pathlib.Path,
+    skipped: Sequence[Skip],
+    repaired: Sequence[Skip],
+    notes: Sequence[dict[str, Any]],
+) -> dict[str, int]:
+    """Lists in OUT what was lost and mended; what was counted, with both numbers.
+
+    Args:
+      out: the folder.
+      skipped: what was skipped before any task.
+      repaired: what was mended before any task.
+      notes: of all tasks.
+    """
+    counts: collections.Counter = collections.Counter()
+    losses = {"skipped": list(skipped), "repaired": list(repaired)}
+    for note in notes:
+        counts.update(note["counts"])
+        for kind, rows in losses.items():
+            rows += [Skip(**row) for row in note[kind]]
+    files = {"skipped": outputs.SKIPPED, "repaired": outputs.REPAIRED}
+    for kind, rows in losses.items():
+        counts[kind] = len(rows)
+        outputs.put_rows(out, files[kind], rows)
+    return dict(counts)
 
 
 def _require_none_lost(task: Task, clip: str, reason: str) -> None:
@@ -123,14 +185,14 @@ def _require_none_lost(task: Task, clip: str, reason: str) -> None:
     require_strict(losses.skipped, strict=True)
 
 
-def _nothing(plan: Plan, lost: Sequence[Skip] = ()) -> ValueError:
+def nothing(plan: Plan, lost: Sequence[Skip] = ()) -> ValueError:
     """The error where no record can be made; with a reason."""
     rows = [*lost, *plan.skipped]
     why = f" ({rows[0].file}: {rows[0].reason})" if rows else ""
     return ValueError(f"{plan.raw}: nothing usable: {plan.lacks}{why}")
 
 
-def _remove(out: pathlib.Path, is_ours: bool) -> None:
+def remove(out: pathlib.Path, is_ours: bool) -> None:
     """Removes what a run wrote; the folder itself if it made that too."""
     for path in out.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -190,20 +252,14 @@ def finish(
       notes: of each task, as `write_shard` gave them.
     """
     found = collections.defaultdict(list)
-    counts: collections.Counter = collections.Counter()
-    losses = {"skipped": list(plan.skipped), "repaired": list(plan.repaired)}
     by_place = sorted(
         zip(tasks, notes, strict=True), key=lambda pair: (pair[0].split, pair[0].index)
     )
     for task, note in by_place:
         found[task.split].append(Shard(**note["shard"]))
-        counts.update(note["counts"])
-        for kind, rows in losses.items():
-            rows += [Skip(**row) for row in note[kind]]
-    files = {"skipped": outputs.SKIPPED, "repaired": outputs.REPAIRED}
-    for kind, rows in losses.items():
-        counts[kind] = len(rows)
-        outputs.put_rows(out, files[kind], rows)
+    counts = put_losses(
+        out, plan.skipped, plan.repaired, [note for _, note in by_place]
+    )
     manifest = Manifest(
         settings=described,
         versions=outputs.versions(),
@@ -211,7 +267,7 @@ def finish(
         segments=settings.segments,
         sub_segments=settings.sub_segments,
         shards={split: tuple(rows) for split, rows in found.items()},
-        counts=dict(counts),
+        counts=counts,
     )
     records_lib.write_tfds_metadata(out, manifest)
     atomic.write(

@@ -8,7 +8,6 @@ While a run is under way `OUT/.work` has a note on each clip that is done. `trac
 holds the settings and, when all is done, the counts.
 """
 
-import collections
 import contextlib
 import dataclasses
 import json
@@ -19,13 +18,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tqdm
 
 from mmdiffmask import atomic
 from mmdiffmask.types import Boxes
-from preprocessing import breaks, clips, decode, finders, outputs, people, workers
+from preprocessing import (
+    breaks,
+    clips,
+    decode,
+    finders,
+    outputs,
+    people,
+    runner,
+    workers,
+)
 from preprocessing.items import Clip, Look, Losses, Skip
 from preprocessing.plans import Plan
+from preprocessing.shards import Note
 from preprocessing.unitrack import mot
 
 NAME = "tracks.json"
@@ -99,21 +107,21 @@ def write(
         Task(str(out), number, clip, finder, deadline_s)
         for number, (_, clip) in enumerate(sorted(every.items()))
     ]
+    kind = runner.Kind("tracks", follow, _read_note, _give_up, lambda task: 1)
+    is_new = not out.exists()
     with outputs.lock(out):
         _put(out, described)
-        notes = {
-            task.number: outputs.read_object(task.note)
-            for task in tasks
-            if task.note.is_file()
-        }
-        missing = [task for task in tasks if not notes.get(task.number)]
-        options = {"total": len(tasks), "initial": len(tasks) - len(missing)}
-        with tqdm.tqdm(desc="tracks", unit="clip", disable=not bar, **options) as shown:
-            done = workers.run(
-                follow, missing, worker_count, shown.update, give_up=_give_up
-            )
-            notes |= dict(done)
-        counts = _finish(out, plan, list(notes.values()))
+        notes = runner.notes(tasks, kind, worker_count, bar)
+        if not any(note["counts"] for note in notes):
+            runner.remove(out, is_new)
+            lost = [Skip(**row) for note in notes for row in note["skipped"]]
+            raise runner.nothing(plan, lost)
+        # What is asked about the clips does not matter.
+        own = [
+            [row for row in rows if not row.question]
+            for rows in (plan.skipped, plan.repaired)
+        ]
+        counts = runner.put_losses(out, *own, notes)
         _put(out, described, counts)
         shutil.rmtree(out / outputs.WORK)
     return counts
@@ -125,35 +133,12 @@ def _put(out: pathlib.Path, described: dict[str, Any], counts: Any = None) -> No
     atomic.write(out / NAME, text, out / outputs.WORK)
 
 
-def _finish(
-    out: pathlib.Path, plan: Plan, notes: list[dict[str, Any]]
-) -> dict[str, int]:
-    """Lists what was lost; the counts.
-
-    Raises:
-      ValueError: if nothing was written.
-    """
-    counts: collections.Counter = collections.Counter()
-    losses = {
-        "skipped": [row for row in plan.skipped if not row.question],
-        "repaired": [row for row in plan.repaired if not row.question],
-    }
-    for note in notes:
-        counts.update(note["counts"])
-        for kind, rows in losses.items():
-            rows += [Skip(**row) for row in note[kind]]
-    if not counts["clips"]:
-        first = [f" ({row.file}: {row.reason})" for row in losses["skipped"][:1]]
-        shutil.rmtree(out)
-        raise ValueError(f"{plan.raw}: nothing usable: {plan.lacks}{''.join(first)}")
-    for kind, name in (("skipped", outputs.SKIPPED), ("repaired", outputs.REPAIRED)):
-        counts[kind] = len(losses[kind])
-        outputs.put_rows(out, name, losses[kind])
-    return dict(counts)
+def _read_note(task: Task) -> dict[str, Any] | None:
+    return outputs.read_object(task.note) if task.note.is_file() else None
 
 
-def follow(task: Task) -> tuple[int, dict[str, Any]]:
-    """Writes one clip's file and its note; its number and note. Runs in a worker."""
+def follow(task: Task) -> Note:
+    """Writes one clip's file and its note; the note's name and content. In a worker."""
     losses, counts = Losses(), {}
     if task.note.with_suffix(".given_up").is_file():
         losses.skip(task.clip, task.note.with_suffix(".given_up").read_text())
@@ -165,7 +150,7 @@ def follow(task: Task) -> tuple[int, dict[str, Any]]:
     note = {"counts": counts, **dataclasses.asdict(losses)}
     atomic.write(task.note, json.dumps(note, sort_keys=True))
     workers.tick(1)
-    return task.number, note
+    return task.note.name, note
 
 
 def _follow(task: Task, losses: Losses) -> dict[str, int]:
