@@ -188,15 +188,6 @@ def to_patches(
     return blocks.transpose(0, 2, 1, 3, 4).reshape(grid.n_patches, -1)
 
 
-def from_patches(
-    grid: PatchGrid, patches: Float[np.ndarray, "n p"]
-) -> Float[np.ndarray, "H W 3"]:
-    """The picture that `to_patches` cut."""
-    size = grid.patch_px
-    blocks = patches.reshape(grid.rows, grid.cols, size, size, 3)
-    return blocks.transpose(0, 2, 1, 3, 4).reshape(grid.height_px, grid.width_px, 3)
-
-
 @functools.lru_cache(maxsize=16)
 def cell_of_patch(grid: PatchGrid) -> Int[np.ndarray, " n"]:
     """The pooled cell (row-major) that each patch lies in."""

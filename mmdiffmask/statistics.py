@@ -44,8 +44,6 @@ class Difference:
       smallest: the true difference that such a comparison would find in 80 % of
         repetitions, (1.96 + 0.84) standard errors.
       n: clips.
-      only_a: clips that a gets right and b wrong; -1 where rows are no right / wrong.
-      only_b: the other way round.
     """
 
     value: float
@@ -53,8 +51,6 @@ class Difference:
     high: float
     smallest: float
     n: int
-    only_a: int = -1
-    only_b: int = -1
 
     @property
     def has_interval(self) -> bool:
@@ -154,12 +150,9 @@ def difference(
     low, high = np.quantile(shares, [0.025, 0.975])
     # Rows that agree on every clip still can not tell less than one clip apart.
     error = max(float(shares.std()), 1.0 / n)
-    only = (-1, -1)
-    if count is None:
-        only = (int(np.sum(delta > 0)), int(np.sum(delta < 0)))
     value = float(delta.sum() / weight.sum())
     smallest = (Z_95 + Z_POWER) * error
-    return Difference(value, float(low), float(high), smallest, n, *only)
+    return Difference(value, float(low), float(high), smallest, n)
 
 
 def draws(n: int, seed: int, resamples: int) -> Iterator[Int[np.ndarray, "r n"]]:

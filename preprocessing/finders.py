@@ -5,13 +5,9 @@ import hashlib
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from preprocessing import files, plans
-from preprocessing.items import Look
 
 BODIES = ("ssdlite", "yolox", "file", "none")
 FACES = ("mtcnn", "facenet", "none")
@@ -19,28 +15,6 @@ TRACKS = ("both", "tracked", "none")
 UNITS = ("pixel", "share")
 MAX_FPS = 1000.0  # of the fastest cameras that boxes are drawn on
 TRACKED_FPS = 3.0  # of TVQA and Social-IQ frames; the sampled ones are too far apart
-
-
-@dataclasses.dataclass(frozen=True)
-class EachFrame:
-    """A function of the sampled frames alone (importable by name) as a finder."""
-
-    function: Callable[[Sequence[np.ndarray]], Any]
-    fps: None = None
-
-    def settings(self) -> dict[str, Any]:
-        """The function's name."""
-        return {"each_frame": f"{self.function.__module__}.{self.function.__name__}"}
-
-    def __call__(self, clip: str, looks: Iterable[Look]) -> Any:
-        """See `items.Finder`."""
-        return self.function([look.image for look in looks if look.is_sampled])
-
-    def lost(
-        self, clip: str, duration_s: float, size_px: tuple[int, int]
-    ) -> list[tuple[str, str]]:
-        """See `items.Finder`; it has no file."""
-        return []
 
 
 @dataclasses.dataclass(frozen=True)

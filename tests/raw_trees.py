@@ -8,6 +8,7 @@ import signal
 import struct
 import time
 import wave
+from collections.abc import Callable
 
 import av
 import cv2
@@ -15,7 +16,7 @@ import numpy as np
 
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.types import Boxes
-from preprocessing import build, finders, items
+from preprocessing import build, items
 
 GRID = PatchGrid(6, 10)
 SETTINGS = items.Settings(GRID, segments=3, sub_segments=1)
@@ -59,7 +60,27 @@ def find_red(frames) -> Boxes:
     )
 
 
-RED_FINDER = finders.EachFrame(find_red)
+@dataclasses.dataclass(frozen=True)
+class EachFrame:
+    """A function of the sampled frames alone (importable by name) as a finder."""
+
+    function: Callable
+    fps: None = None
+
+    def settings(self) -> dict[str, str]:
+        """The function's name."""
+        return {"each_frame": f"{self.function.__module__}.{self.function.__name__}"}
+
+    def __call__(self, clip: str, looks) -> Boxes:
+        """See `items.Finder`."""
+        return self.function([look.image for look in looks if look.is_sampled])
+
+    def lost(self, clip, duration_s, size_px) -> list:
+        """See `items.Finder`; it has no file."""
+        return []
+
+
+RED_FINDER = EachFrame(find_red)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +108,13 @@ class Tracked:
 
 
 TRACKED = Tracked()
+
+
+def from_patches(grid: PatchGrid, patches: np.ndarray) -> np.ndarray:
+    """The picture that `grid.to_patches` cut."""
+    size = grid.patch_px
+    blocks = patches.reshape(grid.rows, grid.cols, size, size, 3)
+    return blocks.transpose(0, 2, 1, 3, 4).reshape(grid.height_px, grid.width_px, 3)
 
 
 def jpeg(image: np.ndarray) -> bytes:

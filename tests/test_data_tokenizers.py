@@ -51,15 +51,6 @@ def test_special_ids(toy):
     assert toy.vocabulary <= 512
 
 
-def test_special_ids_by_name(toy):
-    for name in ("PAD", "MASK", "AUDIOSPAN", "LTOVPOOL"):
-        assert toy.special_id(name) == getattr(tokens, name)
-        assert toy.special_id(f"<|{name}|>") == getattr(tokens, name)
-    assert toy.special_id("RESETCTX") == 9
-    with pytest.raises(ValueError, match="MAKS: must be one of PAD, START, END, MASK"):
-        toy.special_id("MAKS")
-
-
 def test_reserves_tokenizer_is_looked_up(shared, tmp_path, monkeypatch, caplog):
     cache, beside = tmp_path / "cache", tmp_path / "beside"
     monkeypatch.setenv(tokenizers.CACHE, str(cache))

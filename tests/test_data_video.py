@@ -6,6 +6,7 @@ import hashlib
 import cv2
 import numpy as np
 import pytest
+import raw_trees
 
 from mmdiffmask import config, grid
 from mmdiffmask.data import frames, video
@@ -152,7 +153,7 @@ def test_picture_is_rgb_in_patches_and_missing_frames_are_empty():
     assert row.is_patch_valid[0].reshape(6, 10).sum(0).tolist() == [5] * 10
     assert not row.is_patch_valid[1].any()
     assert not row.patches[1].any()
-    image = grid.from_patches(GRID, row.patches[0])
+    image = raw_trees.from_patches(GRID, row.patches[0])
     np.testing.assert_allclose(image[:80, 90:].mean((0, 1)), [1, 0, 0], atol=0.02)
     np.testing.assert_allclose(image[:80, :70], 0, atol=0.02)
     assert not image[80:].any()
@@ -161,7 +162,7 @@ def test_picture_is_rgb_in_patches_and_missing_frames_are_empty():
 def test_stored_frame_smaller_than_its_source_lies_where_its_boxes_do():
     sizes = np.array([[641, 318], [641, 318]])
     record = FakeRecord(frames=(jpeg(303, 150), b""), source_size_px=sizes)
-    image = grid.from_patches(GRID, make(record).patches[0])
+    image = raw_trees.from_patches(GRID, make(record).patches[0])
     right_half = dataclasses.replace(
         record.boxes, xyxy_px=np.array([[641 * 151 / 303, 0, 641, 318]])
     )

@@ -31,14 +31,3 @@ def test_noise_has_the_moments_and_depends_on_seed_and_example():
     for other in (corrupt.noise_key(jax.random.key(1), jnp.uint32(9)),
                   corrupt.noise_key(jax.random.key(0), jnp.uint32(8))):  # fmt: skip
         assert (np.asarray(corrupt.noise(other, mean, sd, 4000)) != drawn).all()
-
-
-def test_only_masked_rows_are_replaced_and_carry_no_gradient():
-    embedding, noise = jnp.ones((3, 2)), jnp.full((3, 2), 7.0)
-    is_masked = jnp.array([False, True, False])
-    got = corrupt.replace(embedding, is_masked, noise)
-    assert got.tolist() == [[1, 1], [7, 7], [1, 1]]
-    slope = jax.grad(lambda x: corrupt.replace(x, is_masked, noise).sum())(embedding)
-    assert slope.tolist() == [[1, 1], [0, 0], [1, 1]]
-    half = corrupt.replace(embedding.astype(jnp.bfloat16), is_masked, noise)
-    assert half.dtype == jnp.bfloat16

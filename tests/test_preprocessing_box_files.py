@@ -209,7 +209,7 @@ def test_mot_files_come_back(tmp_path_factory, written):
         np.array(score, float),
         np.full(len(frame), -1),
     )
-    mot.write(folder / "v.txt", rows)
+    (folder / "v.txt").write_text("".join(mot.lines(rows)))
     boxes = box_files.read(folder)
     for number in range(1, 5):
         found = boxes.boxes_at("v", (number - 1) / 3, 3)

@@ -7,9 +7,10 @@ import av
 import films
 import numpy as np
 import pytest
+import raw_trees
 
 from mmdiffmask.data import records
-from preprocessing import build, decode, finders, items, outputs, video_file
+from preprocessing import build, decode, items, outputs, video_file
 
 MIDDLES = [(place + 0.5) * 14 / 3 for place in range(6)]
 
@@ -153,7 +154,7 @@ def test_cases_pictures_without_a_decoder_cost_their_clip(tmp_path):
     films.write(raw / "good.mp4", 4)
     without_decoder(films.write(raw / "odd.mp4", 4))
     without_decoder(write_two(raw / "both.mp4"), times=2)
-    options = {"worker_count": 0, "bar": False, "finder": finders.EachFrame(no_boxes)}
+    options = {"worker_count": 0, "bar": False, "finder": raw_trees.EachFrame(no_boxes)}
     manifest = build.build_video(raw, tmp_path / "out", items.Settings(), **options)
     source = records.open_split(tmp_path / "out", "train")
     assert [source[i].clip for i in range(len(source))] == ["good"]

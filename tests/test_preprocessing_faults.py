@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from mmdiffmask.data import check, records
 from preprocessing import (
     build,
-    finders,
     items,
     outputs,
     tvqa,
@@ -338,7 +337,7 @@ def find_odd(frames):
 
 
 def test_boxes_without_numbers_and_outside_are_left_out(raw, tmp_path):
-    finder = finders.EachFrame(find_odd)
+    finder = raw_trees.EachFrame(find_odd)
     raw_trees.make(raw, tmp_path / "out", finder=finder)
     reasons = [row["reason"] for row in rows_of(tmp_path / "out", outputs.REPAIRED)]
     told = "s lies outside the picture or holds no numbers: it is left out"

@@ -9,7 +9,7 @@ import time
 import pytest
 import raw_trees
 
-from preprocessing import finders, outputs
+from preprocessing import outputs
 
 TESTS = pathlib.Path(__file__).parent
 START = "import sys; sys.path[:0] = sys.argv[1:3]; import raw_trees as r, pathlib;"
@@ -119,7 +119,7 @@ def interrupted(tree, tmp_path):
         return raw_trees.find_red(frames)
 
     finder.__module__, finder.__name__ = "raw_trees", "find_red"
-    finder = finders.EachFrame(finder)
+    finder = raw_trees.EachFrame(finder)
     with pytest.raises(KeyboardInterrupt):
         raw_trees.make(tree / "raw", tmp_path / "out", finder=finder)
     calls[:] = [0] * 20

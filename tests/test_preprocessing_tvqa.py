@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mmdiffmask.data import check, records
 from mmdiffmask.data import frames as frames_lib
-from preprocessing import clips, finders, items, outputs, tvqa
+from preprocessing import clips, items, outputs, tvqa
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_frame_is_looked_at_once_for_all_questions(raw):
     clip = tvqa.plan(raw).clips["train"][0]
     made = list(
         clips.records(
-            clip, raw_trees.SETTINGS, finders.EachFrame(finder), items.Losses()
+            clip, raw_trees.SETTINGS, raw_trees.EachFrame(finder), items.Losses()
         )
     )
     assert len(made) == 2

@@ -57,18 +57,6 @@ class Tokenizer:
             text = text.replace(token, " ")
         return self.encode(text)
 
-    def special_id(self, name: str) -> int:
-        """The id of a special token by its name: "MASK", or "<|MASK|>".
-
-        Raises:
-          ValueError: if there is no such special token.
-        """
-        token = name if name.startswith("<|") else f"<|{name}|>"
-        if token not in SPECIAL_TOKENS:
-            names = ", ".join(known.strip("<|>") for known in SPECIAL_TOKENS)
-            raise ValueError(f"special token {name}: must be one of {names}")
-        return self._backend.token_to_id(token)
-
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, special tokens written out."""
         return self._backend.decode(list(ids), skip_special_tokens=False)

@@ -71,13 +71,3 @@ def noise(
     drawn = jax.random.normal(key, (q * mean.shape[0],), jnp.float32)
     drawn = drawn.reshape(q, mean.shape[0])
     return jnp.asarray(mean)[None] + jnp.asarray(sd)[None] * drawn
-
-
-def replace(
-    embedding: Float[Array, "q d"],
-    is_masked: Bool[Array, " q"],
-    replacement: Float[Array, "q d"],
-) -> Float[Array, "q d"]:
-    """The embeddings with the masked rows taken from `replacement`."""
-    is_masked = jnp.asarray(is_masked)[:, None]
-    return jnp.where(is_masked, replacement.astype(embedding.dtype), embedding)

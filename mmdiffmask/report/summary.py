@@ -1,11 +1,7 @@
 """What a report is made of: plain values, as JSON on disk, pictures apart."""
 
 import dataclasses
-import json
-import types as python_types
-import typing
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -13,7 +9,6 @@ from jaxtyping import Bool, Int
 from mmdiffmask import grid as grids
 from mmdiffmask import statistics
 from mmdiffmask.masking import summary as mask_summary
-from mmdiffmask.probe import linear
 from mmdiffmask.report import compare, curves, pictures
 
 UNTRAINED = "untrained network"
@@ -163,52 +158,6 @@ class RunSummary:
     def plain(self) -> tuple[str, ...]:
         """The rows that hide nothing: `none` and `replay`."""
         return tuple(row.name for row in self.rows if row.masks is None)
-
-
-def to_json(summary: RunSummary) -> str:
-    """The summary without its pictures, in a fixed order."""
-    plain = dataclasses.asdict(dataclasses.replace(summary, examples=()))
-    return json.dumps(plain, indent=1)
-
-
-def from_json(text: str, examples: tuple[Example, ...] = ()) -> RunSummary:
-    """The summary that `to_json` wrote, with its pictures put back.
-
-    Raises:
-      ValueError: if the text is no such summary.
-    """
-    try:
-        summary = _restore(RunSummary, json.loads(text))
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"no summary of this version: {error}; run again") from error
-    return dataclasses.replace(summary, examples=examples)
-
-
-def _restore(hint: Any, data: Any) -> Any:
-    """JSON's values as the type that `hint` names."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        fields = (field.name for field in dataclasses.fields(hint))
-        return hint(**{name: _restore(hints[name], data[name]) for name in fields})
-    if origin is tuple:
-        return tuple(_restore(arguments[0], item) for item in data)
-    if origin is dict:
-        return {key: _restore(arguments[1], item) for key, item in data.items()}
-    if origin in (typing.Union, python_types.UnionType):
-        return None if data is None else _restore(arguments[0], data)
-    return float(data) if hint is float else data
-
-
-def probe_cell(joint: linear.Result, vit: linear.Result) -> ProbeCell:
-    """The table's entry of two probe results."""
-    return ProbeCell(
-        joint=statistics.accuracy(joint.is_right),
-        joint_knn=statistics.accuracy(joint.is_right_knn),
-        vit=statistics.accuracy(vit.is_right),
-        vit_knn=statistics.accuracy(vit.is_right_knn),
-        l2=joint.l2,
-    )
 
 
 def make_example(

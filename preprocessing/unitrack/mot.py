@@ -29,12 +29,6 @@ class Rows(NamedTuple):
     category: Int[np.ndarray, " n"]
 
 
-def write(path: os.PathLike | str, rows: Rows) -> None:
-    """Writes what `read` gives back; UniTrack's form if scores are 1."""
-    with open(path, "w", encoding="utf-8") as file:
-        file.writelines(lines(rows))
-
-
 def lines(rows: Rows) -> Iterable[str]:
     """The file's lines, with their ends; numbers are not rounded."""
     columns = (array.tolist() for array in rows)
