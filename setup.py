@@ -25,12 +25,9 @@ CORE = [
     "ftfy",
     "unidecode",
     "tokenizers>=0.23,<0.24",
-    "safetensors",
     "etils[epath]",
     "jaxtyping",
     "tqdm",
-    "tensorboardX",
-    "matplotlib",
     "jinja2",
 ]
 
