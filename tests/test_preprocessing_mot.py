@@ -38,13 +38,13 @@ def table(rows):
 def test_what_is_written_comes_back(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("mot") / "a.txt"
     path.write_text("".join(mot.lines(table(rows))))
-    for found, expected in zip(mot.read(path), table(rows), strict=True):
+    for found, expected in zip(mot.read_counted(path)[0], table(rows), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
 def test_written_text_is_the_references(shared):
     path = shared / "golden/unitrack/seq_pedestrians_hog.txt"
-    rows = mot.read(path)
+    rows = mot.read_counted(path)[0]
     assert len(rows.frame) == 1235
     assert set(rows.score) == {1.0}
     assert set(rows.category) == {-1}
@@ -68,7 +68,7 @@ def test_written_text_is_the_references(shared):
 def test_forms_of_lines(tmp_path, line, score, category):
     path = tmp_path / "a.txt"
     path.write_text(f"{line}\n\n", encoding="utf-8")
-    rows = mot.read(path)
+    rows = mot.read_counted(path)[0]
     assert rows.frame.tolist() == [3]
     assert rows.id.tolist() == [-1]
     assert rows.tlwh.tolist() == [[10.0, 20.0, 30.0, 40.0]]
@@ -102,6 +102,6 @@ def test_wrong_lines_are_named(tmp_path, line, said):
     text = f"1,1,0,0,5,5\n\n{line}\n"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match="a.txt, line 3: ") as caught:
-        mot.read(path)
+        mot.read_counted(path)[0]
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

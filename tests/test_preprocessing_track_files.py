@@ -61,7 +61,7 @@ def test_each_clip_has_a_file_of_its_persons(raw):
         "tracks": 2,
     }
     for video, length in (("a", 24), ("more/b", 12)):
-        found = mot.read(raw / f"tracks/{video}.txt")
+        found = mot.read_counted(raw / f"tracks/{video}.txt")[0]
         assert found.frame.tolist() == list(range(1, length + 1))
         assert set(found.id.tolist()) == {1}
         left, top, right, bottom = corners(5)
@@ -98,10 +98,10 @@ def test_a_file_that_has_a_clips_tracks_is_not_followed(raw):
     rows = [row("a", 1, track=7), row("a", 2), row("a", 3), row("more/b", 1)]
     path = write_rows(raw / "mine.jsonl", [*rows, row("more/b", 2)])
     tracks(raw, finder=people(path))
-    assert mot.read(raw / "tracks/a.txt").id.tolist() == [7, -1, -1]
-    assert mot.read(raw / "tracks/more/b.txt").id.tolist() == [1, 1]
+    assert mot.read_counted(raw / "tracks/a.txt")[0].id.tolist() == [7, -1, -1]
+    assert mot.read_counted(raw / "tracks/more/b.txt")[0].id.tolist() == [1, 1]
     tracks(raw, "own", people(path, tracks="tracked"))
-    assert mot.read(raw / "own/a.txt").id.tolist() == [7]
+    assert mot.read_counted(raw / "own/a.txt")[0].id.tolist() == [7]
 
 
 def test_a_stopped_run_is_taken_up(raw, monkeypatch):

@@ -7,6 +7,14 @@ from hypothesis import strategies
 
 from preprocessing.unitrack import detections, tracker, tracks
 
+
+def follow(frames, settings=tracker.Settings()):
+    """What is reported of each frame; one without detections stops the clock."""
+    machine = tracker.Tracker(settings or tracker.Settings())
+    nothing = tracker._report([], 0)
+    return [machine.update(one) if len(one.score) else nothing for one in frames]
+
+
 few = hypothesis.settings(max_examples=12, deadline=None)
 
 
@@ -50,8 +58,8 @@ SETTINGS = strategies.builds(
 @few
 def test_identities_are_unique_and_runs_are_alike(seed, settings):
     given = list(video(seed))
-    reported = tracker.track(given, settings)
-    equal(reported, tracker.track(given, settings))
+    reported = follow(given, settings)
+    equal(reported, follow(given, settings))
     for one, frame in zip(reported, given, strict=True):
         assert len(set(one.id)) == len(one.id)
         assert len(set(one.detection)) == len(one.detection)
@@ -73,14 +81,14 @@ def test_moving_all_boxes_moves_the_tracks(seed, settings):
     given = list(video(seed))
     shift = np.array([64.0, -32.0, 0.0, 0.0])
     moved = [one._replace(tlwh=one.tlwh + shift) for one in given]
-    found = tracker.track(moved, settings)
-    equal(found, tracker.track(given, settings), tlwh=shift)
+    found = follow(moved, settings)
+    equal(found, follow(given, settings), tlwh=shift)
 
 
 def test_things_keep_their_identity():
     given = list(video(3, things=5, frames=40, miss=0.0))
     given = [one._replace(score=np.full(5, 0.9)) for one in given]
-    reported = tracker.track(given)
+    reported = follow(given)
     assert [sorted(one.id) for one in reported] == [[1, 2, 3, 4, 5]] * 40
     look = {}
     for one, frame in zip(reported, given, strict=True):
@@ -111,10 +119,10 @@ NOTHING = detections.Detections(*(part[:0] for part in box(0)))
 def test_later_tracks_need_a_second_detection():
     first, other = box(100), box(300, look=1)
     frames = [first, both(first, other), both(first, other), first]
-    reported = tracker.track(frames)
+    reported = follow(frames)
     assert [one.id.tolist() for one in reported] == [[1], [1], [1, 2], [1]]
     frames[2] = first  # never seen again: the number is spent all the same
-    reported = tracker.track([*frames[:3], both(first, other), both(first, other)])
+    reported = follow([*frames[:3], both(first, other), both(first, other)])
     assert reported[-1].id.tolist() == [1, 3]
 
 
@@ -122,13 +130,13 @@ def test_lost_tracks_come_back_within_the_buffer():
     weak = box(100, score=0.5)
     settings = tracker.Settings(frame_rate=3)  # three updates
     for gap, expected in ((1, [1]), (3, [1])):
-        found = tracker.track([box(100), *[weak] * gap, box(100)], settings)
+        found = follow([box(100), *[weak] * gap, box(100)], settings)
         assert [one.id.tolist() for one in found] == [[1], *[[]] * gap, expected]
-    found = tracker.track([box(100), *[weak] * 5, box(100), box(100)], settings)
+    found = follow([box(100), *[weak] * 5, box(100), box(100)], settings)
     assert found[-2].id.tolist() == []
     assert found[-1].id.tolist() == [2]
     # Frames without detections do not count.
-    found = tracker.track([box(100), *[NOTHING] * 9, box(100)], settings)
+    found = follow([box(100), *[NOTHING] * 9, box(100)], settings)
     assert found[-1].id.tolist() == [1]
     assert found[5].tlwh.shape == (0, 4)
 

@@ -13,7 +13,6 @@ from mmdiffmask.report import compare, curves, pictures
 
 UNTRAINED = "untrained network"
 START = "before training"
-CELLS = ("touched", "hidden", "same clip")  # which cells a retrieval is counted on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +61,7 @@ class RetrievalTask:
 
     Attributes:
       masks: label of the strategy whose held-out masks every row was scored on.
-      cells: one of CELLS: all cells touched by the mask, those wholly hidden, or the
+      cells: one of `history.CELLS`: all cells touched by the mask, those wholly hidden, or the
         touched ones with only the same clip's cells as candidates.
       candidates: among how many cells the right one had to be found, mean.
       chance: of guessing.

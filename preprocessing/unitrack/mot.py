@@ -37,11 +37,6 @@ def lines(rows: Rows) -> Iterable[str]:
         yield ",".join(map(repr, numbers)) + "\n"
 
 
-def read(path: os.PathLike | str) -> Rows:
-    """The boxes of a file; see `read_counted`."""
-    return read_counted(path)[0]
-
-
 def read_counted(path: os.PathLike | str) -> tuple[Rows, Bool[np.ndarray, " n"]]:
     """The boxes of a file, and which of them count.
 

@@ -4,7 +4,6 @@ PREPROCESSING.md section 2, "One update"; step numbers below are that section's.
 """
 
 import dataclasses
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -86,18 +85,6 @@ class Decision(NamedTuple):
     detection: Int[np.ndarray, " m"]
     appearance: Float[np.ndarray, "n m"]
     cost: Float[np.ndarray, "n m"]
-
-
-def track(
-    frames: Iterable[Detections], settings: Settings = Settings()
-) -> list[Reported]:
-    """The tracks of a video, frame by frame.
-
-    Frames without detections do not reach the tracker, as in the demo: its clock
-    stands still and nothing is reported.
-    """
-    tracker = Tracker(settings)
-    return [tracker.update(one) if len(one.score) else _report([], 0) for one in frames]
 
 
 class Tracker:
