@@ -8,7 +8,7 @@ from hypothesis import strategies
 from preprocessing.unitrack import detections, tracker, tracks
 
 
-def follow(frames, settings=tracker.Settings()):
+def follow(frames, settings=None):
     """What is reported of each frame; one without detections stops the clock."""
     machine = tracker.Tracker(settings or tracker.Settings())
     nothing = tracker._report([], 0)

@@ -61,8 +61,8 @@ class RetrievalTask:
 
     Attributes:
       masks: label of the strategy whose held-out masks every row was scored on.
-      cells: one of `history.CELLS`: all cells touched by the mask, those wholly hidden, or the
-        touched ones with only the same clip's cells as candidates.
+      cells: of `history.CELLS`: all cells touched by the mask, those wholly hidden, or
+        the touched ones with only the same clip's cells as candidates.
       candidates: among how many cells the right one had to be found, mean.
       chance: of guessing.
       scores: row -> retrieval@1; strategies and floors (`start`, "copy").
