@@ -43,6 +43,10 @@ class EachFrame:
         return []
 
 
+# Fields of `People` that came later, as they are if nobody sets them.
+LATER: dict[str, Any] = {"boxes_unit": "pixel", "person_labels": ()}
+
+
 @dataclasses.dataclass(frozen=True)
 class People:
     """Bodies, faces and tracks (DESIGN section 9).
@@ -133,10 +137,14 @@ class People:
     def settings(self) -> dict[str, Any]:
         """Its fields; files by name and checksum.
 
+        Fields of `LATER` are left out where nobody sets them, so that folders from
+        before are known as finished.
+
         Raises:
           ValueError: if one of the files can not be read.
         """
         found = dataclasses.asdict(self)
+        found = {k: v for k, v in found.items() if k not in LATER or v != LATER[k]}
         named = [name for name in ("boxes", "yolox", "appearance") if found[name]]
         return found | {name: _identity(found[name]) for name in named}
 

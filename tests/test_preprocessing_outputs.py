@@ -1,7 +1,22 @@
 import concurrent.futures
 import threading
 
-from preprocessing import outputs
+import pytest
+
+from preprocessing import finders, items, outputs
+
+
+def test_settings_that_came_later_are_left_out_where_nobody_sets_them():
+    def named(settings, finder):
+        found = outputs.describe("video", "0" * 64, settings, finder, 4)
+        return {*found, *found["boxes"]} & {outputs.LATER, *finders.LATER}
+
+    assert not named(items.Settings(), finders.People())
+    finder = finders.People(bodies="file", boxes="a", person_labels=("rider",))
+    settings = items.Settings(sound_track="2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finders, "_identity", str)
+        assert named(settings, finder) == {"sound_track", "person_labels"}
 
 
 def test_partial_files_are_those_of_one_machine_process_and_thread(
