@@ -65,7 +65,7 @@ def evaluate(
 
     Args:
       eval_step: `steps.make_eval_step`.
-      draws: kind of masks -> `steps.make_draw`; static masks, so that every checkpoint
+      draws: strategy -> `steps.make_draw`; static masks, so that every checkpoint
         and strategy meets the same.
       params: the checkpoint.
       frozen: of its run.
@@ -125,7 +125,7 @@ def summarise(
     kind: str,
     seed: int,
 ) -> list[Row]:
-    """The rows of one kind of masks, from counts per example.
+    """The rows of one strategy's held-out masks, from counts per example.
 
     Intervals are percentiles of a bootstrap over clips: cells of a clip, and examples
     that share one, depend on each other.
