@@ -17,6 +17,10 @@ MAX_FPS = 1000.0  # of the fastest cameras that boxes are drawn on
 TRACKED_FPS = 3.0  # of TVQA and Social-IQ frames; the sampled ones are too far apart
 
 
+# Fields of `People` that came later, as they are if nobody sets them.
+LATER: dict[str, Any] = {"boxes_unit": "pixel", "person_labels": ()}
+
+
 @dataclasses.dataclass(frozen=True)
 class People:
     """Bodies, faces and tracks (DESIGN section 9).
@@ -107,10 +111,14 @@ class People:
     def settings(self) -> dict[str, Any]:
         """Its fields; files by name and checksum.
 
+        Fields of `LATER` are left out where nobody sets them, so that folders from
+        before are known as finished.
+
         Raises:
           ValueError: if one of the files can not be read.
         """
         found = dataclasses.asdict(self)
+        found = {k: v for k, v in found.items() if k not in LATER or v != LATER[k]}
         named = [name for name in ("boxes", "yolox", "appearance") if found[name]]
         return found | {name: _identity(found[name]) for name in named}
 

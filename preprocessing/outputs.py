@@ -21,6 +21,11 @@ LIBRARIES = (
 )
 
 
+# A setting that came later; left out if nobody sets it, so that folders from before are
+# known as finished.
+LATER = "sound_track"
+
+
 def describe(
     source: str,
     fingerprint: str,
@@ -39,7 +44,8 @@ def describe(
         **dataclasses.asdict(settings),
         **more,
     }
-    return json.loads(json.dumps(described))
+    described = json.loads(json.dumps(described))
+    return {k: v for k, v in described.items() if k != LATER or v is not None}
 
 
 def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:

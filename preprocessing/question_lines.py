@@ -21,9 +21,9 @@ def read(path: str | os.PathLike) -> Iterator[tuple[int, bytes]]:
       ValueError: if it cannot be read.
     """
     data = plans.content(path)
-    is_wide = data.count(0) > len(data) / 4  # UTF-16, as PowerShell writes
-    if is_wide and data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        data = files.decode(data)[0].encode()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16, as PowerShell writes
+        text, _ = files.decode(data)
+        data = text.encode() if text.lstrip().startswith("{") else data
     for number, line in enumerate(data.splitlines(), 1):
         if line.strip():
             yield number, line

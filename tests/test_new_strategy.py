@@ -19,7 +19,7 @@ TINY = str(ROOT / "tpu_configs" / "tiny.py")
 NAMING = ("mmdiffmask/masking/", "mmdiffmask/config.py", "mmdiffmask/demo.py")
 
 LOW = strategies.Strategy(
-    "low",
+    "low-patches",
     "what lies low in the picture",
     units=units.PATCHES,
     score=None,
@@ -30,7 +30,7 @@ LOW = strategies.Strategy(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_records):
-    """The folder of a run of `low`."""
+    """The folder of a run of it."""
     folder = tmp_path_factory.mktemp("runs") / LOW.name
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(strategies.REGISTRY, LOW.name, LOW)
@@ -65,7 +65,9 @@ def test_it_is_judged_by_its_own_masks(run):
 def test_it_hides_what_its_weights_say(run, tiny_records):
     masks = json.loads((run / runs.MASKS).read_text())
     assert masks["hidden_share"] == pytest.approx(0.25, abs=0.02)
-    settings = configure.override(configure.load(TINY), ["masking.strategy=low"])
+    settings = configure.override(
+        configure.load(TINY), ["masking.strategy=low-patches"]
+    )
     source = examples.open_split(tiny_records, "train")
     batches = examples.bare_batches(settings, source, [0, 1], [LOW.name], 0)
     hidden = examples.masks_of(settings, LOW.name, batches[LOW.name], 0).is_masked

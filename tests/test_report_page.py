@@ -266,6 +266,13 @@ def test_example_says_what_the_mask_was_made_of():
 
 
 @pytest.mark.parametrize(
+    "words, text", [([], ""), (["a"], "a"), (["a", "b", "c"], "a, b and c")]
+)
+def test_words_in_a_row(words, text):
+    assert sentences.join(words) == text
+
+
+@pytest.mark.parametrize(
     "seconds, text",
     [(4.21, "4.2 s"), (59.99, "60.0 s"), (192, "3 min 12 s"), (7500, "2 h 5 min")],
 )

@@ -231,9 +231,8 @@ def _tally(items: list[compare.Comparison]) -> str:
 
 
 def join(words: list[str]) -> str:
-    """`a, b and c`; nothing of nothing."""
-    words = words or [""]
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    """`a, b and c`; "" of no words."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def interval_width(run: summary.RunSummary) -> str:

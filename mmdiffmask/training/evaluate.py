@@ -55,7 +55,7 @@ def masked(
 
     Args:
       score_step: `steps.make_score_step`.
-      draws: kind of masks -> batch -> what is hidden; static masks, so that every
+      draws: strategy -> batch -> what is hidden; static masks, so that every
         checkpoint and row of a comparison meets the same.
       params: the checkpoint.
       held: of its run.
