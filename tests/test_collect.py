@@ -227,6 +227,7 @@ def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
     found = [run for run in found if run.name in ("none", "random", "difference")]
     found[0].probe["labels"]["action"]["unknown"] = {"swim": 2, "fly": 1}
     found[0].probe["left_out"] = {"tone": "tone: every clip of train is 'sad'"}
+    found[1].probe["key"]["data"] = {"text_length": 64}
     bare = dataclasses.replace(found[2].masks, whole_box=0.0, cut_box=0.0, fill=1.0)
     found[2] = dataclasses.replace(found[2], masks=bare)
     said = limits.of_runs(found)
@@ -237,6 +238,7 @@ def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
             "masks of kind face hide random patches",
             "tone: every clip of train is 'sad'.",
             "of classes that train lacks (fly, swim)",
+            "text_length: none None, random 64, difference None",
             "jax 0.1 (none); 0.2 (random); not noted (difference)",
         ),
         strict=True,
