@@ -209,9 +209,9 @@ def find(
     """
     entry = read(run_dir)[name]
     last = [_places(run).get(name, entry["value"]) for run in (*also, run_dir)]
-    known = (entry["value"], *last)
-    others = []
-    for value in (asked,) if asked is not None else dict.fromkeys(known):
+    known = (entry["value"], *last) if asked is None else (asked,)
+    others, once = [], {os.path.abspath(value): value for value in reversed(known)}
+    for value in reversed(once.values()):
         found = digest(name, value)
         if found == entry["sha256"]:
             return value
@@ -220,7 +220,7 @@ def find(
     if not others and name not in (RECORDS, *NEEDED):
         return entry["value"]  # gone, and of no use after training
     if not others:
-        others = [f"nothing is at {asked if asked is not None else known[-1]}"]
+        others = [f"nothing is at {known[-1]}"]
     how = "--data" if name == RECORDS else f"--set {name}="
     what = "on" if name == RECORDS else f"with {name}"
     what = f"was trained {what} {entry['value']} ({short(entry['sha256'])})"

@@ -146,7 +146,7 @@ def _look(
         if not len(chosen):
             continue
         boxes = record.boxes.take(chosen)
-        labels = anchors.labels_of(boxes, masking.anchors)
+        labels = anchors.labels_of(boxes, masking.anchors, embeddings)
         found.labels.update(labels)
         covered = np.asarray(record.covered_share, np.float64)[chosen].max(1)
         similar = anchors.label_similarity(labels, masking.anchors, embeddings) > 0

@@ -34,6 +34,14 @@ def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
         if unknown := entry.get("unknown"):
             text = probing.lacking(label, unknown, len(entry["clips"]))
             said.append(f"{text}.")
+    lengths = {
+        run.name: run.probe["key"].get("data", {}).get("text_length")
+        for run in found
+        if run.probe
+    }
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        said.append(f"The rows were probed with different data.text_length: {told}.")
     packages = {
         name: value
         for name, value in versions.of_runs({r.name: r.folder for r in found}).items()

@@ -111,8 +111,9 @@ def _labelled_sets(experiment, records_dir, folder, params, weights):
     source = examples.open_split(records_dir, "train")
     split = splits.split_train(source, experiment.data.dev_share, boxed_only=False)
     val = examples.open_split(records_dir, "val")
-    val_clips = [val[i].clip for i in range(len(val))]
-    splits.check_apart(split, {val[i].clip: val[i].group for i in range(len(val))})
+    index = [(row.clip, row.group) for row in (val[i] for i in range(len(val)))]
+    splits.check_apart(split, dict(index))
+    val_clips = [clip for clip, _ in index]
     parts = {
         "train": (source, split.first_of_clips(split.train)),
         "dev": (source, split.first_of_clips(split.dev)),

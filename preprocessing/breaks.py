@@ -4,6 +4,8 @@ import errno
 import pathlib
 import traceback
 
+import av
+
 # Of the machine: the next clip would meet it too.
 OF_THE_RUN = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
@@ -17,7 +19,9 @@ def require_clip(error: Exception) -> str:
     Example: "is given up: TypeError in audio.py, line 87 (no such layout)".
     """
     is_of_system = isinstance(error, OSError) and error.errno in OF_THE_RUN
-    if isinstance(error, MemoryError) or is_of_system:
+    # FFmpeg's own is of a file that asks for all memory.
+    is_of_file = isinstance(error, av.FFmpegError)
+    if (isinstance(error, MemoryError) or is_of_system) and not is_of_file:
         raise error
     last = traceback.extract_tb(error.__traceback__)[-1:]
     where = "".join(

@@ -21,8 +21,8 @@ BASS = ("LFE", "LFE2")
 PLANES = 7  # more planes are not read one by one: PyAV does not see where they end
 FULL = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
-ALL_OF, ONE_IN = 8, 32  # the first frames are measured, one in some of the others
-MEASURED = 1024  # samples of a frame
+ALL_OF, ONE_IN = 4, 64  # the first frames are measured, one in some of the others
+MEASURED = 512  # samples of a frame
 CANCELS = 0.1  # of what channels that have nothing in common would leave
 
 _keep = ctypes.pythonapi.Py_IncRef
@@ -86,8 +86,7 @@ class Mixer:
         most = MEASURED if is_named else frame.samples
         samples = self._samples(frame, layout.nb_channels, most)
         if is_measured and len(samples) > 1 and not name.startswith(AMBISONIC):
-            names = [channel.name for channel in layout.channels] if is_named else []
-            self._measure(samples, names)
+            self._measure(samples, layout if is_named else None)
         if is_named:
             return frame
         if self._channel is not None:
@@ -109,10 +108,12 @@ class Mixer:
             return None
         return int((weighed if apart else self._power).argmax())
 
-    def _measure(self, samples: Float[np.ndarray, "n s"], names: list[str]) -> None:
+    def _measure(self, samples: Float[np.ndarray, "n s"], layout) -> None:
+        """Adds to the powers; `layout`: of loudspeakers' names, or None."""
         if len(samples) != len(self._power):  # a damaged frame may say another
             self._power, self._mean_power = np.zeros(len(samples)), 0.0
-            self._is_bass = [name in BASS for name in names] or [False] * len(samples)
+            names = [c.name for c in layout.channels] if layout else [""] * len(samples)
+            self._is_bass = [name in BASS for name in names]
         samples = samples - samples.mean(1, keepdims=True)
         heard = samples[~np.array(self._is_bass)] if any(self._is_bass) else samples
         mean = heard.mean(0) if len(heard) else samples[0]

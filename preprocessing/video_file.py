@@ -22,6 +22,8 @@ MAX_MORE_S = 0.5  # by which a film may be longer than its header says
 MAX_KEPT = 64 * 2**20  # bytes; what has more is read twice
 NO_FRAME = "no frame of it can be decoded"
 RATE = 25.0  # pictures a second where nothing is said
+# Formats whose files begin with what stands nowhere else in them.
+HEADED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "asf", "avi")
 UNORDERED = ("avi",)  # formats that do not say when a picture is shown
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -151,7 +153,8 @@ class VideoFile:
         begin_s = (self._container.start_time or 0) / 1e6
         for reason in line.told():
             self._note(reason)
-        if files.holds_another(self._path, self._read_to):
+        is_sure = self._container.format.name in HEADED and self._read_to
+        if is_sure and files.holds_another(self._path, self._read_to):
             ends = f"another file's bytes follow it after {line.end_s:.1f} s"
             self._note(f"{ends}: they are not used")
         end_s = self._coming[0] + self._step_s * self._unstamped

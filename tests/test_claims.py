@@ -150,6 +150,12 @@ def test_cases_of_relative_places(tmp_path, read, monkeypatch):
     monkeypatch.chdir("/")
     found = claims.find(tmp_path / "run", claims.RECORDS)
     assert found == str(tmp_path / "records")
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree("records")
+    make_records(tmp_path / "records", sha256="2" * 64)
+    with pytest.raises(ValueError) as error:
+        claims.find("run", claims.RECORDS)
+    assert str(error.value).count("sha256") == 2  # each place once
 
 
 def test_a_run_of_an_older_version_says_so(tmp_path, read):

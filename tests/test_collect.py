@@ -240,6 +240,7 @@ def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
     found = [run for run in found if run.name in ("none", RANDOM, BODIES)]
     found[0].probe["labels"]["action"]["unknown"] = {"swim": 2, "fly": 1}
     found[0].probe["left_out"] = {"tone": "tone: every clip of train is 'sad'"}
+    found[1].probe["key"]["data"] = {"text_length": 64}
     bare = dataclasses.replace(found[2].masks, whole_box=0.0, cut_box=0.0, fill=1.0)
     found[2] = dataclasses.replace(found[2], masks=bare)
     said = limits.of_runs(found)
@@ -250,6 +251,7 @@ def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
             "masks of Difference-Masking (faces) hide random patches",
             "tone: every clip of train is 'sad'.",
             "of classes that train lacks (fly, swim)",
+            f"text_length: none None, {RANDOM} 64, {BODIES} None",
             f"jax 0.1 (none); 0.2 ({RANDOM}); not noted ({BODIES})",
         ),
         strict=True,

@@ -86,3 +86,15 @@ def test_face_is_part_of_a_person(ends, expected):
         np.ones(2), np.full(2, -1), ("true",) * 2,
     )  # fmt: skip
     assert anchors.box_similarity(boxes, ends).tolist() == expected
+
+
+def test_cases_of_bodies_under_other_words():
+    boxes = Boxes(
+        np.zeros(3, int), np.zeros((3, 4)), ("body", "body", "object"),
+        ("child", "Girl", "child"), np.ones(3), np.full(3, -1), ("file",) * 3,
+    )  # fmt: skip
+    assert anchors.box_similarity(boxes, ["person"]).tolist() == [1, 1, 0]
+    assert anchors.box_similarity(boxes, ["child"]).tolist() == [1, 0, 1]
+    known = {"person": np.array([1.0, 0]), "child": np.array([0.6, 0.8])}
+    found = anchors.box_similarity(boxes, ["person"], known)
+    np.testing.assert_allclose(found, [0.6, 1, 0.6])

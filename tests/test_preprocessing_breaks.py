@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 
+import av
 import pytest
 import raw_trees
 
@@ -74,6 +75,7 @@ ERRORS = {
     RuntimeError: ("first line\nsecond line",),
     ZeroDivisionError: (),
     NotImplementedError: ("/home/someone/file.mp4",),
+    av.error.MemoryError: (errno.ENOMEM, "Cannot allocate memory", "/home/a.mp4"),
     OSError: (errno.EIO, "Input/output error", "/home/someone/file.mp4"),
 }
 

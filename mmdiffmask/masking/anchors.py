@@ -133,17 +133,26 @@ def box_similarity(
 
     Departs: a face box counts as the person that it is part of, unless its own label
     is an anchor. The paper masks faces under the one anchor "person" (appendix B,
-    Table 5), which needs faces to have weight.
+    Table 5), which needs faces to have weight. So does a body that is called otherwise
+    ("child", "pedestrian"), unless it has a vector of its own.
     """
-    return label_similarity(labels_of(boxes, anchors), anchors, embeddings)
+    labels = labels_of(boxes, anchors, embeddings)
+    return label_similarity(labels, anchors, embeddings)
 
 
-def labels_of(boxes: Boxes, anchors: Sequence[str]) -> list[str]:
-    """What each box counts as: its label, or "person" for a face (`box_similarity`)."""
-    return [
-        "person" if kind == "face" and label not in anchors else label
-        for kind, label in zip(boxes.kind, boxes.label, strict=True)
-    ]
+def labels_of(
+    boxes: Boxes,
+    anchors: Sequence[str],
+    embeddings: Mapping[str, np.ndarray] | None = None,
+) -> list[str]:
+    """What each box counts as: its label, or "person" (`box_similarity`)."""
+    known = set(embeddings or ())
+
+    def counts_as(kind: str, label: str) -> str:
+        is_person = kind == "face" or (kind == "body" and label not in known)
+        return "person" if is_person and label not in anchors else label
+
+    return list(map(counts_as, boxes.kind, boxes.label))
 
 
 def load_embeddings(path: str | pathlib.Path) -> dict[str, np.ndarray]:
