@@ -38,7 +38,7 @@ def row(
       seed: of the run.
       epoch: draws anew in each.
     """
-    name = video.name_hash(record.example_id)
+    name = int(video.name_hash(record.example_id))
     rng = seeds.generator(seed, epoch, name, SALT)
     target = np.full(settings.cloze_masks, -1, np.int32)
     answer = _answer(record, words)
