@@ -22,7 +22,7 @@ from mmdiffmask.data import manifest, tokenizers, vocabulary
 CONFIG, VERSIONS, PLACES, LOCK = "config.json", "versions.json", "places.json", "lock"
 SAVED = "saved.json"  # what was saved of the run (`training.saved`)
 # All that a start makes before its first step is saved, beside the claim itself.
-BEGUN = ("start", "steps", SAVED, "metrics.jsonl", "times.jsonl")
+BEGUN = ("start", "steps", SAVED, "batch.json", "metrics.jsonl", "times.jsonl")
 
 RECORDS, START = "records", "model.checkpoint"
 NEEDED = ("data.tokenizer", "masking.label_embeddings")  # also after training

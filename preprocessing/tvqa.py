@@ -148,9 +148,9 @@ def _index_frames(raw: pathlib.Path) -> Names[str]:
     return Names(found)
 
 
-def _sounds(raw: pathlib.Path) -> dict[str, list[str]]:
+def _sounds(raw: pathlib.Path) -> Names[list[str]]:
     """Clip -> its files of sound: where the first cannot be used, the next is."""
-    return plans.index_all(raw, AUDIOS, plans.SOUNDS)
+    return Names(plans.index_all(raw, AUDIOS, plans.SOUNDS))
 
 
 def _require_unpacked(raw: pathlib.Path) -> None:
