@@ -1,15 +1,11 @@
-"""The house: which package may import which, and commands that the README names."""
+"""The house: which package may import which, and targets that the README names."""
 
 import ast
 import graphlib
 import pathlib
 import re
-import shlex
 
 import pytest
-
-from mmdiffmask import __main__ as command_line
-from preprocessing import __main__ as preprocessing_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Lower may not import higher; the parts of a rank do not know each other.
@@ -144,25 +140,6 @@ def test_what_setup_asks_for_is_imported():
     used = {m.split(".")[0] for path in SOURCES for m, _ in imports(path)}
     unused = {n for n in names if modules.get(n, n.replace("-", "_")) not in used}
     assert names and not unused
-
-
-def commands():
-    text = "\n".join(
-        p.read_text() for p in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
-    )
-    lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
-    return [line.split("#")[0].strip() for line in lines if "mmdiffmask" in line]
-
-
-@pytest.mark.parametrize("line", commands())
-def test_commands_in_the_documents_parse(line):
-    words = shlex.split(line.replace(".venv/bin/", ""))
-    if words[0] == "mmdiffmask":
-        assert command_line._parser().parse_args(words[1:])
-    elif "preprocessing" in words:
-        assert preprocessing_line._parser().parse_args(
-            words[words.index("preprocessing") + 1 :]
-        )
 
 
 def test_make_targets_that_the_readme_names_exist():
