@@ -234,7 +234,7 @@ def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:
 
 
 def _require_detectors(finder: finders.People) -> None:
-    """Raises ValueError, with the way out, if a detector can not be loaded."""
+    """Raises ValueError, with the way out, if a detector cannot be loaded."""
     from preprocessing import weights
 
     files = [weights.SSDLITE] if finder.bodies == "ssdlite" else []

@@ -115,7 +115,7 @@ class People:
         before are known as finished.
 
         Raises:
-          ValueError: if one of the files can not be read.
+          ValueError: if one of the files cannot be read.
         """
         found = dataclasses.asdict(self)
         found = {k: v for k, v in found.items() if k not in LATER or v != LATER[k]}

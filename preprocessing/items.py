@@ -53,7 +53,7 @@ class Finder(Search, Protocol):
     def lost(
         self, clip: str, duration_s: float, size_px: tuple[int, int]
     ) -> list[tuple[str, str]]:
-        """(file, reason) for what a user's file says of a clip and it can not show.
+        """(file, reason) for what a user's file says of a clip and it cannot show.
 
         `size_px`: width and height of the clip's frames.
         """

@@ -64,7 +64,7 @@ class Network:
         """The first output, float32.
 
         Raises:
-          ValueError: if the network can not be run or gives NaN or infinity.
+          ValueError: if the network cannot be run or gives NaN or infinity.
         """
         result = self._run(np.ascontiguousarray(picture, np.float32))
         if not np.isfinite(result).all():

@@ -50,7 +50,7 @@ def content(path: str | pathlib.Path) -> bytes:
     """Of a file that the user named.
 
     Raises:
-      ValueError: if it can not be read.
+      ValueError: if it cannot be read.
     """
     try:
         return files.read(path)

@@ -154,7 +154,7 @@ def follow(task: Task) -> Note:
 
 
 def _follow(task: Task, losses: Losses) -> dict[str, int]:
-    """Writes the file; the counts, empty if the clip can not be shown."""
+    """Writes the file; the counts, empty if the clip cannot be shown."""
     clip = task.clip
     footage = clips.open_footage(clip, losses)
     if footage is None:
