@@ -16,9 +16,8 @@ from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import records as records_lib
 from mmdiffmask.data.records import Record
 from preprocessing import clips, outputs, workers
+from preprocessing.execution import Note
 from preprocessing.items import Clip, Losses, Search, Settings
-
-Note = tuple[str, dict[str, Any]]  # its file's name, its content
 
 
 @dataclasses.dataclass(frozen=True)
