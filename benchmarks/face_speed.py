@@ -137,7 +137,7 @@ def compare(frames: Sequence[np.ndarray], rounds: int) -> tuple[Times, list[str]
     """
     ours = face_boxes.detect(frames)
     pairs = zip(ours, facenet.detect(frames), strict=True)
-    differences = [difference(*pair) for pair in pairs]
+    differences = [difference(ours, theirs) for ours, theirs in pairs]
     said = [f"frame {i}: {one}" for i, one in enumerate(differences) if one]
     times = Times([], [], [])
     for _ in range(rounds):

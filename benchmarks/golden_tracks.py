@@ -1,4 +1,4 @@
-"""How well identities last on the detections of a golden folder of the tracker.
+"""Scores how well identities last on the detections of a tracker's golden folder.
 
     python -m benchmarks.golden_tracks GOLDEN_DIR MEDIA_DIR [--appearance FILE]
 

@@ -1,4 +1,4 @@
-"""The command line's words: what the local runner and the Beam runner both take."""
+"""The command line's flags, which the local and the Beam runner both take."""
 
 import argparse
 import dataclasses

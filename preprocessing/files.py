@@ -1,4 +1,4 @@
-"""Raw files that may be anything: opened so that none hangs or asks for all memory."""
+"""Opens raw files, which may be anything, so that none hangs or fills the memory."""
 
 import errno
 import mmap

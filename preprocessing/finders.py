@@ -1,4 +1,4 @@
-"""What can look for boxes in a clip, as settings that travel to worker processes."""
+"""Settings of the search for boxes in clips, as they travel to worker processes."""
 
 import dataclasses
 import hashlib

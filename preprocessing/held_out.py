@@ -1,4 +1,4 @@
-"""Which clips of loose videos are `val`: a share by hash, or those of a list."""
+"""Chooses the clips of loose videos that are `val`: a share by hash, or a list's."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What is to be done: settings of a data set, and clips with their questions.
+"""Settings of a data set, and its work items: clips with their questions.
 
 No heavy import here or in the readers of raw data: a repeated command finds out that
 nothing is to be done without loading the libraries that would do it.

@@ -192,6 +192,6 @@ def _quiet_opencv() -> Iterator[None]:
 def _not_loaded(path: pathlib.Path, runner: str, error: Exception) -> ValueError:
     reason = " ".join(str(error).split())[:300]
     return ValueError(
-        f"{path}: expected an ONNX model that {runner} can run, found one that it can"
-        f" not: {reason}"
+        f"{path}: expected an ONNX model that {runner} can run, found one that it"
+        f" cannot: {reason}"
     )

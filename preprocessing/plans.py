@@ -1,4 +1,4 @@
-"""What a reader of raw data hands over: clips per split, and what it had to skip."""
+"""What readers of raw data return: the clips of each split, and what was skipped."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""Which of a file's sound tracks is its sound."""
+"""Chooses which of a file's sound tracks is used."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Time within a media file: its packets in file order, on one clock from its start.
+"""A media file's packets in file order, their stamps put on one clock.
 
 Parts that were joined as bytes, discs and cameras that split files start their stamps
 anew: what follows is put behind what was there, sound and pictures by the same shift.

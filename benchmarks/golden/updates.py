@@ -91,7 +91,8 @@ def _corner(x: np.ndarray, stored: np.ndarray):
 
 def opt_step_finetune(golden: Golden) -> dict:
     """Three updates of the TVQA loss."""
-    return _updates(golden, "opt_step_finetune", *_finetuning(golden), "finetune")
+    loss, start = _finetuning(golden)
+    return _updates(golden, "opt_step_finetune", loss, start, "finetune")
 
 
 def opt_step_pretrain(golden: Golden) -> dict:
@@ -162,7 +163,8 @@ def _finetuning(golden: Golden) -> tuple[Loss, dict]:
 def _updates(golden: Golden, file: str, loss: Loss, start: dict, kind: str) -> dict:
     """As many updates as the file has losses, of the same batch each time."""
     z = golden.arrays(file)
-    norms, first, params = _run(*_step(loss, start, kind), start, len(z["losses"]))
+    step, state = _step(loss, start, kind)
+    norms, first, params = _run(step, state, start, len(z["losses"]))
     return norms | _leaves(z, start, first, params)
 
 

@@ -88,8 +88,8 @@ def generator(
     seed: int, domain: str, split: str, index: int, purpose: int
 ) -> np.random.Generator:
     """The random numbers of one clip for one purpose (script, words, drawing...)."""
-    place = (words.DOMAINS.index(domain), words.SPLITS.index(split), index)
-    return seeds.generator(seed, *place, purpose, before=(words.VERSION,))
+    show, part = words.DOMAINS.index(domain), words.SPLITS.index(split)
+    return seeds.generator(seed, show, part, index, purpose, before=(words.VERSION,))
 
 
 def script(domain: Domain, split: Split, index: int, seed: int) -> Clip:
