@@ -21,6 +21,8 @@ import pathlib
 import statistics
 import sys
 import time
+import types
+from collections.abc import Callable
 from typing import NamedTuple
 
 from preprocessing import workers
@@ -118,7 +120,7 @@ def _convolution(network: ssdlite.Network, i: int) -> tuple[np.ndarray, dict]:
     return kernel, settings
 
 
-def _model(onnx, nodes: list, constants: list) -> bytes:
+def _model(onnx: types.ModuleType, nodes: list, constants: list) -> bytes:
     single = onnx.TensorProto.FLOAT
     value, cells = onnx.helper.make_tensor_value_info, len(ssdlite.anchors())
     view = value("view", single, [1, ssdlite.VIEW_PX, ssdlite.VIEW_PX, 3])
@@ -168,7 +170,7 @@ def difference(ours: tuple, theirs: tuple) -> str | None:
     return None
 
 
-def _seconds(function, *arguments) -> float:
+def _seconds(function: Callable[..., object], *arguments) -> float:
     start = time.process_time()
     function(*arguments)
     return time.process_time() - start

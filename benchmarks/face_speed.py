@@ -23,7 +23,7 @@ import sys
 import time
 import types
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from preprocessing import workers
 
@@ -34,6 +34,9 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
 from preprocessing import face_boxes, facenet  # noqa: E402
+
+if TYPE_CHECKING:
+    import torch
 
 SIZES = ((1280, 720), (640, 360), (320, 192))
 VIDEOS = ("opera_house_720p", "silent_film", "signer_book", "classroom")
@@ -75,7 +78,12 @@ def fit_torchvision() -> bool:
     return True
 
 
-def _batched_nms(boxes, scores, idxs, threshold: float):
+def _batched_nms(
+    boxes: "torch.Tensor",
+    scores: "torch.Tensor",
+    idxs: "torch.Tensor",
+    threshold: float,
+):
     """Greedy suppression among the boxes of each index, the best first."""
     global _stand_in_s  # noqa: PLW0603  (taken off what their calls took)
     start = time.process_time()
@@ -91,7 +99,7 @@ def read_frames(media: pathlib.Path, size: tuple[int, int], count: int):
     """RGB frames spread over the videos, stretched to (width, height).
 
     Raises:
-      ValueError: if a video is missing or can not be read.
+      ValueError: if a video is missing or cannot be read.
     """
     frames = []
     for i in range(count):
@@ -102,7 +110,7 @@ def read_frames(media: pathlib.Path, size: tuple[int, int], count: int):
             video.grab()
         is_read, frame = video.read()
         if not is_read:
-            raise ValueError(f"{path}: frame {5 + 10 * turn} can not be read")
+            raise ValueError(f"{path}: frame {5 + 10 * turn} cannot be read")
         is_larger = frame.shape[1] > size[0]
         method = cv2.INTER_AREA if is_larger else cv2.INTER_LINEAR
         frame = cv2.resize(frame, size, interpolation=method)
@@ -129,7 +137,7 @@ def compare(frames: Sequence[np.ndarray], rounds: int) -> tuple[Times, list[str]
     """
     ours = face_boxes.detect(frames)
     pairs = zip(ours, facenet.detect(frames), strict=True)
-    differences = [difference(*pair) for pair in pairs]
+    differences = [difference(ours, theirs) for ours, theirs in pairs]
     said = [f"frame {i}: {one}" for i, one in enumerate(differences) if one]
     times = Times([], [], [])
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""Which boxes of consecutive frames are the same thing, told by optical flow alone."""
+"""Links boxes of consecutive frames that are the same thing, by optical flow alone."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How well identities last on the detections of a golden folder of the tracker.
+"""Scores how well identities last on the detections of a tracker's golden folder.
 
     python -m benchmarks.golden_tracks GOLDEN_DIR MEDIA_DIR [--appearance FILE]
 
@@ -13,7 +13,7 @@ import argparse
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.cluster.hierarchy
@@ -72,7 +72,13 @@ def drawn_lines(
         )
 
 
-def _real_lines(name, frames, given, settings, looks) -> Iterator[str]:
+def _real_lines(
+    name: str,
+    frames: Sequence[np.ndarray],
+    given: dict[str, np.ndarray],
+    settings: tracker.Settings,
+    looks: dict[str, appearance.Describe],
+) -> Iterator[str]:
     """The recorded looks go through the same counts as ours."""
     recorded = list(frames_of(given))
     detected = [(frame.xyxy, frame.score) for frame in recorded]

@@ -1,4 +1,4 @@
-"""Whether a clip costs more when there are more clips: time and memory.
+"""Measures time and memory a clip while the number of clips grows.
 
     python -m benchmarks.preprocessing_scale [--clips 8,32,128] [--people]
 

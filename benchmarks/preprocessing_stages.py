@@ -1,4 +1,4 @@
-"""Where preprocessing spends its time, stage by stage.
+"""Times preprocessing stage by stage.
 
     python -m benchmarks.preprocessing_stages VIDEO... [--frames N] [--json FILE]
 

@@ -25,11 +25,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from mmdiffmask import config
 from mmdiffmask.models import towers
 
 MIB = 2**20
+Compiled = jax.stages.Compiled
+OfTokens = Float[Array, "b n _"]  # so many values of each token
 PRODUCT = (964, 768, 3072)  # rows of 4 frames with CLS; the widest layer of `base`
 PASSES = {"forward": 1, "forward+backward": 3}  # and their cost in forward passes
 
@@ -76,7 +79,7 @@ def vision_case(name: str, frames: int, rows: int, cols: int) -> Case:
     size = config.MODELS[name]
     tower = towers.VisionTower(size)
 
-    def forward(params, patches):
+    def forward(params: dict, patches: Float[Array, "b n p"]):
         return tower.apply(params, patches, rows, cols)
 
     patches = jax.ShapeDtypeStruct((frames, rows * cols, towers.PATCH_VALUES), "f4")
@@ -91,7 +94,7 @@ def joint_case(name: str, sequences: int, tokens: int) -> Case:
     size = config.MODELS[name]
     stack = towers.encoder(size, size.joint_layers, has_cls=False)
 
-    def forward(params, x, coordinates, attend):
+    def forward(params: dict, x: OfTokens, coordinates: OfTokens, attend: OfTokens):
         return stack.apply(params, x, coordinates, attend=attend > 0)
 
     inputs = tuple(
@@ -124,7 +127,7 @@ def _shapes(init: Callable, *inputs):
 def loss_of(case: Case) -> Callable:
     """The mean squares of what later parts read: cells and CLS, or the sequence."""
 
-    def loss(params, *inputs):
+    def loss(params: dict, *inputs):
         out = case.forward(params, *inputs)
         read = (out.seq_attnpool, out.cls) if hasattr(out, "seq_attnpool") else out[:1]
         return sum(jnp.mean(jnp.square(x)) for x in read)
@@ -132,7 +135,7 @@ def loss_of(case: Case) -> Callable:
     return loss
 
 
-def fill(shapes):
+def fill(shapes: tuple[dict, tuple]):
     """Numbers of the size that a trained model has; inputs in [0, 1]."""
     rng = np.random.default_rng(0)
     params, inputs = shapes
@@ -216,16 +219,14 @@ def _resident_mib() -> float:
     return most / (MIB if sys.platform == "darwin" else 1024)
 
 
-def report(case: Case, name: str, compiled, compiling: Cost, cost: Cost, plain: Cost):
+def report(
+    case: Case, name: str, compiled: Compiled, compiling: Cost, cost: Cost, plain: Cost
+):
     """Lines about one pass."""
     flops = case.flops * PASSES[name]
     rows, inside, cols = PRODUCT
-    ratio = Cost(
-        *(
-            (flops / own) / (2 * rows * inside * cols / other)
-            for own, other in zip(cost, plain, strict=True)
-        )
-    )
+    product, pairs = 2 * rows * inside * cols, zip(cost, plain, strict=True)
+    ratio = Cost(*((flops / own) / (product / other) for own, other in pairs))
     memory = compiled.memory_analysis()
     buffers = (
         memory.argument_size_in_bytes,

@@ -1,4 +1,4 @@
-"""How well identities last, with and without the looks of boxes.
+"""Scores how well identities last, with and without the looks of boxes.
 
     python -m benchmarks.tracks MEDIA_DIR [--clips NAME ...] [--appearance FILE]
 

@@ -17,7 +17,7 @@ class Source:
     """The labelled frames that are there, one by one: nobody holds all of them.
 
     Raises:
-      ValueError: if the labels can not be read, the folder is none, or it holds none of
+      ValueError: if the labels cannot be read, the folder is none, or it holds none of
         the frames (when they are asked for).
     """
 

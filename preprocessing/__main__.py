@@ -56,7 +56,7 @@ def _tell(out: str, counts: dict[str, int]) -> None:
 
 
 def main(argv: list[str] | None = None, execute: Any = None) -> int:
-    """Runs the command line; the exit status. `execute` as in `build._build`."""
+    """Runs the command line; the exit status. `execute` as in `execution.Execution`."""
     args = _parser().parse_args(argv)
     try:
         _run(args, execute)

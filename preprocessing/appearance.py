@@ -1,4 +1,4 @@
-"""What boxes look like, as 4 x 10 positions that the tracker compares.
+"""Features of boxes' pixels, 4 x 10 positions each, which the tracker compares.
 
 Both describers make a map of features of the whole frame and cut each box out of it
 with RoIAlign, as UniTrack does (PREPROCESSING.md section 2, "Appearance"); they differ

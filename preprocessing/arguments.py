@@ -1,9 +1,9 @@
-"""The command line's words: what the local runner and the Beam runner both take."""
+"""The command line's flags, which the local and the Beam runner both take."""
 
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mmdiffmask.grid import PatchGrid
@@ -18,6 +18,8 @@ HELP = {
     "social_iq": "records of a Social-IQ 2.0 download, one a question",
     "video": "records of a folder of any video files, one a window or a question",
 }
+
+Add = Callable[..., argparse.Action]  # the `add_argument` of a parser or a group
 
 
 class Parser(argparse.ArgumentParser):
@@ -104,7 +106,7 @@ def parser(prog: str, description: str) -> tuple[Parser, Any]:
     return found, commands
 
 
-def _add_run(add, made: str) -> None:
+def _add_run(add: Add, made: str) -> None:
     folder = {"required": True, "type": _folder, "metavar": "DIR"}
     add("--raw", **folder, help="folder of raw data")
     add("--out", **folder, help=f"folder of {made} to make")
@@ -116,7 +118,7 @@ def _add_run(add, made: str) -> None:
     add("--deadline", type=whole, default=default, metavar="SECONDS", help=text)
 
 
-def _add_records(add, name: str) -> None:
+def _add_records(add: Add, name: str) -> None:
     is_toy = name == "toy"
     grid = PatchGrid(6, 10) if is_toy else PatchGrid()
     add("--grid", type=_grid, default=grid, metavar="RxC", help=f"default {grid}")
@@ -132,14 +134,14 @@ def _add_records(add, name: str) -> None:
     add("--strict", action="store_true", help=text)
 
 
-def _add_faces(add) -> None:
+def _add_faces(add: Add) -> None:
     text = "detectors run only in the first N clips of train; default: in all"
     add("--boxed-clips", type=at_least(0), metavar="N", help=text)
     text = "default mtcnn; facenet = the package itself"
     add("--faces", choices=finders.FACES, default="mtcnn", help=text)
 
 
-def _add_bodies(add, tracks: Sequence[str]) -> None:
+def _add_bodies(add: Add, tracks: Sequence[str]) -> None:
     """Flags of what is found and followed; the first of `tracks` is the default."""
     add("--bodies", choices=finders.BODIES, help="default: ssdlite, or as files say")
     text = "both = all boxes, with tracks; tracked = UniTrack's own alone; default "
@@ -168,7 +170,7 @@ def _add_bodies(add, tracks: Sequence[str]) -> None:
     add("--appearance", metavar="ONNX", help=text)
 
 
-def add_tracks(commands) -> None:
+def add_tracks(commands: argparse._SubParsersAction) -> None:
     """The command that only detects and follows."""
     text = "persons and their tracks in whole clips, as MOT files that --boxes reads"
     command = commands.add_parser("tracks", help=text, description=text)
@@ -180,14 +182,14 @@ def add_tracks(commands) -> None:
     command.set_defaults(faces="none", boxed_clips=None)
 
 
-def _add_toy(add) -> None:
+def _add_toy(add: Add) -> None:
     add("--domain", default="people", choices=("general", "people", "objects"))
     add("--train-clips", type=at_least(1), default=1500, metavar="N")
     add("--val-clips", type=at_least(0), default=1500, metavar="N")
     add("--seed", type=at_least(0), default=0, metavar="N")
 
 
-def _add_video(add) -> None:
+def _add_video(add: Add) -> None:
     text = "JSONL {video, start, end, q, candidates, answer}: one record a question"
     add("--questions", metavar="FILE", help=text)
     text = "CSV {video, one column per label}; default: labels.csv in RAW"

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _problem(words: Sequence[str]) -> str | None:
-    """What the local runner would take but Beam can not."""
+    """What the local runner would take but Beam cannot."""
     if "check" in words[:1]:
         return "check reads records: python -m preprocessing check DIR"
     if any(word.split("=")[0] == "--workers" for word in words):
@@ -73,7 +73,7 @@ def execute(
       tasks: `shards.Task`s; none = the pipeline is not started.
 
     Raises:
-      ValueError: if the run failed, or its notes can not be seen from here.
+      ValueError: if the run failed, or its notes cannot be seen from here.
     """
     if tasks:
         _run_pipeline(pipeline, [_put_task(write, task) for task in tasks])
@@ -121,7 +121,7 @@ def write_task(path: str) -> str:
     share its lock, and a decoder's crash would take all of them along.
 
     Raises:
-      ValueError: if the task can not be read, or its run has other libraries.
+      ValueError: if the task cannot be read, or its run has other libraries.
     """
     try:
         content = pathlib.Path(path).read_bytes()

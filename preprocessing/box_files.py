@@ -48,7 +48,7 @@ def read(
       person_labels: of people, beside those that `box_words` knows.
 
     Raises:
-      ValueError: if something in it can not be read, or its boxes are in another unit;
+      ValueError: if something in it cannot be read, or its boxes are in another unit;
         names file, place and way out.
     """
     path = pathlib.Path(path)
@@ -156,7 +156,7 @@ class BoxFile:
     def lost(
         self, video: str, duration_s: float, fps: float, frame_wh: Size
     ) -> dict[str, int]:
-        """How many boxes of a video its frames can not show or cut, by reason.
+        """How many boxes of a video its frames cannot show or cut, by reason.
 
         Those that `counts` has are not among them. Arguments as those of `boxes_at`.
         """

@@ -1,4 +1,4 @@
-"""By which shorter names a video of a file of boxes goes."""
+"""The shorter names under which a file of boxes may list a video."""
 
 import collections
 from collections.abc import Mapping, Sequence

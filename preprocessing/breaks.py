@@ -1,4 +1,4 @@
-"""Errors that nobody foresaw: what costs a clip, and what ends the run."""
+"""Unforeseen errors to the reason why a clip is skipped, or to the end of the run."""
 
 import errno
 import pathlib

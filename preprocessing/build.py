@@ -1,4 +1,4 @@
-"""Raw data to records in one call; what the command line and the demo share."""
+"""Makes the records, or the tracks, of a folder of raw data in one call."""
 
 import contextlib
 import dataclasses
@@ -12,24 +12,48 @@ import tqdm
 
 from mmdiffmask.data.manifest import Manifest
 from preprocessing import finders, outputs, plans, social_iq, tvqa, video, workers
+from preprocessing.execution import Execution
 from preprocessing.items import Search, Settings
 
-CLIPS_PER_SHARD = {"tvqa": 16, "social_iq": 16, "toy": 16, "video": 4}
 PEOPLE = finders.People()
 
 Path = str | os.PathLike
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A kind of raw data: who reads it, and what its records depend on beside it.
+
+    Attributes:
+      name: of the kind, as manifests tell it.
+      reader: what has `fingerprint(raw)` and `plan(raw)`.
+      clips_per_shard: how many clips a file of records holds.
+      limits: how many clips of a split become records, the first by name.
+      more: what else the records depend on.
+    """
+
+    name: str
+    reader: Any
+    clips_per_shard: int = 16
+    limits: dict[str, int] = dataclasses.field(default_factory=dict)
+    more: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def described(self) -> dict[str, Any]:
+        """What the manifest's settings tell of it, beside its name."""
+        return self.more | ({"limits": self.limits} if self.limits else {})
+
+
 def build_tvqa(raw: Path, out: Path, settings: Settings, **options: Any) -> Manifest:
     """Records of a TVQA download, one a question. Options as in `_build`."""
-    return _build("tvqa", tvqa, raw, out, settings, **options)
+    return _build(Source("tvqa", tvqa), raw, out, settings, **options)
 
 
 def build_social_iq(
     raw: Path, out: Path, settings: Settings, **options: Any
 ) -> Manifest:
     """Records of a Social-IQ 2.0 download, one a question. Options as in `_build`."""
-    return _build("social_iq", social_iq, raw, out, settings, **options)
+    source = Source("social_iq", social_iq)
+    return _build(source, raw, out, settings, **options)
 
 
 def build_video(
@@ -45,7 +69,8 @@ def build_video(
     Options as in `_build`.
     """
     more = {"val_share": extras.val_share}
-    return _build("video", extras, raw, out, settings, more=more, **options)
+    source = Source("video", extras, clips_per_shard=4, more=more)
+    return _build(source, raw, out, settings, **options)
 
 
 def build_toy(
@@ -71,21 +96,21 @@ def build_toy(
     outputs.require_place(pathlib.Path(out))  # before the work of rendering
     if pathlib.Path(raw).is_file():
         raise ValueError(f"{raw}: is a file; --raw takes a folder")
-    count = options.get("worker_count")
-    count = workers.default_count() if count is None else max(count, 1)
-    with _bar(options.get("bar", True)) as show:
+    finder = options.pop("finder", finders.People(tracks="none"))
+    execution = Execution(**options)
+    with _bar(execution.bar) as show:
         toy.render(
             raw,
             domain=domain,
             train_clips=train_clips,
             val_clips=val_clips,
             seed=seed,
-            workers=count,
+            workers=max(execution.processes, 1),
             progress=progress or show,
         )
     limits = {"train": train_clips, "val": val_clips}
-    options.setdefault("finder", finders.People(tracks="none"))
-    return _build("toy", tvqa, raw, out, settings, limits=limits, **options)
+    source = Source("toy", tvqa, limits=limits)
+    return _build(source, raw, out, settings, finder=finder, **options)
 
 
 def build_tracks(
@@ -119,12 +144,8 @@ def build_tracks(
         raise ValueError("--bodies none: then there is nothing to follow")
     layouts = {"tvqa": tvqa, "social_iq": social_iq, "video": video.Extras()}
     reader = layouts[layout]
-    described = {
-        "source": layout,
-        "raw_sha256": reader.fingerprint(raw),
-        "boxes": finder.settings(),
-    }
-    described = json.loads(json.dumps(described))
+    described = {"source": layout, "raw_sha256": reader.fingerprint(raw)}
+    described = json.loads(json.dumps(described | {"boxes": finder.settings()}))
     counts = track_files.finished(out, described)
     if counts is not None:
         return counts
@@ -132,8 +153,8 @@ def build_tracks(
     plan = reader.plan(raw)
     lost = own_boxes.lost(finder, plan)
     plan = dataclasses.replace(plan, repaired=(*plan.repaired, *lost))
-    count = workers.default_count() if worker_count is None else worker_count
-    return track_files.write(plan, out, described, finder, count, bar, deadline_s)
+    execution = Execution(worker_count, bar=bar, deadline_s=deadline_s)
+    return track_files.write(plan, out, described, finder, execution)
 
 
 @contextlib.contextmanager
@@ -153,68 +174,61 @@ def _bar(is_shown: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 def _build(
-    source: str,
-    reader: Any,
+    source: Source,
     raw: Path,
     out: Path,
     settings: Settings,
     *,
     finder: Search | None = PEOPLE,
-    worker_count: int | None = None,
-    strict: bool = False,
-    bar: bool = True,
-    limits: dict[str, int] | None = None,
-    more: dict[str, Any] | None = None,
-    deadline_s: float = workers.DEADLINE_S,
-    execute: Callable[..., Iterator[Any]] | None = None,
+    **options: Any,
 ) -> Manifest:
     """Makes the records unless they are there already.
 
     Args:
-      source: name of the kind of raw data.
-      reader: what has `fingerprint(raw)` and `plan(raw)`.
+      source: the kind of raw data.
       raw: folder of raw data.
       out: folder of records; a killed run is taken up where it was.
       settings: of the data set.
       finder: looks for boxes; None = no boxes. Default: people and their tracks.
-      worker_count: processes; None = one a core; 0 = this process, for debugging.
-      strict: anything that is skipped is an error.
-      bar: shows progress on stderr.
-      limits: of clips in a split, the first by name.
-      more: what else the records depend on.
-      deadline_s: what a clip may take, beside a share of its length.
-      execute: has the shards written elsewhere (see `runner.Execute`).
+      **options: the fields of `execution.Execution`.
 
     Raises:
       ValueError: whatever a user can mend, in one sentence.
     """
     raw, out = pathlib.Path(raw), pathlib.Path(out)
-    more = (more or {}) | ({"limits": limits} if limits else {})
+    execution = Execution(**options)
+    fingerprint = source.reader.fingerprint(raw)
     described = outputs.describe(
-        source,
-        reader.fingerprint(raw),
+        source.name,
+        fingerprint,
         settings,
         finder,
-        CLIPS_PER_SHARD[source],
-        **more,
+        source.clips_per_shard,
+        **source.described(),
     )
-    manifest = outputs.finished(out, described)
+    manifest = _finished(out, described, execution.strict)
     if manifest is not None:
-        if strict and manifest.counts.get("skipped"):
-            raise ValueError(
-                f"{out}: {manifest.counts['skipped']} thing(s) were skipped, see"
-                f" {outputs.SKIPPED}; mend them and make the records again"
-            )
         return manifest
     from preprocessing import runner  # heavy: only when there is work
 
     if isinstance(finder, finders.People):
         _require_detectors(finder)
-    plan = _limited(_with_boxes(reader.plan(raw), finder), limits or {})
-    count = workers.default_count() if worker_count is None else worker_count
-    return runner.build(
-        plan, out, described, settings, finder, count, strict, bar, deadline_s, execute
-    )
+    plan = _with_boxes(source.reader.plan(raw), finder)
+    plan = _limited(plan, source.limits)
+    return runner.build(plan, out, described, settings, finder, execution)
+
+
+def _finished(
+    out: pathlib.Path, described: dict[str, Any], strict: bool
+) -> Manifest | None:
+    """The manifest of records that are there already; None if some are to be made."""
+    manifest = outputs.finished(out, described)
+    if manifest is not None and strict and manifest.counts.get("skipped"):
+        raise ValueError(
+            f"{out}: {manifest.counts['skipped']} thing(s) were skipped, see"
+            f" {outputs.SKIPPED}; mend them and make the records again"
+        )
+    return manifest
 
 
 def _with_boxes(plan: plans.Plan, finder: Search | None) -> plans.Plan:
@@ -234,7 +248,7 @@ def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:
 
 
 def _require_detectors(finder: finders.People) -> None:
-    """Raises ValueError, with the way out, if a detector can not be loaded."""
+    """Raises ValueError, with the way out, if a detector cannot be loaded."""
     from preprocessing import weights
 
     files = [weights.SSDLITE] if finder.bodies == "ssdlite" else []

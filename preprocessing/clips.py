@@ -5,7 +5,7 @@ is decoded and looked at once, the sound is decoded once.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -53,7 +53,8 @@ def records(
     footage = open_footage(clip, losses)
     if footage is None:
         return
-    workers.lengthen(DEADLINE_SHARE * footage.duration_s)
+    length_s = footage.duration_s
+    workers.lengthen(DEADLINE_SHARE * length_s)
     repaired: dict[Skip, None] = {}  # each once, however many questions meet it
 
     def repair(file: str, reason: str, question: str = "") -> None:
@@ -61,11 +62,9 @@ def records(
 
     asked_ids, made, size_px, broken = [], set(), None, ""
     try:
-        sound = repairs.load_sound(
-            clip, footage.duration_s, settings.sound_track, repair
-        )
-        lines = repairs.load_subtitles(clip, footage.duration_s, repair)
-        for asked in _batches(clip, footage.duration_s, settings):
+        sound = repairs.load_sound(clip, length_s, settings.sound_track, repair)
+        lines = repairs.load_subtitles(clip, length_s, repair)
+        for asked in _batches(clip, length_s, settings):
             asked_ids += [question.example_id for question, _ in asked]
             for record in _batch(
                 clip, asked, footage, sound, lines, settings, finder, repair
@@ -74,12 +73,7 @@ def records(
                 first = int(record.is_frame_valid.argmax())
                 size_px = tuple(record.source_size_px[first].tolist())
                 yield record
-        for name, reason in footage.problems:
-            repair(f"{clip.footage}/{name}" if name else clip.footage, reason)
-        repairs.tell_spans(clip, footage.duration_s, repair)
-        if finder is not None and size_px is not None:
-            for file, reason in finder.lost(clip.name, footage.duration_s, size_px):
-                repair(file, reason)
+        _tell_rest(clip, footage, finder, size_px, repair)
     except Exception as error:
         broken = breaks.require_clip(error)
     finally:
@@ -101,30 +95,40 @@ def open_footage(clip: Clip, losses: Losses) -> decode.Footage | None:
     return None
 
 
+def _tell_rest(
+    clip: Clip,
+    footage: decode.Footage,
+    finder: Finder | None,
+    size_px: tuple[int, int] | None,
+    repair: repairs.Repair,
+) -> None:
+    """Tells what is known when all records are made: of pictures, spans and boxes."""
+    for name, reason in footage.problems:
+        repair(f"{clip.footage}/{name}" if name else clip.footage, reason)
+    repairs.tell_spans(clip, footage.duration_s, repair)
+    if finder is not None and size_px is not None:
+        for file, reason in finder.lost(clip.name, footage.duration_s, size_px):
+            repair(file, reason)
+
+
 Asked = list[tuple[Question, segments.Window]]
 
 
 def _batches(clip: Clip, duration_s: float, settings: Settings) -> Iterator[Asked]:
     """Windows that are decoded together: all questions, or one loose window."""
-    shape = settings.segments, settings.sub_segments
+    count, subs = settings.segments, settings.sub_segments
     if not clip.questions:
-        for i, window in enumerate(segments.consecutive(duration_s, *shape)):
+        for i, window in enumerate(segments.consecutive(duration_s, count, subs)):
             asked = Question(f"{clip.name}~w{i:04d}", "", (), -1, None)
             yield [(asked, window)]
         return
     if clip.placement == "even":
-        window = segments.even(duration_s, *shape)
+        window = segments.even(duration_s, count, subs)
         yield [(question, window) for question in clip.questions]
         return
-    yield [
-        (
-            question,
-            segments.centred(
-                segments.usable_span(question.span_s, duration_s), duration_s, *shape
-            ),
-        )
-        for question in clip.questions
-    ]
+    spans = [segments.usable_span(q.span_s, duration_s) for q in clip.questions]
+    windows = [segments.centred(span, duration_s, count, subs) for span in spans]
+    yield list(zip(clip.questions, windows, strict=True))
 
 
 def _batch(
@@ -135,7 +139,7 @@ def _batch(
     lines: tuple[subtitles.Line, ...],
     settings: Settings,
     finder: Finder | None,
-    repair: Callable[..., None],
+    repair: repairs.Repair,
 ) -> Iterator[Record]:
     times = sorted({s.frame_time_s for _, w in asked for s in w.segments})
     shown: dict[float, decode.Frame | None] = {}

@@ -118,7 +118,7 @@ def boxes_of(asked: People) -> box_files.BoxFile:
     """The user's file of boxes.
 
     Raises:
-      ValueError: if it can not be read.
+      ValueError: if it cannot be read.
     """
     return box_files.read(
         asked.boxes,

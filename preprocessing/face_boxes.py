@@ -20,6 +20,8 @@ Found = tuple[
     Float[np.ndarray, "m 4"], Float[np.ndarray, " m"], Float[np.ndarray, "m 5 2"]
 ]
 
+Sums = Int[np.ndarray, "h+1 w+1 3"]  # of a frame, as `resizing.integral` has them
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -50,7 +52,7 @@ def detect(
     return found
 
 
-def _detect_one(sums: Int[np.ndarray, "h+1 w+1 3"], settings: Settings) -> Found:
+def _detect_one(sums: Sums, settings: Settings) -> Found:
     height, width = (n - 1 for n in sums.shape[:2])
     boxes = _propose(sums, width, height, settings)
     boxes = _refine(sums, width, height, boxes, settings.thresholds[1])
@@ -77,7 +79,7 @@ def pyramid(width: int, height: int, settings: Settings) -> list[float]:
 
 
 def candidates(
-    sums: np.ndarray, width: int, height: int, scale: float, threshold: float
+    sums: Sums, width: int, height: int, scale: float, threshold: float
 ) -> Float[np.ndarray, "m 9"]:
     """The first network's cells at one scale: xyxy, probability, four offsets."""
     size = int(height * scale + 1), int(width * scale + 1)
@@ -92,7 +94,7 @@ def candidates(
     return np.hstack([low, high, score, offsets[:, row, col].T])
 
 
-def _propose(sums, width: int, height: int, settings: Settings) -> np.ndarray:
+def _propose(sums: Sums, width: int, height: int, settings: Settings) -> np.ndarray:
     """Square boxes (m, 4) from the first network over the pyramid."""
     found = []
     for scale in pyramid(width, height, settings):
@@ -103,7 +105,13 @@ def _propose(sums, width: int, height: int, settings: Settings) -> np.ndarray:
     return _square(_regress(cells[:, :4], cells[:, 5:], inclusive=0))
 
 
-def _refine(sums, width: int, height: int, boxes, threshold: float) -> np.ndarray:
+def _refine(
+    sums: Sums,
+    width: int,
+    height: int,
+    boxes: Float[np.ndarray, "m 4"],
+    threshold: float,
+) -> np.ndarray:
     """Square boxes (m, 4) that the second network takes for faces."""
     boxes, crops = _crop(sums, width, height, boxes, 24)
     offsets, probability = mtcnn.rnet(crops)
@@ -112,7 +120,13 @@ def _refine(sums, width: int, height: int, boxes, threshold: float) -> np.ndarra
     return _square(_regress(boxes[keep], offsets[keep], inclusive=1))
 
 
-def _output(sums, width: int, height: int, boxes, threshold: float) -> Found:
+def _output(
+    sums: Sums,
+    width: int,
+    height: int,
+    boxes: Float[np.ndarray, "m 4"],
+    threshold: float,
+) -> Found:
     """The third network's faces, in no particular order."""
     boxes, crops = _crop(sums, width, height, boxes, 48)
     offsets, points, probability = mtcnn.onet(crops)
@@ -126,7 +140,7 @@ def _output(sums, width: int, height: int, boxes, threshold: float) -> Found:
     return boxes[keep], probability[keep], points[keep]
 
 
-def _crop(sums, width: int, height: int, boxes: np.ndarray, size: int):
+def _crop(sums: Sums, width: int, height: int, boxes: np.ndarray, size: int):
     """The boxes that lie in the frame at all, and their cut-outs."""
     # Corners count from 1 and both are inside.
     corner = np.trunc(boxes).astype(int)

@@ -1,4 +1,4 @@
-"""Raw files that may be anything: opened so that none hangs or asks for all memory."""
+"""Opens raw files, which may be anything, so that none hangs or fills the memory."""
 
 import errno
 import mmap
@@ -10,7 +10,7 @@ import av
 
 MARK = 12  # bytes by which a kind of file is known
 MAX_PIXELS = 2**26  # twice 8K video; a damaged header may ask for all memory
-# Of FFmpeg: a text file called .mp4 can not make it wait for another machine.
+# Of FFmpeg: a text file called .mp4 cannot make it wait for another machine.
 OPEN_OPTIONS = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
 
 
@@ -30,7 +30,7 @@ def read(path: str | os.PathLike) -> bytes:
     """A file's bytes.
 
     Raises:
-      OSError: if it can not be read.
+      OSError: if it cannot be read.
     """
     require_file(path)
     return pathlib.Path(path).read_bytes()
@@ -78,7 +78,7 @@ def holds_another(path: str | os.PathLike, after: int) -> bool:
 
 
 def why(error: OSError | ValueError) -> str:
-    """Why a file can not be used, without its path; a ValueError says it itself."""
+    """Why a file cannot be used, without its path; a ValueError says it itself."""
     if isinstance(error, ValueError):
         return str(error)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -87,4 +87,4 @@ def why(error: OSError | ValueError) -> str:
         return "is a folder, not a file"
     if isinstance(error, PermissionError):
         return "may not be read by this user"
-    return f"can not be read ({error.strerror})"
+    return f"cannot be read ({error.strerror})"

@@ -1,4 +1,4 @@
-"""What can look for boxes in a clip, as settings that travel to worker processes."""
+"""Settings of the search for boxes in clips, as they travel to worker processes."""
 
 import dataclasses
 import hashlib
@@ -115,7 +115,7 @@ class People:
         before are known as finished.
 
         Raises:
-          ValueError: if one of the files can not be read.
+          ValueError: if one of the files cannot be read.
         """
         found = dataclasses.asdict(self)
         found = {k: v for k, v in found.items() if k not in LATER or v != LATER[k]}

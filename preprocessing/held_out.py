@@ -1,4 +1,4 @@
-"""Which clips of loose videos are `val`: a share by hash, or those of a list."""
+"""Chooses the clips of loose videos that are `val`: a share by hash, or a list's."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ def listed(path: str, clips: Sequence[Clip]) -> tuple[set[str], list[Skip]]:
     """The names of the clips that a text file names, one a line; what names none.
 
     Raises:
-      ValueError: if the file can not be read, or names none of the clips.
+      ValueError: if the file cannot be read, or names none of the clips.
     """
     by_file = {clip.footage: clip.name for clip in clips}
     name_of = Names(by_file | {clip.name: clip.name for clip in clips})

@@ -1,4 +1,4 @@
-"""What is to be done: settings of a data set, and clips with their questions.
+"""Settings of a data set, and its work items: clips with their questions.
 
 No heavy import here or in the readers of raw data: a repeated command finds out that
 nothing is to be done without loading the libraries that would do it.
@@ -53,7 +53,7 @@ class Finder(Search, Protocol):
     def lost(
         self, clip: str, duration_s: float, size_px: tuple[int, int]
     ) -> list[tuple[str, str]]:
-        """(file, reason) for what a user's file says of a clip and it can not show.
+        """(file, reason) for what a user's file says of a clip and it cannot show.
 
         `size_px`: width and height of the clip's frames.
         """

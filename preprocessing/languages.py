@@ -1,4 +1,4 @@
-"""Tags of languages: whether what a user names is what a file says."""
+"""Compares the language that a user names with the tag that a file has."""
 
 import re
 

@@ -64,7 +64,7 @@ class Network:
         """The first output, float32.
 
         Raises:
-          ValueError: if the network can not be run or gives NaN or infinity.
+          ValueError: if the network cannot be run or gives NaN or infinity.
         """
         result = self._run(np.ascontiguousarray(picture, np.float32))
         if not np.isfinite(result).all():
@@ -192,6 +192,6 @@ def _quiet_opencv() -> Iterator[None]:
 def _not_loaded(path: pathlib.Path, runner: str, error: Exception) -> ValueError:
     reason = " ".join(str(error).split())[:300]
     return ValueError(
-        f"{path}: expected an ONNX model that {runner} can run, found one that it can"
-        f" not: {reason}"
+        f"{path}: expected an ONNX model that {runner} can run, found one that it"
+        f" cannot: {reason}"
     )

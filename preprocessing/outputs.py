@@ -1,4 +1,4 @@
-"""What OUT already holds: finished records, an unfinished run, or something else."""
+"""Finds out what OUT holds: finished records, an unfinished run, or something else."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""What is told of a user's file of boxes: what is left out, and what became objects."""
+"""Lists what of a user's file of boxes is left out, and what became objects."""
 
 import pathlib
 

@@ -134,11 +134,12 @@ def join(
       is_derived: False = no derived bodies.
     """
     parts = []
-    for body, (face, face_score, _), size in zip(bodies, faces, sizes, strict=True):
+    every = zip(bodies, faces, sizes, strict=True)
+    for body, (face, face_score, _), (width, height) in every:
         people = body.take(np.flatnonzero([kind == "body" for kind in body.kind]))
         owner = owner_of(face, people.xyxy_px)
         lone = (owner < 0) & is_derived
-        derived = body_of_face(face[lone], *size)
+        derived = body_of_face(face[lone], width, height)
         shown = dataclasses.replace(
             detectors.seen(face, face_score, face_source),
             kind=("face",) * len(face),

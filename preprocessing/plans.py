@@ -1,4 +1,4 @@
-"""What a reader of raw data hands over: clips per split, and what it had to skip."""
+"""What readers of raw data return: the clips of each split, and what was skipped."""
 
 import dataclasses
 import hashlib
@@ -50,7 +50,7 @@ def content(path: str | pathlib.Path) -> bytes:
     """Of a file that the user named.
 
     Raises:
-      ValueError: if it can not be read.
+      ValueError: if it cannot be read.
     """
     try:
         return files.read(path)

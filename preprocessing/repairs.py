@@ -135,7 +135,7 @@ def load_subtitles(
 ) -> tuple[subtitles.Line, ...]:
     """The clip's subtitles: of a file, or of its own where there is none.
 
-    None if their file can not be used. Lines whose times count from a whole hour, as
+    None if their file cannot be used. Lines whose times count from a whole hour, as
     those of a tape, are moved to the film's start.
     """
     path = os.path.join(clip.raw, clip.footage)

@@ -11,7 +11,7 @@ import json
 import pathlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tqdm
@@ -21,12 +21,10 @@ from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import records as records_lib
 from mmdiffmask.data.manifest import Manifest, Shard
 from preprocessing import outputs, shards, workers
+from preprocessing.execution import Execution, Note
 from preprocessing.items import Losses, Search, Settings, Skip
 from preprocessing.plans import Plan
-from preprocessing.shards import Note, Task
-
-# (`write_shard`, tasks) -> their notes, as they come.
-Execute = Callable[[Callable[[Task], Note], Sequence[Task]], Iterator[Note]]
+from preprocessing.shards import Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +52,7 @@ def build(
     described: dict[str, Any],
     settings: Settings,
     finder: Search | None,
-    worker_count: int,
-    strict: bool = False,
-    bar: bool = True,
-    deadline_s: float = workers.DEADLINE_S,
-    execute: Execute | None = None,
+    execution: Execution,
 ) -> Manifest:
     """Makes the records, or what is missing of them.
 
@@ -68,28 +62,25 @@ def build(
       described: from `describe`.
       settings: of the data set.
       finder: looks for boxes; None = no boxes.
-      worker_count: processes, one thread each; 0 = this process (for debugging).
-      strict: anything that is skipped is an error.
-      bar: shows progress on stderr.
-      deadline_s: what a clip may take, beside its length times
-        `clips.DEADLINE_SHARE`; not with `worker_count` 0.
-      execute: has the shards written; None = local workers do.
+      execution: how the run is executed.
 
     Raises:
-      ValueError: if nothing usable came out, with nothing left in OUT; or if `strict`;
-        or if another run is at work in OUT.
+      ValueError: if nothing usable came out, with nothing left in OUT; or if something
+        is skipped and the run is strict; or if another run is at work in OUT.
     """
     if not plan.clips:
         raise nothing(plan)
-    require_strict(plan.skipped, strict)
+    require_strict(plan.skipped, execution.strict)
     is_new = not out.exists()
     with outputs.lock(out):
         state = described | {"versions": outputs.versions()}
         text = json.dumps(state, indent=1, sort_keys=True)
         atomic.write(out / outputs.WORK / outputs.STATE, text)
         every = tasks(plan, out, settings, finder, described["clips_per_shard"])
-        every = [dataclasses.replace(task, deadline_s=deadline_s) for task in every]
-        found = notes(every, _shards(strict), worker_count, bar, execute, strict)
+        every = [
+            dataclasses.replace(task, deadline_s=execution.deadline_s) for task in every
+        ]
+        found = notes(every, _shards(execution.strict), execution)
         if not sum(note["shard"]["records"] for note in found):
             remove(out, is_new)
             lost = [Skip(**row) for note in found for row in note["skipped"]]
@@ -116,39 +107,31 @@ def _shards(strict: bool) -> Kind:
 
 
 def notes(
-    every: Sequence[Any],
-    kind: Kind,
-    worker_count: int,
-    bar: bool,
-    execute: Execute | None = None,
-    strict: bool = False,
+    every: Sequence[Any], kind: Kind, execution: Execution
 ) -> list[dict[str, Any]]:
     """The notes of all tasks, in their order; what is missing is done.
 
     Args:
       every: the tasks; each says where its `note` lies.
       kind: what is done for them.
-      worker_count: as in `build`, like the other three.
-      bar: shows progress.
-      execute: has it done elsewhere.
-      strict: anything that is skipped is an error.
+      execution: how the run is executed.
     """
     found = {task.note.name: note for task in every if (note := kind.read(task))}
     missing = [task for task in every if task.note.name not in found]
     total, left = (sum(map(kind.size, some)) for some in (every, missing))
     options = {"desc": kind.name, "unit": "clip", "file": sys.stderr}
     with tqdm.tqdm(
-        total=total, initial=total - left, disable=not bar, **options
+        total=total, initial=total - left, disable=not execution.bar, **options
     ) as shown:
-        if execute is None:
+        if execution.execute is None:
             written = workers.run(
-                kind.write, missing, worker_count, shown.update, kind.give_up
+                kind.write, missing, execution.processes, shown.update, kind.give_up
             )
         else:
-            written = execute(kind.write, missing)
+            written = execution.execute(kind.write, missing)
         for name, note in written:
             found[name] = note
-            require_strict([Skip(**row) for row in note["skipped"]], strict)
+            require_strict([Skip(**row) for row in note["skipped"]], execution.strict)
     return [found[task.note.name] for task in every]
 
 

@@ -1,4 +1,4 @@
-"""What is told of a clip whose work has ended: what has no record, what was mended."""
+"""Lists which questions of a finished clip have no record, and what was mended."""
 
 from collections.abc import Collection, Sequence
 

@@ -16,9 +16,8 @@ from mmdiffmask.data import manifest as manifest_lib
 from mmdiffmask.data import records as records_lib
 from mmdiffmask.data.records import Record
 from preprocessing import clips, outputs, workers
+from preprocessing.execution import Note
 from preprocessing.items import Clip, Losses, Search, Settings
-
-Note = tuple[str, dict[str, Any]]  # its file's name, its content
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +57,10 @@ def write_shard(task: Task) -> Note:
     place = pathlib.Path(task.out, task.file)
     losses = Losses()
     counts: collections.Counter = collections.Counter()
-    shape = task.settings.segments, task.settings.sub_segments
-    schema = records_lib.features(*shape, task.settings.grid.n_patches)
+    settings = task.settings
+    schema = records_lib.features(
+        settings.segments, settings.sub_segments, settings.grid.n_patches
+    )
     with atomic.place(place, place.parent / outputs.WORK) as made:
         shard = records_lib.write_shard(made, _records(task, losses, counts), schema)
     shard = dataclasses.replace(shard, file=task.file)

@@ -26,7 +26,7 @@ def load(
       wanted: the track that is to be used: its number from 1, or its language.
 
     Raises:
-      ValueError: if the file can not be opened or none of its sound can be decoded.
+      ValueError: if the file cannot be opened or none of its sound can be decoded.
       OSError: if there is no such file.
     """
     try:
@@ -36,7 +36,12 @@ def load(
         raise ValueError(sound_decoding.cut_off(error)) from error
 
 
-def _first_of(container, path, longest_s: float, wanted: str | None) -> Track | None:
+def _first_of(
+    container: av.container.InputContainer,
+    path: str | os.PathLike,
+    longest_s: float,
+    wanted: str | None,
+) -> Track | None:
     """The first of the tracks that can be decoded; None if there is no sound."""
     tracks = sound_tracks.listed(container.streams.audio, wanted)
     failed: list[tuple[sound_tracks.SoundTrack, str]] = []
@@ -63,7 +68,9 @@ def _first_of(container, path, longest_s: float, wanted: str | None) -> Track | 
     raise ValueError(f"none of its {len(failed)} sound tracks can be used ({reasons})")
 
 
-def _hear(source: sound_decoding.Source, container) -> Track | None:
+def _hear(
+    source: sound_decoding.Source, container: av.container.InputContainer | None
+) -> Track | None:
     """One track of a file; None if it is empty.
 
     Args:
@@ -114,7 +121,7 @@ def _in_place(
     if (is_later or placed.is_moved) and first_s <= longest_s:
         delay_s = first_s
     if abs(delay_s) > longest_s:
-        raise ValueError("its sound can not be decoded: it starts nowhere")
+        raise ValueError("its sound cannot be decoded: it starts nowhere")
     samples, shift = placed.samples, round(delay_s * DECODED_HZ)
     samples = np.pad(samples, (shift, 0)) if shift > 0 else samples[-shift:]
     if not len(samples):

@@ -108,7 +108,9 @@ class Mixer:
             return None
         return int((weighed if apart else self._power).argmax())
 
-    def _measure(self, samples: Float[np.ndarray, "n s"], layout) -> None:
+    def _measure(
+        self, samples: Float[np.ndarray, "n s"], layout: av.AudioLayout | None
+    ) -> None:
         """Adds to the powers; `layout`: of loudspeakers' names, or None."""
         if len(samples) != len(self._power):  # a damaged frame may say another
             self._power, self._mean_power = np.zeros(len(samples)), 0.0

@@ -96,7 +96,9 @@ def decode(source: Source, container: av.container.InputContainer | None) -> Dec
     return decoded
 
 
-def _fill(decoded: Decoded, source: Source, container) -> None:
+def _fill(
+    decoded: Decoded, source: Source, container: av.container.InputContainer
+) -> None:
     stream = container.streams[source.index]
     sound_channels.name_no_order(stream.codec_context)
     stream.codec_context.thread_count = 1
@@ -118,7 +120,7 @@ def _fill(decoded: Decoded, source: Source, container) -> None:
 
 def cut_off(error: av.FFmpegError) -> str:
     """What is told of a file that the decoder gives up."""
-    return f"its sound can not be decoded to the end ({error.strerror})"
+    return f"its sound cannot be decoded to the end ({error.strerror})"
 
 
 def _frames(

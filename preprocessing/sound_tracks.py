@@ -1,4 +1,4 @@
-"""Which of a file's sound tracks is its sound."""
+"""Chooses which of a file's sound tracks is used."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ ASIDE = (
     | Disposition.karaoke
     | Disposition.dependent
 )
-NO_DECODER = "its sound can not be decoded: there is no decoder for it"
+NO_DECODER = "its sound cannot be decoded: there is no decoder for it"
 
 
 @dataclasses.dataclass(frozen=True)

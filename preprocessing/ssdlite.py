@@ -80,7 +80,9 @@ def read_network(graph: dict[str, protobuf.Node]) -> Network:
     return Network(tuple(steps), tuple(params), heads)
 
 
-def _folded(node: protobuf.Node, kernel, bias, *vectors: np.ndarray):
+def _folded(
+    node: protobuf.Node, kernel: np.ndarray, bias: np.ndarray, *vectors: np.ndarray
+):
     """A convolution's (kernel, bias) that do the work of the node behind it too."""
     if node.op == "BiasAdd":
         return kernel, bias + vectors[0]

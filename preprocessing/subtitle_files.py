@@ -58,7 +58,7 @@ class Folder:
         And one if a video has several, of which one is used.
         """
         every = {path for paths in self._found.values() for path in paths}
-        of_videos = [self._all(*pair) for pair in videos.items()]
+        of_videos = [self._all(name, file) for name, file in videos.items()]
         used = {paths[0] for paths in of_videos if paths}
         known = {path for paths in of_videos for path in paths}
         reasons = {

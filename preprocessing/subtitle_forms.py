@@ -110,7 +110,11 @@ def form_of(content: str, ending: str) -> str:
     return FORMATS.get(ending, "srt")
 
 
-def words(text: str, style=pysubs2.SSAStyle.DEFAULT_STYLE, styles=None) -> str:
+def words(
+    text: str,
+    style: pysubs2.SSAStyle = pysubs2.SSAStyle.DEFAULT_STYLE,
+    styles: dict[str, pysubs2.SSAStyle] | None = None,
+) -> str:
     r"""A line's text without tags in braces; its drawings are no words.
 
     >>> words(r"{\p1}m 0 0 l 9 9{\p0}{\i1}hi{\i0}")

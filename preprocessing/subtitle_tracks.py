@@ -122,6 +122,6 @@ def _said(packet: Any, start_s: float) -> list[subtitles.Line]:
         text = part.decode(errors="replace").split(",", TEXT_AT)[-1]
         words = subtitles.clean(subtitle_forms.words(subtitle_forms.untagged(text)))
         if words:
-            times = (round(1000 * start), round(1000 * end))
-            lines.append(subtitles.Line(*times, words))
+            start_ms, end_ms = round(1000 * start), round(1000 * end)
+            lines.append(subtitles.Line(start_ms, end_ms, words))
     return lines

@@ -50,7 +50,7 @@ def load(
       report: is told what was mended, and what was not understood.
 
     Raises:
-      OSError: if the file can not be read.
+      OSError: if the file cannot be read.
       ValueError: if the file is not empty and yet no line can be read from it.
     """
     path = pathlib.Path(path)

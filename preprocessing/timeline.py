@@ -1,4 +1,4 @@
-"""Time within a media file: its packets in file order, on one clock from its start.
+"""A media file's packets in file order, their stamps put on one clock.
 
 Parts that were joined as bytes, discs and cameras that split files start their stamps
 anew: what follows is put behind what was there, sound and pictures by the same shift.
@@ -135,7 +135,7 @@ class Timeline:
                 time_s = frame.time
                 yield None if time_s is None else time_s - self.start_s, frame
 
-    def _start_s(self, container) -> float:
+    def _start_s(self, container: av.container.InputContainer) -> float:
         """What the header says, unless the first packets say another."""
         said_s = (container.start_time or 0) / 1e6
         found: dict[int, float] = {}
@@ -193,7 +193,9 @@ class Timeline:
         part.latest_s = max(part.latest_s, track.span_s(packet)[1])
         _shift(packet, part.shift_s)
 
-    def _known_part(self, track, packet, stamp_s: float) -> _Part | None:
+    def _known_part(
+        self, track: _Track, packet: av.Packet, stamp_s: float
+    ) -> _Part | None:
         """The part that a stamp goes on; None if none."""
         own, low_s = track.part, track.last_s - track.back_s(packet)
         newest = self._parts[-1] if self._parts else None
@@ -213,7 +215,7 @@ class Timeline:
                 return part
         return None
 
-    def _is_followed(self, track, packet, stamp_s: float) -> bool:
+    def _is_followed(self, track: _Track, packet: av.Packet, stamp_s: float) -> bool:
         """Whether the next stamps of the stream are nearer to this one than before."""
         ahead = (other for other in self._look() if other.stream is packet.stream)
         stamps = (track.stamp_s(other) for other in ahead)
@@ -226,7 +228,7 @@ class Timeline:
             return track.last_s <= stamp_s < track.last_s + FAR_S
         return all(abs(t - stamp_s) < abs(t - track.last_s) for t in after)
 
-    def _odd_part(self, track, packet, stamp_s: float) -> _Part:
+    def _odd_part(self, track: _Track, packet: av.Packet, stamp_s: float) -> _Part:
         """The part of a stamp that jumps, if it is no damage: often a new one."""
         if not self._parts:
             self._parts.append(_Part(0.0, stamp_s, stamp_s))
@@ -244,7 +246,7 @@ class Timeline:
         self.restarts_s.append(end_s - self.start_s)
         return self._parts[-1]
 
-    def _first_s(self, track, packet, stamp_s: float) -> float:
+    def _first_s(self, track: _Track, packet: av.Packet, stamp_s: float) -> float:
         """Where a new part starts, in its stamps; what is left of the old is counted.
 
         A demuxer may hold the last packet of a stream back until the next one comes.
@@ -265,7 +267,7 @@ class Timeline:
         return min(starts)
 
 
-def _track(stream) -> _Track:
+def _track(stream: av.stream.Stream) -> _Track:
     rate = float(stream.average_rate or 0.0) if stream.type == "video" else 0.0
     reordered_s = REORDERED / rate if rate else 0.0
     return _Track(float(stream.time_base), max(BACK_S, reordered_s))

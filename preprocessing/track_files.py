@@ -31,9 +31,9 @@ from preprocessing import (
     runner,
     workers,
 )
+from preprocessing.execution import Execution, Note
 from preprocessing.items import Clip, Look, Losses, Skip
 from preprocessing.plans import Plan
-from preprocessing.shards import Note
 from preprocessing.unitrack import mot
 
 NAME = "tracks.json"
@@ -84,9 +84,7 @@ def write(
     out: pathlib.Path,
     described: dict[str, Any],
     finder: finders.People,
-    worker_count: int,
-    bar: bool = True,
-    deadline_s: float = workers.DEADLINE_S,
+    execution: Execution,
 ) -> dict[str, int]:
     """Writes the file of every clip, or those that are missing; the counts.
 
@@ -95,33 +93,29 @@ def write(
       out: new, empty, or of an unfinished run of the same settings (see `finished`).
       described: what the tracks depend on.
       finder: how to detect and follow.
-      worker_count: processes; 0 = this one, for debugging.
-      bar: shows progress on stderr.
-      deadline_s: what a clip may take, beside a share of its length.
+      execution: how the run is executed.
 
     Raises:
       ValueError: if no clip can be followed; or if another run is at work in OUT.
     """
     every = {clip.name: clip for split in plan.clips.values() for clip in split}
     tasks = [
-        Task(str(out), number, clip, finder, deadline_s)
+        Task(str(out), number, clip, finder, execution.deadline_s)
         for number, (_, clip) in enumerate(sorted(every.items()))
     ]
     kind = runner.Kind("tracks", follow, _read_note, _give_up, lambda task: 1)
     is_new = not out.exists()
     with outputs.lock(out):
         _put(out, described)
-        notes = runner.notes(tasks, kind, worker_count, bar)
+        notes = runner.notes(tasks, kind, execution)
         if not any(note["counts"] for note in notes):
             runner.remove(out, is_new)
             lost = [Skip(**row) for note in notes for row in note["skipped"]]
             raise runner.nothing(plan, lost)
         # What is asked about the clips does not matter.
-        own = [
-            [row for row in rows if not row.question]
-            for rows in (plan.skipped, plan.repaired)
-        ]
-        counts = runner.put_losses(out, *own, notes)
+        skipped = [row for row in plan.skipped if not row.question]
+        repaired = [row for row in plan.repaired if not row.question]
+        counts = runner.put_losses(out, skipped, repaired, notes)
         _put(out, described, counts)
         shutil.rmtree(out / outputs.WORK)
     return counts
@@ -154,7 +148,7 @@ def follow(task: Task) -> Note:
 
 
 def _follow(task: Task, losses: Losses) -> dict[str, int]:
-    """Writes the file; the counts, empty if the clip can not be shown."""
+    """Writes the file; the counts, empty if the clip cannot be shown."""
     clip = task.clip
     footage = clips.open_footage(clip, losses)
     if footage is None:

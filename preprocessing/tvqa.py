@@ -77,7 +77,18 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     return plans.Plan(str(raw), clips, tuple(skipped), lacks, tuple(lost))
 
 
-def _clip(raw, name, rows, folders, sounds, subtitles, labels) -> Clip:
+Rows = list[tuple[str, Question]]  # of one clip: (show, question)
+
+
+def _clip(
+    raw: pathlib.Path,
+    name: str,
+    rows: Rows,
+    folders: Names[str],
+    sounds: dict[str, list[str]],
+    subtitles: Names[str],
+    labels: tables.Labels,
+) -> Clip:
     return Clip(
         raw=str(raw),
         name=name,
@@ -99,9 +110,6 @@ def group(video: str, show: str) -> str:
     """
     match = EPISODE.fullmatch(video)
     return match[1] if match and show not in TOY_SHOWS else video
-
-
-Rows = list[tuple[str, Question]]
 
 
 def _read_questions(

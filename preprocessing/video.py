@@ -21,7 +21,7 @@ from preprocessing import (
     tables,
     video_questions,
 )
-from preprocessing.items import Clip, Skip
+from preprocessing.items import Clip, Question, Skip
 from preprocessing.names import twins
 
 TRAIN, VAL = "train", "val"
@@ -73,7 +73,7 @@ class Extras:
         raw = plans.raw_folder(raw_dir)
         videos = _names(raw)
         subtitles = self._subtitles(raw)
-        said = [subtitles.of(*pair) for pair in videos.items()]
+        said = [subtitles.of(name, file) for name, file in videos.items()]
         sizes = sorted(videos.values()) + sorted(name for name in said if name)
         heard = sound_files.beside(videos.values(), sound_files.of_ending(raw, SOUNDS))
         sizes += sorted({sound for every in heard.values() for sound in every})
@@ -100,13 +100,11 @@ class Extras:
         lost = labels.unknown({*videos, *videos.values()})
         repaired = _odd_endings(raw) + _twins(videos)
         skipped: list[Skip] = []
+        asked: dict[str, list[Question]] = {}
         if self.questions is None:
-            skipped += _unreadable_names(every)
-            skipped += lost
+            skipped += [*_unreadable_names(every), *lost]
         else:
             repaired += lost
-        asked = {}
-        if self.questions is not None:
             asked = video_questions.read(self.questions, videos, skipped, repaired)
         subtitles = self._subtitles(raw)
         repaired += subtitles.strays(every) + strays

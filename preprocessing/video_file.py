@@ -26,6 +26,7 @@ RATE = 25.0  # pictures a second where nothing is said
 HEADED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "asf", "avi")
 UNORDERED = ("avi",)  # formats that do not say when a picture is shown
 NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
+Decoded = Iterator[tuple[float | None, av.VideoFrame]]  # (time in seconds, frame)
 
 
 class VideoFile:
@@ -126,7 +127,9 @@ class VideoFile:
             self._ended = error
         return kept
 
-    def _decode(self, packets) -> Iterator[tuple[float | None, av.VideoFrame]]:
+    def _decode(
+        self, packets: collections.deque[av.Packet] | Iterator[av.Packet]
+    ) -> Decoded:
         start_s, is_kept = self._line.start_s, isinstance(packets, collections.deque)
         while is_kept and packets or not is_kept:
             packet = packets.popleft() if is_kept else next(packets, None)
@@ -138,7 +141,7 @@ class VideoFile:
         if self._ended is not None:
             raise self._ended
 
-    def _in_order(self, decoded):
+    def _in_order(self, decoded: Decoded) -> Decoded:
         """Frames in order of time, where the file says no more than when to decode."""
         is_sure = (
             self._container.format.name not in UNORDERED
@@ -234,7 +237,7 @@ class VideoFile:
         self._container.close()
 
 
-def _films(container) -> tuple[list[int], int]:
+def _films(container: av.container.InputContainer) -> tuple[list[int], int]:
     """Places of the streams of moving pictures, the best first; how many are covers."""
     every = container.streams.video
     places = [s.index for s in every if not s.disposition & NO_FILM]
@@ -244,7 +247,7 @@ def _films(container) -> tuple[list[int], int]:
     return places, len(every) - len(places)
 
 
-def _sorted(decoded, wait: int = timeline.REORDERED - 1):
+def _sorted(decoded: Decoded, wait: int = timeline.REORDERED - 1) -> Decoded:
     """The same frames; the first has the earliest of their times, and so on.
 
     An AVI file says when frames are decoded, and decoders give them as they are shown.

@@ -25,7 +25,7 @@ def read(
       repaired: grows by a line for each field that no question has.
 
     Raises:
-      ValueError: if the file can not be read.
+      ValueError: if the file cannot be read.
     """
     asked: dict[str, list[Question]] = {}
     unused: collections.Counter[str] = collections.Counter()

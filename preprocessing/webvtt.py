@@ -1,4 +1,4 @@
-"""WebVTT as players show it: cues alone, without what is a program's and not said.
+"""WebVTT text to the cues that players show, without what is not said.
 
 YouTube's automatic captions have a time in front of every word, and show each line
 again below the next. Names of cues, notes and styles are nobody's words.

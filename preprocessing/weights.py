@@ -124,7 +124,7 @@ class _Unpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"{module}.{name} is not allowed in it")
         return allowed[module, name]
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: tuple):
         """The key under which the storage's values follow."""
         return pid[2]
 
@@ -137,7 +137,13 @@ def _storage(stream: io.BytesIO) -> np.ndarray:
     return np.frombuffer(values, "<f4")
 
 
-def _tensor(storages: dict, key: str, offset: int, shape, stride) -> np.ndarray:
+def _tensor(
+    storages: dict,
+    key: str,
+    offset: int,
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+) -> np.ndarray:
     byte_stride = [4 * step for step in stride]
     view = np.lib.stride_tricks.as_strided(storages[key][offset:], shape, byte_stride)
     return np.array(view, np.float32)

@@ -1,6 +1,6 @@
 """Worker processes of one thread each that end when the run that started them does.
 
-A decoder that hangs or crashes in C can not be stopped from within its process. So a
+A decoder that hangs or crashes in C cannot be stopped from within its process. So a
 worker says which item (a clip) it begins; the run knows whom to blame when a worker
 dies or takes too long, and goes on with a new one.
 """
@@ -59,13 +59,15 @@ def default_count() -> int:
 
 
 GiveUp = Callable[[Any, str, str], None]  # (task, item, reason)
+OnTick = Callable[[int], None]  # (items more)
+Work = Callable[[Any], Any]  # (task), its answer
 
 
 def run(
-    function: Callable[[Any], Any],
+    function: Work,
     tasks: Sequence[Any],
     workers: int,
-    on_tick: Callable[[int], None],
+    on_tick: OnTick,
     give_up: GiveUp,
 ) -> Iterator[Any]:
     """What `function` gives for each task, as they finish.
@@ -96,7 +98,7 @@ def run(
         pool.close()
 
 
-def _run_here(function, tasks, on_tick) -> Iterator[Any]:
+def _run_here(function: Work, tasks: Sequence[Any], on_tick: OnTick) -> Iterator[Any]:
     global _report
     before = _report
     _report = lambda message: message[0] == "tick" and on_tick(message[1])  # noqa: E731
@@ -131,7 +133,7 @@ class _Worker:
         """It is in no item."""
         self.item, self.left_s, self.allowed_s = None, math.inf, math.inf
 
-    def take(self, function: Callable[[Any], Any], job: _Job) -> None:
+    def take(self, function: Work, job: _Job) -> None:
         """Hands it a job."""
         self.job, self.ticks = job, 0
         with contextlib.suppress(OSError):  # died at its start: seen when it is read
@@ -147,7 +149,7 @@ class _Worker:
 class _Pool:
     """Workers, what they say, and what is to be done when one is lost."""
 
-    def __init__(self, function, on_tick, give_up):
+    def __init__(self, function: Work, on_tick: OnTick, give_up: GiveUp):
         self._function, self._on_tick, self._give_up = function, on_tick, give_up
         self._workers: list[_Worker] = []
         self.again: collections.deque[_Job] = collections.deque()
@@ -250,7 +252,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _work(pipe) -> None:
+def _work(pipe: multiprocessing.connection.Connection) -> None:
     """What a worker does: task by task, until the run closes the pipe.
 
     The function comes with the task: it imports much, and before that the worker must
@@ -279,7 +281,7 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-def _start(pipe) -> None:
+def _start(pipe: multiprocessing.connection.Connection) -> None:
     """Runs first in each worker."""
     global _report
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: end without a traceback
@@ -291,7 +293,7 @@ def _start(pipe) -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed parent can not stop its workers, and they would wait for it forever."""
+    """A killed parent cannot stop its workers, and they would wait for it forever."""
     parent = multiprocessing.parent_process()
     multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)

@@ -75,7 +75,7 @@ def test_sound_in_a_video(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no sound at all" * 50])
 def test_a_bad_file_is_an_error(tmp_path, content):
     (tmp_path / "a.mp3").write_bytes(content)
-    with pytest.raises(ValueError, match="can not be decoded"):
+    with pytest.raises(ValueError, match="cannot be decoded"):
         sound.load(tmp_path / "a.mp3")
 
 

@@ -170,7 +170,7 @@ def test_options_that_beam_refuses(raw, tmp_path, capsys, flag, said):
 
 
 def refuse(task):
-    """A shard that can not be written."""
+    """A shard that cannot be written."""
     raise ValueError("the disk is full")
 
 

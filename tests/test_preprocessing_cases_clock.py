@@ -172,5 +172,5 @@ def test_packets_that_are_damaged_are_silence(film, tmp_path):
 
 def test_a_track_of_damaged_packets_alone_is_passed_over(film, tmp_path):
     path = restamped(tmp_path / "a.mkv", film, is_damaged=lambda s: True)
-    with pytest.raises(ValueError, match="its sound can not be decoded to the end"):
+    with pytest.raises(ValueError, match="its sound cannot be decoded to the end"):
         sound.load(path)

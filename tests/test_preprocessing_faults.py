@@ -144,7 +144,7 @@ def break_tvqa(tree, tmp, damage_of, is_questions=False):
     try:
         manifest = raw_trees.make(raw, tmp / "out")
     except ValueError as error:
-        said = "nothing usable|jsonl: is a folder|jsonl: can not be read"
+        said = "nothing usable|jsonl: is a folder|jsonl: cannot be read"
         assert is_questions and re.search(said, str(error)), error
         assert not FOREIGN.search(str(error))
         return

@@ -42,15 +42,15 @@ def test_files_that_are_no_videos_are_listed_and_none_hangs(tmp_path, monkeypatc
         for name in (outputs.SKIPPED, outputs.REPAIRED)
     )
     assert {file: reason.split(" (")[0] for file, reason in skipped.items()} == {
-        "pipe.mp4": "can not be read",
+        "pipe.mp4": "cannot be read",
         "folder.mp4": "its folder holds no numbered frames",
         "link.mp4": "is missing",
-        "loop.mp4": "can not be read",
-        "device.mp4": "can not be read",
+        "loop.mp4": "cannot be read",
+        "device.mp4": "cannot be read",
         "empty.mp4": "is no video that opens",
-        "socket.mp4": "can not be read",
+        "socket.mp4": "cannot be read",
     }
-    told = "can not be read (no regular file): the clip has no subtitles"
+    told = "cannot be read (no regular file): the clip has no subtitles"
     assert repaired == {"good.srt": told}
 
 
@@ -59,14 +59,14 @@ def test_a_pipe_in_place_of_a_file_is_told(tmp_path, name):
     raw_trees.write_video(tmp_path / "raw/a.mp4", 1.0)
     os.mkfifo(tmp_path / "pipe")
     extras = video.Extras(**{name: str(tmp_path / "pipe")})
-    with pytest.raises(ValueError, match="pipe: can not be read .no regular file.; na"):
+    with pytest.raises(ValueError, match="pipe: cannot be read .no regular file.; na"):
         build.build_video(tmp_path / "raw", tmp_path / "out", SETTINGS, extras=extras)
 
 
 def test_a_pipe_in_place_of_boxes_is_told(tmp_path):
     os.mkfifo(tmp_path / "a.jsonl")
     finder = finders.People(bodies="file", boxes=str(tmp_path / "a.jsonl"))
-    with pytest.raises(ValueError, match="a.jsonl: can not be read"):
+    with pytest.raises(ValueError, match="a.jsonl: cannot be read"):
         finder.settings()
 
 

@@ -153,7 +153,7 @@ def test_what_is_bad_is_skipped_and_the_rest_goes_on(raw, tmp_path):
     reasons |= {row["file"].split("/")[-1]: row["reason"] for row in repaired}
     assert "no folder of frames" in reasons["000000~people_train000"]
     assert "cut short" in reasons["00010.jpg"]
-    assert "can not be decoded" in reasons["people_train001.wav"]
+    assert "cannot be decoded" in reasons["people_train001.wav"]
     assert "no subtitles" in reasons["people_train002.srt"]
     assert "was there before" in reasons["000201~people_train002"]
     assert "line 7" in reasons

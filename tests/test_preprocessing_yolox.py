@@ -281,7 +281,7 @@ def test_an_operation_that_cannot_be_run_is_named(tmp_path):
         onnx_writer.value(onnx_writer.OUTPUT, "output", (1, 252, 7)),
     )
     path = write(tmp_path, content)
-    with pytest.raises(ValueError, match="found one that it can not"):
+    with pytest.raises(ValueError, match="found one that it cannot"):
         yolox.Yolox(path, ("a", "b"))
 
 

@@ -5,6 +5,7 @@ import fnmatch
 import re
 
 import numpy as np
+import numpy.typing as npt
 
 RMS_FACTOR, LEAST_COSINE = 1.5, 0.999  # of bfloat16, beside the reference's own
 RELATIVE = 1e-5  # of the largest magnitude, where no tolerance is stated
@@ -33,7 +34,12 @@ class Row:
 
 
 def rows(
-    tolerances: dict, file: str, array: str, ours, theirs, exact=None
+    tolerances: dict,
+    file: str,
+    array: str,
+    ours: npt.ArrayLike,
+    theirs: np.ndarray,
+    exact: np.ndarray | None = None,
 ) -> list[Row]:
     """Compares one array by the rule that the folder states for it.
 
@@ -112,7 +118,9 @@ def _relative(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(ratio.max(initial=0.0))
 
 
-def _half(name: str, ours, theirs, exact) -> list[Row]:
+def _half(
+    name: str, ours: np.ndarray, theirs: np.ndarray, exact: np.ndarray | None
+) -> list[Row]:
     """Whether bfloat16 is as near to float32 as the reference's own bfloat16."""
     if exact is None:
         return [Row(name, np.inf, 0.0, "no float32 array to compare with")]

@@ -74,7 +74,7 @@ def vision(golden: Golden) -> dict:
     z = golden.arrays("vision")
     grid = (golden.rows, golden.cols)
 
-    def run(params):
+    def run(params: dict):
         return golden.model.apply(
             {"params": params},
             *(z["images"], *grid),

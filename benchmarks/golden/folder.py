@@ -5,10 +5,13 @@ import functools
 import json
 import pathlib
 import zipfile
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from mmdiffmask import config
 from mmdiffmask.data import tokenizers
@@ -30,7 +33,7 @@ FIXED = {
 }
 
 
-def fast_jit(function, **kwargs):
+def fast_jit(function: Callable, **kwargs):
     """`jax.jit` that compiles in half the time: these programs run once or twice.
 
     bfloat16 is rounded wherever the program says so, as the reference's values are;
@@ -107,11 +110,11 @@ class Golden:
         """Of the vocabulary file."""
         return tokenizers.load(self.vocabulary)
 
-    def call(self, method, *args, static=(), **kwargs):
+    def call(self, method: str | Callable, *args, static: tuple = (), **kwargs):
         """One of the model's methods; `static` are arguments after the first."""
         if (method, static) not in self._compiled:
 
-            def run(params, first, *rest, **kwargs):
+            def run(params: dict, first: Any, *rest, **kwargs):
                 args = (first, *static, *rest)
                 return self.model.apply(
                     {"params": params}, *args, method=method, **kwargs
@@ -120,11 +123,18 @@ class Golden:
             self._compiled[method, static] = fast_jit(run)
         return self._compiled[method, static](self.params, *args, **kwargs)
 
-    def vision(self, patches) -> towers.Tower:
+    def vision(self, patches: Float[Array, "b n p"]) -> towers.Tower:
         """Frames of the folder's grid, encoded."""
         return self.call("vision", patches, static=(self.rows, self.cols))
 
-    def joint(self, text, cells=None, segment=None, length=None, videos=None):
+    def joint(
+        self,
+        text: joining.TextPart,
+        cells: Float[Array, "b n d"] | None = None,
+        segment: Int[Array, "b t"] | None = None,
+        length: int | None = None,
+        videos: Int[Array, "b z"] | None = None,
+    ):
         """(joined, seq); cells (b, t * k, d) as the reference has them."""
         vision = None
         if cells is not None:
@@ -136,7 +146,15 @@ class Golden:
         return joined, self.call("encode_joint", joined)
 
 
-def _join(model, text, rows, cols, length, vision, videos):
+def _join(
+    model: reserve.Reserve,
+    text: joining.TextPart,
+    rows: int,
+    cols: int,
+    length: int | None,
+    vision: joining.VisionPart | None,
+    videos: Int[Array, "b z"] | None,
+) -> joining.Joined:
     return model.join(text, vision, rows, cols, length, videos)
 
 

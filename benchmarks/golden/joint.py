@@ -5,6 +5,7 @@ Rows of padding come out masked: they look at nothing and are never read.
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from benchmarks.golden.folder import Golden
 from mmdiffmask.models import joining, layers
@@ -50,7 +51,7 @@ def joint_text_vision(golden: Golden) -> dict:
     return _arrays(*golden.joint(text, z["vision_input"][:1]))
 
 
-def _arrays(joined: joining.Joined, seq) -> dict:
+def _arrays(joined: joining.Joined, seq: Float[Array, "b n d"]) -> dict:
     return {
         "rotary_coords": joined.coordinates,
         "attention_mask": joined.attend,
@@ -58,7 +59,9 @@ def _arrays(joined: joining.Joined, seq) -> dict:
     }
 
 
-def _without_padding(x, attend) -> np.ma.MaskedArray:
+def _without_padding(
+    x: Float[Array, "*b n d"], attend: Bool[Array, "*b n n"]
+) -> np.ma.MaskedArray:
     """Rows that look at nothing are masked."""
     is_padding = ~np.asarray(attend).any(axis=-1)
     x = np.asarray(x)
@@ -72,7 +75,7 @@ def embed_video(golden: Golden) -> dict:
     sound = golden.call("audio", z["audio_clips"]).seq_attnpool
     tokens, part = z["tokens"][None], z["subseg_idxs"][None]
 
-    def embed(cells, *sound):
+    def embed(cells: Float[Array, "t k d"], *sound):
         text = joining.TextPart(tokens, part // 3, *sound)
         joined, seq = golden.joint(text, cells.reshape(1, -1, cells.shape[-1]))
         head = layers.unit_normalize(golden.call("project", seq))

@@ -2,10 +2,11 @@
 
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import UInt8
 
 from benchmarks.golden.compare import Row
@@ -44,14 +45,16 @@ def rows(golden: pathlib.Path, media: pathlib.Path) -> Iterator[tuple[str, list[
     yield from ((name, []) for name in sorted(left_out))
 
 
-def _all(arrays, golden: pathlib.Path, media: pathlib.Path) -> Iterator[Row]:
+def _all(
+    arrays: Mapping[str, np.ndarray], golden: pathlib.Path, media: pathlib.Path
+) -> Iterator[Row]:
     yield from stages(arrays)
     yield from batch(arrays)
     for entry in json.loads((golden / "index.json").read_text())["images"]:
         yield from picture(arrays, golden, media, entry["key"])
 
 
-def stages(arrays) -> Iterator[Row]:
+def stages(arrays: Mapping[str, np.ndarray]) -> Iterator[Row]:
     """The pyramid, the first stage at each of its levels, and the other networks."""
     pixels = arrays["batch320/pixels"][arrays["stages/pixels_index"]]
     height, width = pixels.shape[:2]
@@ -82,7 +85,9 @@ def _pixels(normalised: np.ndarray) -> np.ndarray:
     return np.moveaxis(normalised, 1, -1) * np.float32(128) + np.float32(127.5)
 
 
-def _first_stage(arrays, name: str, sums: np.ndarray) -> Iterator[Row]:
+def _first_stage(
+    arrays: Mapping[str, np.ndarray], name: str, sums: np.ndarray
+) -> Iterator[Row]:
     resized = np.moveaxis(arrays[f"{name}/resized"], 0, -1)
     size = sums.shape[0] - 1, sums.shape[1] - 1
     ours = resizing.shrink(sums, resizing.shrinking(size, resized.shape[:2]))
@@ -92,7 +97,7 @@ def _first_stage(arrays, name: str, sums: np.ndarray) -> Iterator[Row]:
     yield _row(f"{name}/pnet_prob", probability, arrays[f"{name}/pnet_prob"], _FIRST)
 
 
-def batch(arrays) -> Iterator[Row]:
+def batch(arrays: Mapping[str, np.ndarray]) -> Iterator[Row]:
     """Six small pictures in one call, in both orders."""
     found = face_boxes.detect(list(arrays["batch320/pixels"]))
     for j, one in enumerate(found):
@@ -126,7 +131,10 @@ def read_picture(media: pathlib.Path, entry: dict) -> UInt8[np.ndarray, "h w 3"]
 
 
 def picture(
-    arrays, golden: pathlib.Path, media: pathlib.Path, key: str
+    arrays: Mapping[str, np.ndarray],
+    golden: pathlib.Path,
+    media: pathlib.Path,
+    key: str,
 ) -> Iterator[Row]:
     """One picture in both settings."""
     index = json.loads((golden / "index.json").read_text())
@@ -142,12 +150,12 @@ def picture(
         yield from _faces(arrays, f"{key}/{run}", found)
 
 
-def _faces(arrays, name: str, found: tuple) -> Iterator[Row]:
+def _faces(arrays: Mapping[str, np.ndarray], name: str, found: tuple) -> Iterator[Row]:
     for ours, (part, tolerance) in zip(found, _TOLERANCE.items(), strict=True):
         yield _row(f"{name}/{part}", ours, arrays[f"{name}/{part}"], tolerance)
 
 
-def _row(name: str, ours, theirs: np.ndarray, tolerance: float) -> Row:
+def _row(name: str, ours: npt.ArrayLike, theirs: np.ndarray, tolerance: float) -> Row:
     """Arrays of different shapes differ by infinity."""
     if np.shape(ours) != theirs.shape:
         return Row(name, float("inf"), tolerance)

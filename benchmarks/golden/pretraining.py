@@ -43,7 +43,7 @@ def terms(golden: Golden, params: dict) -> dict[str, contrast.Pairs]:
     sound = z["batch/audio_clips"]
     sound = sound.reshape(examples, -1, towers.AUDIO_FRAMES, sound.shape[-1])
 
-    def call(method, *args):
+    def call(method: str, *args):
         return golden.model.apply({"params": params}, *args, method=method)
 
     return reserve_terms.forward(

@@ -54,13 +54,13 @@ def logits(
     """
     encoder = {name: leaf for name, leaf in params.items() if name != "proj"}
 
-    def call(method, *args):
+    def call(method: str, *args):
         return model.apply({"params": encoder}, *args, method=method)
 
     size, answers, length, _ = batch.audio_seqs.shape
     count = 2 * size * answers
 
-    def spread(x):  # one row per stream, example and answer
+    def spread(x: jax.Array):  # one row per stream, example and answer
         wide = jnp.broadcast_to(x[None, :, None], (2, size, answers, *x.shape[1:]))
         return wide.reshape(count, *x.shape[1:])
 

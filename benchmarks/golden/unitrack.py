@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.golden import compare, folder, sequences
 from preprocessing.unitrack import association, coordinates, kalman, roi_align
@@ -141,7 +142,7 @@ def _compared(file: str, theirs: Arrays, ours: Arrays) -> Verdicts:
             yield name, [_row(name, ours[array], values)] if array in ours else []
 
 
-def _row(name: str, ours, theirs: np.ndarray) -> compare.Row:
+def _row(name: str, ours: npt.ArrayLike, theirs: np.ndarray) -> compare.Row:
     ours = np.asarray(ours)
     tolerance, is_scaled = tolerance_of(name)
     if ours.shape != theirs.shape:

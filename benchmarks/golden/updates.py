@@ -4,7 +4,7 @@ The numbers are those of the folder's read-me, the same in every folder.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -84,20 +84,21 @@ def _toy_tree(z: dict, kind: str) -> dict:
     return tree
 
 
-def _corner(x, stored: np.ndarray):
+def _corner(x: np.ndarray, stored: np.ndarray):
     """As much of an array as the reference stored."""
     return x[tuple(slice(0, size) for size in stored.shape)]
 
 
 def opt_step_finetune(golden: Golden) -> dict:
     """Three updates of the TVQA loss."""
-    return _updates(golden, "opt_step_finetune", *_finetuning(golden), "finetune")
+    loss, start = _finetuning(golden)
+    return _updates(golden, "opt_step_finetune", loss, start, "finetune")
 
 
 def opt_step_pretrain(golden: Golden) -> dict:
     """Three updates of Reserve's own loss."""
 
-    def loss(params):
+    def loss(params: dict):
         return pretraining.loss(golden, params)
 
     return _updates(golden, "opt_step_pretrain", loss, golden.params, "pretrain")
@@ -115,7 +116,7 @@ def opt_step_finetune_bf16(golden: Golden) -> dict:
     z = golden.arrays("opt_step_finetune_bf16")
     loss, params = _finetuning(golden.in_dtype("bfloat16"))
 
-    def half_loss(params):
+    def half_loss(params: dict):
         # The gradient with respect to the rounded weights, cast back to float32.
         return loss(jax.tree.map(lambda x: x.astype(jnp.bfloat16), params))
 
@@ -148,7 +149,7 @@ def _finetuning(golden: Golden) -> tuple[Loss, dict]:
     }
     params["proj"] = {"kernel": golden.arrays("tvqa")["proj_kernel"]}
 
-    def loss(params):
+    def loss(params: dict):
         scores = questions.logits(
             golden.model, params, inputs, golden.rows, golden.cols
         )
@@ -162,7 +163,8 @@ def _finetuning(golden: Golden) -> tuple[Loss, dict]:
 def _updates(golden: Golden, file: str, loss: Loss, start: dict, kind: str) -> dict:
     """As many updates as the file has losses, of the same batch each time."""
     z = golden.arrays(file)
-    norms, first, params = _run(*_step(loss, start, kind), start, len(z["losses"]))
+    step, state = _step(loss, start, kind)
+    norms, first, params = _run(step, state, start, len(z["losses"]))
     return norms | _leaves(z, start, first, params)
 
 
@@ -170,7 +172,7 @@ def _step(loss: Loss, start: dict, kind: str) -> tuple[Callable, optax.OptState]
     """One update, with decay towards `start`, and the optimiser's first state."""
     optimiser = STEPS[kind]
 
-    def step(params, state):
+    def step(params: dict, state: optax.OptState):
         value, grads = jax.value_and_grad(loss)(params)
         changes, state = optimiser.update(grads, state, params, start=start)
         new = optax.apply_updates(params, changes)
@@ -218,5 +220,5 @@ def _leaves(z: dict, start: dict, grads: dict, params: dict) -> dict:
     return found
 
 
-def _lengths(leaves) -> np.ndarray:
+def _lengths(leaves: Iterable[np.ndarray]) -> np.ndarray:
     return np.array([np.linalg.norm(x.astype(np.float64)) for x in leaves])

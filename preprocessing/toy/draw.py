@@ -1,10 +1,11 @@
 """Draws a clip's frames and says, from what remained visible, where everything is."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from preprocessing.toy import people, scenes, things, words, world
 
@@ -43,11 +44,11 @@ def encode(picture: np.ndarray) -> bytes:
     """The frame as JPEG.
 
     Raises:
-      RuntimeError: if OpenCV can not encode it.
+      RuntimeError: if OpenCV cannot encode it.
     """
     done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
-        raise RuntimeError(f"OpenCV can not encode a JPEG of {picture.shape}")
+        raise RuntimeError(f"OpenCV cannot encode a JPEG of {picture.shape}")
     return data.tobytes()
 
 
@@ -58,7 +59,13 @@ def _background(scenery: np.ndarray, pan: np.ndarray, index: int) -> np.ndarray:
     return scenery[top : top + words.HEIGHT_PX, left : left + words.WIDTH_PX].copy()
 
 
-def _frame(clip, index, picture, shades, objects) -> tuple[np.ndarray, list[Box]]:
+def _frame(
+    clip: world.Clip,
+    index: int,
+    picture: UInt8[np.ndarray, "h w 3"],
+    shades: Sequence[np.ndarray],
+    objects: Sequence[np.ndarray],
+) -> tuple[np.ndarray, list[Box]]:
     """Pastes everything, the far first; remembers who is seen where."""
     seen = np.full(picture.shape[:2], FREE, np.uint8)
     size, faces = {}, []
@@ -82,7 +89,9 @@ def _frame(clip, index, picture, shades, objects) -> tuple[np.ndarray, list[Box]
     return picture, [box for box in boxes if box is not None]
 
 
-def _prop(picture, person: world.Person, index: int) -> None:
+def _prop(
+    picture: UInt8[np.ndarray, "h w 3"], person: world.Person, index: int
+) -> None:
     """The shadow below a person and, if need be, the stool."""
     x, y, height = person.x[index], person.ground_y, person.height_px
     action = person.actions[index]
@@ -95,7 +104,9 @@ def _prop(picture, person: world.Person, index: int) -> None:
         cv2.rectangle(picture, (left, top), (right, top + 3), (80, 108, 140), -1)
 
 
-def _shadow(picture, x: float, y: float, reach: float) -> None:
+def _shadow(
+    picture: UInt8[np.ndarray, "h w 3"], x: float, y: float, reach: float
+) -> None:
     """Halves the light in a flat ellipse."""
     half_w, half_h = max(4, int(reach)), max(3, int(0.22 * reach))
     left, top = int(x) - half_w, int(y) - half_h
@@ -113,7 +124,9 @@ def _shadow(picture, x: float, y: float, reach: float) -> None:
     region[:] = cv2.multiply(region, light, scale=1 / 255)
 
 
-def _thing_sprite(thing: world.Thing, index: int, pixels) -> people.Sprite:
+def _thing_sprite(
+    thing: world.Thing, index: int, pixels: UInt8[np.ndarray, "s s 4"]
+) -> people.Sprite:
     size = thing.size_px
     left = thing.x[index] - size / 2
     top = thing.bottom_y[index] - size
@@ -129,7 +142,12 @@ def _thing_sprite(thing: world.Thing, index: int, pixels) -> people.Sprite:
     return people.Sprite(pixels, round(left), round(top))
 
 
-def _paste(picture, seen, sprite: people.Sprite, track: int) -> int:
+def _paste(
+    picture: UInt8[np.ndarray, "h w 3"],
+    seen: UInt8[np.ndarray, "h w"],
+    sprite: people.Sprite,
+    track: int,
+) -> int:
     """Lays a sprite over the picture; its full size in pixels, seen or not."""
     height, width = sprite.pixels.shape[:2]
     x0, y0 = max(sprite.left, 0), max(sprite.top, 0)
@@ -150,7 +168,9 @@ def _paste(picture, seen, sprite: people.Sprite, track: int) -> int:
     return full
 
 
-def _box(index: int, seen, track: int, label: str, full: int) -> Box | None:
+def _box(
+    index: int, seen: UInt8[np.ndarray, "h w"], track: int, label: str, full: int
+) -> Box | None:
     mask = (seen == track).view(np.uint8)
     count = cv2.countNonZero(mask)
     if count < MIN_VISIBLE_PX:
@@ -160,7 +180,9 @@ def _box(index: int, seen, track: int, label: str, full: int) -> Box | None:
     return Box(index + 1, (x, y, x + w, y + h), label, track, share)
 
 
-def _face_box(index: int, seen, track: int, sprite: people.Sprite) -> Box | None:
+def _face_box(
+    index: int, seen: UInt8[np.ndarray, "h w"], track: int, sprite: people.Sprite
+) -> Box | None:
     """The face, where both eyes are inside the frame and nothing is before them."""
     for x, y in np.round(sprite.eyes).astype(int):
         inside = 0 <= x < seen.shape[1] and 0 <= y < seen.shape[0]

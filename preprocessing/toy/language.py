@@ -124,7 +124,9 @@ def _span(clip: world.Clip, rng: np.random.Generator) -> str:
     return f"{middle - half:.2f}-{middle + half:.2f}"
 
 
-def _question(clip, said, kind: str, rng) -> tuple[str, list[str], str]:
+def _question(
+    clip: world.Clip, said: Talk, kind: str, rng: np.random.Generator
+) -> tuple[str, list[str], str]:
     """Text, five candidates, and the right one of them."""
     if kind in ("topic", "speaker"):
         return _about_speech(said, kind, rng)
@@ -145,7 +147,9 @@ def _question(clip, said, kind: str, rng) -> tuple[str, list[str], str]:
     return text, [form.format(c) for c in clip.colours], form.format(person.shirt)
 
 
-def _about_thing(clip, kind: str, rng) -> tuple[str, list[str], str]:
+def _about_thing(
+    clip: world.Clip, kind: str, rng: np.random.Generator
+) -> tuple[str, list[str], str]:
     main, word = clip.things[0], words.THING_WORD[clip.domain]
     does = "is moving" if main.is_moving else "stays still"
     if kind == "class":
@@ -156,7 +160,9 @@ def _about_thing(clip, kind: str, rng) -> tuple[str, list[str], str]:
     return text, list(clip.colours), main.colour
 
 
-def _about_speech(said: Talk, kind: str, rng) -> tuple[str, list[str], str]:
+def _about_speech(
+    said: Talk, kind: str, rng: np.random.Generator
+) -> tuple[str, list[str], str]:
     which = int(rng.integers(2))
     speaker, subject = said.speakers[which], said.subjects[which]
     if kind == "topic":

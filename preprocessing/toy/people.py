@@ -9,6 +9,7 @@ import math
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from preprocessing.toy import poses, words, world
 
@@ -22,6 +23,7 @@ ENDS = np.concatenate([ROUND, -ROUND])  # both round ends of a limb
 IS_START = np.repeat([1.0, 0.0], len(ROUND))[:, None]
 _TURN = np.linspace(0, 2 * np.pi, 20, endpoint=False)
 CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
+Rgb = tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +89,17 @@ def draw(person: world.Person, frame: int, shade: np.ndarray) -> Sprite:
     return Sprite(pixels, left, top, face, eyes)
 
 
-def _bgra(rgb, factor: float = 1.0) -> tuple[int, int, int, int]:
+def _bgra(rgb: Rgb, factor: float = 1.0) -> tuple[int, int, int, int]:
     red, green, blue = (int(min(255, c * factor)) for c in rgb)
     return blue, green, red, 255
 
 
-def _capsule(a, b, radius_a: float, radius_b: float) -> np.ndarray:
+def _capsule(
+    a: Float[np.ndarray, " 2"],
+    b: Float[np.ndarray, " 2"],
+    radius_a: float,
+    radius_b: float,
+) -> np.ndarray:
     """A tapered limb with round ends: its outline."""
     x, y = b - a
     length = math.hypot(x, y) or 1.0
@@ -101,7 +108,12 @@ def _capsule(a, b, radius_a: float, radius_b: float) -> np.ndarray:
     return ENDS @ np.array([[-y, x], [-x, -y]]) * radius + b + (a - b) * IS_START
 
 
-def _oval(centre, up, width: float, height: float) -> np.ndarray:
+def _oval(
+    centre: Float[np.ndarray, " 2"],
+    up: Float[np.ndarray, " 2"],
+    width: float,
+    height: float,
+) -> np.ndarray:
     (x, y), w, h = up, width, height
     return CIRCLE @ np.array([[-y * w, x * w], [x * h, y * h]]) + centre
 
@@ -125,7 +137,7 @@ def _shapes(person: world.Person, body: poses.Pose):
     return shapes, eyes, face
 
 
-def _leg(joints, trousers, factor: float) -> list:
+def _leg(joints: Float[np.ndarray, "3 2"], trousers: Rgb, factor: float) -> list:
     hip, knee, ankle = joints
     toe = ankle + np.array([0.05, 0.018])
     return [
@@ -135,7 +147,9 @@ def _leg(joints, trousers, factor: float) -> list:
     ]
 
 
-def _arm(joints, shirt, skin, factor: float) -> list:
+def _arm(
+    joints: Float[np.ndarray, "3 2"], shirt: Rgb, skin: Rgb, factor: float
+) -> list:
     shoulder, elbow, hand = joints
     beyond = hand + 0.12 * (hand - elbow)
     return [
@@ -145,7 +159,7 @@ def _arm(joints, shirt, skin, factor: float) -> list:
     ]
 
 
-def _torso(body: poses.Pose, shirt, trousers) -> list:
+def _torso(body: poses.Pose, shirt: Rgb, trousers: Rgb) -> list:
     up, across = body.up, np.array([-body.up[1], body.up[0]]) * body.breadth
     hip, neck = body.hip - 0.01 * up, body.neck
     outline = (
@@ -199,7 +213,13 @@ def _head(person: world.Person, body: poses.Pose):
     return shapes, eyes, np.concatenate([middle - corner, middle + corner])
 
 
-def _features(middle, up, across, size: float, person: world.Person) -> list:
+def _features(
+    middle: Float[np.ndarray, " 2"],
+    up: Float[np.ndarray, " 2"],
+    across: Float[np.ndarray, " 2"],
+    size: float,
+    person: world.Person,
+) -> list:
     """Brows, eyes, nose and mouth of a face seen from the front."""
     dark, lip = _bgra((28, 22, 20)), _bgra((150, 70, 66))
     shapes = []
@@ -238,5 +258,7 @@ def _features(middle, up, across, size: float, person: world.Person) -> list:
     return shapes
 
 
-def _bar(a, b, radius: float) -> np.ndarray:
+def _bar(
+    a: Float[np.ndarray, " 2"], b: Float[np.ndarray, " 2"], radius: float
+) -> np.ndarray:
     return _capsule(a, b, radius, radius)

@@ -8,6 +8,7 @@ seen from the front, outwards), so 0 hangs, pi / 2 is level and pi points up.
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
 
 THIGH, SHIN, TORSO = 0.245, 0.225, 0.29
 UPPER_ARM, FOREARM = 0.165, 0.15
@@ -136,7 +137,12 @@ def pose(action: str, swing: float) -> Pose:
     )
 
 
-def _limbs(root, offset, angles, lengths) -> np.ndarray:
+def _limbs(
+    root: Float[np.ndarray, " 2"],
+    offset: Float[np.ndarray, " 2"],
+    angles: tuple[tuple[float, float], tuple[float, float]],
+    lengths: tuple[float, float],
+) -> np.ndarray:
     """(2 limbs, 3 joints, 2) from a root point, far one at -offset."""
     limbs = []
     for sign, (first, second) in zip((-1.0, 1.0), angles, strict=True):

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8
 
 from preprocessing.toy import words
 
@@ -56,7 +57,9 @@ def _noise(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     return total / total.std()
 
 
-def _places(canvas: np.ndarray, gap: tuple[int, int], rng) -> list[int]:
+def _places(
+    canvas: np.ndarray, gap: tuple[int, int], rng: np.random.Generator
+) -> list[int]:
     """Positions along the picture, `gap` apart."""
     x, found = int(rng.integers(0, gap[1])), []
     while x < canvas.shape[1]:
@@ -65,11 +68,20 @@ def _places(canvas: np.ndarray, gap: tuple[int, int], rng) -> list[int]:
     return found
 
 
-def _colour(rng, low, high) -> tuple[int, ...]:
+def _colour(
+    rng: np.random.Generator, low: int | tuple[int, ...], high: int | tuple[int, ...]
+) -> tuple[int, ...]:
     return tuple(int(c) for c in rng.integers(low, high, 3))
 
 
-def _tree(canvas, x: int, y: int, size: int, rng, leaf) -> None:
+def _tree(
+    canvas: UInt8[np.ndarray, "h w 3"],
+    x: int,
+    y: int,
+    size: int,
+    rng: np.random.Generator,
+    leaf: tuple[int, int, int],
+) -> None:
     trunk = (40, 62, 84)
     cv2.rectangle(canvas, (x - size // 9, y - size), (x + size // 9, y), trunk, -1)
     for _ in range(5):
@@ -79,7 +91,11 @@ def _tree(canvas, x: int, y: int, size: int, rng, leaf) -> None:
         cv2.circle(canvas, middle, size // 3, shade, -1, cv2.LINE_AA)
 
 
-def _flags(canvas, colours: tuple[str, ...], rng) -> None:
+def _flags(
+    canvas: UInt8[np.ndarray, "h w 3"],
+    colours: tuple[str, ...],
+    rng: np.random.Generator,
+) -> None:
     top, start = MARGIN + int(rng.integers(2, 8)), int(rng.integers(0, 5))
     for number, x in enumerate(range(-10, canvas.shape[1], 26), start):
         points = np.array([[x, top], [x + 18, top], [x + 9, top + 20]])
@@ -88,7 +104,13 @@ def _flags(canvas, colours: tuple[str, ...], rng) -> None:
     cv2.line(canvas, (0, top), (canvas.shape[1], top), (70, 70, 70), 1)
 
 
-def _hills(canvas, horizon, rng, colour, height) -> None:
+def _hills(
+    canvas: UInt8[np.ndarray, "h w 3"],
+    horizon: int,
+    rng: np.random.Generator,
+    colour: tuple[int, int, int],
+    height: float,
+) -> None:
     x = np.arange(0, canvas.shape[1] + 12, 12)
     wave = sum(
         rng.uniform(0.3, 1) * np.sin(x / rng.uniform(25, 90) + rng.uniform(0, 7))
@@ -100,7 +122,9 @@ def _hills(canvas, horizon, rng, colour, height) -> None:
     cv2.fillPoly(canvas, [np.concatenate([edge, corners]).astype(np.int32)], colour)
 
 
-def _meadow(canvas, horizon, rng) -> None:
+def _meadow(
+    canvas: UInt8[np.ndarray, "h w 3"], horizon: int, rng: np.random.Generator
+) -> None:
     _hills(canvas, horizon, rng, (92, 138, 96), 26)
     for x in _places(canvas, (70, 160), rng):
         size = int(rng.integers(34, 64))
@@ -110,7 +134,9 @@ def _meadow(canvas, horizon, rng) -> None:
         cv2.circle(canvas, (x, y), 2, _colour(rng, (150, 150, 170), 250), -1)
 
 
-def _beach(canvas, horizon, rng) -> None:
+def _beach(
+    canvas: UInt8[np.ndarray, "h w 3"], horizon: int, rng: np.random.Generator
+) -> None:
     cv2.rectangle(
         canvas, (0, horizon - 34), (canvas.shape[1], horizon), (176, 128, 58), -1
     )
@@ -126,7 +152,9 @@ def _beach(canvas, horizon, rng) -> None:
             )
 
 
-def _street(canvas, horizon, rng) -> None:
+def _street(
+    canvas: UInt8[np.ndarray, "h w 3"], horizon: int, rng: np.random.Generator
+) -> None:
     x = -int(rng.integers(0, 60))
     while x < canvas.shape[1]:
         width = int(rng.integers(56, 110))
@@ -147,7 +175,9 @@ def _street(canvas, horizon, rng) -> None:
         )
 
 
-def _room(canvas, horizon, rng) -> None:
+def _room(
+    canvas: UInt8[np.ndarray, "h w 3"], horizon: int, rng: np.random.Generator
+) -> None:
     for x in _places(canvas, (60, 130), rng):
         y, w, h = rng.integers((14, 30, 28), (44, 60, 56))
         box = (x, int(y)), (x + int(w), int(y + h))
@@ -173,7 +203,9 @@ def _room(canvas, horizon, rng) -> None:
         )
 
 
-def _snow(canvas, horizon, rng) -> None:
+def _snow(
+    canvas: UInt8[np.ndarray, "h w 3"], horizon: int, rng: np.random.Generator
+) -> None:
     _hills(canvas, horizon, rng, (178, 164, 150), 46)
     _hills(canvas, horizon, rng, (222, 214, 206), 22)
     for x in _places(canvas, (44, 110), rng):
@@ -184,7 +216,9 @@ def _snow(canvas, horizon, rng) -> None:
             cv2.fillConvexPoly(canvas, points, (70, 92 + 8 * k, 62), cv2.LINE_AA)
 
 
-def _forest(canvas, horizon, rng) -> None:
+def _forest(
+    canvas: UInt8[np.ndarray, "h w 3"], horizon: int, rng: np.random.Generator
+) -> None:
     for x in _places(canvas, (14, 40), rng):
         width = int(rng.integers(5, 15))
         shade = rng.uniform(0.6, 1.2)

@@ -1,4 +1,4 @@
-"""A clip's sound track: what happens is heard.
+"""A clip's script to its sound track, in which what happens is heard.
 
 Steps go with walking, a crowd's noise with cheering, a tone of its own with each class
 of object while it moves, and a voice speaks the subtitles: one pitch per speaker, one

@@ -27,11 +27,18 @@ def draw(label: str, colour: str, size_px: int, rng: np.random.Generator) -> np.
     return cv2.multiply(pixels, shade.astype(np.uint8), scale=1 / 128)
 
 
-def _box(x0, y0, x1, y1):
+def _box(x0: float, y0: float, x1: float, y1: float):
     return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
 
 
-def _oval(x, y, width, height, start=0.0, stop=2 * np.pi):
+def _oval(
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    start: float = 0.0,
+    stop: float = 2 * np.pi,
+):
     angle = np.linspace(start, stop, 32)
     return np.stack([x + width * np.cos(angle), y + height * np.sin(angle)], 1)
 

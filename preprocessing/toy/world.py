@@ -6,6 +6,7 @@ fit. So neither a question nor its candidates tell anything about the answer.
 """
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -87,8 +88,8 @@ def generator(
     seed: int, domain: str, split: str, index: int, purpose: int
 ) -> np.random.Generator:
     """The random numbers of one clip for one purpose (script, words, drawing...)."""
-    place = (words.DOMAINS.index(domain), words.SPLITS.index(split), index)
-    return seeds.generator(seed, *place, purpose, before=(words.VERSION,))
+    show, part = words.DOMAINS.index(domain), words.SPLITS.index(split)
+    return seeds.generator(seed, show, part, index, purpose, before=(words.VERSION,))
 
 
 def script(domain: Domain, split: Split, index: int, seed: int) -> Clip:
@@ -123,7 +124,7 @@ def script(domain: Domain, split: Split, index: int, seed: int) -> Clip:
     )
 
 
-def _five(rng: np.random.Generator, choices) -> tuple[str, ...]:
+def _five(rng: np.random.Generator, choices: Iterable[str]) -> tuple[str, ...]:
     return tuple(str(c) for c in rng.choice(list(choices), 5, replace=False))
 
 
@@ -138,7 +139,9 @@ def _asked(rng: np.random.Generator, domain: str, n_people: int) -> tuple[str, .
     return people, str(thing), "topic" if rng.random() < 0.5 else "speaker"
 
 
-def _people(rng, actions, worn, n_people) -> list[Person]:
+def _people(
+    rng: np.random.Generator, actions: Sequence[str], worn: Sequence[str], n_people: int
+) -> list[Person]:
     todo = list(rng.permutation(actions))
     skins = ((236, 196, 168), (214, 160, 126), (160, 110, 82), (112, 76, 58))
     hairs = ((40, 30, 26), (92, 60, 36), (150, 110, 60), (70, 66, 64))
@@ -170,7 +173,9 @@ def _people(rng, actions, worn, n_people) -> list[Person]:
     return people
 
 
-def _timeline(rng, action: str, other: str, may_change: bool) -> tuple[str, ...]:
+def _timeline(
+    rng: np.random.Generator, action: str, other: str, may_change: bool
+) -> tuple[str, ...]:
     """Now and then the main person does something else in the last or first frames."""
     change = int(rng.integers(3, 8))
     if not may_change or rng.random() > 0.12 or "walking" in (action, other):
@@ -179,7 +184,14 @@ def _timeline(rng, action: str, other: str, may_change: bool) -> tuple[str, ...]
     return sum(parts if rng.random() < 0.5 else parts[::-1], ())
 
 
-def _things(rng, domain, classes, colours, n_things, n_people) -> list[Thing]:
+def _things(
+    rng: np.random.Generator,
+    domain: Domain,
+    classes: Sequence[str],
+    colours: Sequence[str],
+    n_things: int,
+    n_people: int,
+) -> list[Thing]:
     """The main thing's class is one of the five; a second one is smaller."""
     labels = [str(rng.choice(classes))]
     others = [c for c in words.PLAIN_CLASSES if c != labels[0]]
@@ -205,12 +217,14 @@ def _things(rng, domain, classes, colours, n_things, n_people) -> list[Thing]:
     return things
 
 
-def _bottom(rng, label: str) -> float:
+def _bottom(rng: np.random.Generator, label: str) -> float:
     flies = label in ("kite", "star", "plane", "rocket", "balloon")
     return float(rng.uniform(92, 125) if flies else rng.uniform(165, 184))
 
 
-def _arrange(rng, people, things) -> tuple[list[Person], list[Thing]]:
+def _arrange(
+    rng: np.random.Generator, people: list[Person], things: list[Thing]
+) -> tuple[list[Person], list[Thing]]:
     """Gives everybody a stretch of the frame's width, then sets in motion who moves."""
     room = {"pointing": 1.8, "cheering": 1.5, "bending": 1.6}
     share = [room.get(p.action, 1.2) * p.height_px / 125 for p in people]
@@ -229,7 +243,7 @@ def _arrange(rng, people, things) -> tuple[list[Person], list[Thing]]:
     return people, things
 
 
-def _walk(rng, person: Person, x: float) -> Person:
+def _walk(rng: np.random.Generator, person: Person, x: float) -> Person:
     """Places a person so that the body fits; walkers go to and fro."""
     reach = {"pointing": 0.35, "bending": 0.3, "crouching": 0.28}
     half = max(reach.get(a, 0.2) for a in person.actions) * person.height_px
@@ -258,7 +272,7 @@ def _meet(people: list[Person]) -> list[Person]:
     return [main, other, *people[2:]]
 
 
-def _drift(rng, thing: Thing, x: float) -> Thing:
+def _drift(rng: np.random.Generator, thing: Thing, x: float) -> Thing:
     half = thing.size_px / 2
     x = float(np.clip(x, half, 320 - half))
     time = np.arange(words.FRAMES)
@@ -276,7 +290,7 @@ def _drift(rng, thing: Thing, x: float) -> Thing:
     )
 
 
-def _pan(rng) -> np.ndarray:
+def _pan(rng: np.random.Generator) -> np.ndarray:
     """The camera circles its subject, hand-held: the background passes by."""
     speed = rng.uniform(2.0, 6.0) * rng.choice([-1, 1])
     x = speed * np.arange(words.FRAMES)

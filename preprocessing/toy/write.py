@@ -85,7 +85,9 @@ def render(
     shutil.rmtree(raw / PARTIAL, ignore_errors=True)
 
 
-def _check(domain, train_clips: int, val_clips: int, seed: int, workers: int) -> None:
+def _check(
+    domain: str, train_clips: int, val_clips: int, seed: int, workers: int
+) -> None:
     if domain not in words.DOMAINS:
         known = ", ".join(words.DOMAINS)
         raise ValueError(f"domain {domain!r}: must be one of {known}")

@@ -1,4 +1,4 @@
-"""What it costs to take a detection for a track, and who goes with whom.
+"""Costs of taking detections for tracks, and the pairs that cost the least.
 
 PREPROCESSING.md section 2, "One update". Appearance costs are float32 like the
 features they come from; boxes and distances are float64.

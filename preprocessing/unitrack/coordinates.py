@@ -1,4 +1,4 @@
-"""The demo's way from a video's frame to its detector's picture and back.
+"""Maps pixels of a video's frame to the demo's detector picture, and back.
 
 A frame of the video is shrunk into the test size; that *resized frame* is what boxes
 are reported on. The detector sees it centred on grey, the *letterbox*, and gives boxes

@@ -1,4 +1,4 @@
-"""What the tracker is given of a frame, checked."""
+"""A frame's detections, checked before the tracker uses them."""
 
 from typing import NamedTuple
 
