@@ -94,7 +94,12 @@ POSITION = np.stack(
 @functools.partial(jax.jit, static_argnames=("is_filled", "is_box_strategy"))
 def draw(seed, weight, unit, is_box, budget, box_budget, **kw):
     return sampling.draw(
-        jax.random.key(seed), weight, unit, is_box, POSITION, budget, box_budget, **kw
+        jax.random.key(seed),
+        weight,
+        sampling.Tokens(unit, is_box, POSITION),
+        budget,
+        box_budget,
+        **kw,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from checkpoints import SETTINGS, STEP, assert_same, finetuned, params
 
 from mmdiffmask import config
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import (
     convert,
     official_file,
@@ -147,7 +148,7 @@ def test_a_cut_file_of_an_official_width_names_the_whole_size(tmp_path):
 
 
 def test_shapes_are_those_of_the_model():
-    size = (2, 2, 1, 1, 16)
+    size = (PatchGrid(2, 2), 1, 1, 16)
     tree = jax.eval_shape(
         lambda: reserve.init(jax.random.key(0), SETTINGS, *size, initialiser="lecun")
     )

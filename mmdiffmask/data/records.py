@@ -140,7 +140,12 @@ class Source:
         source._open(records_dir, shards, manifest)
         return source
 
-    def _open(self, records_dir, shards: tuple[Shard, ...], manifest: Manifest) -> None:
+    def _open(
+        self,
+        records_dir: str | os.PathLike,
+        shards: tuple[Shard, ...],
+        manifest: Manifest,
+    ) -> None:
         from array_record.python import array_record_data_source
 
         folder = pathlib.Path(records_dir)

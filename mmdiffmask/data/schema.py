@@ -73,7 +73,7 @@ def features(segments: int, sub_segments: int, n_patches: int) -> Any:
     kind, raw = tfds.features, tfds.features.Encoding.BYTES
     texts, t = kind.Sequence(kind.Text()), segments
 
-    def tensor(dtype, *shape, **kw):
+    def tensor(dtype: type[np.generic], *shape: int | None, **kw: Any) -> Any:
         return kind.Tensor(shape=shape, dtype=dtype, **kw)
 
     boxes = {"frame": tensor(np.int32, None), "xyxy_px": tensor(np.float32, None, 4)}

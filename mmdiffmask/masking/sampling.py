@@ -19,6 +19,20 @@ from mmdiffmask.types import Array
 FAR = 1 << 20  # squared distance between frames: more than within any frame
 
 
+class Tokens(NamedTuple):
+    """The tokens of a clip, and the units they belong to.
+
+    Attributes:
+      unit_of_token: unit in [0, u); -1 = never hidden.
+      is_box_unit: units of a box; the others are background.
+      position: frame, row, column of each token.
+    """
+
+    unit_of_token: Int[Array, " n"]
+    is_box_unit: Bool[Array, " u"]
+    position: Int[Array, "n 3"]
+
+
 class Mask(NamedTuple):
     """What is hidden of one clip, and what the mask is made of.
 
@@ -127,7 +141,9 @@ def take_whole(
     """
     is_drawable = is_drawable & (size > 0)
 
-    def step(n_taken, unit):
+    def step(
+        n_taken: Int[Array, ""], unit: Int[Array, ""]
+    ) -> tuple[Int[Array, ""], Bool[Array, ""]]:
         fits = (n_taken + size[unit] <= budget) | (n_taken == 0)
         is_taken = is_drawable[unit] & fits
         return n_taken + jnp.where(is_taken, size[unit], 0), is_taken
@@ -183,7 +199,8 @@ def fill(
     """
     in_order = _inverse(lottery)
 
-    def count_up_to(is_one):  # how many of them the lottery has up to each token
+    def count_up_to(is_one: Bool[Array, " n"]) -> Int[Array, " n"]:
+        # How many of them the lottery has up to each token.
         return jnp.cumsum(is_one[in_order])[lottery]
 
     is_taken = is_outside & (count_up_to(is_outside) <= budget)
@@ -194,9 +211,7 @@ def fill(
 def draw(
     key: PRNGKeyArray,
     weight: Float[Array, " u"],
-    unit_of_token: Int[Array, " n"],
-    is_box_unit: Bool[Array, " u"],
-    position: Int[Array, "n 3"],
+    tokens: Tokens,
     budget: Int[Array, ""] | int,
     box_budget: Int[Array, ""] | int | None = None,
     *,
@@ -212,9 +227,7 @@ def draw(
     Args:
       key: of one example (`example_key`).
       weight: at least 0; a unit of weight 0 is never drawn, only filled from.
-      unit_of_token: unit in [0, u); -1 = never hidden.
-      is_box_unit: units of a box; the others are background.
-      position: frame, row, column of each token.
+      tokens: the clip's.
       budget: tokens to hide.
       box_budget: how many of them drawn units may take; None: all.
       is_box_strategy: only box units can be drawn; else every unit.
@@ -222,12 +235,13 @@ def draw(
       is_filled: False: what drawn units leave of the budget stays unused, except in a
         clip without boxes.
     """
-    slots, n = len(weight), len(unit_of_token)
+    slots, n = len(weight), len(tokens.unit_of_token)
     gumbel = jax.random.gumbel(key, (slots + n,))  # one call: it is slow to compile
     lottery = _inverse(jnp.argsort(gumbel[slots:]))
-    is_eligible = jnp.asarray(unit_of_token) >= 0
-    unit = jnp.where(is_eligible, unit_of_token, 0)
-    is_box_unit, position = jnp.asarray(is_box_unit), jnp.asarray(position)
+    is_eligible = jnp.asarray(tokens.unit_of_token) >= 0
+    unit = jnp.where(is_eligible, tokens.unit_of_token, 0)
+    is_box_unit = jnp.asarray(tokens.is_box_unit)
+    position = jnp.asarray(tokens.position)
     size = jax.ops.segment_sum(is_eligible.astype(jnp.int32), unit, slots)
     is_drawable = (weight > 0) & (size > 0) & (is_box_unit | (not is_box_strategy))
     rank = order(gumbel[:slots], jnp.where(is_drawable, weight, 0.0), select)

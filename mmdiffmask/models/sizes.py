@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from mmdiffmask import config, configure
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import official_file, official_writer, reserve, towers
+from mmdiffmask.types import Array
 
 Shapes = dict[str, tuple[int, ...]]
 Sizes = dict[str, int]  # setting of config.Model -> value
@@ -34,9 +36,9 @@ def _shapes(values: tuple[int, ...]) -> Shapes:
     model = reserve.Reserve(config.Model(**(wanted | single)))
     spec = jax.ShapeDtypeStruct
 
-    def init(patches, spectrogram, tokens):
-        args = (jax.random.key(0), patches, 2, 2, spectrogram, tokens)
-        return model.init(*args, method="run_all")
+    def init(patches: Array, spectrogram: Array, tokens: Array) -> dict[str, Any]:
+        key, grid = jax.random.key(0), PatchGrid(2, 2)
+        return model.init(key, patches, grid, spectrogram, tokens, method="run_all")
 
     tree = jax.eval_shape(
         init,

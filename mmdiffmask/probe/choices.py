@@ -92,7 +92,11 @@ def fit(
             continue
         basis = linear.basis(root, penalty)  # (k, r)
 
-        def loss(turned, penalty=penalty, basis=basis):
+        def loss(
+            turned: Float[np.ndarray, " r"],
+            penalty: float = penalty,
+            basis: Float[np.ndarray, "k r"] = basis,
+        ) -> tuple[float, np.ndarray]:
             value, gradient = objective(basis @ turned, features, right, penalty, link)
             return value, basis.T @ gradient
 

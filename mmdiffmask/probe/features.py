@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mmdiffmask import atomic, types
 from mmdiffmask import grid as grids
+from mmdiffmask.training.family import Params
 
 SCHEMA = "clip-features-1"  # change it whenever the same inputs give other numbers
 _PREFIX = "vector/"  # of the arrays in the cache file
@@ -95,7 +96,9 @@ def clip_encoder(apply: Callable, grid: grids.PatchGrid) -> Encode:
     """
 
     @jax.jit
-    def encode(params, batch):
+    def encode(
+        params: Params, batch: types.VideoBatch
+    ) -> dict[str, Float[Array, "b d"]]:
         joint, vit = apply(params, without_language(batch))
         is_valid = valid_cells(grid, batch.is_patch_valid)
         is_valid = is_valid & batch.is_frame_valid[:, :, None]

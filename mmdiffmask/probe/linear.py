@@ -146,7 +146,7 @@ def fit(
     penalty = (l2 * (axes**2).sum(0))[:, None]
     size = axes.shape[1] * n_classes
 
-    def loss(flat):
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         kernel, bias = flat[:size].reshape(-1, n_classes), flat[size:]
         value, d_kernel, d_bias = objective(kernel, bias, turned, target, 0.0)
         value += 0.5 * float((penalty * kernel**2).sum())

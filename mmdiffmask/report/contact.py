@@ -1,4 +1,4 @@
-"""A contact sheet of one record: who is where over time, units, and masks.
+"""A contact sheet of one record, from its boxes, units and masks.
 
 Four panels, each with the places up to the last that has a frame: the boxes in the
 colours of their tracks; the units that masks are made of; what each strategy hides.
@@ -8,13 +8,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types
-from mmdiffmask.report import paper, pictures
+from mmdiffmask.report import marks, paper, pictures
 
 # RGB; the first seven are Okabe and Ito's, the others differ from them in lightness.
 PALETTE = (
@@ -22,8 +21,6 @@ PALETTE = (
     *((213, 94, 0), (204, 121, 167), (190, 255, 130), (140, 90, 255), (255, 170, 190)),
     *((120, 70, 20), (0, 230, 230)),
 )
-_TAG = 0.42  # scale of the font
-_DASH_PX = 7
 _FILL = 0.5  # opacity of a unit
 
 
@@ -144,15 +141,15 @@ def draw_tracks(
     every = [k for k in range(len(boxes)) if is_drawn[k]]
     for k in every:
         colour = tuple(int(c) for c in of_frame[k])
-        _outline(image, corners[k], colour, is_dashed=boxes.kind[k] == "face")
+        marks.outline(image, corners[k], colour, is_dashed=boxes.kind[k] == "face")
     is_taken = np.zeros(image.shape[:2], bool)
     for left, top, right, bottom in corners[is_drawn]:
         is_taken[top : bottom + 1, left : right + 1] = True
     for k in every:
-        tag = _tag(boxes, k)
+        tag = marks.tag(boxes, k)
         if tag:
             colour = tuple(int(c) for c in of_frame[k])
-            _write_tag(image, is_taken, tag, corners[k], colour)
+            marks.write_tag(image, is_taken, tag, corners[k], colour)
     return image
 
 
@@ -175,7 +172,13 @@ def draw_units(
     return _draw_borders(grid, image, own, size, np.isin(own, list(colours)))
 
 
-def _draw_borders(grid, image, unit, size: int, is_box) -> UInt8[np.ndarray, "H W 3"]:
+def _draw_borders(
+    grid: grids.PatchGrid,
+    image: UInt8[np.ndarray, "H W 3"],
+    unit: Int[np.ndarray, " n"],
+    size: int,
+    is_box: Bool[np.ndarray, " n"],
+) -> UInt8[np.ndarray, "H W 3"]:
     """Thin light lines between units, dark ones around those of a box."""
     unit, is_box = (
         values.reshape(grid.rows, grid.cols).repeat(size, 0).repeat(size, 1)
@@ -193,63 +196,6 @@ def _draw_borders(grid, image, unit, size: int, is_box) -> UInt8[np.ndarray, "H 
     lit = (0.6 * image + 0.4 * np.array(paper.PAPER)).astype(np.uint8)
     image = np.where(thin[..., None], lit, image)
     return np.where(strong[..., None], np.array(paper.INK, np.uint8), image)
-
-
-def _outline(image: np.ndarray, corners: np.ndarray, colour, is_dashed: bool) -> None:
-    """On a dark edge, so that it shows on any ground."""
-    left, top, right, bottom = (int(side) for side in corners)
-    ends = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-    for (x0, y0), (x1, y1) in zip(ends[:-1], ends[1:], strict=True):
-        length = max(abs(x1 - x0), abs(y1 - y0))
-        step = _DASH_PX if is_dashed else max(length, 1)
-        for width, ink in ((4, paper.INK), (2, colour)):
-            for begin in range(0, length, 2 * step):
-                share = begin / length, min(begin + step, length) / length
-                a, b = (
-                    (round(x0 + s * (x1 - x0)), round(y0 + s * (y1 - y0)))
-                    for s in share
-                )
-                cv2.line(image, a, b, ink, width)
-
-
-def _tag(boxes: types.Boxes, k: int) -> str:
-    parts = [boxes.label[k]] if boxes.kind[k] == "object" else []
-    # A face has its body's number: once is enough where both are drawn.
-    twins = (boxes.track == boxes.track[k]) & (np.array(boxes.kind) == "body")
-    if boxes.track[k] >= 0 and (boxes.kind[k] != "face" or not twins.any()):
-        parts.append(str(int(boxes.track[k])))
-    return " ".join(parts)
-
-
-def _write_tag(image, is_taken, text: str, corners: np.ndarray, colour) -> None:
-    """Beside the box where nothing else stands, else on its upper left corner."""
-    text = pictures.printable(text)
-    (width, height), _ = cv2.getTextSize(text, paper.FONT, _TAG, 1)
-    width, height = width + 5, height + 6
-    low, high = (corners[:2] - 2).tolist(), (corners[2:] + 3).tolist()
-    places = [
-        (low[0], low[1] - height),
-        (low[0], high[1]),
-        (high[0], low[1]),
-        (low[0] - width, low[1]),
-        (high[0] - width, low[1] - height),
-        (high[0], high[1] - height),
-    ]
-    free = [place for place in places if _is_free(is_taken, *place, width, height)]
-    limit = max(0, image.shape[1] - width), max(0, image.shape[0] - height)
-    left, top = (int(x) for x in np.clip((free or [low])[0], 0, limit))
-    is_taken[top : top + height, left : left + width] = True
-    image[top : top + height, left : left + width] = colour
-    is_light = np.dot(colour, (0.299, 0.587, 0.114)) > 110  # of 255, to the eye
-    ink, at = paper.INK if is_light else paper.PAPER, (left + 2, top + height - 3)
-    cv2.putText(image, text, at, paper.FONT, _TAG, ink, 1, cv2.LINE_AA)
-
-
-def _is_free(is_taken, left: int, top: int, width: int, height: int) -> bool:
-    bottom, right = top + height, left + width
-    if min(left, top) < 0 or bottom > len(is_taken) or right > is_taken.shape[1]:
-        return False
-    return not is_taken[top:bottom, left:right].any()
 
 
 def _end(record: Any) -> int:

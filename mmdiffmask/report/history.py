@@ -47,10 +47,10 @@ def trained(history: History) -> History:
     }
 
 
-def line_of(name: str, rows: Lines, **kw) -> curves.Line:
+def line_of(name: str, rows: Lines, **kw: Any) -> curves.Line:
     """A curve with its intervals through some of the lines."""
 
-    def column(key):
+    def column(key: str) -> tuple[float, ...]:
         return tuple(math.nan if r.get(key) is None else r[key] for r in rows)
 
     steps = tuple(row["step"] for row in rows)

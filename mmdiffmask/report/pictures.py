@@ -5,13 +5,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types
 from mmdiffmask.data import frames as stored_frames
 
-# RGB; told apart with red-green colour blindness too (Okabe and Ito's palette).
+Colour = tuple[int, int, int]  # RGB
+# Told apart with red-green colour blindness too (Okabe and Ito's palette).
 COLOUR = {"body": (230, 159, 0), "face": (86, 180, 233), "object": (0, 190, 130)}
 _PLURAL = {"body": "bodies", "face": "faces", "object": "objects"}
 MIN_WIDTH_PX = 240  # smaller frames are enlarged to about this
@@ -143,7 +144,13 @@ def pixels(
     return flags.repeat(size, 0).repeat(size, 1)
 
 
-def _shade(image, where, colour, stripe, opacity):
+def _shade(
+    image: UInt8[np.ndarray, "H W 3"],
+    where: Bool[np.ndarray, "H W"],
+    colour: Colour,
+    stripe: Colour,
+    opacity: float,
+) -> UInt8[np.ndarray, "H W 3"]:
     """Covers pixels with `colour` and diagonal stripes; what is below shines through.
 
     Stripes tell a hidden patch from a dark picture, also in print.
@@ -164,7 +171,12 @@ def draw_lines(
     return _shade(image, lines, _PAPER, _PAPER, 0.3)
 
 
-def _draw_boxes(image, corners, boxes: types.Boxes, with_labels: bool):
+def _draw_boxes(
+    image: UInt8[np.ndarray, "H W 3"],
+    corners: Float[np.ndarray, "m 4"],
+    boxes: types.Boxes,
+    with_labels: bool,
+) -> UInt8[np.ndarray, "H W 3"]:
     """Outlines in the colour of the kind, on a dark edge for light backgrounds."""
     image = np.ascontiguousarray(image)
     limit = np.array([image.shape[1], image.shape[0]] * 2) - 2
@@ -182,7 +194,13 @@ def _draw_boxes(image, corners, boxes: types.Boxes, with_labels: bool):
     return image
 
 
-def _write(image, is_taken, text: str, corners, colour) -> None:
+def _write(
+    image: UInt8[np.ndarray, "H W 3"],
+    is_taken: Bool[np.ndarray, "H W"],
+    text: str,
+    corners: Int[np.ndarray, " 4"],
+    colour: Colour,
+) -> None:
     """A label on its own ground above the box; none where another one stands."""
     text = printable(text)
     (width, height), _ = cv2.getTextSize(text, _FONT, 0.4, 1)

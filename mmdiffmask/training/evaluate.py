@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt32
 
-from mmdiffmask import statistics
+from mmdiffmask import statistics, types
 from mmdiffmask.training.family import Batch, Held, Params, Scores
 
 RESAMPLES = 1000
@@ -117,7 +117,9 @@ def _real(values: Any, batch: Batch) -> np.ndarray:
 
 
 def _real_scores(scores: Scores, batch: Batch) -> Scores:
-    def real(pair):
+    def real(
+        pair: tuple[types.Array, types.Array | None],
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         total, count = pair
         if count is None:
             return np.asarray(total)[None], None
@@ -132,7 +134,7 @@ def _real_scores(scores: Scores, batch: Batch) -> Scores:
 def _join(parts: list[Scores]) -> Scores:
     """The scores of all batches, one behind the other."""
 
-    def join(stream, metric):
+    def join(stream: str, metric: str) -> tuple[np.ndarray, np.ndarray | None]:
         totals, counts = zip(*(part[stream][metric] for part in parts), strict=True)
         is_counted = counts[0] is not None
         return np.concatenate(totals), np.concatenate(counts) if is_counted else None

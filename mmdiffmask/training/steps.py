@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Bool, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from mmdiffmask import config
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import optim
-from mmdiffmask.training.family import Batch, Family, Params
+from mmdiffmask.training.family import Batch, Family, Held, Params
 from mmdiffmask.types import Array
 
 # (the run's key, batch, epoch) -> what is hidden
@@ -52,10 +52,15 @@ def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> Ca
     """
     tx = optim.make(settings)
 
-    def step(state, held, batch, is_masked):
+    def step(
+        state: TrainState,
+        held: Held,
+        batch: Batch,
+        is_masked: Bool[Array, "b ..."] | None,
+    ) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(held.key, state.step)
 
-        def loss_of(params):
+        def loss_of(params: Params) -> tuple[Float[Array, ""], tuple[dict, dict]]:
             terms, metrics = family.terms(params, held, batch, is_masked, key)
             weighted = (family.weights[name] * loss for name, loss in terms.items())
             return jnp.asarray(sum(weighted), jnp.float32), (terms, metrics)

@@ -181,7 +181,10 @@ def scores(
     shape = cells.is_row.shape
     is_hidden = cells.is_hidden & model.is_row.reshape(shape)
 
-    def total(values, only=None):
+    def total(
+        values: Float[Array, " r"] | Bool[Array, "..."],
+        only: Bool[Array, "b k"] | None = None,
+    ) -> Float[Array, " b"]:
         values = values.reshape(shape).astype(jnp.float32)
         return jnp.sum(values if only is None else values * only, axis=1)
 

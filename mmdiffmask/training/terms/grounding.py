@@ -99,11 +99,11 @@ def name_words(
       shown: the frames that the texts are shown with.
       words: `span_vectors`.
     """
-    cloze, size = batch.cloze, (objective.grid.rows, objective.grid.cols)
+    cloze = batch.cloze
     tokens = jnp.asarray(cloze.tokens)
     text = joining.TextPart(tokens, jnp.asarray(cloze.segment))
     vision = joining.VisionPart(shown.cells, cloze.frame + 1, shown.is_valid)
-    seq = objective.call(params, "joint", text, vision, *size).text
+    seq = objective.call(params, "joint", text, vision, objective.grid).text
     target = jnp.asarray(cloze.target)
     number = jnp.cumsum(tokens == MASK, axis=1) - 1
     index = jnp.where(tokens == MASK, number, -1)[:, None, :]
