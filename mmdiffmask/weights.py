@@ -104,7 +104,7 @@ def inspect(path: str, size: str | None = None) -> str:
       size: name of a size that it must have; None: any.
 
     Raises:
-      ValueError: if it can not be read, or is not of that size.
+      ValueError: if it cannot be read, or is not of that size.
     """
     stored = read(path)
     if size is not None:
@@ -238,7 +238,7 @@ def export(path: str, out: str, which: checkpoint.Which = "best") -> str:
       What was done.
 
     Raises:
-      ValueError: if there are no weights, `out` exists, or float16 can not hold them.
+      ValueError: if there are no weights, `out` exists, or float16 cannot hold them.
     """
     if epath.Path(out).exists():
         raise ValueError(f"{out}: exists already; name a file to be made")

@@ -187,9 +187,7 @@ def test_damaged_and_foreign_folders_are_named(tmp_path):
         orbax_folder.write(folder, tree)
         lost = folder / name
         shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
-        with pytest.raises(
-            ValueError, match="can not be read; is it complete"
-        ) as error:
+        with pytest.raises(ValueError, match="cannot be read; is it complete") as error:
             convert.read(folder)
         assert str(folder) in str(error.value) and len(str(error.value)) < 400
 
@@ -209,5 +207,5 @@ def test_a_bucket_without_its_package_is_a_sentence(monkeypatch):
         raise ImportError("Please install gcsfs to access Google Storage")
 
     monkeypatch.setattr(type(convert.epath.Path("gs://b/x")), "is_dir", refuse)
-    with pytest.raises(ValueError, match="gs://b/x: can not be reached: Please inst"):
+    with pytest.raises(ValueError, match="gs://b/x: cannot be reached: Please inst"):
         convert.read("gs://b/x")

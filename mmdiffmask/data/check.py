@@ -40,7 +40,7 @@ def examine(records_dir: str | os.PathLike) -> tuple[Summary, list[str]]:
     """What the folder holds, and one sentence for each fault.
 
     Raises:
-      ValueError: if there is no manifest, or it can not be read.
+      ValueError: if there is no manifest, or it cannot be read.
     """
     folder = pathlib.Path(records_dir)
     manifest = manifest_lib.read(folder)
@@ -198,7 +198,7 @@ def _read(
         # Bytes that are no such record fail in protobuf, numpy or the decoders.
         except Exception as error:
             what = str(error).splitlines()[0] if str(error) else type(error).__name__
-            yield shard.file, f"{where}: record {i} can not be read ({what}); {AGAIN}"
+            yield shard.file, f"{where}: record {i} cannot be read ({what}); {AGAIN}"
 
 
 def _record(

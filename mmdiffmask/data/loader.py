@@ -1,4 +1,4 @@
-"""Batches: a seeded order addressed by step, decoded ahead, put on devices."""
+"""Batches on devices, from rows in an order that seed and step decide."""
 
 import dataclasses
 import queue

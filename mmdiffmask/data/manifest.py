@@ -156,7 +156,7 @@ def _object(value: Any, name: str, fields: list[str], is_open: bool = False) -> 
 
 def _whole(value: Any, name: str, least: int, most: int = 2**63) -> int:
     if type(value) is not int or not least <= value <= most:  # True is an int too
-        raise ValueError(f"{name} is {_short(value)}, which it can not be")
+        raise ValueError(f"{name} is {_short(value)}, which it cannot be")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Pieces that token sequences are made of, and the fixed-shape arrays they become."""
+"""Token sequences of fixed shape, from pieces of text, sound and hidden spans."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -230,7 +230,7 @@ def index(
 def check_length(asked: Sequence[Question], data: config.Data) -> None:
     """Checks that no sequence is cut before its MASK; tells of sound that is cut.
 
-    Candidates that are cut to the same tokens can not be told apart.
+    Candidates that are cut to the same tokens cannot be told apart.
 
     Raises:
       ValueError: with the length that is needed.

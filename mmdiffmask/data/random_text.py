@@ -26,7 +26,7 @@ def paragraphs(path: str) -> tuple[str, ...]:
         ) from error
     except OSError as error:
         raise ValueError(
-            f"reserve.random_text={path}: can not be read ({error.strerror}); give a"
+            f"reserve.random_text={path}: cannot be read ({error.strerror}); give a"
             " text file with one paragraph a line, or none"
         ) from error
     found = tuple(" ".join(line.split()) for line in text.splitlines())

@@ -118,7 +118,7 @@ def _is_file(path: epath.Path) -> bool:
     except NotADirectoryError:  # beside a checkpoint that is a file
         return False
     except ImportError as error:  # a bucket without its package
-        raise ValueError(f"{path}: can not be reached: {error}") from error
+        raise ValueError(f"{path}: cannot be reached: {error}") from error
 
 
 def _read(path: epath.Path) -> Tokenizer:

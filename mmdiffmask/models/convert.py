@@ -64,7 +64,7 @@ def read(name_or_path: str | os.PathLike) -> official_file.Stored:
             return orbax_folder.read(path)
         return official_file.read(path)
     except ImportError as error:  # a bucket without its package
-        raise ValueError(f"{path}: can not be reached: {error}") from error
+        raise ValueError(f"{path}: cannot be reached: {error}") from error
     except official_file.CutError as error:
         whole = _whole_size(error.shapes)
         raise ValueError(f"{error}{whole}; fetch the file again") from error

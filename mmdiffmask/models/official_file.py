@@ -96,7 +96,7 @@ def _content(path: str | os.PathLike) -> memoryview:
         if is_remote or not place.stat().length:
             return memoryview(place.read_bytes())
     except ImportError as error:
-        raise ValueError(f"{path}: can not be reached: {error}") from error
+        raise ValueError(f"{path}: cannot be reached: {error}") from error
     with open(path, "rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 

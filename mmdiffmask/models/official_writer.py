@@ -34,7 +34,7 @@ def write(path: str | os.PathLike, params: dict[str, Any], step: int = 0) -> Non
       step: updates done.
 
     Raises:
-      ValueError: naming the first array that float16 can not hold.
+      ValueError: naming the first array that float16 cannot hold.
     """
     target = epath.Path(path)
     if target.is_dir():

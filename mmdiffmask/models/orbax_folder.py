@@ -28,7 +28,7 @@ def read(path: str | os.PathLike) -> official_file.Stored:
     """The parameters in a folder, as stored, and the step where one is known.
 
     Raises:
-      ValueError: if the folder holds no weights, or they can not be read.
+      ValueError: if the folder holds no weights, or they cannot be read.
     """
     folder = epath.Path(path)
     if (folder / PARAMS).is_dir():  # one step of a run
@@ -44,7 +44,7 @@ def read(path: str | os.PathLike) -> official_file.Stored:
     except (ValueError, OSError, KeyError, TypeError) as error:
         cause = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
-            f"{path}: an Orbax folder that can not be read; is it complete?"
+            f"{path}: an Orbax folder that cannot be read; is it complete?"
             f" ({cause[0]:.120})"
         ) from error
     return _stored(tree, path)

@@ -1,4 +1,4 @@
-"""Where a token stands: coordinates, and the scaling of queries and keys by them.
+"""Coordinates of tokens, and the scaling of queries and keys by them.
 
 Source: RESERVE.md section 2.2.
 """

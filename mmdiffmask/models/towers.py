@@ -1,4 +1,4 @@
-"""The three towers before the joint transformer: frames, sound, short texts.
+"""Vectors of frames, of sound and of short texts: the joint transformer's input.
 
 Source: RESERVE.md sections 2.3 to 2.5.
 """

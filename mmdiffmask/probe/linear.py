@@ -222,7 +222,7 @@ def probe(
     coarse to choose by); the larger of two equal ones.
 
     Raises:
-      ValueError: if train has fewer than two classes, val is empty, or dev can not
+      ValueError: if train has fewer than two classes, val is empty, or dev cannot
         decide between several penalties.
     """
     classes = tuple(sorted(set(train.labels)))
@@ -256,7 +256,7 @@ def least(losses: Mapping[float, float]) -> float:
     """The penalty of least loss on dev; the larger of two equal ones.
 
     Raises:
-      ValueError: if a loss is not finite, so dev can not decide.
+      ValueError: if a loss is not finite, so dev cannot decide.
     """
     if len(losses) > 1 and not all(np.isfinite(loss) for loss in losses.values()):
         raise ValueError(

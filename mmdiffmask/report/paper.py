@@ -1,4 +1,4 @@
-"""Paper for a contact sheet: captions, headings, rows of tiles."""
+"""Joins pictures to a contact sheet: captions, headings, rows of tiles."""
 
 from collections.abc import Sequence
 

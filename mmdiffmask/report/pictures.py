@@ -217,7 +217,7 @@ def _write(
 
 
 def printable(text: str) -> str:
-    """The text with what OpenCV's font can not draw as '?'."""
+    """The text with what OpenCV's font cannot draw as '?'."""
     return "".join(c if " " <= c <= "~" else "?" for c in text)
 
 

@@ -91,7 +91,7 @@ def against_floors(run: summary.RunSummary) -> list[str]:
 
 
 def retrieval(task: summary.RetrievalTask, names: list[str]) -> list[str]:
-    """A sentence per strategy: did it learn the task it was trained on?
+    """A sentence per strategy: how well it learned the task it was trained on.
 
     Args:
       task: held-out masks.

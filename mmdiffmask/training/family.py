@@ -1,4 +1,4 @@
-"""What the loop, the steps and the checkpoints know of a model: a record of functions.
+"""A model as the loop, the steps and the checkpoints know it: a record of functions.
 
 A batch is any NamedTuple of arrays (b, ...) with `unit_of_token`, `unit_score`,
 `is_box_unit`, `example_hash`, `clip_hash` and `is_real`; what else it holds is between

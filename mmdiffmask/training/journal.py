@@ -1,4 +1,4 @@
-"""The run's line files: metrics.jsonl, free of clocks, times.jsonl; its batch size."""
+"""A run's line files: metrics.jsonl, without clocks, and times.jsonl."""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""Two terms that tie words to what is seen, where a small model starts from nothing.
+"""Two losses that tie words to pictures, from cloze texts and pooled cells.
+
+For small models that start from nothing.
 
 Reserve's three terms alone stay on a plateau there: the right video helps no more than
 a wrong one (TOY.md section 3). What ended it within minutes: naming a hidden word among
