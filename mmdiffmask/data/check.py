@@ -224,14 +224,14 @@ def _name(example: dict[str, Any]) -> str:
 
 
 def _counts(
-    folder: pathlib.Path, manifest: Manifest, found: dict[str, int]
+    folder: pathlib.Path, manifest: Manifest, counted: dict[str, int]
 ) -> Iterator[str]:
     """The counts for people to read against the records."""
     others = {SKIPPED, REPAIRED}
-    for name in sorted((manifest.counts.keys() | found.keys()) - others):
+    for name in sorted((manifest.counts.keys() | counted.keys()) - others):
         told = manifest.counts.get(name, 0)
-        if type(told) is not int or told != found.get(name, 0):
+        if type(told) is not int or told != counted.get(name, 0):
             yield (
                 f"{folder / manifest_lib.NAME}: counts say {told} {name}, but the"
-                f" records hold {found.get(name, 0)}; {AGAIN}"
+                f" records hold {counted.get(name, 0)}; {AGAIN}"
             )

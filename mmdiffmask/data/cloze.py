@@ -47,12 +47,12 @@ def row(
     is_question = rng.random() < settings.cloze_questions and answer >= 0
     if is_question:
         view = questions.VIEWS["subtitles"]
-        asked = questions.sequence(record, encode, data.text_length, view, None)
-        tokens, segment = asked.tokens, asked.segment
+        question = questions.sequence(record, encode, data.text_length, view, None)
+        tokens, segment = question.tokens, question.segment
         target[0] = answer
     else:
-        hidden, found = _hide(record.subtitles, words, settings.cloze_masks, rng)
-        target[: len(found)] = found
+        hidden, entries = _hide(record.subtitles, words, settings.cloze_masks, rng)
+        target[: len(entries)] = entries
         tokens, segment = _layout([[], *hidden], data.text_length, encode)
     shown = np.flatnonzero(record.is_frame_valid)
     count = settings.cloze_frames

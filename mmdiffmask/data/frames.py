@@ -43,12 +43,12 @@ def sizes(frames: tuple[bytes, ...]) -> Int[np.ndarray, "t 2"]:
     Raises:
       ValueError: if a frame that is there cannot be decoded.
     """
-    found = np.zeros((len(frames), 2), np.int32)
+    sizes_px = np.zeros((len(frames), 2), np.int32)
     for i, data in enumerate(frames):
         if data:
             height, width = decode_jpeg(data).shape[:2]
-            found[i] = width, height
-    return found
+            sizes_px[i] = width, height
+    return sizes_px
 
 
 def fitted_boxes(

@@ -92,29 +92,29 @@ def _parsed(path: pathlib.Path) -> Any:
         raise ValueError(f"is no JSON: {error}") from None
 
 
-def _from_json(found: dict[str, Any]) -> Manifest:
+def _from_json(fields: dict[str, Any]) -> Manifest:
     """Raises ValueError that says which value is not as `to_json` wrote it."""
-    found = dict(_object(found, "it", _names(Manifest)))
+    fields = dict(_object(fields, "it", _names(Manifest)))
     for name in ("settings", "versions", "counts"):
-        if not _object(found[name], name, [], is_open=True):
+        if not _object(fields[name], name, [], is_open=True):
             raise ValueError(f"{name} is empty")
-    for name, version in found["versions"].items():
+    for name, version in fields["versions"].items():
         _text(version, f"versions.{name}")
-    for name, count in found["counts"].items():
+    for name, count in fields["counts"].items():
         _whole(count, f"counts.{name}", 0)
     for name, limits in LIMITS.items():
-        _whole(found[name], name, *limits)
-    grid = _object(found["grid"], "grid", _names(PatchGrid))
+        _whole(fields[name], name, *limits)
+    grid = _object(fields["grid"], "grid", _names(PatchGrid))
     for name, side in grid.items():
         _whole(side, f"grid.{name}", 1)
     for name in (*LIMITS, "grid", "schema_version"):
-        values = found[name], found["settings"].get(name)
+        values = fields[name], fields["settings"].get(name)
         own, told = (json.dumps(value, sort_keys=True) for value in values)
         if own != told:
             raise ValueError(f"{name} is {own}, but its settings say {told[:80]}")
-    shards = _object(found["shards"], "shards", [], is_open=True)
+    shards = _object(fields["shards"], "shards", [], is_open=True)
     return Manifest(
-        **found
+        **fields
         | {
             "grid": PatchGrid(**grid),
             "shards": {split: _shards(split, rows) for split, rows in shards.items()},

@@ -165,8 +165,8 @@ def draw_targets(
     there = [place for place in order if is_there[place]]
     count = max(1, round(settings.target_share * len(there)))
     heard = [place for place in there if has_sound[place]][:count]
-    told = [place for place in there if place not in heard][:count]
-    return frozenset(heard), frozenset(told)
+    read = [place for place in there if place not in heard][:count]
+    return frozenset(heard), frozenset(read)
 
 
 def _text2audio(clip: Clip, targets: frozenset[int]) -> list[Piece]:

@@ -102,7 +102,9 @@ def find_reserve(checkpoint: str | os.PathLike | None = None) -> epath.Path:
             logging.warning(
                 "%s: has sha256 %s..., not MERLOT-Reserve's %s...: right only for a"
                 " checkpoint that was trained with this very file",
-                *(folder / RESERVE, found[:12], RESERVE_SHA256[:12]),
+                folder / RESERVE,
+                found[:12],
+                RESERVE_SHA256[:12],
             )
         return folder / RESERVE
     places = ", ".join(str(folder) for folder in folders)

@@ -103,9 +103,9 @@ def _over_tokens(inputs: MaskInputs, layout: Layout) -> MaskInputs:
 def _each_alone(tokens: MaskInputs) -> tuple[MaskInputs, Bool[Array, " n"]]:
     """Every token its own unit, with the score of the unit it was in; no boxes."""
     unit = tokens.unit_of_token
-    own = jnp.where(unit >= 0, jnp.arange(len(unit)), -1)
+    alone = jnp.where(unit >= 0, jnp.arange(len(unit)), -1)
     score = jnp.where(unit >= 0, tokens.unit_score[unit], 0.0)
-    return MaskInputs(own, score), jnp.zeros(len(unit), bool)
+    return MaskInputs(alone, score), jnp.zeros(len(unit), bool)
 
 
 def mask_batch(

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mmdiffmask import config, grid
+from mmdiffmask import config
+from mmdiffmask import grid as grids
 
 
 class ClipUnits(NamedTuple):
@@ -32,7 +33,7 @@ class Settings(NamedTuple):
     units that are drawn.
     """
 
-    grid: grid.PatchGrid
+    grid: grids.PatchGrid
     masking: config.Masking
     min_overlap: float
     embeddings: dict[str, np.ndarray] | None = None
@@ -128,11 +129,11 @@ BODIES, FACES, OBJECTS = (
 )
 
 
-def group_of_patch(patch_grid: grid.PatchGrid, mask_unit: str) -> Int[np.ndarray, " n"]:
+def group_of_patch(grid: grids.PatchGrid, mask_unit: str) -> Int[np.ndarray, " n"]:
     """What is hidden together in a frame: the patch itself, or its 2x2 cell."""
     if mask_unit == "cell":
-        return grid.cell_of_patch(patch_grid)
-    return np.arange(patch_grid.n_patches)
+        return grids.cell_of_patch(grid)
+    return np.arange(grid.n_patches)
 
 
 def assign(

@@ -32,7 +32,8 @@ def _late(x: Array, grad: Array) -> Array:
     dropped before this is decided (so rematerialisation, too, does nothing there).
     """
     return lax.platform_dependent(
-        *(x, grad),
+        x,
+        grad,
         cpu=lambda x, grad: jnp.where(jnp.isnan(grad), jnp.nan, x),
         default=lambda x, grad: lax.optimization_barrier((x, grad))[0],
     )
@@ -190,10 +191,10 @@ def _input_grad(axes: int, kernel: Array, grad: Array) -> Array:
 
     def flat(kernel: Array, grad: Array) -> Array:
         # XLA copies a kernel of more than two axes.
-        found = lax.dot_general(
+        product = lax.dot_general(
             _flat(grad, lead), _flat(kernel, axes), (((1,), (1,)), ((), ()))
         )
-        return found.reshape(*grad.shape[:lead], *kernel.shape[:axes])
+        return product.reshape(*grad.shape[:lead], *kernel.shape[:axes])
 
     return lax.platform_dependent(kernel, grad, cpu=flat, default=plain)
 
@@ -208,13 +209,13 @@ def _kernel_grad(axes: int, x: Array, grad: Array, x_grad: Array) -> Array:
     def flat(x: Array, grad: Array, x_grad: Array) -> Array:
         left, right = _flat(x, lead), _flat(grad, lead)
         if right.shape[1] < 4 * left.shape[1]:
-            found = lax.dot_general(left, right, (((0,), (0,)), ((), ())))
+            product = lax.dot_general(left, right, (((0,), (0,)), ((), ())))
         else:
             # Rows of a multiple of 4096 bytes share lines of the cache: the product
             # over first axes of [964, 768] and [964, 3072] took twice as long.
             left = lax.optimization_barrier(_flat(_late(x, x_grad), lead).T)
-            found = left @ right
-        return found.reshape(*x.shape[lead:], *grad.shape[lead:])
+            product = left @ right
+        return product.reshape(*x.shape[lead:], *grad.shape[lead:])
 
     return lax.platform_dependent(x, grad, x_grad, cpu=flat, default=plain)
 

@@ -121,15 +121,13 @@ def vision_part(vision: VisionPart, grid: PatchGrid, dtype: jnp.dtype) -> Part:
     if is_valid is None:
         is_valid = jnp.ones((batch, frames), bool)
     rows, cols = grid.rows // towers.POOL, grid.cols // towers.POOL
-    place = positions.grid_coordinates(rows, cols, dtype)
-    place = jnp.tile(place[None], (batch, frames, 1))
+    at = positions.grid_coordinates(rows, cols, dtype)
+    at = jnp.tile(at[None], (batch, frames, 1))
     segment = jnp.repeat(segment, count, axis=1)
     time = segment.astype(dtype)
     return Part(
         vision.cells.astype(dtype).reshape(batch, frames * count, hidden),
-        positions.joint_coordinates(
-            place[..., 0], place[..., 1], time, jnp.zeros_like(time)
-        ),
+        positions.joint_coordinates(at[..., 0], at[..., 1], time, jnp.zeros_like(time)),
         jnp.repeat(is_valid, count, axis=1),
         segment,
     )

@@ -86,15 +86,15 @@ def read(path: str | os.PathLike) -> Stored:
 
 def _content(path: str | os.PathLike) -> memoryview:
     """The bytes of a file, mapped if it is local."""
-    place = epath.Path(path)
+    target = epath.Path(path)
     is_remote = "://" in str(path)
     try:
-        if not place.exists():
+        if not target.exists():
             raise ValueError(f"{path}: no such checkpoint")
-        if place.is_dir():
+        if target.is_dir():
             raise ValueError(f"{path}: is a folder; expected an official file")
-        if is_remote or not place.stat().length:
-            return memoryview(place.read_bytes())
+        if is_remote or not target.stat().length:
+            return memoryview(target.read_bytes())
     except ImportError as error:
         raise ValueError(f"{path}: cannot be reached: {error}") from error
     with open(path, "rb") as file:
@@ -218,15 +218,15 @@ class _Reader:
         return np.frombuffer(self.take(size), DTYPES[dtype]).reshape(shape)
 
 
-def _step(found: Any, reader: _Reader) -> int:
+def _step(step: Any, reader: _Reader) -> int:
     """The step, stored as a number or an array without axes."""
-    if isinstance(found, np.ndarray) and not found.ndim and found.dtype.kind in "iu":
-        found = int(found)
-    if type(found) is not int or found < 0:
+    if isinstance(step, np.ndarray) and not step.ndim and step.dtype.kind in "iu":
+        step = int(step)
+    if type(step) is not int or step < 0:
         raise ValueError(
-            f"{reader.name}: expected a whole number as step, found {found!r:.60}"
+            f"{reader.name}: expected a whole number as step, found {step!r:.60}"
         )
-    return found
+    return step
 
 
 def _check_params(params: Any, reader: _Reader) -> None:
@@ -245,20 +245,20 @@ def _check_params(params: Any, reader: _Reader) -> None:
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Leaves by their path, names joined by "/"; a map without entries has none."""
-    found = {}
+    leaves = {}
     for name, value in tree.items():
         inner = flatten(value, f"{prefix}{name}/") if isinstance(value, dict) else None
-        found |= {prefix + name: value} if inner is None else inner
-    return found
+        leaves |= {prefix + name: value} if inner is None else inner
+    return leaves
 
 
 def unflatten(leaves: dict[str, Any]) -> dict[str, Any]:
     """The tree of leaves by their path: `flatten` the other way round."""
     tree: dict[str, Any] = {}
     for path, leaf in leaves.items():
-        *places, last = path.split("/")
+        *names, last = path.split("/")
         node = tree
-        for place in places:
-            node = node.setdefault(place, {})
+        for name in names:
+            node = node.setdefault(name, {})
         node[last] = leaf
     return tree

@@ -65,20 +65,20 @@ def plain(folder: str | os.PathLike) -> Iterator[epath.Path]:
     if glob.escape(path) == path:
         yield epath.Path(path)
         return
-    with tempfile.TemporaryDirectory() as place:
-        link = pathlib.Path(place) / "folder"
+    with tempfile.TemporaryDirectory() as temporary:
+        link = pathlib.Path(temporary) / "folder"
         link.symlink_to(path, target_is_directory=True)
         yield epath.Path(link)
 
 
-def _restore(place: epath.Path) -> dict[str, Any]:
+def _restore(path: epath.Path) -> dict[str, Any]:
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    with plain(place) as folder, ocp.StandardCheckpointer() as reader:
-        found = reader.metadata(folder)
-        found = getattr(found, "item_metadata", found)
-        found = getattr(found, "tree", found)
+    with plain(path) as folder, ocp.StandardCheckpointer() as reader:
+        metadata = reader.metadata(folder)
+        metadata = getattr(metadata, "item_metadata", metadata)
+        metadata = getattr(metadata, "tree", metadata)
         target = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), found
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), metadata
         )
         return jax.tree.map(np.asarray, reader.restore(folder, target))
 

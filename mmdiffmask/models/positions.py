@@ -72,5 +72,5 @@ def position_scale(
     sin, cos = jnp.sin(angle), jnp.cos(angle)
     scaled = jnp.stack([sin - cos, sin + cos], axis=-1)
     scaled = scaled.reshape(*angle.shape[:-1], SCALED_DIMENSIONS)
-    rest = (*angle.shape[:-1], head_size - SCALED_DIMENSIONS)
-    return jnp.concatenate([scaled, jnp.ones(rest, angle.dtype)], axis=-1)
+    unscaled = (*angle.shape[:-1], head_size - SCALED_DIMENSIONS)
+    return jnp.concatenate([scaled, jnp.ones(unscaled, angle.dtype)], axis=-1)

@@ -85,10 +85,10 @@ def fit(
       ValueError: if the solver stops before the gradient is practically zero.
     """
     root = _root(features, link)
-    found = {}
+    heads = {}
     for penalty in sorted(set(l2)):
         if np.isinf(penalty):
-            found[penalty] = (np.zeros(features.shape[-1]), 0.0)
+            heads[penalty] = (np.zeros(features.shape[-1]), 0.0)
             continue
         basis = linear.basis(root, penalty)  # (k, r)
 
@@ -101,8 +101,8 @@ def fit(
             return value, basis.T @ gradient
 
         optimum, gradient = linear.minimise(loss, basis.shape[1])
-        found[penalty] = (basis @ optimum, gradient)
-    return found
+        heads[penalty] = (basis @ optimum, gradient)
+    return heads
 
 
 def _root(features: Float[np.ndarray, "e c k"], link: Link) -> np.ndarray:

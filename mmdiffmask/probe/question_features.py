@@ -67,7 +67,7 @@ def check_params(params: Any, read_outs: Sequence[str]) -> None:
 
 
 def groups(
-    found: Iterable[Any],
+    records: Iterable[Any],
     encode: questions.Encode,
     data: config.Data,
     size: int,
@@ -77,7 +77,7 @@ def groups(
     """Records as arrays of fixed shapes.
 
     Args:
-      found: the records, those that share a window behind one another.
+      records: the records, those that share a window behind one another.
       encode: text -> token ids.
       data: grid and length of the sequences.
       size: windows of a group, and questions of a batch.
@@ -86,11 +86,11 @@ def groups(
     """
     has_frames = any(questions.VIEWS[view].has_frames for view in views)
     grid = PatchGrid(data.rows, data.cols)
-    for windows, asked in questions.by_window(found, size):
+    for windows, placed in questions.by_window(records, size):
         rows = []
-        for start in range(0, len(asked), size):
-            part = asked[start : start + size]
-            made = [
+        for start in range(0, len(placed), size):
+            part = placed[start : start + size]
+            batch_rows = [
                 Rows(
                     np.array(window, np.int32),
                     questions.sequences(
@@ -101,7 +101,7 @@ def groups(
                 for record, window in part
             ]
             ids = [record.example_id for record, _ in part]
-            rows.append((ids, _fill(made, size)))
+            rows.append((ids, _fill(batch_rows, size)))
         shown = [_window(record, grid, has_frames) for record in windows]
         yield Group(_fill(shown, size), rows)
 
@@ -196,8 +196,8 @@ def _at_mask(
             seen.cells[window], segment, jnp.asarray(seen.is_frame_valid)[window]
         )
     joined = call(text, vision, grid, method="joint").text
-    place = jnp.asarray(rows.sequences.mask_at).reshape(-1, 1, 1)
-    return jnp.take_along_axis(joined, place, 1).reshape(*lead, -1)
+    mask_at = jnp.asarray(rows.sequences.mask_at).reshape(-1, 1, 1)
+    return jnp.take_along_axis(joined, mask_at, 1).reshape(*lead, -1)
 
 
 def extract(

@@ -47,17 +47,17 @@ def score(
 
 
 def _asked(
-    found: features.Features,
+    questions: features.Features,
     read_out: str,
     streams: tuple[str, str],
     chosen: Sequence[questions.Question],
 ) -> choices.Asked:
     """Candidates' features (e, c, 2, d): audio stream, text stream."""
-    parts = [found.vectors[f"{read_out}/{view}"] for view in streams]
+    parts = [questions.vectors[f"{read_out}/{view}"] for view in streams]
     if read_out == "match":  # the product is made here: the cache holds its factors
-        span = found.vectors[question_features.SPAN]
+        span = questions.vectors[question_features.SPAN]
         parts = [part[:, None] * span for part in parts]
     right = {question.example_id: question.right for question in chosen}
     return choices.Asked(
-        np.stack(parts, axis=2), np.array([right[name] for name in found.clip])
+        np.stack(parts, axis=2), np.array([right[name] for name in questions.clip])
     )

@@ -71,16 +71,18 @@ def masked(
     for batch in batches:
         clips.append(_real(batch.clip_hash, batch))
         for kind, draw in draws.items():
-            found, dropped = score_step(params, held, batch, draw(batch))
+            scores, dropped = score_step(params, held, batch, draw(batch))
             check_slots(int(dropped), kind)
-            parts[kind].append(_real_scores(found, batch))
+            parts[kind].append(_real_scores(scores, batch))
     if not clips:
         raise ValueError("no held-out clip to evaluate on: raise data.dev_share")
     weights = resamples(np.concatenate(clips), seed)
     rows = []
     for kind, of_batches in parts.items():
-        found = _join(of_batches)
-        rows += _rows(found, step, kind, weights) + _pooled(found, step, kind, weights)
+        scores = _join(of_batches)
+        rows += _rows(scores, step, kind, weights) + _pooled(
+            scores, step, kind, weights
+        )
     return rows
 
 

@@ -33,8 +33,8 @@ def first_state(
     tx: optax.GradientTransformationExtraArgs, params: Params, mesh: Mesh
 ) -> TrainState:
     """The state before the first update, in arrays of its own (steps donate them)."""
-    own = jax.tree.map(jnp.array, params)
-    state = TrainState(own, tx.init(own), jnp.zeros((), jnp.int32))
+    copied = jax.tree.map(jnp.array, params)
+    state = TrainState(copied, tx.init(copied), jnp.zeros((), jnp.int32))
     return jax.device_put(state, meshes.replicated(mesh))
 
 

@@ -148,9 +148,9 @@ def _hit(
 ) -> Float[Array, " r"]:
     """1 where a row's own cell beats every other candidate; of a tie its share."""
     is_other = is_candidate & ~jnp.eye(len(logits), dtype=bool)
-    own = jnp.diagonal(logits)
-    tied = jnp.sum(is_other & (logits == own[:, None]), axis=1)
-    is_best = own >= jnp.max(jnp.where(is_other, logits, contrast.NEVER), axis=1)
+    right = jnp.diagonal(logits)
+    tied = jnp.sum(is_other & (logits == right[:, None]), axis=1)
+    is_best = right >= jnp.max(jnp.where(is_other, logits, contrast.NEVER), axis=1)
     return jnp.where(is_best, 1.0 / (1 + tied), 0.0)
 
 

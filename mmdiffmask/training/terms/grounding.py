@@ -54,13 +54,13 @@ def losses(
     """
     shown = show(objective, params, batch, clean)
     words = span_vectors(objective, params)
-    found = {}
+    terms = {}
     if objective.terms.closed_span:
         named = name_words(objective, params, batch, shown, words)
-        found["closed_span"] = closed_span(named)
+        terms["closed_span"] = closed_span(named)
     if objective.terms.pooled_cells:
-        found["pooled_cells"] = pooled_cells(objective, params, batch, shown, words)
-    return found
+        terms["pooled_cells"] = pooled_cells(objective, params, batch, shown, words)
+    return terms
 
 
 def show(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, UInt32
 
-from mmdiffmask import grid
+from mmdiffmask import grid as grids
 from mmdiffmask.masking import corrupt
 from mmdiffmask.models import reserve, towers
 from mmdiffmask.training.family import Held, Params, Scores
@@ -105,7 +105,7 @@ def forward(
     cells = cells_lib.choose_cells(
         is_masked,
         is_valid,
-        grid.cell_of_patch(objective.grid),
+        grids.cell_of_patch(objective.grid),
         objective.grid.n_cells,
         objective.slots,
     )
@@ -200,7 +200,7 @@ def _noise(held: Held, batch: VideoBatch) -> Float[Array, "b t n d"]:
 
 
 def _any_of_cell(
-    patch_grid: grid.PatchGrid, is_valid: Bool[Array, "b t n"]
+    grid: grids.PatchGrid, is_valid: Bool[Array, "b t n"]
 ) -> Bool[Array, "b t c"]:
-    zeros = jnp.zeros((*is_valid.shape[:2], patch_grid.n_cells), bool)
-    return zeros.at[:, :, grid.cell_of_patch(patch_grid)].max(is_valid)
+    zeros = jnp.zeros((*is_valid.shape[:2], grid.n_cells), bool)
+    return zeros.at[:, :, grids.cell_of_patch(grid)].max(is_valid)

@@ -60,7 +60,7 @@ def losses(
     spectrogram = batch.spectrogram.reshape(rows, segments * clips, *shape)
     is_real = jnp.asarray(batch.is_real)[:, None]
     is_heard = jnp.repeat(jnp.asarray(batch.is_audio_valid) & is_real, clips, axis=1)
-    found = forward(
+    pairs_of_term = forward(
         objective.model,
         params,
         batch.reserve,
@@ -72,7 +72,7 @@ def losses(
     )
     return {
         name: contrast.loss(pairs)
-        for name, pairs in found.items()
+        for name, pairs in pairs_of_term.items()
         if getattr(objective.terms, name)
     }
 
