@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt32
 
 from mmdiffmask import config
 from mmdiffmask.grid import PatchGrid
+from mmdiffmask.masking import budget as budgets
 from mmdiffmask.masking import sampling, strategies, units
 from mmdiffmask.types import Array, MaskInputs, VideoBatch
 
@@ -66,7 +67,8 @@ def mask_clip(
     is_box = strategy.units.is_box
     if not is_box:
         tokens, is_box_unit = _each_alone(tokens)
-    budget = sampling.token_budget(settings.ratio, jnp.sum(tokens.unit_of_token >= 0))
+    n_tokens = jnp.sum(tokens.unit_of_token >= 0)
+    budget = budgets.token_budget(settings.ratio, n_tokens)
     share = settings.box_share if is_box else 1.0
     box_budget = jnp.round(jnp.float32(share) * budget).astype(jnp.int32)
     mask = sampling.draw(

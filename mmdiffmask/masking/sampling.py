@@ -85,21 +85,6 @@ def example_key(
     return key if epoch is None else jax.random.fold_in(key, epoch)
 
 
-def token_budget(ratio: float, n_tokens: Int[Array, ""]) -> Int[Array, ""]:
-    """How many tokens to hide: max(1, round(ratio * n)), halves to even."""
-    rounded = jnp.round(jnp.float32(ratio) * n_tokens.astype(jnp.float32))
-    return jnp.maximum(1, rounded.astype(jnp.int32))
-
-
-def most_tokens(ratio: float, n_tokens: int) -> int:
-    """`token_budget` of a clip of which all is valid, as a plain number.
-
-    Rounded as there, in float32: 0.35 * 130 is 45.5 or just below it, as the digits go.
-    No clip with fewer valid tokens has a larger budget.
-    """
-    return max(1, int(np.round(np.float32(ratio) * np.float32(n_tokens))))
-
-
 def order(
     gumbel: Float[Array, " u"], weight: Float[Array, " u"], select: str = "sample"
 ) -> Int[Array, " u"]:

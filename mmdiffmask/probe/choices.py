@@ -19,7 +19,7 @@ SCALE = 100.0  # of Reserve's zero-shot scores, RESERVE.md section 6.4
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class Questions:
     """Questions of one split: features of each candidate in both streams."""
 
     features: Float[np.ndarray, "e c z d"]
@@ -124,7 +124,7 @@ def zero_shot(features: Float[np.ndarray, "e c z d"]) -> Float[np.ndarray, "e c"
 
 
 def probe(
-    train: Asked, dev: Asked, val: Asked, l2: Sequence[float], link: Link
+    train: Questions, dev: Questions, val: Questions, l2: Sequence[float], link: Link
 ) -> Result:
     """Fits on train, chooses the penalty on dev, scores val once. DESIGN section 7.
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, UInt32
 
-from mmdiffmask.masking import sampling
+from mmdiffmask.masking import budget
 from mmdiffmask.models import layers
 from mmdiffmask.training import contrast
 from mmdiffmask.types import Array
@@ -50,8 +50,8 @@ def max_cells(ratio: float, mask_unit: str, patches: int, cells: int) -> int:
     Example: ratio 0.25, 420 patches, 105 cells: 26 for `cell`, 105 for `patch`.
     """
     if mask_unit == "cell":
-        return sampling.most_tokens(ratio, cells)
-    return min(cells, sampling.most_tokens(ratio, patches))
+        return budget.most_tokens(ratio, cells)
+    return min(cells, budget.most_tokens(ratio, patches))
 
 
 def choose_cells(
