@@ -81,7 +81,10 @@ def mean_over_cells(
     return kept.sum((1, 2)) / jnp.maximum(weight.sum((1, 2)), 1.0)
 
 
-def clip_encoder(apply: Callable, grid: grids.PatchGrid) -> Encode:
+def clip_encoder(
+    apply: Callable[[Params, types.VideoBatch], tuple[Array, Array]],
+    grid: grids.PatchGrid,
+) -> Encode:
     """The read-out `clip` (DESIGN section 7) of a model.
 
     Args:

@@ -8,7 +8,14 @@ import numpy as np
 from jaxtyping import Float, UInt32
 
 from mmdiffmask import statistics, types
-from mmdiffmask.training.family import Batch, Held, Params, Scores
+from mmdiffmask.training.family import (
+    Batch,
+    Held,
+    OthersStep,
+    Params,
+    Scores,
+    ScoreStep,
+)
 
 RESAMPLES = 1000
 ALL = "all"
@@ -43,7 +50,7 @@ class Row:
 
 
 def masked(
-    score_step: Callable,
+    score_step: ScoreStep,
     draws: Mapping[str, Callable[[Batch], Any]],
     params: Params,
     held: Held,
@@ -87,7 +94,7 @@ def masked(
 
 
 def unmasked(
-    others_step: Callable,
+    others_step: OthersStep,
     params: Params,
     held: Held,
     batches: Iterable[Batch],
