@@ -70,10 +70,10 @@ def read(records_dir: str | os.PathLike) -> Manifest:
             " python -m preprocessing (an interrupted run goes on where it was)"
         )
     try:
-        found = _object(_parsed(path), "it", ["schema_version"], is_open=True)
-        version = _whole(found["schema_version"], "schema_version", 1)
+        fields = _object(_parsed(path), "it", ["schema_version"], is_open=True)
+        version = _whole(fields["schema_version"], "schema_version", 1)
         if version == SCHEMA_VERSION:
-            return _from_json(found)
+            return _from_json(fields)
     except ValueError as error:
         what = " ".join(str(error).split())  # a name may hold anything
         raise ValueError(f"{path}: is damaged ({what}); {_rebuild(folder)}") from error
@@ -109,9 +109,9 @@ def _from_json(fields: dict[str, Any]) -> Manifest:
         _whole(side, f"grid.{name}", 1)
     for name in (*LIMITS, "grid", "schema_version"):
         values = fields[name], fields["settings"].get(name)
-        own, told = (json.dumps(value, sort_keys=True) for value in values)
-        if own != told:
-            raise ValueError(f"{name} is {own}, but its settings say {told[:80]}")
+        stored, setting = (json.dumps(value, sort_keys=True) for value in values)
+        if stored != setting:
+            raise ValueError(f"{name} is {stored}, but its settings say {setting[:80]}")
     shards = _object(fields["shards"], "shards", [], is_open=True)
     return Manifest(
         **fields
@@ -186,8 +186,8 @@ def identity(records_dir: str | os.PathLike) -> str:
     Raises:
       ValueError: as `read`.
     """
-    told = json.loads(to_json(read(records_dir)))
-    kept = {k: v for k, v in told.items() if k not in ("versions", "counts")}
+    fields = json.loads(to_json(read(records_dir)))
+    kept = {k: v for k, v in fields.items() if k not in ("versions", "counts")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -192,7 +192,7 @@ def index(
       ValueError: if a record has no question, or another number of candidates than
         the first.
     """
-    found = []
+    questions = []
     for i in positions:
         record = source[i]
         count = len(record.answers)
@@ -202,15 +202,15 @@ def index(
                 " so probe.read_outs can only be clip; records of `toy` and `tvqa`"
                 " have questions"
             )
-        if count != (found[0].candidates if found else count):
+        if count != (questions[0].candidates if questions else count):
             raise ValueError(
                 f"record {record.example_id} has {count} candidate answers,"
-                f" {found[0].example_id} has {found[0].candidates}; the read-outs need"
-                " the same number everywhere"
+                f" {questions[0].example_id} has {questions[0].candidates}; the"
+                " read-outs need the same number everywhere"
             )
         answers = record.answers if "answer" in read_outs else (None,)
         t, s = record.spectrogram.shape[:2]
-        found.append(
+        questions.append(
             Question(
                 position=int(i),
                 example_id=record.example_id,
@@ -224,7 +224,7 @@ def index(
                 sound=TOKENS_PER_SOUND * s * t,
             )
         )
-    return found
+    return questions
 
 
 def check_length(questions: Sequence[Question], data: config.Data) -> None:

@@ -152,7 +152,7 @@ def row(
 
 def _check(record: Any, settings: config.Data, grid: grids.PatchGrid) -> None:
     """The record's axes against the settings."""
-    found = {
+    sizes = {
         "segments": len(record.frames),
         "sub_segments": record.spectrogram.shape[1],
         "patches of a frame": record.covered_share.shape[1],
@@ -162,10 +162,10 @@ def _check(record: Any, settings: config.Data, grid: grids.PatchGrid) -> None:
         "sub_segments": settings.sub_segments,
         "patches of a frame": grid.n_patches,
     }
-    for what, value in found.items():
-        if value != needed[what]:
+    for name, value in sizes.items():
+        if value != needed[name]:
             raise ValueError(
-                f"{record.example_id}: the record has {value} {what}, but the settings"
-                f" (grid {grid}) need {needed[what]}; make the records again with"
+                f"{record.example_id}: the record has {value} {name}, but the settings"
+                f" (grid {grid}) need {needed[name]}; make the records again with"
                 " these settings, or change the settings"
             )

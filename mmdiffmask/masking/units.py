@@ -74,7 +74,7 @@ def patches(
       score: of the record's patches (t, n); None: all 0.
       settings: grid and mask unit.
     """
-    made = assign(
+    units = assign(
         np.zeros((0, settings.grid.n_patches)),
         np.zeros(0, int),
         np.zeros(0),
@@ -83,13 +83,13 @@ def patches(
         group_of_patch=group_of_patch(settings.grid, settings.masking.mask_unit),
     )
     if score is None:
-        return made
-    is_valid = made.unit_of_token >= 0
-    unit, slots = made.unit_of_token[is_valid], len(made.unit_score)
+        return units
+    is_valid = units.unit_of_token >= 0
+    unit, slots = units.unit_of_token[is_valid], len(units.unit_score)
     value = np.asarray(score(record, settings)).reshape(-1)[is_valid]
     total, count = np.bincount(unit, value, slots), np.bincount(unit, None, slots)
     mean = total / np.maximum(count, 1)
-    return made._replace(unit_score=mean.astype(np.float32))
+    return units._replace(unit_score=mean.astype(np.float32))
 
 
 def of_boxes(

@@ -41,7 +41,7 @@ def write(path: str | os.PathLike, params: dict[str, Any], step: int = 0) -> Non
         raise ValueError(f"{path}: is a folder; name a file to write")
     target.parent.mkdir(parents=True, exist_ok=True)
     content = {"step": step, "params": _sort(params), "opt_state": None}
-    with atomic.place(target) as made, made.open("wb") as file:
+    with atomic.place(target) as temporary, temporary.open("wb") as file:
         for piece in _pieces(content, ""):
             if not isinstance(piece, bytes):
                 piece = _to_half(*piece, path).reshape(-1).data

@@ -219,7 +219,7 @@ def _read(path: pathlib.Path) -> Features:
 def _write(path: pathlib.Path, features: Features) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {_PREFIX + name: value for name, value in features.vectors.items()}
-    with atomic.place(path) as made, made.open("wb") as file:
+    with atomic.place(path) as temporary, temporary.open("wb") as file:
         np.savez(file, clip=np.array(features.clip), **arrays)
         file.flush()
         os.fsync(file.fileno())

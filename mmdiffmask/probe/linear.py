@@ -174,16 +174,16 @@ def minimise(
       ValueError: if the solver stops before the gradient is practically zero.
     """
     options = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-8, "ftol": 0.0}
-    found = scipy.optimize.minimize(
+    optimum = scipy.optimize.minimize(
         loss, np.zeros(size), jac=True, method="L-BFGS-B", options=options
     )
-    gradient = float(np.abs(found.jac).max())
+    gradient = float(np.abs(optimum.jac).max())
     if not gradient <= GRADIENT_LIMIT:  # NaN is not the optimum either
         raise ValueError(
-            f"a linear head did not reach its optimum ({found.message}, at"
+            f"a linear head did not reach its optimum ({optimum.message}, at"
             f" {gradient:.1e}); leave the smallest and the largest of probe.l2 out"
         )
-    return found.x, gradient
+    return optimum.x, gradient
 
 
 def basis(features: Float[np.ndarray, "e d"], l2: float) -> Float[np.ndarray, "d r"]:

@@ -104,20 +104,20 @@ def unit_colours(
 ) -> dict[int, tuple[int, int, int]]:
     """The colour of each box unit: that of the box whose patches it shares most of."""
     boxes, touched = record.boxes, record.covered_share > 0
-    found = {}
+    colour_of_unit = {}
     for unit in np.flatnonzero(units.is_box):
-        own = units.of_patch == unit
-        frames = np.flatnonzero(own.any(1))
+        is_own = units.of_patch == unit
+        frames = np.flatnonzero(is_own.any(1))
         if not len(frames):
             continue
         frame = int(frames[0])
         is_of = np.array([kind == units.kind for kind in boxes.kind], bool)
         mine = np.flatnonzero(is_of & (boxes.frame == frame))
-        both = (touched[mine] & own[frame]).sum(1)
-        either = (touched[mine] | own[frame]).sum(1)
+        both = (touched[mine] & is_own[frame]).sum(1)
+        either = (touched[mine] | is_own[frame]).sum(1)
         best = mine[np.argmax(both / np.maximum(either, 1))]
-        found[int(unit)] = tuple(int(c) for c in colours[best])
-    return found
+        colour_of_unit[int(unit)] = tuple(int(c) for c in colours[best])
+    return colour_of_unit
 
 
 def draw_tracks(
@@ -163,13 +163,15 @@ def draw_units(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Frame i with the patches of each box unit filled, and every unit's border."""
     image = pictures.draw_picture(grid, clip, i, size)
-    own = units.of_patch[i]
-    for unit in np.unique(own[own >= 0]).tolist():
+    unit_of_patch = units.of_patch[i]
+    for unit in np.unique(unit_of_patch[unit_of_patch >= 0]).tolist():
         if unit in colours:
-            where = pictures.pixels(grid, own == unit, size)[..., None]
+            where = pictures.pixels(grid, unit_of_patch == unit, size)[..., None]
             mixed = (1 - _FILL) * image + _FILL * np.array(colours[unit])
             image = np.where(where, mixed, image).astype(np.uint8)
-    return _draw_borders(grid, image, own, size, np.isin(own, list(colours)))
+    return _draw_borders(
+        grid, image, unit_of_patch, size, np.isin(unit_of_patch, list(colours))
+    )
 
 
 def _draw_borders(
@@ -223,19 +225,19 @@ def _caption(record: Any, i: int) -> str:
 def _tracks_heading(boxes: types.Boxes) -> str:
     tracks = len(np.unique(boxes.track[boxes.track >= 0]))
     lone = int((boxes.track < 0).sum())
-    told = f"{tracks} track{'s' * (tracks != 1)}, a colour and a number each"
+    text = f"{tracks} track{'s' * (tracks != 1)}, a colour and a number each"
     if lone:
-        told += f"; {lone} boxes without a track, coloured by box"
-    return f"Boxes: {told}; faces are dashed"
+        text += f"; {lone} boxes without a track, coloured by box"
+    return f"Boxes: {text}; faces are dashed"
 
 
 def _units_heading(units: Units) -> str:
     """How many units there are, and of how many patches."""
-    own = units.of_patch[units.of_patch >= 0]
-    sizes = np.bincount(own, minlength=len(units.is_box))
+    unit_of_patch = units.of_patch[units.of_patch >= 0]
+    sizes = np.bincount(unit_of_patch, minlength=len(units.is_box))
     boxes = sizes[units.is_box & (sizes > 0)]
     others = sizes[~units.is_box & (sizes > 0)]
-    told = f"{len(boxes)} from boxes of kind {units.kind}"
+    text = f"{len(boxes)} from boxes of kind {units.kind}"
     if len(boxes):
-        told += f" ({boxes.min()} to {boxes.max()} patches)"
-    return f"Units that are masked whole: {told}, {len(others)} of background"
+        text += f" ({boxes.min()} to {boxes.max()} patches)"
+    return f"Units that are masked whole: {text}, {len(others)} of background"

@@ -207,10 +207,10 @@ def _write(
     left = int(np.clip(corners[0] - 1, 0, max(0, image.shape[1] - width - 4)))
     top = int(max(0, corners[1] - height - 6))
     right, bottom = left + width + 4, top + height + 5
-    place = (slice(top, bottom), slice(left, right))
-    if is_taken[place].any():
+    area = (slice(top, bottom), slice(left, right))
+    if is_taken[area].any():
         return
-    is_taken[place] = True
+    is_taken[area] = True
     cv2.rectangle(image, (left, top), (right, bottom), colour, -1)
     at = (left + 2, top + height + 2)
     cv2.putText(image, text, at, _FONT, 0.4, _INK, 1, cv2.LINE_AA)
@@ -259,8 +259,8 @@ def valid_patches(grid: grids.PatchGrid, clip: Clip) -> Bool[np.ndarray, "t n"]:
 def count_boxes(boxes: types.Boxes) -> str:
     """How many boxes of each kind: `3 bodies, 1 face`."""
     counts = [(boxes.kind.count(kind), kind, word) for kind, word in _PLURAL.items()]
-    found = [f"{n} {kind if n == 1 else word}" for n, kind, word in counts if n]
-    return ", ".join(found) or "no box"
+    parts = [f"{n} {kind if n == 1 else word}" for n, kind, word in counts if n]
+    return ", ".join(parts) or "no box"
 
 
 def to_png(image: UInt8[np.ndarray, "H W 3"]) -> bytes:

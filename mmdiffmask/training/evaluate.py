@@ -109,9 +109,9 @@ def unmasked(
     parts: list[dict[str, Scores]] = []
     clips = []
     for batch in batches:
-        found = others_step(params, held, batch)
+        scores = others_step(params, held, batch)
         clips.append(_real(batch.clip_hash, batch))
-        parts.append({kind: _real_scores(x, batch) for kind, x in found.items()})
+        parts.append({kind: _real_scores(x, batch) for kind, x in scores.items()})
     weights = resamples(np.concatenate(clips), seed)
     rows = []
     for kind in parts[0]:
