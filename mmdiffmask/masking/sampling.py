@@ -235,19 +235,30 @@ def draw(
     in_others = is_eligible & ~is_drawable[unit]
     n_take, n_fill = _split(
         budget,
-        budget if box_budget is None else jnp.minimum(box_budget, budget),
-        jnp.sum(in_drawable),
-        jnp.sum(in_others),
-        is_without_box | is_filled,
+        cap=budget if box_budget is None else jnp.minimum(box_budget, budget),
+        n_drawable=jnp.sum(in_drawable),
+        n_others=jnp.sum(in_others),
+        is_filled=is_without_box | is_filled,
     )
-    is_taken = take_and_trim(rank, unit, in_drawable, lottery, position, n_take)
+    is_taken = take_and_trim(
+        rank,
+        unit,
+        is_drawable=in_drawable,
+        lottery=lottery,
+        position=position,
+        budget=n_take,
+    )
     in_box = is_box_unit[unit]
     is_fill = fill(lottery, in_others & ~in_box, in_others & in_box, n_fill)
     is_box, is_whole = is_taken & is_box_strategy, _is_whole(is_taken, unit, size)
     return Mask(
-        is_taken | is_fill, rank, is_box & is_whole, is_box & ~is_whole, is_fill,
-        is_without_box & is_box_strategy,
-    )  # fmt: skip
+        is_masked=is_taken | is_fill,
+        unit_rank=rank,
+        is_whole_box=is_box & is_whole,
+        is_cut_box=is_box & ~is_whole,
+        is_fill=is_fill,
+        is_without_box=is_without_box & is_box_strategy,
+    )
 
 
 def _split(

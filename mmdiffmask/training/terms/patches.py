@@ -105,9 +105,9 @@ def forward(
     cells = cells_lib.choose_cells(
         is_masked,
         is_valid,
-        grids.cell_of_patch(objective.grid),
-        objective.grid.n_cells,
-        objective.slots,
+        cell_of_patch=grids.cell_of_patch(objective.grid),
+        cells=objective.grid.n_cells,
+        slots=objective.slots,
     )
     pooled = masked_cells(objective, params, held, batch, is_masked)
     if clean is None or objective.settings.target != "live":

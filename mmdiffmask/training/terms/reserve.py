@@ -64,11 +64,11 @@ def losses(
         objective.model,
         params,
         batch.reserve,
-        frames,
-        objective.call(params, "audio", spectrogram),
-        valid_frames(batch),
-        is_heard,
-        objective.grid,
+        frames=frames,
+        sound=objective.call(params, "audio", spectrogram),
+        is_frame_valid=valid_frames(batch),
+        is_sound_valid=is_heard,
+        grid=objective.grid,
     )
     return {
         name: contrast.loss(pairs)
