@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from mmdiffmask import config
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import towers
 
 MIB = 2**20
@@ -77,13 +78,13 @@ def vision_flops(size: config.Model, patches: int) -> float:
 def vision_case(name: str, frames: int, rows: int, cols: int) -> Case:
     """The vision tower of a model of `config.MODELS`, all three outputs."""
     size = config.MODELS[name]
-    tower = towers.VisionTower(size)
+    tower, grid = towers.VisionTower(size), PatchGrid(rows, cols)
 
     def forward(params: dict, patches: Float[Array, "b n p"]):
-        return tower.apply(params, patches, rows, cols)
+        return tower.apply(params, patches, grid)
 
     patches = jax.ShapeDtypeStruct((frames, rows * cols, towers.PATCH_VALUES), "f4")
-    params = _shapes(lambda key, x: tower.init(key, x, rows, cols), patches)
+    params = _shapes(lambda key, x: tower.init(key, x, grid), patches)
     flops = frames * vision_flops(size, rows * cols)
     label = f"{name} vision tower, {frames} frames of {rows}x{cols} patches"
     return Case(label, forward, params, (patches,), flops)

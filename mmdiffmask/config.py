@@ -2,17 +2,21 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Any, Literal
 
 from mmdiffmask import seeds
 
+Number = int | float
 
-def _at(low: float | int, high: float | int | None = None, **kw) -> dict:
+
+def _at(low: Number, high: Number | None = None, **kw: Any) -> dict[str, Any]:
     """Metadata of a number that must lie in [low, high]."""
     return {"metadata": {"low": low, "high": high, **kw}}
 
 
-def _number(default, low: float | int, high: float | int | None = None):
+def _number(
+    default: Number | tuple[Number, ...], low: Number, high: Number | None = None
+) -> Any:
     return dataclasses.field(default=default, **_at(low, high))
 
 

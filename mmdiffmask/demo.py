@@ -1,4 +1,4 @@
-"""The embedded default: from nothing to a report, in minutes, on two cores."""
+"""The demo: renders toy records, trains the rows on them, and writes the report."""
 
 import concurrent.futures
 import contextlib

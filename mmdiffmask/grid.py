@@ -1,7 +1,7 @@
 """Fits frames into the ViT's grid of patches and maps boxes onto it.
 
 Preprocessing and the loader both call this module, with the same `FrameFit`, so an
-image and its boxes can not drift apart.
+image and its boxes cannot drift apart.
 """
 
 import dataclasses

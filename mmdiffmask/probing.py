@@ -149,13 +149,13 @@ def _clip_encoder(experiment: config.Experiment) -> features.Encode:
 
     def apply(params, batch):
         seen = network.apply(
-            {"params": params}, batch.patches, grid.rows, grid.cols, method="vision"
+            {"params": params}, batch.patches, grid, method="vision"
         ).seq_attnpool
         clips, frames = batch.is_frame_valid.shape
         segment = jnp.broadcast_to(jnp.arange(1, frames + 1)[None], (clips, frames))
         vision = joining.VisionPart(seen, segment, batch.is_frame_valid)
         joint = network.apply(
-            {"params": params}, None, vision, grid.rows, grid.cols, method="joint"
+            {"params": params}, None, vision, grid, method="joint"
         ).vision
         return joint.reshape(seen.shape), seen
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mmdiffmask import config, weights
+from mmdiffmask import config, grid, weights
 from mmdiffmask.data import tokenizers
 from mmdiffmask.masking import sampling
 from mmdiffmask.models import reserve, towers
@@ -69,8 +69,7 @@ def random(
     return reserve.init(
         sampling.seed_key(seed),
         model,
-        data.rows,
-        data.cols,
+        grid.PatchGrid(data.rows, data.cols),
         data.segments,
         data.sub_segments,
         data.text_length,

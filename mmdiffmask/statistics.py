@@ -148,7 +148,7 @@ def difference(
     drawn = drawn[drawn[:, 1] > 0]
     shares = drawn[:, 0] / drawn[:, 1]
     low, high = np.quantile(shares, [0.025, 0.975])
-    # Rows that agree on every clip still can not tell less than one clip apart.
+    # Rows that agree on every clip still cannot tell less than one clip apart.
     error = max(float(shares.std()), 1.0 / n)
     value = float(delta.sum() / weight.sum())
     smallest = (Z_95 + Z_POWER) * error

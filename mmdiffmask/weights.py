@@ -104,7 +104,7 @@ def inspect(path: str, size: str | None = None) -> str:
       size: name of a size that it must have; None: any.
 
     Raises:
-      ValueError: if it can not be read, or is not of that size.
+      ValueError: if it cannot be read, or is not of that size.
     """
     stored = read(path)
     if size is not None:
@@ -144,13 +144,13 @@ def _length(path: str) -> int | None:
 
 def _bytes(path: str, stored: official_file.Stored) -> list[str]:
     """The size of a file, and what the format gives for its names and shapes."""
-    found = _length(path)
-    if found is None:
+    n_bytes = _length(path)
+    if n_bytes is None:
         return []
     has_optimizer = _optimizer(stored.opt_state) == "Adam's"
     wanted = official_writer.size(stored.params, stored.step, has_optimizer)
-    verdict = "as" if found == wanted else f"not the {wanted:,} that"
-    return [f"{found:,} bytes, {verdict} the format gives for its names and shapes"]
+    verdict = "as" if n_bytes == wanted else f"not the {wanted:,} that"
+    return [f"{n_bytes:,} bytes, {verdict} the format gives for its names and shapes"]
 
 
 def _optimizer(state: Any) -> str:
@@ -238,7 +238,7 @@ def export(path: str, out: str, which: checkpoint.Which = "best") -> str:
       What was done.
 
     Raises:
-      ValueError: if there are no weights, `out` exists, or float16 can not hold them.
+      ValueError: if there are no weights, `out` exists, or float16 cannot hold them.
     """
     if epath.Path(out).exists():
         raise ValueError(f"{out}: exists already; name a file to be made")

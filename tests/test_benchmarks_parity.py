@@ -211,13 +211,12 @@ def test_tall_frames_are_turned_between_grey_bars(shared):
     picture = np.random.default_rng(0).integers(0, 256, (64, 32, 3), np.uint8)
     turned = np.zeros((32, 72, 3), np.float32) + 0.5
     turned[:, 4:68] = picture.transpose(1, 0, 2)[::-1] / 255.0
-    height, width = golden.rows * 16, golden.cols * 16
+    height, width = golden.grid.height_px, golden.grid.width_px
     scale = min(height / 32, width / 72)
     size = (int(32 * scale), int(72 * scale), 3)
     wanted = np.zeros((height, width, 3), np.float32)
     wanted[: size[0], : size[1]] = jax.image.resize(turned, size, "linear")
-    patch_grid = grid.PatchGrid(golden.rows, golden.cols)
-    wanted = grid.to_patches(patch_grid, wanted)
+    wanted = grid.to_patches(golden.grid, wanted)
     found = questions.frame_patches(golden, picture)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 

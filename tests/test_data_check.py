@@ -247,7 +247,7 @@ def test_a_manifest_edited_by_hand_is_found(copied, change):
         assert str(copied) in fault and "again" in fault
 
 
-# What the records can not tell, and nothing is read by.
+# What the records cannot tell, and nothing is read by.
 FREE = {"source", "raw_sha256", "boxes", "clips_per_shard", "boxed_clips"}
 
 
@@ -388,7 +388,7 @@ def test_a_shard_of_something_else_is_told(copied):
         lambda m: m["shards"]["train"][0].update(sha256=digest, bytes=len(data)),
     )
     found = faults(copied)
-    assert sum("can not be read" in fault for fault in found) == 4
+    assert sum("cannot be read" in fault for fault in found) == 4
     assert all("\n" not in fault for fault in found)
 
 

@@ -101,7 +101,7 @@ def test_batches_are_made_ahead_but_not_far():
         made.append(i)
         return make_row(i)
 
-    with loader.train_batches(counted, 5, 1, 0, prefetch=2) as batches:
+    with loader.train_batches(counted, 5, 1, 0) as batches:
         next(batches)
         deadline = time.monotonic() + 10
         while len(made) < 4 and time.monotonic() < deadline:

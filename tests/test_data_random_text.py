@@ -27,9 +27,9 @@ def test_paragraphs(tmp_path):
 
 def test_files_that_say_nothing(tmp_path):
     missing = str(tmp_path / "none.txt")
-    with pytest.raises(ValueError, match="none.txt: can not be read .*paragraph a"):
+    with pytest.raises(ValueError, match="none.txt: cannot be read .*paragraph a"):
         random_text.paragraphs(missing)
-    with pytest.raises(ValueError, match="can not be read"):
+    with pytest.raises(ValueError, match="cannot be read"):
         random_text.paragraphs(str(tmp_path))
     (tmp_path / "empty.txt").write_text(" \n\n")
     with pytest.raises(ValueError, match="empty.txt: is empty; give a text file"):

@@ -49,7 +49,7 @@ def test_open_and_read(made):
 def test_a_full_disk_is_told(made):
     source = records.open_split(made, "train")
     schema = records.features(3, 1, source.manifest.grid.n_patches)
-    with pytest.raises(ValueError, match="can not be written .No space left on device"):
+    with pytest.raises(ValueError, match="cannot be written .No space left on device"):
         records.write_shard("/dev/full", [source[0]], schema)
 
 

@@ -190,7 +190,7 @@ def test_too_many_spans_are_dropped_at_random():
 
 
 def test_a_missing_random_text_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="none.txt: can not be read"):
+    with pytest.raises(ValueError, match="none.txt: cannot be read"):
         make(FakeRecord(), random_text=str(tmp_path / "none.txt"))
 
 

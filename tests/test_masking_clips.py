@@ -101,9 +101,9 @@ def one_shape(masking, strategy):
     """`mask_clip` over a batch, compiled once for all grids and both mask units."""
     row = strategies.find(strategy)
 
-    def one(example_hash, inputs, is_box_unit, place):
+    def one(example_hash, inputs, is_box_unit, layout):
         key = sampling.example_key(jax.random.key(0), example_hash, strategy)
-        return clips.mask_clip(key, inputs, is_box_unit, place, row, masking)
+        return clips.mask_clip(key, inputs, is_box_unit, layout, row, masking)
 
     return jax.jit(jax.vmap(one, (0, 0, 0, None)))
 
@@ -117,16 +117,16 @@ def padded_masks(patch_grid, masking, strategy):
 
 def run_padded(batch, patch_grid, masking, strategy):
     """The masks of a batch, drawn in arrays padded to one shape."""
-    place = clips.layout(patch_grid, T, masking.mask_unit)
-    place = clips.Layout(
-        padded(place.token_of_patch, SLOTS - 1), padded(place.position, 0)
+    layout = clips.layout_of(patch_grid, T, masking.mask_unit)
+    layout = clips.Layout(
+        padded(layout.token_of_patch, SLOTS - 1), padded(layout.position, 0)
     )
     inputs = MaskInputs(
         padded(batch.unit_of_token, -1, 1), padded(batch.unit_score, 0, 1)
     )
-    anything = dataclasses.replace(masking, mask_unit="cell")  # `place` decides
+    anything = dataclasses.replace(masking, mask_unit="cell")  # `layout` decides
     mask = one_shape(anything, strategy)(
-        batch.example_hash, inputs, padded(batch.is_box_unit, False, 1), place
+        batch.example_hash, inputs, padded(batch.is_box_unit, False, 1), layout
     )
     q = batch.unit_of_token.shape[1]
     return jax.tree.map(
@@ -177,7 +177,7 @@ def test_whole_units_but_one_which_is_cut_around_its_seed(shape, mask_unit, box_
     patch_grid = grid.PatchGrid(*shape)
     masking = config.Masking(mask_unit=mask_unit, box_share=box_share)
     batch, mask = padded_masks(patch_grid, masking, "difference")
-    place = clips.layout(patch_grid, T, mask_unit)
+    layout = clips.layout_of(patch_grid, T, mask_unit)
     as_tokens = functools.partial(
         over_tokens, patch_grid=patch_grid, mask_unit=mask_unit, reduce=np.max
     )
@@ -191,7 +191,7 @@ def test_whole_units_but_one_which_is_cut_around_its_seed(shape, mask_unit, box_
         assert len(cut_units) <= 1
         for u in cut_units:
             members = np.flatnonzero(unit[i] == u)
-            assert is_cut_around_a_seed(place.position[members], cut[i][members])
+            assert is_cut_around_a_seed(layout.position[members], cut[i][members])
         from_boxes = whole[i] | cut[i]
         assert (score[from_boxes] > 0).all()
         n_outside = ((unit[i] >= 0) & (score == 0)).sum()
@@ -253,11 +253,11 @@ def test_mask_does_not_depend_on_the_batch_size():
 def test_jitted_equals_eager():
     masking = config.Masking()
     batch, mask = masks(SMALL, masking, "difference")
-    place = clips.layout(SMALL, T, masking.mask_unit)
+    layout = clips.layout_of(SMALL, T, masking.mask_unit)
     row = strategies.find("difference")
     key = sampling.example_key(jax.random.key(0), batch.example_hash[5], row.name)
     inputs = MaskInputs(batch.unit_of_token[5], batch.unit_score[5])
-    eager = clips.mask_clip(key, inputs, batch.is_box_unit[5], place, row, masking)
+    eager = clips.mask_clip(key, inputs, batch.is_box_unit[5], layout, row, masking)
     for one, other in zip(mask, eager, strict=True):
         np.testing.assert_array_equal(one[5], other)
 
@@ -326,7 +326,7 @@ def test_a_score_of_patches_decides_which_cells_are_hidden():
         select="top",
     )
     masking = config.Masking(ratio=2 / 15)
-    place = clips.layout(SMALL, 1, "cell")
+    layout = clips.layout_of(SMALL, 1, "cell")
     is_valid = np.ones((1, 60), bool)
     made = row.clip_units(None, is_valid, units.Settings(SMALL, masking, 0.0))
     inputs = MaskInputs(made.unit_of_token, made.unit_score)
@@ -334,11 +334,11 @@ def test_a_score_of_patches_decides_which_cells_are_hidden():
     def hidden(masking):
         draw = jax.jit(
             lambda key, inputs: clips.mask_clip(
-                key, inputs, np.zeros(60, bool), place, row, masking
+                key, inputs, np.zeros(60, bool), layout, row, masking
             )
         )
         mask = draw(jax.random.key(0), inputs)
-        return place.token_of_patch[np.asarray(mask.is_masked)].tolist()
+        return layout.token_of_patch[np.asarray(mask.is_masked)].tolist()
 
     assert set(hidden(masking)) == {0, 7}
     three = dataclasses.replace(masking, ratio=3 / 15, select="sample")

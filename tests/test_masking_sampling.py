@@ -11,6 +11,7 @@ import pytest
 import scipy.stats
 from hypothesis import strategies as st
 
+from mmdiffmask.masking import budget as budgets
 from mmdiffmask.masking import sampling
 from mmdiffmask.tokens import name_hash
 
@@ -63,7 +64,7 @@ def test_top_goes_by_weight_and_breaks_ties_at_random():
     "ratio, n, budget", [(0.25, 100, 25), (0.25, 10, 2), (0.25, 1, 1), (0.25, 0, 1)]
 )
 def test_budget_is_rounded_and_at_least_one(ratio, n, budget):
-    assert sampling.token_budget(ratio, jnp.int32(n)) == budget
+    assert budgets.token_budget(ratio, jnp.int32(n)) == budget
 
 
 def test_keys_depend_on_seed_example_name_and_epoch_only():
@@ -94,7 +95,12 @@ POSITION = np.stack(
 @functools.partial(jax.jit, static_argnames=("is_filled", "is_box_strategy"))
 def draw(seed, weight, unit, is_box, budget, box_budget, **kw):
     return sampling.draw(
-        jax.random.key(seed), weight, unit, is_box, POSITION, budget, box_budget, **kw
+        jax.random.key(seed),
+        weight,
+        sampling.Tokens(unit, is_box, POSITION),
+        budget,
+        box_budget,
+        **kw,
     )
 
 

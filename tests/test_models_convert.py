@@ -10,6 +10,7 @@ import pytest
 from checkpoints import SETTINGS, STEP, assert_same, finetuned, params
 
 from mmdiffmask import config
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import (
     convert,
     official_file,
@@ -147,7 +148,7 @@ def test_a_cut_file_of_an_official_width_names_the_whole_size(tmp_path):
 
 
 def test_shapes_are_those_of_the_model():
-    size = (2, 2, 1, 1, 16)
+    size = (PatchGrid(2, 2), 1, 1, 16)
     tree = jax.eval_shape(
         lambda: reserve.init(jax.random.key(0), SETTINGS, *size, initialiser="lecun")
     )
@@ -186,9 +187,7 @@ def test_damaged_and_foreign_folders_are_named(tmp_path):
         orbax_folder.write(folder, tree)
         lost = folder / name
         shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
-        with pytest.raises(
-            ValueError, match="can not be read; is it complete"
-        ) as error:
+        with pytest.raises(ValueError, match="cannot be read; is it complete") as error:
             convert.read(folder)
         assert str(folder) in str(error.value) and len(str(error.value)) < 400
 
@@ -208,5 +207,5 @@ def test_a_bucket_without_its_package_is_a_sentence(monkeypatch):
         raise ImportError("Please install gcsfs to access Google Storage")
 
     monkeypatch.setattr(type(convert.epath.Path("gs://b/x")), "is_dir", refuse)
-    with pytest.raises(ValueError, match="gs://b/x: can not be reached: Please inst"):
+    with pytest.raises(ValueError, match="gs://b/x: cannot be reached: Please inst"):
         convert.read("gs://b/x")

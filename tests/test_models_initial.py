@@ -7,6 +7,7 @@ import pytest
 from flax import traverse_util
 
 from mmdiffmask import config
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import initial, reserve
 
 SIZES = config.Model(
@@ -22,7 +23,7 @@ SIZES = config.Model(
 
 def init(seed=0, mean_patch=None):
     key = jax.random.key(seed)
-    return reserve.init(key, SIZES, 4, 6, 2, 1, 8, "reserve", mean_patch)
+    return reserve.init(key, SIZES, PatchGrid(4, 6), 2, 1, 8, "reserve", mean_patch)
 
 
 @pytest.fixture(scope="module")
@@ -97,5 +98,6 @@ def test_mean_patch_embeds_to_nothing():
 
 
 def test_an_odd_grid_is_refused_before_a_run():
+    grid = PatchGrid(3, 6, pool=3)
     with pytest.raises(ValueError, match="whose sides must be even"):
-        reserve.init(jax.random.key(0), SIZES, 3, 6, 2, 1, 8)
+        reserve.init(jax.random.key(0), SIZES, grid, 2, 1, 8)

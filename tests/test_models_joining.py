@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import joining
 from mmdiffmask.tokens import AUDIOSPAN
 
@@ -42,7 +43,7 @@ def joined():
     )
     parts = [
         joining.text_part(embedded(tokens), text),
-        joining.vision_part(vision, 2, 4, jnp.dtype("float32")),
+        joining.vision_part(vision, PatchGrid(2, 4), jnp.dtype("float32")),
     ]
     return joining.join(parts, length=8, video_of_segment=jnp.array([[4, 4, 4]]))
 
@@ -69,7 +70,9 @@ def test_only_real_positions_look_and_are_looked_at(joined):
 def test_videos_do_not_look_at_one_another():
     cells = jnp.ones((1, 3, 1, 2))
     part = joining.vision_part(
-        joining.VisionPart(cells, jnp.array([[0, 1, -1]])), 2, 2, jnp.dtype("float32")
+        joining.VisionPart(cells, jnp.array([[0, 1, -1]])),
+        PatchGrid(2, 2),
+        jnp.dtype("float32"),
     )
     found = joining.join([part], video_of_segment=jnp.array([[5, 6]])).attend
     np.testing.assert_array_equal(found[0], np.eye(3, dtype=bool))
@@ -83,9 +86,11 @@ def test_what_does_not_fit_is_named():
         joining.join([])
     vision = joining.VisionPart(jnp.ones((1, 1, 5, 2)))
     with pytest.raises(ValueError, match="5 cells a frame do not fill a grid of 4x6"):
-        joining.vision_part(vision, 4, 6, jnp.dtype("float32"))
+        joining.vision_part(vision, PatchGrid(4, 6), jnp.dtype("float32"))
     part = joining.vision_part(
-        joining.VisionPart(jnp.ones((1, 2, 2, 2))), 2, 4, jnp.dtype("float32")
+        joining.VisionPart(jnp.ones((1, 2, 2, 2))),
+        PatchGrid(2, 4),
+        jnp.dtype("float32"),
     )
     with pytest.raises(ValueError, match="4 positions do not fit in length=3"):
         joining.join([part], length=3)

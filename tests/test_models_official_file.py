@@ -212,7 +212,7 @@ def test_a_cut_file_never_reads(data):
 @hypothesis.settings(max_examples=300, deadline=None)
 @hypothesis.given(st.data())
 def test_a_flipped_bit_is_a_sentence_or_another_checkpoint(data):
-    """What is flipped in a name, a number or a value can not always be noticed."""
+    """What is flipped in a name, a number or a value cannot always be noticed."""
     changed = bytearray(_small())
     place = data.draw(st.integers(0, len(changed) - 1))
     changed[place] ^= 1 << data.draw(st.integers(0, 7))

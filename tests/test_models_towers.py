@@ -6,6 +6,7 @@ import pytest
 from model_tools import fast_jit, fill, normal
 
 from mmdiffmask import config
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import towers
 
 TINY = config.Model(
@@ -18,10 +19,12 @@ TINY = config.Model(
     vocabulary=32,
 )
 
+GRID = PatchGrid(2, 4)
+
 
 def test_cells_group_two_by_two():
     patches = jnp.arange(8.0).reshape(1, 8, 1)
-    found = towers.cells_of(patches, 2, 4)[0, :, :, 0]
+    found = towers.cells_of(patches, GRID)[0, :, :, 0]
     assert found.tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
 
 
@@ -29,18 +32,18 @@ def test_cells_group_two_by_two():
 def vision():
     tower = towers.VisionTower(TINY)
     patches = normal(2, 3, 8, 12)
-    return tower, fill(tower, patches, 2, 4, spread=0.2), patches
+    return tower, fill(tower, patches, GRID, spread=0.2), patches
 
 
 def test_vision_attention_is_the_last_layers(vision):
     tower, params, patches = vision
-    found = fast_jit(lambda p: tower.apply(p, patches, 2, 4, method="attention"))(
+    found = fast_jit(lambda p: tower.apply(p, patches, GRID, method="attention"))(
         params
     )
     assert found.shape == (2, 3, 2, 8)
     _, inside = fast_jit(
         lambda p: tower.apply(
-            p, patches, 2, 4, capture_intermediates=True, mutable="intermediates"
+            p, patches, GRID, capture_intermediates=True, mutable="intermediates"
         )
     )(params)
     layer = inside["intermediates"]["transformer"]["layer_01"]
@@ -53,7 +56,7 @@ def test_vision_attention_is_the_last_layers(vision):
 
 def test_every_frame_is_encoded_by_itself(vision):
     tower, params, patches = vision
-    encode = fast_jit(lambda p: tower.apply(params, p, 2, 4))
+    encode = fast_jit(lambda p: tower.apply(params, p, GRID))
     together, alone = encode(patches), encode(patches[1, 2])
     for many, one in zip(together, alone, strict=True):
         np.testing.assert_allclose(many[1, 2], one, atol=1e-5)
@@ -73,4 +76,4 @@ def test_sound_keeps_its_leading_axes():
 def test_an_odd_grid_is_refused(vision):
     tower, params, patches = vision
     with pytest.raises(ValueError, match="grid of 8x1, whose sides must be even"):
-        tower.apply(params, patches, 8, 1)
+        tower.apply(params, patches, PatchGrid(8, 1, pool=1))

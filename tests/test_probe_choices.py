@@ -16,7 +16,7 @@ def asked(n, seed, spread=1.0, c=4, d=3):
     true = np.random.default_rng(77).normal(size=(2, d))
     noise = spread * rng.gumbel(size=(n, c))
     right = np.argmax((x * true).sum((2, 3)) + noise, axis=1)
-    return choices.Asked(x.astype(np.float32), right)
+    return choices.Questions(x.astype(np.float32), right)
 
 
 def flat(part):
@@ -106,7 +106,7 @@ def test_the_order_of_candidates_does_not_matter(link):
     train, dev, val = asked(100, 10), asked(40, 11), asked(60, 12)
     order = np.array([2, 0, 3, 1])
     swapped = [
-        choices.Asked(part.features[:, order], np.argsort(order)[part.right])
+        choices.Questions(part.features[:, order], np.argsort(order)[part.right])
         for part in (train, dev, val)
     ]
     one = choices.probe(train, dev, val, (0.1,), link)
@@ -119,13 +119,13 @@ def test_more_features_than_questions_and_constant_ones():
     rng = np.random.default_rng(13)
     x = rng.normal(size=(8, 3, 2, 40)).astype(np.float32)
     x[..., 5] = 1.0
-    part = choices.Asked(x, rng.integers(0, 3, 8))
+    part = choices.Questions(x, rng.integers(0, 3, 8))
     found = choices.probe(part, part, part, (1e-2,), "softmax")
     assert found.is_right.all() and found.gradient < linear.GRADIENT_LIMIT
 
 
 def test_a_split_without_questions_is_refused():
     part = asked(5, 14)
-    empty = choices.Asked(part.features[:0], part.right[:0])
+    empty = choices.Questions(part.features[:0], part.right[:0])
     with pytest.raises(ValueError, match="in dev"):
         choices.probe(part, empty, part, (0.1,), "softmax")

@@ -10,6 +10,7 @@ from question_records import record
 
 from mmdiffmask import config, grid
 from mmdiffmask.data import questions, tokenizers, video
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import joining, layers, reserve
 from mmdiffmask.probe import question_features
 
@@ -69,9 +70,9 @@ def one_sequence(params, wave, patches, kept, tokens, segment, pointer, spans):
 
     sound = call(wave, method="audio").seq_attnpool
     text = joining.TextPart(tokens[None], segment[None], sound[None], pointer)
-    cells = call(patches, 4, 6, method="vision").seq_attnpool
+    cells = call(patches, PatchGrid(4, 6), method="vision").seq_attnpool
     vision = joining.VisionPart(cells[None], kept[None] + 1)
-    joint = call(text, vision, 4, 6, method="joint").text[0]
+    joint = call(text, vision, PatchGrid(4, 6), method="joint").text[0]
     head = layers.unit_normalize(call(joint, method="project"))
     return joint, head, layers.unit_normalize(call(spans, method="span"))
 

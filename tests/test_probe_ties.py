@@ -24,7 +24,7 @@ def test_cases_of_candidates_that_are_all_the_same_score_chance(link, l2):
     # The right one always stands first: naming the first of equals would score 100 %.
     rng = np.random.default_rng(0)
     one = rng.normal(size=(60, 1, 2, 37)).astype(np.float32)
-    part = choices.Asked(np.repeat(one, 5, axis=1), np.zeros(60, int))
+    part = choices.Questions(np.repeat(one, 5, axis=1), np.zeros(60, int))
     found = choices.probe(part, part, part, (l2,), link)
     np.testing.assert_allclose(found.is_right, 0.2)
     scores = choices.zero_shot(part.features)
@@ -37,7 +37,7 @@ def test_cases_of_a_duplicate_of_the_right_candidate_is_half_right():
     right = rng.integers(0, 4, 80)
     x[np.arange(80), right, 0, 0] += 9.0
     x[np.arange(80), (right + 2) % 4] = x[np.arange(80), right]
-    part = choices.Asked(x, right)
+    part = choices.Questions(x, right)
     found = choices.probe(part, part, part, (0.01,), "softmax")
     np.testing.assert_array_equal(found.is_right, 0.5)
 

@@ -1,4 +1,4 @@
-"""Drawn frames: what is hidden can not be seen, the rest can; boxes where they are."""
+"""Drawn frames: what is hidden cannot be seen, the rest can; boxes where they are."""
 
 import json
 import types as types_of_python

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import grid
-from mmdiffmask.masking import sampling
+from mmdiffmask.masking import budget as budgets
 from mmdiffmask.models import layers
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training.terms import cells as cells_lib
@@ -211,7 +211,7 @@ def test_cases_of_slots_against_the_budget_of_any_ratio():
     halves = 0
     for ratio in ratios.tolist():
         most = [cells_lib.max_cells(ratio, "cell", 4 * n, n) for n in valid.tolist()]
-        budget = functools.partial(sampling.token_budget, ratio)
+        budget = functools.partial(budgets.token_budget, ratio)
         found = np.asarray(jax.vmap(budget)(valid))
         np.testing.assert_array_equal(most, found)  # all valid: exactly the budget
         assert np.all(np.diff(most) >= 0)  # fewer valid ones never need more

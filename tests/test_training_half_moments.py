@@ -130,7 +130,7 @@ def test_directions_equal_the_formula(bias_correction):
     rng, numbers = np.random.default_rng(0), (0.9, 0.98, 1e-6, bias_correction)
     scale = 10.0 ** rng.integers(-4, 2, (5, 1, 1))
     grads = (scale * rng.normal(size=(5, 4, 3))).astype(np.float32)
-    tx = half_moments.scale_by_reserve_adam(*numbers, half_moments=True)
+    tx = half_moments.scale_by_reserve_adam(half_moments.Adam(*numbers))
     state, update = tx.init({"w": grads[0]}), jax.jit(tx.update)
     for grad, wanted in zip(grads, _restated(grads, *numbers), strict=True):
         updates, state = update({"w": grad}, state)
@@ -144,7 +144,9 @@ def test_full_moments_are_those_of_optax(half):
     """With bias correction and float32 it is Adam; in 16 bits it is near it."""
     rng = np.random.default_rng(1)
     grads = [{"w": rng.normal(size=64).astype(np.float32)} for _ in range(20)]
-    ours = half_moments.scale_by_reserve_adam(0.9, 0.98, 1e-6, True, half)
+    ours = half_moments.scale_by_reserve_adam(
+        half_moments.Adam(0.9, 0.98, 1e-6, True, half)
+    )
     theirs = optax.scale_by_adam(0.9, 0.98, 1e-6)
     state, other = ours.init(grads[0]), theirs.init(grads[0])
     update, other_update = jax.jit(ours.update), jax.jit(theirs.update)
@@ -157,7 +159,7 @@ def test_full_moments_are_those_of_optax(half):
 
 def test_bfloat16_gradients_are_cast_before_anything_else():
     grad = np.random.default_rng(2).normal(size=50).astype(BFLOAT16)
-    tx = half_moments.scale_by_reserve_adam(0.9, 0.98, 1e-6, False, True)
+    tx = half_moments.scale_by_reserve_adam(half_moments.Adam(0.9, 0.98, 1e-6))
     update, state = jax.jit(tx.update), tx.init(grad)
     half, full = update(grad, state), update(grad.astype(np.float32), state)
     for a, b in zip(*map(jax.tree.leaves, (half, full)), strict=True):

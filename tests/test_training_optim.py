@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from mmdiffmask import atomic, config
-from mmdiffmask.training import checkpoint, optim, schedules, steps
+from mmdiffmask.training import checkpoint, half_moments, optim, schedules, steps
 from mmdiffmask.training import mesh as meshes
 
 SETTINGS = config.Training(steps=10, warmup_steps=4, lr=0.1)
@@ -18,7 +18,7 @@ TOYS = {  # the golden read-me: 8 steps, 2 of them warm-up
     "opt_toy_finetune": optim.reserve_finetuning(3e-3, 8, 2),
     "opt_toy_pretrain": optim.reserve_pretraining(4e-3, 8, 2),
     "opt_toy_pretrain_fp32adam": optim.reserve_pretraining(
-        4e-3, 8, 2, bias_correction=True, half_moments=False
+        4e-3, 8, 2, adam=half_moments.Adam(bias_correction=True, half_moments=False)
     ),
 }
 

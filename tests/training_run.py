@@ -118,7 +118,7 @@ def make_held(params, seed: int = 0, **values) -> Held:
 
 def start(seed: int = 0):
     """Random first weights; numpy draws them, as compiling `init` takes longer."""
-    size = (GRID.rows, GRID.cols, FRAMES, 1, LENGTH)
+    size = (GRID, FRAMES, 1, LENGTH)
     shapes = jax.eval_shape(
         lambda: reserve.init(jax.random.key(0), MODEL, *size, initialiser="lecun")
     )

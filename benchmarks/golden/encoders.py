@@ -72,12 +72,12 @@ def misc(golden: Golden) -> dict:
 def vision(golden: Golden) -> dict:
     """The vision tower and what is between its parts, of the first image."""
     z = golden.arrays("vision")
-    grid = (golden.rows, golden.cols)
 
     def run(params: dict):
         return golden.model.apply(
             {"params": params},
-            *(z["images"], *grid),
+            z["images"],
+            golden.grid,
             method="vision",
             capture_intermediates=True,
             mutable=["intermediates"],

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from mmdiffmask import config
 from mmdiffmask.data import tokenizers
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import convert, joining, positions, reserve, towers
 from mmdiffmask.tokens import SPAN_LENGTH, TOKENS_PER_SOUND
 
@@ -77,7 +78,7 @@ class Golden:
         self.tolerances = _read_json(folder / "tolerances.json")
         if "arrays" not in self.tolerances:
             raise ValueError(f"{folder / 'tolerances.json'}: has no key arrays")
-        settings, self.rows, self.cols = _settings(self.config, folder)
+        settings, self.grid = _settings(self.config, folder)
         self.model = reserve.Reserve(settings)
         self.params = convert.load(folder / "tiny", settings)
         self._compiled = {}
@@ -125,7 +126,7 @@ class Golden:
 
     def vision(self, patches: Float[Array, "b n p"]) -> towers.Tower:
         """Frames of the folder's grid, encoded."""
-        return self.call("vision", patches, static=(self.rows, self.cols))
+        return self.call("vision", patches, static=(self.grid,))
 
     def joint(
         self,
@@ -138,10 +139,10 @@ class Golden:
         """(joined, seq); cells (b, t * k, d) as the reference has them."""
         vision = None
         if cells is not None:
-            count = self.rows * self.cols // towers.POOL**2
+            count = self.grid.n_cells
             shape = (len(cells), -1, count, cells.shape[-1])
             vision = joining.VisionPart(jnp.reshape(cells, shape), segment)
-        sizes = (self.rows, self.cols, length)
+        sizes = (self.grid, length)
         joined = self.call(_join, text, vision, videos, static=sizes)
         return joined, self.call("encode_joint", joined)
 
@@ -149,13 +150,12 @@ class Golden:
 def _join(
     model: reserve.Reserve,
     text: joining.TextPart,
-    rows: int,
-    cols: int,
+    grid: PatchGrid,
     length: int | None,
     vision: joining.VisionPart | None,
     videos: Int[Array, "b z"] | None,
 ) -> joining.Joined:
-    return model.join(text, vision, rows, cols, length, videos)
+    return model.join(text, vision, grid, length, videos)
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -178,7 +178,7 @@ def _read_json(path: pathlib.Path) -> dict:
         raise ValueError(f"{path}: not JSON: {error}") from error
 
 
-def _settings(found: dict, folder: pathlib.Path) -> tuple[config.Model, int, int]:
+def _settings(found: dict, folder: pathlib.Path) -> tuple[config.Model, PatchGrid]:
     """The model and grid of config.json, and whether this project has such a model."""
     for keys, ours in FIXED.items():
         value = found
@@ -191,7 +191,7 @@ def _settings(found: dict, folder: pathlib.Path) -> tuple[config.Model, int, int
             )
     try:
         sizes = found["model"]
-        rows, cols = sizes["output_grid"]
+        grid = PatchGrid(*sizes["output_grid"])
         model = config.Model(
             hidden=sizes["hidden_size"],
             head_size=found.get("size_per_head", 64),
@@ -205,4 +205,4 @@ def _settings(found: dict, folder: pathlib.Path) -> tuple[config.Model, int, int
         raise ValueError(
             f"{folder / 'config.json'}: not of the reference's form: {error!r}"
         ) from error
-    return model, rows, cols
+    return model, grid

@@ -6,7 +6,6 @@ import numpy as np
 
 from benchmarks.golden import questions
 from benchmarks.golden.folder import Golden
-from mmdiffmask import grid
 from mmdiffmask.models import towers
 from preprocessing import audio
 
@@ -18,9 +17,8 @@ LEFT_OUT = {"spec_tvqa": 0, "spec_video": 2}
 
 def image(golden: Golden) -> dict:
     """`patches_NAME` of every `image_NAME`."""
-    patch_grid = grid.PatchGrid(golden.rows, golden.cols)
     return {
-        name.replace("image_", "patches_", 1): questions.patches(patch_grid, picture)
+        name.replace("image_", "patches_", 1): questions.patches(golden.grid, picture)
         for name, picture in golden.arrays("image").items()
         if name.startswith("image_")
     }

@@ -50,12 +50,11 @@ def terms(golden: Golden, params: dict) -> dict[str, contrast.Pairs]:
         golden.model,
         params,
         sequences,
-        call("vision", images, golden.rows, golden.cols),
+        call("vision", images, golden.grid),
         call("audio", sound),
         jnp.ones(images.shape[:2], bool),
         jnp.ones(sound.shape[:2], bool),
-        golden.rows,
-        golden.cols,
+        golden.grid,
     )
 
 

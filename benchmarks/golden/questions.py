@@ -12,6 +12,7 @@ from benchmarks.golden import tfrecord
 from benchmarks.golden.folder import Golden, fast_jit
 from mmdiffmask import grid
 from mmdiffmask.data import questions
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import joining
 from mmdiffmask.models import reserve as reserve_model
 from mmdiffmask.tokens import MASK, START
@@ -41,7 +42,7 @@ def batch(golden: Golden) -> Batch:
 
 
 def logits(
-    model: reserve_model.Reserve, params: dict, batch: Batch, rows: int, cols: int
+    model: reserve_model.Reserve, params: dict, batch: Batch, grid: PatchGrid
 ) -> jax.Array:
     """(2, b, c) float32: scores of the candidates from sound, and from subtitles.
 
@@ -49,8 +50,7 @@ def logits(
       model: its settings say how it computes.
       params: the model's, and `proj/kernel`.
       batch: the questions; both streams of all candidates run as one batch.
-      rows: patch rows.
-      cols: patch columns.
+      grid: of the images.
     """
     encoder = {name: leaf for name, leaf in params.items() if name != "proj"}
 
@@ -64,7 +64,7 @@ def logits(
         wide = jnp.broadcast_to(x[None, :, None], (2, size, answers, *x.shape[1:]))
         return wide.reshape(count, *x.shape[1:])
 
-    cells = call("vision", batch.images, rows, cols).seq_attnpool
+    cells = call("vision", batch.images, grid).seq_attnpool
     sound = call("audio", batch.audio_clips).seq_attnpool
     sound = sound.reshape(size, -1, *sound.shape[-2:])
     streams = jnp.stack([batch.audio_seqs, batch.text_seqs])
@@ -74,7 +74,7 @@ def logits(
         spread(cells), jnp.broadcast_to(frames, (count, cells.shape[1]))
     )
     text = joining.TextPart(tokens, segment, spread(sound))
-    seq = call("joint", text, vision, rows, cols).text
+    seq = call("joint", text, vision, grid).text
     at = (tokens == MASK).argmax(axis=1)
     read = seq[jnp.arange(count), at] @ params["proj"]["kernel"].astype(seq.dtype)
     return read.astype(jnp.float32).reshape(2, size, answers)
@@ -116,8 +116,7 @@ def _logits(golden: Golden, inputs: Batch) -> jax.Array:
     kernel = jnp.asarray(golden.arrays("tvqa")["proj_kernel"])
     kind = golden.params["contrastive_scales"].dtype
     params = {**golden.params, "proj": {"kernel": kernel.astype(kind)}}
-    grid_sides = (golden.rows, golden.cols)
-    run = fast_jit(lambda params, x: logits(golden.model, params, x, *grid_sides))
+    run = fast_jit(lambda params, x: logits(golden.model, params, x, golden.grid))
     return run(params, inputs)
 
 
@@ -202,16 +201,15 @@ def _frames(golden: Golden, records: list, z: dict) -> tuple:
 
 def frame_patches(golden: Golden, picture: np.ndarray) -> np.ndarray:
     """Patches of a TVQA frame; a tall one is turned, with grey bars left and right."""
-    patch_grid = grid.PatchGrid(golden.rows, golden.cols)
     if picture.shape[0] < TALL * picture.shape[1]:
-        return patches(patch_grid, picture)
+        return patches(golden.grid, picture)
     turned = np.rot90(picture)
     # The bars are 0.5, which is no byte: half of black ones and half of white ones.
     bars = [
         np.pad(turned, ((0, 0), (4, 4), (0, 0)), constant_values=value)
         for value in (0, 255)
     ]
-    return sum(patches(patch_grid, bar) for bar in bars) / 2.0
+    return sum(patches(golden.grid, bar) for bar in bars) / 2.0
 
 
 def patches(patch_grid: grid.PatchGrid, picture: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ TOYS = {
     "opt_toy_finetune": optim.reserve_finetuning(3e-3, 8, 2),
     "opt_toy_pretrain": optim.reserve_pretraining(4e-3, 8, 2),
     "opt_toy_pretrain_fp32adam": optim.reserve_pretraining(
-        4e-3, 8, 2, bias_correction=True, half_moments=False
+        4e-3, 8, 2, adam=half_moments.Adam(bias_correction=True, half_moments=False)
     ),
 }
 BIG = (64, 80)  # of the toy leaf of which only a corner is stored
@@ -150,9 +150,7 @@ def _finetuning(golden: Golden) -> tuple[Loss, dict]:
     params["proj"] = {"kernel": golden.arrays("tvqa")["proj_kernel"]}
 
     def loss(params: dict):
-        scores = questions.logits(
-            golden.model, params, inputs, golden.rows, golden.cols
-        )
+        scores = questions.logits(golden.model, params, inputs, golden.grid)
         # The reference's losses are numbers that its model's dtype can hold.
         scores = scores.astype(golden.model.settings.dtype)
         return questions.losses(scores, inputs.labels).sum()

@@ -31,8 +31,8 @@ def check(records_dir: str | os.PathLike) -> Summary:
     summary, faults = examine(records_dir)
     if faults:
         more = len(faults) - TOLD
-        told = faults[:TOLD] + ([f"and {more} faults more"] if more > 0 else [])
-        raise ValueError("\n".join(told))
+        lines = faults[:TOLD] + ([f"and {more} faults more"] if more > 0 else [])
+        raise ValueError("\n".join(lines))
     return summary
 
 
@@ -40,7 +40,7 @@ def examine(records_dir: str | os.PathLike) -> tuple[Summary, list[str]]:
     """What the folder holds, and one sentence for each fault.
 
     Raises:
-      ValueError: if there is no manifest, or it can not be read.
+      ValueError: if there is no manifest, or it cannot be read.
     """
     folder = pathlib.Path(records_dir)
     manifest = manifest_lib.read(folder)
@@ -53,8 +53,8 @@ def examine(records_dir: str | os.PathLike) -> tuple[Summary, list[str]]:
         path = folder / f"{kind}.jsonl"
         rows = []
         if kind == SKIPPED or kind in manifest.counts or path.is_file():
-            rows, found = _rows(path, manifest.counts.get(kind))
-            faults += found
+            rows, problems = _rows(path, manifest.counts.get(kind))
+            faults += problems
         reasons[kind] = collections.Counter(row["reason"] for row in rows)
     counter = record_summary.Counter(manifest.grid)
     in_shards = list(_shards(folder, manifest, counter))
@@ -103,7 +103,7 @@ def _splits_problem(splits: Any, manifest: Manifest) -> str | None:
     if not isinstance(splits, list):
         return "holds no splits"
     try:
-        found = {
+        stored = {
             split["name"]: (
                 [int(length) for length in split["shardLengths"]],
                 int(split["numBytes"]),
@@ -116,7 +116,7 @@ def _splits_problem(splits: Any, manifest: Manifest) -> str | None:
         split: ([s.records for s in shards], sum(s.bytes for s in shards))
         for split, shards in manifest.shards.items()
     }
-    return None if found == wanted else "has other splits than the manifest"
+    return None if stored == wanted else "has other splits than the manifest"
 
 
 def _json(path: pathlib.Path) -> tuple[Any, str | None]:
@@ -198,7 +198,7 @@ def _read(
         # Bytes that are no such record fail in protobuf, numpy or the decoders.
         except Exception as error:
             what = str(error).splitlines()[0] if str(error) else type(error).__name__
-            yield shard.file, f"{where}: record {i} can not be read ({what}); {AGAIN}"
+            yield shard.file, f"{where}: record {i} cannot be read ({what}); {AGAIN}"
 
 
 def _record(
@@ -224,14 +224,14 @@ def _name(example: dict[str, Any]) -> str:
 
 
 def _counts(
-    folder: pathlib.Path, manifest: Manifest, found: dict[str, int]
+    folder: pathlib.Path, manifest: Manifest, counted: dict[str, int]
 ) -> Iterator[str]:
     """The counts for people to read against the records."""
     others = {SKIPPED, REPAIRED}
-    for name in sorted((manifest.counts.keys() | found.keys()) - others):
-        told = manifest.counts.get(name, 0)
-        if type(told) is not int or told != found.get(name, 0):
+    for name in sorted((manifest.counts.keys() | counted.keys()) - others):
+        count = manifest.counts.get(name, 0)
+        if type(count) is not int or count != counted.get(name, 0):
             yield (
-                f"{folder / manifest_lib.NAME}: counts say {told} {name}, but the"
-                f" records hold {found.get(name, 0)}; {AGAIN}"
+                f"{folder / manifest_lib.NAME}: counts say {count} {name}, but the"
+                f" records hold {counted.get(name, 0)}; {AGAIN}"
             )

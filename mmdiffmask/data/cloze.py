@@ -1,6 +1,7 @@
 """Texts of a clip with words of a closed vocabulary hidden (TOY.md section 3)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ Parts = list[str | int]  # texts, and special ids between them
 
 
 def row(
-    record,
+    record: Any,
     data: config.Data,
     settings: config.Reserve,
     words: vocabulary.Vocabulary,
@@ -46,12 +47,12 @@ def row(
     is_question = rng.random() < settings.cloze_questions and answer >= 0
     if is_question:
         view = questions.VIEWS["subtitles"]
-        asked = questions.sequence(record, encode, data.text_length, view, None)
-        tokens, segment = asked.tokens, asked.segment
+        question = questions.sequence(record, encode, data.text_length, view, None)
+        tokens, segment = question.tokens, question.segment
         target[0] = answer
     else:
-        hidden, found = _hide(record.subtitles, words, settings.cloze_masks, rng)
-        target[: len(found)] = found
+        hidden, entries = _hide(record.subtitles, words, settings.cloze_masks, rng)
+        target[: len(entries)] = entries
         tokens, segment = _layout([[], *hidden], data.text_length, encode)
     shown = np.flatnonzero(record.is_frame_valid)
     count = settings.cloze_frames
@@ -67,7 +68,7 @@ def row(
     return ClozeBatch(tokens, segment, target, np.sort(frames), narrated)
 
 
-def _answer(record, words: vocabulary.Vocabulary) -> int:
+def _answer(record: Any, words: vocabulary.Vocabulary) -> int:
     """The right answer's entry; -1 where there is no answer or it is no entry."""
     if record.answer_index < 0:
         return -1
@@ -75,7 +76,10 @@ def _answer(record, words: vocabulary.Vocabulary) -> int:
 
 
 def _hide(
-    texts: Sequence[str], words: vocabulary.Vocabulary, most: int, rng
+    texts: Sequence[str],
+    words: vocabulary.Vocabulary,
+    most: int,
+    rng: np.random.Generator,
 ) -> tuple[list[Parts], list[int]]:
     """The texts with drawn content words behind MASK, and these words in order."""
     places = [(i, *place) for i, text in enumerate(texts) for place in words.find(text)]

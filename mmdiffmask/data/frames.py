@@ -23,7 +23,7 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     if not data:
         raise ValueError("the picture is empty (0 bytes)")
     # A decoder paints the missing part of a cut JPEG grey and reports success. Inside
-    # a scan 0xff is always escaped, so these two markers can not occur by chance.
+    # a scan 0xff is always escaped, so these two markers cannot occur by chance.
     if data.startswith(b"\xff\xd8") and (
         data.rfind(END_OF_IMAGE) < max(data.rfind(START_OF_SCAN), 0)
     ):
@@ -41,14 +41,14 @@ def sizes(frames: tuple[bytes, ...]) -> Int[np.ndarray, "t 2"]:
     """Width and height of each stored frame; 0 where it is absent.
 
     Raises:
-      ValueError: if a frame that is there can not be decoded.
+      ValueError: if a frame that is there cannot be decoded.
     """
-    found = np.zeros((len(frames), 2), np.int32)
+    sizes_px = np.zeros((len(frames), 2), np.int32)
     for i, data in enumerate(frames):
         if data:
             height, width = decode_jpeg(data).shape[:2]
-            found[i] = width, height
-    return found
+            sizes_px[i] = width, height
+    return sizes_px
 
 
 def fitted_boxes(

@@ -1,4 +1,4 @@
-"""Batches: a seeded order addressed by step, decoded ahead, put on devices."""
+"""Batches on devices, from rows in an order that seed and step decide."""
 
 import dataclasses
 import queue
@@ -13,6 +13,7 @@ from jaxtyping import Int
 from mmdiffmask import seeds
 from mmdiffmask.types import VideoBatch
 
+AHEAD = 2  # batches that are made before they are needed
 MakeRow = Callable[[int], VideoBatch]
 MakeEpochRow = Callable[[int, int], VideoBatch]
 
@@ -28,11 +29,11 @@ class HostSlice:
         """This host's part.
 
         Raises:
-          ValueError: if the hosts can not share the items equally.
+          ValueError: if the hosts cannot share the items equally.
         """
         if len(items) % self.count:
             raise ValueError(
-                f"a batch of {len(items)} can not be shared by {self.count} hosts;"
+                f"a batch of {len(items)} cannot be shared by {self.count} hosts;"
                 " choose training.batch_size as a multiple of their number"
             )
         size = len(items) // self.count
@@ -100,7 +101,6 @@ def train_batches(
     stop_step: int | None = None,
     host: HostSlice = HostSlice(),  # noqa: B008  frozen
     sharding: jax.sharding.Sharding | None = None,
-    prefetch: int = 2,
 ) -> "Prefetch":
     """Training batches from `start_step` on, without end or up to `stop_step`.
 
@@ -113,7 +113,6 @@ def train_batches(
       stop_step: the first step without a batch.
       host: this host's share of every batch.
       sharding: where the global arrays go; None leaves this host's numpy rows.
-      prefetch: batches made ahead.
 
     Returns:
       An iterator to use in a `with` block, which stops its thread.
@@ -129,7 +128,7 @@ def train_batches(
             yield to_devices(stack(rows), sharding)
             step += 1
 
-    return Prefetch(batches, prefetch)
+    return Prefetch(batches, AHEAD)
 
 
 def eval_batches(
@@ -139,7 +138,6 @@ def eval_batches(
     *,
     host: HostSlice = HostSlice(),  # noqa: B008  frozen
     sharding: jax.sharding.Sharding | None = None,
-    prefetch: int = 2,
 ) -> "Prefetch":
     """The examples once, in order; the last batch filled with rows `is_real` False.
 
@@ -155,7 +153,7 @@ def eval_batches(
             rows = [empty if i < 0 else make_row(i) for i in mine]
             yield to_devices(stack(rows), sharding)
 
-    return Prefetch(batches, prefetch)
+    return Prefetch(batches, AHEAD)
 
 
 class Prefetch:

@@ -70,10 +70,10 @@ def read(records_dir: str | os.PathLike) -> Manifest:
             " python -m preprocessing (an interrupted run goes on where it was)"
         )
     try:
-        found = _object(_parsed(path), "it", ["schema_version"], is_open=True)
-        version = _whole(found["schema_version"], "schema_version", 1)
+        fields = _object(_parsed(path), "it", ["schema_version"], is_open=True)
+        version = _whole(fields["schema_version"], "schema_version", 1)
         if version == SCHEMA_VERSION:
-            return _from_json(found)
+            return _from_json(fields)
     except ValueError as error:
         what = " ".join(str(error).split())  # a name may hold anything
         raise ValueError(f"{path}: is damaged ({what}); {_rebuild(folder)}") from error
@@ -92,29 +92,29 @@ def _parsed(path: pathlib.Path) -> Any:
         raise ValueError(f"is no JSON: {error}") from None
 
 
-def _from_json(found: dict[str, Any]) -> Manifest:
+def _from_json(fields: dict[str, Any]) -> Manifest:
     """Raises ValueError that says which value is not as `to_json` wrote it."""
-    found = dict(_object(found, "it", _names(Manifest)))
+    fields = dict(_object(fields, "it", _names(Manifest)))
     for name in ("settings", "versions", "counts"):
-        if not _object(found[name], name, [], is_open=True):
+        if not _object(fields[name], name, [], is_open=True):
             raise ValueError(f"{name} is empty")
-    for name, version in found["versions"].items():
+    for name, version in fields["versions"].items():
         _text(version, f"versions.{name}")
-    for name, count in found["counts"].items():
+    for name, count in fields["counts"].items():
         _whole(count, f"counts.{name}", 0)
     for name, limits in LIMITS.items():
-        _whole(found[name], name, *limits)
-    grid = _object(found["grid"], "grid", _names(PatchGrid))
+        _whole(fields[name], name, *limits)
+    grid = _object(fields["grid"], "grid", _names(PatchGrid))
     for name, side in grid.items():
         _whole(side, f"grid.{name}", 1)
     for name in (*LIMITS, "grid", "schema_version"):
-        values = found[name], found["settings"].get(name)
-        own, told = (json.dumps(value, sort_keys=True) for value in values)
-        if own != told:
-            raise ValueError(f"{name} is {own}, but its settings say {told[:80]}")
-    shards = _object(found["shards"], "shards", [], is_open=True)
+        values = fields[name], fields["settings"].get(name)
+        stored, setting = (json.dumps(value, sort_keys=True) for value in values)
+        if stored != setting:
+            raise ValueError(f"{name} is {stored}, but its settings say {setting[:80]}")
+    shards = _object(fields["shards"], "shards", [], is_open=True)
     return Manifest(
-        **found
+        **fields
         | {
             "grid": PatchGrid(**grid),
             "shards": {split: _shards(split, rows) for split, rows in shards.items()},
@@ -156,7 +156,7 @@ def _object(value: Any, name: str, fields: list[str], is_open: bool = False) -> 
 
 def _whole(value: Any, name: str, least: int, most: int = 2**63) -> int:
     if type(value) is not int or not least <= value <= most:  # True is an int too
-        raise ValueError(f"{name} is {_short(value)}, which it can not be")
+        raise ValueError(f"{name} is {_short(value)}, which it cannot be")
     return value
 
 
@@ -186,8 +186,8 @@ def identity(records_dir: str | os.PathLike) -> str:
     Raises:
       ValueError: as `read`.
     """
-    told = json.loads(to_json(read(records_dir)))
-    kept = {k: v for k, v in told.items() if k not in ("versions", "counts")}
+    fields = json.loads(to_json(read(records_dir)))
+    kept = {k: v for k, v in fields.items() if k not in ("versions", "counts")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Pieces that token sequences are made of, and the fixed-shape arrays they become."""
+"""Token sequences of fixed shape, from pieces of text, sound and hidden spans."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -77,8 +77,8 @@ def number_spans(
     for row, at in enumerate(sorted(by_rank[:rows])):
         i, j = hiding[at]
         numbered[i][j] = numbered[i][j]._replace(span=row)
-        told = numbered[i][j].hidden[:SPAN_LENGTH]
-        spans[row, : len(told)] = told
+        hidden = numbered[i][j].hidden[:SPAN_LENGTH]
+        spans[row, : len(hidden)] = hidden
     return numbered, spans
 
 

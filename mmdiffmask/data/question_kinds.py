@@ -10,16 +10,16 @@ def parse(entries: Sequence[str]) -> list[tuple[str, re.Pattern]]:
     Raises:
       ValueError: for an entry that is not "name=regular expression".
     """
-    found = []
+    kinds = []
     for entry in entries:
         name, sign, pattern = entry.partition("=")
         try:
             if not sign or not name:
                 raise ValueError("write it as name=regular expression")
-            found.append((name, re.compile(pattern, re.IGNORECASE)))
+            kinds.append((name, re.compile(pattern, re.IGNORECASE)))
         except (ValueError, re.error) as error:
             raise ValueError(f"probe.kinds: {entry!r}: {error}") from error
-    return found
+    return kinds
 
 
 def of_text(text: str, kinds: Sequence[tuple[str, re.Pattern]]) -> str:

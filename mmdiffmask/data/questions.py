@@ -150,7 +150,7 @@ def window_key(record: Any) -> str:
 
 
 def by_window(
-    found: Iterable[Any], most: int
+    records: Iterable[Any], most: int
 ) -> Iterator[tuple[list[Any], list[tuple[Any, int]]]]:
     """Groups records by shared windows, in order.
 
@@ -158,18 +158,18 @@ def by_window(
       one record for each of up to `most` different windows, and all records of the
       group, each with the position of its window.
     """
-    place: dict[str, int] = {}
+    index: dict[str, int] = {}
     windows: list[Any] = []
     rows: list[tuple[Any, int]] = []
-    for record in found:
+    for record in records:
         key = window_key(record)
-        if key not in place and len(windows) == most:
+        if key not in index and len(windows) == most:
             yield windows, rows
-            place, windows, rows = {}, [], []
-        if key not in place:
-            place[key] = len(windows)
+            index, windows, rows = {}, [], []
+        if key not in index:
+            index[key] = len(windows)
             windows.append(record)
-        rows.append((record, place[key]))
+        rows.append((record, index[key]))
     if rows:
         yield windows, rows
 
@@ -192,7 +192,7 @@ def index(
       ValueError: if a record has no question, or another number of candidates than
         the first.
     """
-    found = []
+    questions = []
     for i in positions:
         record = source[i]
         count = len(record.answers)
@@ -202,15 +202,15 @@ def index(
                 " so probe.read_outs can only be clip; records of `toy` and `tvqa`"
                 " have questions"
             )
-        if count != (found[0].candidates if found else count):
+        if count != (questions[0].candidates if questions else count):
             raise ValueError(
                 f"record {record.example_id} has {count} candidate answers,"
-                f" {found[0].example_id} has {found[0].candidates}; the read-outs need"
-                " the same number everywhere"
+                f" {questions[0].example_id} has {questions[0].candidates}; the"
+                " read-outs need the same number everywhere"
             )
         answers = record.answers if "answer" in read_outs else (None,)
         t, s = record.spectrogram.shape[:2]
-        found.append(
+        questions.append(
             Question(
                 position=int(i),
                 example_id=record.example_id,
@@ -224,43 +224,45 @@ def index(
                 sound=TOKENS_PER_SOUND * s * t,
             )
         )
-    return found
+    return questions
 
 
-def check_length(asked: Sequence[Question], data: config.Data) -> None:
+def check_length(questions: Sequence[Question], data: config.Data) -> None:
     """Checks that no sequence is cut before its MASK; tells of sound that is cut.
 
-    Candidates that are cut to the same tokens can not be told apart.
+    Candidates that are cut to the same tokens cannot be told apart.
 
     Raises:
       ValueError: with the length that is needed.
     """
-    long = [q for q in asked if q.tokens > data.text_length]
+    long = [q for q in questions if q.tokens > data.text_length]
     if long:
         worst = max(long, key=lambda q: q.tokens)
         raise ValueError(
             f"data.text_length={data.text_length} cuts off candidates or the question"
-            f" of {len(long)} of {len(asked)} questions; {worst.example_id} needs"
+            f" of {len(long)} of {len(questions)} questions; {worst.example_id} needs"
             f" {worst.tokens} tokens, {worst.tokens + worst.sound} with its sound: add"
             f" --set data.text_length={worst.tokens + worst.sound}"
         )
-    cut = [q for q in asked if q.tokens + q.sound > data.text_length]
+    cut = [q for q in questions if q.tokens + q.sound > data.text_length]
     if cut:
         logging.warning(
             "data.text_length=%d cuts off sound behind %d of %d questions; none with"
             " --set data.text_length=%d",
-            *(data.text_length, len(cut), len(asked)),
+            data.text_length,
+            len(cut),
+            len(questions),
             max(q.tokens + q.sound for q in cut),
         )
 
 
-def first_by_hash(found: Sequence[Question], most: int) -> list[Question]:
+def first_by_hash(questions: Sequence[Question], most: int) -> list[Question]:
     """At most so many, chosen by sha256 of the id: more data move few in or out."""
-    return sorted(found, key=lambda q: hashlib.sha256(q.example_id.encode()).digest())[
-        :most
-    ]
+    return sorted(
+        questions, key=lambda q: hashlib.sha256(q.example_id.encode()).digest()
+    )[:most]
 
 
-def first_by_id(found: Sequence[Question], most: int) -> list[Question]:
+def first_by_id(questions: Sequence[Question], most: int) -> list[Question]:
     """At most so many, the first by example id."""
-    return sorted(found, key=lambda q: q.example_id)[:most]
+    return sorted(questions, key=lambda q: q.example_id)[:most]

@@ -26,17 +26,17 @@ def paragraphs(path: str) -> tuple[str, ...]:
         ) from error
     except OSError as error:
         raise ValueError(
-            f"reserve.random_text={path}: can not be read ({error.strerror}); give a"
+            f"reserve.random_text={path}: cannot be read ({error.strerror}); give a"
             " text file with one paragraph a line, or none"
         ) from error
-    found = tuple(" ".join(line.split()) for line in text.splitlines())
-    found = tuple(line for line in found if line)
-    if not found:
+    kept = tuple(" ".join(line.split()) for line in text.splitlines())
+    kept = tuple(line for line in kept if line)
+    if not kept:
         raise ValueError(
             f"reserve.random_text={path}: is empty; give a text file with one paragraph"
             " a line, or none"
         )
-    return found
+    return kept
 
 
 def hide(

@@ -73,21 +73,21 @@ class Summary:
             "frames with sound": f"{self.sound:.1%}",
             "records with subtitles": f"{self.subtitles:.1%}",
         }
-        told = [f"{name}: {value}" for name, value in facts.items()]
-        told += _by_reason("skipped", self.skipped)
-        return told + _by_reason("repaired", self.repaired)
+        texts = [f"{name}: {value}" for name, value in facts.items()]
+        texts += _by_reason("skipped", self.skipped)
+        return texts + _by_reason("repaired", self.repaired)
 
 
 def _by_reason(name: str, reasons: dict[str, int]) -> list[str]:
     common = collections.Counter(reasons).most_common(REASONS)
     hidden = len(reasons) - len(common)
-    told = [f"{name}: {sum(reasons.values())}"]
-    told += [f"  {count} x {reason}" for reason, count in common]
-    return told + ([f"  and {hidden} other reasons"] if hidden else [])
+    lines = [f"{name}: {sum(reasons.values())}"]
+    lines += [f"  {count} x {reason}" for reason, count in common]
+    return lines + ([f"  and {hidden} other reasons"] if hidden else [])
 
 
-def _counts(found: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in found.items()) or "none"
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
 
 
 class Counter:
@@ -189,10 +189,10 @@ class Counter:
 
     def as_manifest(self) -> dict[str, Any]:
         """The counts that `manifest.json` tells too, after `summary`."""
-        found = {f"{kind} boxes": count for kind, count in self.boxes.items()}
+        counts = {f"{kind} boxes": count for kind, count in self.boxes.items()}
         names = ("clips", "frames", "boxed clips")
         return (
-            found
+            counts
             | {name: self.counts[name] for name in names}
             | {"records": sum(self.records.values())}
         )

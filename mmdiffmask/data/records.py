@@ -46,7 +46,7 @@ def write_shard(
       the file's name, length, size and checksum.
 
     Raises:
-      ValueError: if the disk is full, or the file can not be written otherwise.
+      ValueError: if the disk is full, or the file cannot be written otherwise.
     """
     from array_record.python import array_record_module
     from tensorflow_datasets.core import example_serializer
@@ -76,7 +76,7 @@ def _told(path: pathlib.Path) -> Iterator[None]:
     except (RuntimeError, OSError) as error:
         reason = str(error).split(";")[0].removeprefix("write() failed: ")
         raise ValueError(
-            f"{path}: can not be written ({reason}); mend that, and the same command"
+            f"{path}: cannot be written ({reason}); mend that, and the same command"
             " goes on"
         ) from error
 
@@ -140,7 +140,12 @@ class Source:
         source._open(records_dir, shards, manifest)
         return source
 
-    def _open(self, records_dir, shards: tuple[Shard, ...], manifest: Manifest) -> None:
+    def _open(
+        self,
+        records_dir: str | os.PathLike,
+        shards: tuple[Shard, ...],
+        manifest: Manifest,
+    ) -> None:
         from array_record.python import array_record_data_source
 
         folder = pathlib.Path(records_dir)

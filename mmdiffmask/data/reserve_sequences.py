@@ -92,12 +92,12 @@ def reserve_row(
     name = int(name_hash(record.example_id))
     rng = seeds.generator(seed, epoch, name)
     clip = read_clip(record, encode)
-    heard, told = draw_targets(rng, clip.is_there, clip.has_sound, settings)
+    heard, read = draw_targets(rng, clip.is_there, clip.has_sound, settings)
     # In the fields' order; draws for random text come last, so that the sequences of
     # the video do not depend on it.
     sequences = [
         _text2audio(clip, heard),
-        _audio2text(rng, clip, told, settings.word_share),
+        _audio2text(rng, clip, read, settings.word_share),
         _matching(clip, bool(rng.random() < settings.heard_share)),
     ]
     video_of_segment = _cut_in_two(rng, clip, settings.cut_share)
@@ -165,8 +165,8 @@ def draw_targets(
     there = [place for place in order if is_there[place]]
     count = max(1, round(settings.target_share * len(there)))
     heard = [place for place in there if has_sound[place]][:count]
-    told = [place for place in there if place not in heard][:count]
-    return frozenset(heard), frozenset(told)
+    read = [place for place in there if place not in heard][:count]
+    return frozenset(heard), frozenset(read)
 
 
 def _text2audio(clip: Clip, targets: frozenset[int]) -> list[Piece]:
@@ -235,10 +235,10 @@ def _random_text(
     settings: config.Reserve,
     encode: video.Encode,
 ) -> list[Piece]:
-    found = random_text.paragraphs(settings.random_text)
+    paragraphs = random_text.paragraphs(settings.random_text)
     return random_text.hide(
         rng,
-        found[int(rng.integers(len(found)))],
+        paragraphs[int(rng.integers(len(paragraphs)))],
         encode,
         data.text_length,
         settings.target_share,

@@ -73,7 +73,7 @@ def features(segments: int, sub_segments: int, n_patches: int) -> Any:
     kind, raw = tfds.features, tfds.features.Encoding.BYTES
     texts, t = kind.Sequence(kind.Text()), segments
 
-    def tensor(dtype, *shape, **kw):
+    def tensor(dtype: type[np.generic], *shape: int | None, **kw: Any) -> Any:
         return kind.Tensor(shape=shape, dtype=dtype, **kw)
 
     boxes = {"frame": tensor(np.int32, None), "xyxy_px": tensor(np.float32, None, 4)}
@@ -135,8 +135,11 @@ def from_example(example: dict[str, Any]) -> Record:
     values["answer_index"] = int(values["answer_index"])
     values["span_percent"] = tuple(int(x) for x in values["span_percent"])
     values["is_boxed"] = bool(values["is_boxed"])
-    names, found = _texts(example["label_names"]), _texts(example["label_values"])
-    values["labels"] = dict(zip(names, found, strict=True))
+    names, label_values = (
+        _texts(example["label_names"]),
+        _texts(example["label_values"]),
+    )
+    values["labels"] = dict(zip(names, label_values, strict=True))
     boxes = dict(example["boxes"])
     for name in ("kind", "label", "source"):
         boxes[name] = _texts(boxes[name])

@@ -94,6 +94,9 @@ def check_apart(split: Split, scored: Mapping[str, str]) -> int:
         logging.warning(
             "%d of %d clips of val are of a group (an episode, a video) that train has"
             " too, for one %s of %s: scores may flatter",
-            *(len(shared), len(scored), shared[0], scored[shared[0]]),
+            len(shared),
+            len(scored),
+            shared[0],
+            scored[shared[0]],
         )
     return len(shared)

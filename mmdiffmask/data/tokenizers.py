@@ -97,12 +97,14 @@ def find_reserve(checkpoint: str | os.PathLike | None = None) -> epath.Path:
     for folder in folders:
         if not _is_file(folder / RESERVE):
             continue
-        found = hashlib.sha256((folder / RESERVE).read_bytes()).hexdigest()
-        if found != RESERVE_SHA256:
+        digest = hashlib.sha256((folder / RESERVE).read_bytes()).hexdigest()
+        if digest != RESERVE_SHA256:
             logging.warning(
                 "%s: has sha256 %s..., not MERLOT-Reserve's %s...: right only for a"
                 " checkpoint that was trained with this very file",
-                *(folder / RESERVE, found[:12], RESERVE_SHA256[:12]),
+                folder / RESERVE,
+                digest[:12],
+                RESERVE_SHA256[:12],
             )
         return folder / RESERVE
     places = ", ".join(str(folder) for folder in folders)
@@ -118,7 +120,7 @@ def _is_file(path: epath.Path) -> bool:
     except NotADirectoryError:  # beside a checkpoint that is a file
         return False
     except ImportError as error:  # a bucket without its package
-        raise ValueError(f"{path}: can not be reached: {error}") from error
+        raise ValueError(f"{path}: cannot be reached: {error}") from error
 
 
 def _read(path: epath.Path) -> Tokenizer:
@@ -135,10 +137,10 @@ def _read(path: epath.Path) -> Tokenizer:
             f"{path}: not a tokenizer of the tokenizers library: {error}"
         ) from error
     for index, expected in enumerate(SPECIAL_TOKENS):
-        found = backend.id_to_token(index)
-        if found != expected:
+        token = backend.id_to_token(index)
+        if token != expected:
             raise ValueError(
-                f"{path}: id {index} is {found!r}, but the model needs {expected};"
+                f"{path}: id {index} is {token!r}, but the model needs {expected};"
                 " use MERLOT-Reserve's tokenizer or one written by train_bpe"
             )
     backend.no_padding()

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mmdiffmask import config, grid
+from mmdiffmask import config
+from mmdiffmask import grid as grids
 from mmdiffmask.data import frames
 from mmdiffmask.tokens import AUDIOSPAN, N_SPECIAL, START, TOKENS_PER_SOUND, name_hash
 from mmdiffmask.types import VideoBatch
@@ -78,7 +79,7 @@ def stream(
 
 
 def pictures(
-    record: Any, patch_grid: grid.PatchGrid
+    record: Any, grid: grids.PatchGrid
 ) -> tuple[Float[np.ndarray, "t n p"], Bool[np.ndarray, "t n"]]:
     """Fitted frames as patches in [0, 1], and which patches show a real frame.
 
@@ -88,9 +89,9 @@ def pictures(
       ValueError: if a frame is no readable picture.
     """
     t = len(record.frames)
-    pixels = patch_grid.patch_px**2 * 3
-    patches = np.zeros((t, patch_grid.n_patches, pixels), np.float32)
-    is_valid = np.zeros((t, patch_grid.n_patches), bool)
+    pixels = grid.patch_px**2 * 3
+    patches = np.zeros((t, grid.n_patches, pixels), np.float32)
+    is_valid = np.zeros((t, grid.n_patches), bool)
     for i in np.flatnonzero(record.is_frame_valid):
         try:
             image = frames.decode_jpeg(record.frames[i])
@@ -98,17 +99,17 @@ def pictures(
             raise ValueError(
                 f"{record.example_id}: frame {i}: {error}; make the records again"
             ) from error
-        fit = grid.fit_frame(patch_grid, image.shape[1], image.shape[0])
-        fitted = grid.fit_image(patch_grid, fit, image)
-        patches[i] = grid.to_patches(patch_grid, fitted)
-        is_valid[i] = grid.valid_patches(patch_grid, fit)
+        fit = grids.fit_frame(grid, image.shape[1], image.shape[0])
+        fitted = grids.fit_image(grid, fit, image)
+        patches[i] = grids.to_patches(grid, fitted)
+        is_valid[i] = grids.valid_patches(grid, fit)
     return patches, is_valid
 
 
 def row(
     record: Any,
     settings: config.Data,
-    patch_grid: grid.PatchGrid,
+    grid: grids.PatchGrid,
     encode: Encode,
     make_units: MakeUnits,
 ) -> VideoBatch:
@@ -117,7 +118,7 @@ def row(
     Args:
       record: of data/records.py.
       settings: segments, sub-segments and stream length.
-      patch_grid: of the model and of the record's covered shares.
+      grid: of the model and of the record's covered shares.
       encode: text -> token ids.
       make_units: what may be masked as a whole, given the record and its valid
         patches (a strategy's `clip_units`).
@@ -125,8 +126,8 @@ def row(
     Raises:
       ValueError: if the record was made for other settings, or a frame is broken.
     """
-    _check(record, settings, patch_grid)
-    patches, is_patch_valid = pictures(record, patch_grid)
+    _check(record, settings, grid)
+    patches, is_patch_valid = pictures(record, grid)
     text_tokens, text_segment = text_stream(record, encode, settings.text_length)
     audio_tokens, audio_segment = audio_stream(record, encode, settings.text_length)
     unit_of_token, unit_score, is_box_unit = make_units(record, is_patch_valid)
@@ -149,9 +150,9 @@ def row(
     )
 
 
-def _check(record: Any, settings: config.Data, patch_grid: grid.PatchGrid) -> None:
+def _check(record: Any, settings: config.Data, grid: grids.PatchGrid) -> None:
     """The record's axes against the settings."""
-    found = {
+    sizes = {
         "segments": len(record.frames),
         "sub_segments": record.spectrogram.shape[1],
         "patches of a frame": record.covered_share.shape[1],
@@ -159,12 +160,12 @@ def _check(record: Any, settings: config.Data, patch_grid: grid.PatchGrid) -> No
     needed = {
         "segments": settings.segments,
         "sub_segments": settings.sub_segments,
-        "patches of a frame": patch_grid.n_patches,
+        "patches of a frame": grid.n_patches,
     }
-    for what, value in found.items():
-        if value != needed[what]:
+    for name, value in sizes.items():
+        if value != needed[name]:
             raise ValueError(
-                f"{record.example_id}: the record has {value} {what}, but the settings"
-                f" (grid {patch_grid}) need {needed[what]}; make the records again with"
+                f"{record.example_id}: the record has {value} {name}, but the settings"
+                f" (grid {grid}) need {needed[name]}; make the records again with"
                 " these settings, or change the settings"
             )

@@ -41,15 +41,15 @@ class Vocabulary:
 
         Whole words only, none twice in the same place, in the order of the text.
         """
-        found: list[tuple[int, int, int]] = []
+        places: list[tuple[int, int, int]] = []
         order = [i for i in range(len(self)) if self.is_content[i]]
         for entry in sorted(order, key=lambda i: -len(self.texts[i])):
             pattern = rf"(?<!\w){re.escape(self.texts[entry])}(?!\w)"
             for match in re.finditer(pattern, text, re.IGNORECASE):
                 start, end = match.span()
-                if all(end <= a or b <= start for a, b, _ in found):
-                    found.append((start, end, entry))
-        return sorted(found)
+                if all(end <= a or b <= start for a, b, _ in places):
+                    places.append((start, end, entry))
+        return sorted(places)
 
     def spans(self, encode: Callable[[str], Sequence[int]]) -> Int[np.ndarray, "v 15"]:
         """The tokens of every entry, 0 = padding.

@@ -74,7 +74,7 @@ def similarity(
 
     Paper: Eq. 3 and the numerator of Eq. 4; `centroid` is Table 3's ablation: the
     cosine with the mean of the unit-length anchors. Departs: negative cosines, which
-    can not be probabilities, become 0.
+    cannot be probabilities, become 0.
 
     Raises:
       ValueError: for a vector of length 0 or another `reduce`.

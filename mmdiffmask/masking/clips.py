@@ -1,13 +1,15 @@
-"""Masks of whole clips: a strategy, its settings and the grid around `sampling`."""
+"""Masks of clips, from their units, a strategy, its settings and the grid."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt32
 
-from mmdiffmask import config, grid
+from mmdiffmask import config
+from mmdiffmask.grid import PatchGrid
+from mmdiffmask.masking import budget as budgets
 from mmdiffmask.masking import sampling, strategies, units
 from mmdiffmask.types import Array, MaskInputs, VideoBatch
 
@@ -19,11 +21,11 @@ class Layout(NamedTuple):
     position: Int[np.ndarray, "n 3"]  # frame, row, column
 
 
-def layout(patch_grid: grid.PatchGrid, segments: int, mask_unit: str) -> Layout:
+def layout_of(grid: PatchGrid, segments: int, mask_unit: str) -> Layout:
     """The tokens of a clip, frame-major and row-major."""
-    of_patch = units.group_of_patch(patch_grid, mask_unit)
-    step = patch_grid.pool if mask_unit == "cell" else 1
-    rows, cols = patch_grid.rows // step, patch_grid.cols // step
+    of_patch = units.group_of_patch(grid, mask_unit)
+    step = grid.pool if mask_unit == "cell" else 1
+    rows, cols = grid.rows // step, grid.cols // step
     frame = np.arange(segments)[:, None] * (rows * cols)
     position = np.stack(
         np.unravel_index(np.arange(segments * rows * cols), (segments, rows, cols)),
@@ -38,7 +40,7 @@ def mask_clip(
     key: PRNGKeyArray,
     inputs: MaskInputs,
     is_box_unit: Bool[Array, " u"],
-    place: Layout,
+    layout: Layout,
     strategy: strategies.Strategy,
     settings: config.Masking,
 ) -> sampling.Mask:
@@ -53,7 +55,7 @@ def mask_clip(
       key: `sampling.example_key` of the example and the strategy.
       inputs: units over patches (`Strategy.clip_units`), for the same mask unit.
       is_box_unit: units of a box.
-      place: `layout` of the grid for settings.mask_unit.
+      layout: `layout_of` the grid for settings.mask_unit.
       strategy: a row of the registry.
       settings: ratio, box share, select, fill.
 
@@ -61,19 +63,18 @@ def mask_clip(
       A `Mask` over the q patches; `unit_rank` has one slot per unit slot (box
       strategies) or per token (patch strategies).
     """
-    tokens, is_box_unit = _over_tokens(inputs, place), jnp.asarray(is_box_unit)
+    tokens, is_box_unit = _over_tokens(inputs, layout), jnp.asarray(is_box_unit)
     is_box = strategy.units.is_box
     if not is_box:
         tokens, is_box_unit = _each_alone(tokens)
-    budget = sampling.token_budget(settings.ratio, jnp.sum(tokens.unit_of_token >= 0))
+    n_tokens = jnp.sum(tokens.unit_of_token >= 0)
+    budget = budgets.token_budget(settings.ratio, n_tokens)
     share = settings.box_share if is_box else 1.0
     box_budget = jnp.round(jnp.float32(share) * budget).astype(jnp.int32)
     mask = sampling.draw(
         key,
         strategy.weight(tokens),
-        tokens.unit_of_token,
-        is_box_unit,
-        place.position,
+        sampling.Tokens(tokens.unit_of_token, is_box_unit, layout.position),
         budget,
         box_budget,
         is_box_strategy=is_box,
@@ -82,10 +83,10 @@ def mask_clip(
     )
     is_valid = jnp.asarray(inputs.unit_of_token) >= 0
     return mask._replace(
-        is_masked=mask.is_masked[place.token_of_patch] & is_valid,
-        is_whole_box=mask.is_whole_box[place.token_of_patch] & is_valid,
-        is_cut_box=mask.is_cut_box[place.token_of_patch] & is_valid,
-        is_fill=mask.is_fill[place.token_of_patch] & is_valid,
+        is_masked=mask.is_masked[layout.token_of_patch] & is_valid,
+        is_whole_box=mask.is_whole_box[layout.token_of_patch] & is_valid,
+        is_cut_box=mask.is_cut_box[layout.token_of_patch] & is_valid,
+        is_fill=mask.is_fill[layout.token_of_patch] & is_valid,
     )
 
 
@@ -94,19 +95,19 @@ def _select(strategy: strategies.Strategy, settings: config.Masking) -> str:
     return strategy.select if settings.select == "strategy" else settings.select
 
 
-def _over_tokens(inputs: MaskInputs, place: Layout) -> MaskInputs:
+def _over_tokens(inputs: MaskInputs, layout: Layout) -> MaskInputs:
     """Units of patches as those of tokens: a cell takes that of its valid patches."""
-    n, unit_of_patch = len(place.position), jnp.asarray(inputs.unit_of_token)
-    unit_of_token = jax.ops.segment_max(unit_of_patch, place.token_of_patch, n)
+    n, unit_of_patch = len(layout.position), jnp.asarray(inputs.unit_of_token)
+    unit_of_token = jax.ops.segment_max(unit_of_patch, layout.token_of_patch, n)
     return MaskInputs(unit_of_token, jnp.asarray(inputs.unit_score))
 
 
 def _each_alone(tokens: MaskInputs) -> tuple[MaskInputs, Bool[Array, " n"]]:
     """Every token its own unit, with the score of the unit it was in; no boxes."""
     unit = tokens.unit_of_token
-    own = jnp.where(unit >= 0, jnp.arange(len(unit)), -1)
+    alone = jnp.where(unit >= 0, jnp.arange(len(unit)), -1)
     score = jnp.where(unit >= 0, tokens.unit_score[unit], 0.0)
-    return MaskInputs(own, score), jnp.zeros(len(unit), bool)
+    return MaskInputs(alone, score), jnp.zeros(len(unit), bool)
 
 
 def mask_batch(
@@ -114,7 +115,7 @@ def mask_batch(
     run_key: PRNGKeyArray,
     strategy: strategies.Strategy,
     settings: config.Masking,
-    patch_grid: grid.PatchGrid,
+    grid: PatchGrid,
     epoch: Int[Array, ""] | int | None = None,
 ) -> sampling.Mask:
     """The masks of a batch, each from (seed, strategy, example) alone.
@@ -124,7 +125,7 @@ def mask_batch(
       run_key: `jax.random.key` of the run's seed.
       strategy: its name is part of the key, so strategies draw independently.
       settings: as in `mask_clip`; with `masks = static` the epoch plays no part.
-      patch_grid: of the batch.
+      grid: of the batch.
       epoch: needed with `masks = per_epoch`.
 
     Raises:
@@ -134,12 +135,17 @@ def mask_batch(
         epoch = None
     elif epoch is None:
         raise ValueError("masking.masks=per_epoch needs the epoch of the batch")
-    place = layout(patch_grid, batch.is_frame_valid.shape[1], settings.mask_unit)
+    layout = layout_of(grid, batch.is_frame_valid.shape[1], settings.mask_unit)
 
-    def one(example_hash, unit_of_token, unit_score, is_box_unit):
+    def one(
+        example_hash: UInt32[Array, ""],
+        unit_of_token: Int[Array, " q"],
+        unit_score: Float[Array, " q"],
+        is_box_unit: Bool[Array, " q"],
+    ) -> sampling.Mask:
         key = sampling.example_key(run_key, example_hash, strategy.name, epoch)
         inputs = MaskInputs(unit_of_token, unit_score)
-        return mask_clip(key, inputs, is_box_unit, place, strategy, settings)
+        return mask_clip(key, inputs, is_box_unit, layout, strategy, settings)
 
     return jax.vmap(one)(
         batch.example_hash, batch.unit_of_token, batch.unit_score, batch.is_box_unit

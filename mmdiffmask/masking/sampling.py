@@ -19,6 +19,20 @@ from mmdiffmask.types import Array
 FAR = 1 << 20  # squared distance between frames: more than within any frame
 
 
+class Tokens(NamedTuple):
+    """The tokens of a clip, and the units they belong to.
+
+    Attributes:
+      unit_of_token: unit in [0, u); -1 = never hidden.
+      is_box_unit: units of a box; the others are background.
+      position: frame, row, column of each token.
+    """
+
+    unit_of_token: Int[Array, " n"]
+    is_box_unit: Bool[Array, " u"]
+    position: Int[Array, "n 3"]
+
+
 class Mask(NamedTuple):
     """What is hidden of one clip, and what the mask is made of.
 
@@ -71,21 +85,6 @@ def example_key(
     return key if epoch is None else jax.random.fold_in(key, epoch)
 
 
-def token_budget(ratio: float, n_tokens: Int[Array, ""]) -> Int[Array, ""]:
-    """How many tokens to hide: max(1, round(ratio * n)), halves to even."""
-    rounded = jnp.round(jnp.float32(ratio) * n_tokens.astype(jnp.float32))
-    return jnp.maximum(1, rounded.astype(jnp.int32))
-
-
-def most_tokens(ratio: float, n_tokens: int) -> int:
-    """`token_budget` of a clip of which all is valid, as a plain number.
-
-    Rounded as there, in float32: 0.35 * 130 is 45.5 or just below it, as the digits go.
-    No clip with fewer valid tokens has a larger budget.
-    """
-    return max(1, int(np.round(np.float32(ratio) * np.float32(n_tokens))))
-
-
 def order(
     gumbel: Float[Array, " u"], weight: Float[Array, " u"], select: str = "sample"
 ) -> Int[Array, " u"]:
@@ -127,7 +126,9 @@ def take_whole(
     """
     is_drawable = is_drawable & (size > 0)
 
-    def step(n_taken, unit):
+    def step(
+        n_taken: Int[Array, ""], unit: Int[Array, ""]
+    ) -> tuple[Int[Array, ""], Bool[Array, ""]]:
         fits = (n_taken + size[unit] <= budget) | (n_taken == 0)
         is_taken = is_drawable[unit] & fits
         return n_taken + jnp.where(is_taken, size[unit], 0), is_taken
@@ -183,7 +184,8 @@ def fill(
     """
     in_order = _inverse(lottery)
 
-    def count_up_to(is_one):  # how many of them the lottery has up to each token
+    def count_up_to(is_one: Bool[Array, " n"]) -> Int[Array, " n"]:
+        # How many of them the lottery has up to each token.
         return jnp.cumsum(is_one[in_order])[lottery]
 
     is_taken = is_outside & (count_up_to(is_outside) <= budget)
@@ -194,9 +196,7 @@ def fill(
 def draw(
     key: PRNGKeyArray,
     weight: Float[Array, " u"],
-    unit_of_token: Int[Array, " n"],
-    is_box_unit: Bool[Array, " u"],
-    position: Int[Array, "n 3"],
+    tokens: Tokens,
     budget: Int[Array, ""] | int,
     box_budget: Int[Array, ""] | int | None = None,
     *,
@@ -212,9 +212,7 @@ def draw(
     Args:
       key: of one example (`example_key`).
       weight: at least 0; a unit of weight 0 is never drawn, only filled from.
-      unit_of_token: unit in [0, u); -1 = never hidden.
-      is_box_unit: units of a box; the others are background.
-      position: frame, row, column of each token.
+      tokens: the clip's.
       budget: tokens to hide.
       box_budget: how many of them drawn units may take; None: all.
       is_box_strategy: only box units can be drawn; else every unit.
@@ -222,12 +220,13 @@ def draw(
       is_filled: False: what drawn units leave of the budget stays unused, except in a
         clip without boxes.
     """
-    slots, n = len(weight), len(unit_of_token)
+    slots, n = len(weight), len(tokens.unit_of_token)
     gumbel = jax.random.gumbel(key, (slots + n,))  # one call: it is slow to compile
     lottery = _inverse(jnp.argsort(gumbel[slots:]))
-    is_eligible = jnp.asarray(unit_of_token) >= 0
-    unit = jnp.where(is_eligible, unit_of_token, 0)
-    is_box_unit, position = jnp.asarray(is_box_unit), jnp.asarray(position)
+    is_eligible = jnp.asarray(tokens.unit_of_token) >= 0
+    unit = jnp.where(is_eligible, tokens.unit_of_token, 0)
+    is_box_unit = jnp.asarray(tokens.is_box_unit)
+    position = jnp.asarray(tokens.position)
     size = jax.ops.segment_sum(is_eligible.astype(jnp.int32), unit, slots)
     is_drawable = (weight > 0) & (size > 0) & (is_box_unit | (not is_box_strategy))
     rank = order(gumbel[:slots], jnp.where(is_drawable, weight, 0.0), select)
@@ -236,19 +235,30 @@ def draw(
     in_others = is_eligible & ~is_drawable[unit]
     n_take, n_fill = _split(
         budget,
-        budget if box_budget is None else jnp.minimum(box_budget, budget),
-        jnp.sum(in_drawable),
-        jnp.sum(in_others),
-        is_without_box | is_filled,
+        cap=budget if box_budget is None else jnp.minimum(box_budget, budget),
+        n_drawable=jnp.sum(in_drawable),
+        n_others=jnp.sum(in_others),
+        is_filled=is_without_box | is_filled,
     )
-    is_taken = take_and_trim(rank, unit, in_drawable, lottery, position, n_take)
+    is_taken = take_and_trim(
+        rank,
+        unit,
+        is_drawable=in_drawable,
+        lottery=lottery,
+        position=position,
+        budget=n_take,
+    )
     in_box = is_box_unit[unit]
     is_fill = fill(lottery, in_others & ~in_box, in_others & in_box, n_fill)
     is_box, is_whole = is_taken & is_box_strategy, _is_whole(is_taken, unit, size)
     return Mask(
-        is_taken | is_fill, rank, is_box & is_whole, is_box & ~is_whole, is_fill,
-        is_without_box & is_box_strategy,
-    )  # fmt: skip
+        is_masked=is_taken | is_fill,
+        unit_rank=rank,
+        is_whole_box=is_box & is_whole,
+        is_cut_box=is_box & ~is_whole,
+        is_fill=is_fill,
+        is_without_box=is_without_box & is_box_strategy,
+    )
 
 
 def _split(

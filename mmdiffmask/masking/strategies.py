@@ -135,8 +135,8 @@ def held_out(masking: config.Masking) -> tuple[str, ...]:
     """
     for name in masking.held_out:
         find(name, "masking.held_out")
-    own = find(masking.strategy).name
-    return tuple(dict.fromkeys((*masking.held_out, own)))
+    trained = find(masking.strategy).name
+    return tuple(dict.fromkeys((*masking.held_out, trained)))
 
 
 def with_boxes(name: str, masking: config.Masking) -> str:

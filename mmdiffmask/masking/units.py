@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mmdiffmask import config, grid
+from mmdiffmask import config
+from mmdiffmask import grid as grids
 
 
 class ClipUnits(NamedTuple):
@@ -32,7 +33,7 @@ class Settings(NamedTuple):
     units that are drawn.
     """
 
-    grid: grid.PatchGrid
+    grid: grids.PatchGrid
     masking: config.Masking
     min_overlap: float
     embeddings: dict[str, np.ndarray] | None = None
@@ -73,7 +74,7 @@ def patches(
       score: of the record's patches (t, n); None: all 0.
       settings: grid and mask unit.
     """
-    made = assign(
+    units = assign(
         np.zeros((0, settings.grid.n_patches)),
         np.zeros(0, int),
         np.zeros(0),
@@ -82,13 +83,13 @@ def patches(
         group_of_patch=group_of_patch(settings.grid, settings.masking.mask_unit),
     )
     if score is None:
-        return made
-    is_valid = made.unit_of_token >= 0
-    unit, slots = made.unit_of_token[is_valid], len(made.unit_score)
+        return units
+    is_valid = units.unit_of_token >= 0
+    unit, slots = units.unit_of_token[is_valid], len(units.unit_score)
     value = np.asarray(score(record, settings)).reshape(-1)[is_valid]
     total, count = np.bincount(unit, value, slots), np.bincount(unit, None, slots)
     mean = total / np.maximum(count, 1)
-    return made._replace(unit_score=mean.astype(np.float32))
+    return units._replace(unit_score=mean.astype(np.float32))
 
 
 def of_boxes(
@@ -128,11 +129,11 @@ BODIES, FACES, OBJECTS = (
 )
 
 
-def group_of_patch(patch_grid: grid.PatchGrid, mask_unit: str) -> Int[np.ndarray, " n"]:
+def group_of_patch(grid: grids.PatchGrid, mask_unit: str) -> Int[np.ndarray, " n"]:
     """What is hidden together in a frame: the patch itself, or its 2x2 cell."""
     if mask_unit == "cell":
-        return grid.cell_of_patch(patch_grid)
-    return np.arange(patch_grid.n_patches)
+        return grids.cell_of_patch(grid)
+    return np.arange(grid.n_patches)
 
 
 def assign(

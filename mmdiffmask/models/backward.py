@@ -32,7 +32,8 @@ def _late(x: Array, grad: Array) -> Array:
     dropped before this is decided (so rematerialisation, too, does nothing there).
     """
     return lax.platform_dependent(
-        *(x, grad),
+        x,
+        grad,
         cpu=lambda x, grad: jnp.where(jnp.isnan(grad), jnp.nan, x),
         default=lambda x, grad: lax.optimization_barrier((x, grad))[0],
     )
@@ -49,7 +50,9 @@ def layer_norm(
     return _layer_norm_forward(x, scale, bias)[0]
 
 
-def _layer_norm_forward(x, scale, bias):
+def _layer_norm_forward(
+    x: Float[Array, "*b d"], scale: Float[Array, " d"], bias: Float[Array, " d"]
+) -> tuple[Float[Array, "*b d"], tuple[Array, ...]]:
     wide = x.astype(jnp.float32)
     mean = wide.mean(axis=-1, keepdims=True)
     variance = jnp.square(wide).mean(axis=-1, keepdims=True) - jnp.square(mean)
@@ -59,7 +62,9 @@ def _layer_norm_forward(x, scale, bias):
     return normed.astype(x.dtype), (x, mean, inverse, scale)
 
 
-def _layer_norm_backward(saved, grad):
+def _layer_norm_backward(
+    saved: tuple[Array, ...], grad: Float[Array, "*b d"]
+) -> tuple[Float[Array, "*b d"], Float[Array, " d"], Float[Array, " d"]]:
     x, mean, inverse, scale = saved
     x = _late(x, grad)
     lead = tuple(range(x.ndim - 1))
@@ -89,7 +94,12 @@ def attend(
     return _by_head(mixed), weights
 
 
-def _attend(query, key, value, bias):
+def _attend(
+    query: Float[Array, "b h n s"],
+    key: Float[Array, "b h n s"],
+    value: Float[Array, "b h n s"],
+    bias: Float[Array, "#b 1 n n"] | None,
+) -> tuple[Float[Array, "b h n s"], Float[Array, "b h n n"]]:
     logits = jnp.einsum("bhqs,bhks->bhqk", query, key)
     if bias is not None:
         logits = logits + bias.astype(logits.dtype)
@@ -102,14 +112,24 @@ def _by_head(x: Array) -> Array:
     return x.transpose(0, 2, 1, 3)
 
 
-def _attend_forward(query, key, value, bias):
+def _attend_forward(
+    query: custom_derivatives.CustomVJPPrimal,
+    key: custom_derivatives.CustomVJPPrimal,
+    value: custom_derivatives.CustomVJPPrimal,
+    bias: custom_derivatives.CustomVJPPrimal | None,
+) -> tuple[tuple[Array, Array], tuple[Array | None, ...]]:
     heads = [_by_head(x.value) for x in (query, key, value)]
     bias = None if bias is None else bias.value
     mixed, weights = _attend(*heads, bias)
     return (_by_head(mixed), weights), (*heads, bias, mixed, weights)
 
 
-def _attend_backward(saved, grads):
+def _attend_backward(
+    saved: tuple[Array | None, ...],
+    grads: tuple[
+        Array | custom_derivatives.SymbolicZero, Array | custom_derivatives.SymbolicZero
+    ],
+) -> tuple[Array | None, ...]:
     query, key, value, bias, mixed, weights = saved
     grad, of_weights = _by_head(grads[0]), grads[1]
     # sum_k weights_grad * weights = sum_s grad * mixed: a row of s, not of n.
@@ -130,7 +150,12 @@ def _attend_backward(saved, grads):
 attend.defvjp(_attend_forward, _attend_backward, symbolic_zeros=True)
 
 
-def product(x: Array, kernel: Array, dimension_numbers, precision=None) -> Array:
+def product(
+    x: Array,
+    kernel: Array,
+    dimension_numbers: lax.DotDimensionNumbers,
+    precision: None = None,
+) -> Array:
     """The `dot_general` of the dense layers: last axes of x with first of kernel."""
     ((axes, _), _) = dimension_numbers
     assert precision is None
@@ -142,11 +167,15 @@ def _product(axes: int, x: Array, kernel: Array) -> Array:
     return jnp.tensordot(x, kernel, axes)
 
 
-def _product_forward(axes, x, kernel):
+def _product_forward(
+    axes: int, x: Array, kernel: Array
+) -> tuple[Array, tuple[Array, Array]]:
     return jnp.tensordot(x, kernel, axes), (x, kernel)
 
 
-def _product_backward(axes, saved, grad):
+def _product_backward(
+    axes: int, saved: tuple[Array, Array], grad: Array
+) -> tuple[Array, Array]:
     x, kernel = saved
     x_grad = _input_grad(axes, kernel, grad)
     return x_grad, _kernel_grad(axes, x, grad, x_grad)
@@ -157,14 +186,15 @@ def _input_grad(axes: int, kernel: Array, grad: Array) -> Array:
     lead = grad.ndim - kernel.ndim + axes
     inner, outer = tuple(range(lead, grad.ndim)), tuple(range(axes, kernel.ndim))
 
-    def plain(kernel, grad):
+    def plain(kernel: Array, grad: Array) -> Array:
         return jnp.tensordot(grad, kernel, (inner, outer))
 
-    def flat(kernel, grad):  # XLA copies a kernel of more than two axes
-        found = lax.dot_general(
+    def flat(kernel: Array, grad: Array) -> Array:
+        # XLA copies a kernel of more than two axes.
+        product = lax.dot_general(
             _flat(grad, lead), _flat(kernel, axes), (((1,), (1,)), ((), ()))
         )
-        return found.reshape(*grad.shape[:lead], *kernel.shape[:axes])
+        return product.reshape(*grad.shape[:lead], *kernel.shape[:axes])
 
     return lax.platform_dependent(kernel, grad, cpu=flat, default=plain)
 
@@ -173,19 +203,19 @@ def _kernel_grad(axes: int, x: Array, grad: Array, x_grad: Array) -> Array:
     """Of `tensordot(x, kernel, axes)`: the gradient of kernel."""
     lead = x.ndim - axes
 
-    def plain(x, grad, x_grad):
+    def plain(x: Array, grad: Array, x_grad: Array) -> Array:
         return jnp.tensordot(x, grad, (tuple(range(lead)),) * 2)
 
-    def flat(x, grad, x_grad):
+    def flat(x: Array, grad: Array, x_grad: Array) -> Array:
         left, right = _flat(x, lead), _flat(grad, lead)
         if right.shape[1] < 4 * left.shape[1]:
-            found = lax.dot_general(left, right, (((0,), (0,)), ((), ())))
+            product = lax.dot_general(left, right, (((0,), (0,)), ((), ())))
         else:
             # Rows of a multiple of 4096 bytes share lines of the cache: the product
             # over first axes of [964, 768] and [964, 3072] took twice as long.
             left = lax.optimization_barrier(_flat(_late(x, x_grad), lead).T)
-            found = left @ right
-        return found.reshape(*x.shape[lead:], *grad.shape[lead:])
+            product = left @ right
+        return product.reshape(*x.shape[lead:], *grad.shape[lead:])
 
     return lax.platform_dependent(x, grad, x_grad, cpu=flat, default=plain)
 
@@ -198,7 +228,12 @@ def _flat(x: Array, lead: int) -> Array:
 _product.defvjp(_product_forward, _product_backward)
 
 
-def gelu_product(x: Array, kernel: Array, dimension_numbers, precision=None) -> Array:
+def gelu_product(
+    x: Array,
+    kernel: Array,
+    dimension_numbers: lax.DotDimensionNumbers,
+    precision: None = None,
+) -> Array:
     """gelu(x) kernel, as the `dot_general` of a dense layer; keeps x, not gelu(x)."""
     assert dimension_numbers == (((x.ndim - 1,), (0,)), ((), ()))
     assert precision is None
@@ -210,11 +245,13 @@ def _gelu_product(x: Array, kernel: Array) -> Array:
     return gelu(x) @ kernel
 
 
-def _gelu_product_forward(x, kernel):
+def _gelu_product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
     return gelu(x) @ kernel, (x, kernel)
 
 
-def _gelu_product_backward(saved, grad):
+def _gelu_product_backward(
+    saved: tuple[Array, Array], grad: Array
+) -> tuple[Array, Array]:
     x, kernel = saved
     wide_grad = _input_grad(1, kernel, grad)
     x = _late(x, wide_grad)

@@ -64,7 +64,7 @@ def read(name_or_path: str | os.PathLike) -> official_file.Stored:
             return orbax_folder.read(path)
         return official_file.read(path)
     except ImportError as error:  # a bucket without its package
-        raise ValueError(f"{path}: can not be reached: {error}") from error
+        raise ValueError(f"{path}: cannot be reached: {error}") from error
     except official_file.CutError as error:
         whole = _whole_size(error.shapes)
         raise ValueError(f"{error}{whole}; fetch the file again") from error
@@ -111,9 +111,9 @@ def fit(
     leaves = official_file.flatten(
         {part: tree for part, tree in params.items() if part not in dropped}
     )
-    found = {path: tuple(leaf.shape) for path, leaf in leaves.items()}
-    _check_vocabulary(found, name, settings, tokens)
-    problems = _differences(found, wanted)
+    shapes = {path: tuple(leaf.shape) for path, leaf in leaves.items()}
+    _check_vocabulary(shapes, name, settings, tokens)
+    problems = _differences(shapes, wanted)
     if problems:
         raise ValueError(
             f"{name}: does not fit the model{_hint(params, settings, parts)}:"
@@ -126,14 +126,14 @@ def fit(
     return official_file.unflatten(values)
 
 
-def _differences(found: Shapes, wanted: Shapes) -> list[str]:
+def _differences(shapes: Shapes, wanted: Shapes) -> list[str]:
     """What is missing, what is too much, and what has another shape, each counted."""
-    missing = sorted(wanted.keys() - found.keys())
-    extra = sorted(found.keys() - wanted.keys())
+    missing = sorted(wanted.keys() - shapes.keys())
+    extra = sorted(shapes.keys() - wanted.keys())
     wrong = [
-        f"{path} {list(found[path])} instead of {list(wanted[path])}"
-        for path in sorted(wanted.keys() & found.keys())
-        if wanted[path] != found[path]
+        f"{path} {list(shapes[path])} instead of {list(wanted[path])}"
+        for path in sorted(wanted.keys() & shapes.keys())
+        if wanted[path] != shapes[path]
     ]
     return [
         f"{len(names)} {kind}: {', '.join(f'{name:.120}' for name in names[:_LISTED])}"
@@ -148,10 +148,10 @@ def _differences(found: Shapes, wanted: Shapes) -> list[str]:
 
 
 def _check_vocabulary(
-    found: Shapes, name: str, settings: config.Model, tokens: int | None
+    shapes: Shapes, name: str, settings: config.Model, tokens: int | None
 ) -> None:
     """Another vocabulary, everything else alike, is a mistake of its own."""
-    table = found.get(sizes.TABLE, ())
+    table = shapes.get(sizes.TABLE, ())
     if len(table) != 2 or table[1] != settings.hidden:
         return
     rows = table[0]
@@ -170,13 +170,13 @@ def _check_vocabulary(
 
 def _hint(params: Params, settings: config.Model, parts: Sequence[str]) -> str:
     """What the checkpoint is, and with which settings or parts it would fit."""
-    found, hint = sizes.of_params(params), ""
-    if found:
+    known, hint = sizes.of_params(params), ""
+    if known:
         hint = f": expected {sizes.describe(sizes.of_settings(settings))}, found what"
-        hint += f" looks like {sizes.describe(found)}"
+        hint += f" looks like {sizes.describe(known)}"
     other = [
         f"model.{key}={value}"
-        for key, value in found.items()
+        for key, value in known.items()
         if value != getattr(settings, key)
     ]
     if other:
@@ -190,9 +190,9 @@ def _hint(params: Params, settings: config.Model, parts: Sequence[str]) -> str:
     return hint
 
 
-def _whole_size(found: Shapes) -> str:
+def _whole_size(shapes: Shapes) -> str:
     """For a cut file: the size of the official file that it begins like."""
-    width = found.get("params/audio_encoder/embedding/bias", (0,))[0]
+    width = shapes.get("params/audio_encoder/embedding/bias", (0,))[0]
     for name in ("base", "large"):
         if config.MODELS[name].hidden == width:
             size = sizes.official_bytes(config.MODELS[name])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import layers, positions, towers
 from mmdiffmask.tokens import AUDIOSPAN, PAD, TOKENS_PER_SOUND
 from mmdiffmask.types import Array
@@ -105,31 +106,28 @@ def text_part(embedded: Float[Array, "b l d"], text: TextPart) -> Part:
     return Part(put_sound(embedded, text), coordinates, text.tokens != PAD, segment)
 
 
-def vision_part(vision: VisionPart, rows: int, cols: int, dtype: jnp.dtype) -> Part:
+def vision_part(vision: VisionPart, grid: PatchGrid, dtype: jnp.dtype) -> Part:
     """The vision part; places are those of the pooled grid, with its own scale.
 
     Raises:
-      ValueError: if the cells do not fill a grid of rows x cols patches.
+      ValueError: if the cells do not fill the grid.
     """
     batch, frames, count, hidden = vision.cells.shape
-    if count * towers.POOL**2 != rows * cols:
-        raise ValueError(
-            f"{count} cells a frame do not fill a grid of {rows}x{cols} patches"
-        )
+    if count * towers.POOL**2 != grid.n_patches:
+        raise ValueError(f"{count} cells a frame do not fill a grid of {grid} patches")
     segment, is_valid = vision.segment, vision.is_frame_valid
     if segment is None:
         segment = jnp.broadcast_to(jnp.arange(frames)[None], (batch, frames))
     if is_valid is None:
         is_valid = jnp.ones((batch, frames), bool)
-    place = positions.grid_coordinates(rows // towers.POOL, cols // towers.POOL, dtype)
-    place = jnp.tile(place[None], (batch, frames, 1))
+    rows, cols = grid.rows // towers.POOL, grid.cols // towers.POOL
+    at = positions.grid_coordinates(rows, cols, dtype)
+    at = jnp.tile(at[None], (batch, frames, 1))
     segment = jnp.repeat(segment, count, axis=1)
     time = segment.astype(dtype)
     return Part(
         vision.cells.astype(dtype).reshape(batch, frames * count, hidden),
-        positions.joint_coordinates(
-            place[..., 0], place[..., 1], time, jnp.zeros_like(time)
-        ),
+        positions.joint_coordinates(at[..., 0], at[..., 1], time, jnp.zeros_like(time)),
         jnp.repeat(is_valid, count, axis=1),
         segment,
     )

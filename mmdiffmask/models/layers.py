@@ -135,8 +135,9 @@ class Layer(nn.Module):
     ) -> tuple[Float[Array, "b n d"], Float[Array, "b h n n"]]:
         """The new sequence and this layer's attention weights."""
         norm = functools.partial(LayerNorm, dtype=self.dtype)
-        sizes = (self.hidden, self.head_size, self.dtype)
-        attention = SelfAttention(*sizes, name="attention_layer")
+        attention = SelfAttention(
+            self.hidden, self.head_size, self.dtype, name="attention_layer"
+        )
         mixed, weights = attention(norm(name="pre_attn_ln")(x), scale, bias)
         x = x + mixed
         mlp = MLP(self.hidden, self.dtype, name="mlp_layer")
@@ -198,10 +199,12 @@ class Encoder(nn.Module):
         norm = functools.partial(LayerNorm, dtype=self.dtype)
         x = norm(name="pre_ln")(x)
         layer = nn.remat(Layer) if self.remat else Layer
-        sizes = (self.hidden, self.head_size, self.dtype)
         weights = None
         for index in range(self.layers):
-            x, weights = layer(*sizes, name=f"layer_{index:02d}")(x, scale, bias)
+            encode = layer(
+                self.hidden, self.head_size, self.dtype, name=f"layer_{index:02d}"
+            )
+            x, weights = encode(x, scale, bias)
         x = norm(name="final_ln")(x)
         if not self.has_cls:
             return Encoded(x, None, weights)

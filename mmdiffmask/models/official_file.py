@@ -71,8 +71,8 @@ def read(path: str | os.PathLike) -> Stored:
             f"{path}: is no official checkpoint: expected a msgpack map of"
             f" {', '.join(KEYS)}, found a file that begins with {bytes(data[:8])!r}"
         )
-    found = reader.entries(count, KEYS)
-    missing = [key for key in KEYS if key not in found]
+    entries = reader.entries(count, KEYS)
+    missing = [key for key in KEYS if key not in entries]
     if missing:
         reader.fail(f"expected {', '.join(KEYS)}, {', '.join(missing)} is missing")
     if reader.at < len(data):
@@ -80,23 +80,25 @@ def read(path: str | os.PathLike) -> Stored:
             f"{path}: expected {reader.at:,} bytes by its content, found"
             f" {len(data):,}: something else follows the checkpoint"
         )
-    _check_params(found["params"], reader)
-    return Stored(_step(found["step"], reader), found["params"], found["opt_state"])
+    _check_params(entries["params"], reader)
+    return Stored(
+        _step(entries["step"], reader), entries["params"], entries["opt_state"]
+    )
 
 
 def _content(path: str | os.PathLike) -> memoryview:
     """The bytes of a file, mapped if it is local."""
-    place = epath.Path(path)
+    target = epath.Path(path)
     is_remote = "://" in str(path)
     try:
-        if not place.exists():
+        if not target.exists():
             raise ValueError(f"{path}: no such checkpoint")
-        if place.is_dir():
+        if target.is_dir():
             raise ValueError(f"{path}: is a folder; expected an official file")
-        if is_remote or not place.stat().length:
-            return memoryview(place.read_bytes())
+        if is_remote or not target.stat().length:
+            return memoryview(target.read_bytes())
     except ImportError as error:
-        raise ValueError(f"{path}: can not be reached: {error}") from error
+        raise ValueError(f"{path}: cannot be reached: {error}") from error
     with open(path, "rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
@@ -159,19 +161,19 @@ class _Reader:
         kind, count = self.header()
         self.depth += 1
         if kind == "map":
-            found = self.entries(count)
+            result = self.entries(count)
         elif kind == "list":
             if count > LONGEST:
                 self.fail(f"expected lists of at most {LONGEST}, found one of {count}")
-            found = [self.value() for _ in range(count)]
+            result = [self.value() for _ in range(count)]
         elif kind == "extension":
-            found = self.array(count)
+            result = self.array(count)
         elif kind == "text":
-            found = self.text(count)
+            result = self.text(count)
         else:
-            found = bytes(self.take(count)) if kind == "bytes" else count
+            result = bytes(self.take(count)) if kind == "bytes" else count
         self.depth -= 1
-        return found
+        return result
 
     def text(self, count: int) -> str:
         """The next `count` bytes as a name."""
@@ -182,19 +184,19 @@ class _Reader:
 
     def entries(self, count: int, allowed: tuple[str, ...] | None = None) -> dict:
         """The entries of a map whose header was read."""
-        found: dict[str, Any] = {}
+        entries: dict[str, Any] = {}
         for _ in range(count):
             kind, size = self.header()
             if kind != "text":
                 self.fail(f"expected a name, found a value of kind {kind}")
             key = self.text(size)
-            if key in found or (allowed and key not in allowed):
+            if key in entries or (allowed and key not in allowed):
                 wanted = ", ".join(allowed) if allowed else "every name once"
                 self.fail(f"expected {wanted}, found {key[:60]!r}")
             self.path.append(key)
-            found[key] = self.value()
+            entries[key] = self.value()
             self.path.pop()
-        return found
+        return entries
 
     def array(self, count: int) -> np.ndarray:
         """The array in an extension whose length was read."""
@@ -218,15 +220,15 @@ class _Reader:
         return np.frombuffer(self.take(size), DTYPES[dtype]).reshape(shape)
 
 
-def _step(found: Any, reader: _Reader) -> int:
+def _step(step: Any, reader: _Reader) -> int:
     """The step, stored as a number or an array without axes."""
-    if isinstance(found, np.ndarray) and not found.ndim and found.dtype.kind in "iu":
-        found = int(found)
-    if type(found) is not int or found < 0:
+    if isinstance(step, np.ndarray) and not step.ndim and step.dtype.kind in "iu":
+        step = int(step)
+    if type(step) is not int or step < 0:
         raise ValueError(
-            f"{reader.name}: expected a whole number as step, found {found!r:.60}"
+            f"{reader.name}: expected a whole number as step, found {step!r:.60}"
         )
-    return found
+    return step
 
 
 def _check_params(params: Any, reader: _Reader) -> None:
@@ -236,29 +238,29 @@ def _check_params(params: Any, reader: _Reader) -> None:
     for path, leaf in flatten(params).items():
         is_array = isinstance(leaf, np.ndarray)
         if not is_array or leaf.dtype.name not in FLOATS:
-            found = leaf.dtype.name if is_array else repr(leaf)
+            value = leaf.dtype.name if is_array else repr(leaf)
             raise ValueError(
                 f"{reader.name}: expected arrays of {', '.join(FLOATS)} as params,"
-                f" found {found:.60} in {path}"
+                f" found {value:.60} in {path}"
             )
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Leaves by their path, names joined by "/"; a map without entries has none."""
-    found = {}
+    leaves = {}
     for name, value in tree.items():
         inner = flatten(value, f"{prefix}{name}/") if isinstance(value, dict) else None
-        found |= {prefix + name: value} if inner is None else inner
-    return found
+        leaves |= {prefix + name: value} if inner is None else inner
+    return leaves
 
 
 def unflatten(leaves: dict[str, Any]) -> dict[str, Any]:
     """The tree of leaves by their path: `flatten` the other way round."""
     tree: dict[str, Any] = {}
     for path, leaf in leaves.items():
-        *places, last = path.split("/")
+        *names, last = path.split("/")
         node = tree
-        for place in places:
-            node = node.setdefault(place, {})
+        for name in names:
+            node = node.setdefault(name, {})
         node[last] = leaf
     return tree

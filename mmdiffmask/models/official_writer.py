@@ -34,14 +34,14 @@ def write(path: str | os.PathLike, params: dict[str, Any], step: int = 0) -> Non
       step: updates done.
 
     Raises:
-      ValueError: naming the first array that float16 can not hold.
+      ValueError: naming the first array that float16 cannot hold.
     """
     target = epath.Path(path)
     if target.is_dir():
         raise ValueError(f"{path}: is a folder; name a file to write")
     target.parent.mkdir(parents=True, exist_ok=True)
     content = {"step": step, "params": _sort(params), "opt_state": None}
-    with atomic.place(target) as made, made.open("wb") as file:
+    with atomic.place(target) as temporary, temporary.open("wb") as file:
         for piece in _pieces(content, ""):
             if not isinstance(piece, bytes):
                 piece = _to_half(*piece, path).reshape(-1).data
@@ -84,13 +84,13 @@ def _sort(tree: Any) -> Any:
     return {name: _sort(tree[name]) for name in sorted(tree)}
 
 
-def _pieces(value: Any, place: str) -> Iterator[bytes | tuple[str, Any]]:
-    """The bytes of a value, in order; (place, array) stands for an array's own."""
+def _pieces(value: Any, path: str) -> Iterator[bytes | tuple[str, Any]]:
+    """The bytes of a value, in order; (path, array) stands for an array's own."""
     if isinstance(value, dict):
         yield msgpack.Packer().pack_map_header(len(value))
         for name, inner in value.items():
             yield msgpack.packb(name)
-            yield from _pieces(inner, f"{place}/{name}" if place else name)
+            yield from _pieces(inner, f"{path}/{name}" if path else name)
     elif value is None or isinstance(value, int):
         yield msgpack.packb(value)
     else:
@@ -105,7 +105,7 @@ def _pieces(value: Any, place: str) -> Iterator[bytes | tuple[str, Any]]:
         else:
             head = _header(_EXTENSION, length)
         yield head + bytes([official_file.ARRAY]) + inside
-        yield place, value
+        yield path, value
 
 
 def _header(tags: tuple[int, int, int], length: int) -> bytes:
@@ -120,16 +120,16 @@ def _stored_type(leaf: Any) -> np.dtype:
     return np.dtype(np.float16) if dtype == np.float32 else dtype
 
 
-def _to_half(place: str, leaf: Any, path: str | os.PathLike) -> np.ndarray:
+def _to_half(name: str, leaf: Any, path: str | os.PathLike) -> np.ndarray:
     values = np.asarray(leaf)
     if values.dtype not in (np.float16, np.float32):
         raise ValueError(
-            f"{path}: {place} is {values.dtype.name}; expected float32 or float16"
+            f"{path}: {name} is {values.dtype.name}; expected float32 or float16"
         )
     is_held = np.abs(values) <= LARGEST  # False for NaN too
     if not is_held.all():
         raise ValueError(
-            f"{path}: not written: {place} holds {values[~is_held].flat[0]:g}, and"
+            f"{path}: not written: {name} holds {values[~is_held].flat[0]:g}, and"
             f" float16 holds finite numbers up to {LARGEST:g}"
         )
     return np.ascontiguousarray(values, np.float16)

@@ -28,7 +28,7 @@ def read(path: str | os.PathLike) -> official_file.Stored:
     """The parameters in a folder, as stored, and the step where one is known.
 
     Raises:
-      ValueError: if the folder holds no weights, or they can not be read.
+      ValueError: if the folder holds no weights, or they cannot be read.
     """
     folder = epath.Path(path)
     if (folder / PARAMS).is_dir():  # one step of a run
@@ -44,7 +44,7 @@ def read(path: str | os.PathLike) -> official_file.Stored:
     except (ValueError, OSError, KeyError, TypeError) as error:
         cause = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
-            f"{path}: an Orbax folder that can not be read; is it complete?"
+            f"{path}: an Orbax folder that cannot be read; is it complete?"
             f" ({cause[0]:.120})"
         ) from error
     return _stored(tree, path)
@@ -65,20 +65,20 @@ def plain(folder: str | os.PathLike) -> Iterator[epath.Path]:
     if glob.escape(path) == path:
         yield epath.Path(path)
         return
-    with tempfile.TemporaryDirectory() as place:
-        link = pathlib.Path(place) / "folder"
+    with tempfile.TemporaryDirectory() as temporary:
+        link = pathlib.Path(temporary) / "folder"
         link.symlink_to(path, target_is_directory=True)
         yield epath.Path(link)
 
 
-def _restore(place: epath.Path) -> dict[str, Any]:
+def _restore(path: epath.Path) -> dict[str, Any]:
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    with plain(place) as folder, ocp.StandardCheckpointer() as reader:
-        found = reader.metadata(folder)
-        found = getattr(found, "item_metadata", found)
-        found = getattr(found, "tree", found)
+    with plain(path) as folder, ocp.StandardCheckpointer() as reader:
+        metadata = reader.metadata(folder)
+        metadata = getattr(metadata, "item_metadata", metadata)
+        metadata = getattr(metadata, "tree", metadata)
         target = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), found
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), metadata
         )
         return jax.tree.map(np.asarray, reader.restore(folder, target))
 

@@ -1,10 +1,11 @@
-"""Where a token stands: coordinates, and the scaling of queries and keys by them.
+"""Coordinates of tokens, and the scaling of queries and keys by them.
 
 Source: RESERVE.md section 2.2.
 """
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from mmdiffmask.types import Array
@@ -13,13 +14,15 @@ SCALED_DIMENSIONS = 32  # of a query or key head; the others carry no position
 FREQUENCY_MAX = 5.0
 
 
-def centred(count: int, dtype=jnp.float32) -> Float[Array, " n"]:
+def centred(count: int, dtype: DTypeLike = jnp.float32) -> Float[Array, " n"]:
     """Coordinates around 0 without 0: 5 -> -2 -1 1 2 3."""
     steps = np.arange(count) - count // 2
     return jnp.asarray(steps + (steps >= 0), dtype)
 
 
-def grid_coordinates(rows: int, cols: int, dtype=jnp.float32) -> Float[Array, "n 2"]:
+def grid_coordinates(
+    rows: int, cols: int, dtype: DTypeLike = jnp.float32
+) -> Float[Array, "n 2"]:
     """Row and column of every patch of a rows x cols grid, row-major.
 
     Both axes share one scale, so a pooled grid has coordinates of its own
@@ -69,5 +72,5 @@ def position_scale(
     sin, cos = jnp.sin(angle), jnp.cos(angle)
     scaled = jnp.stack([sin - cos, sin + cos], axis=-1)
     scaled = scaled.reshape(*angle.shape[:-1], SCALED_DIMENSIONS)
-    rest = (*angle.shape[:-1], head_size - SCALED_DIMENSIONS)
-    return jnp.concatenate([scaled, jnp.ones(rest, angle.dtype)], axis=-1)
+    unscaled = (*angle.shape[:-1], head_size - SCALED_DIMENSIONS)
+    return jnp.concatenate([scaled, jnp.ones(unscaled, angle.dtype)], axis=-1)

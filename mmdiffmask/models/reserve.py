@@ -1,4 +1,4 @@
-"""MERLOT-Reserve: three towers, tokens, a joint transformer over what they give.
+"""MERLOT-Reserve: frames, sound and tokens to vectors of a joint transformer.
 
 Source: RESERVE.md section 2. Module names are the released checkpoints', so a
 checkpoint's `params` is this model's parameter tree.
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from mmdiffmask import config
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import initial, joining, towers
 from mmdiffmask.tokens import PAD, SPAN_LENGTH
 from mmdiffmask.types import Array
@@ -24,6 +25,15 @@ class JointOutput(NamedTuple):
     seq: Float[Array, "b n d"]
     text: Float[Array, "b l d"] | None
     vision: Float[Array, "b q d"] | None
+
+
+class Sizes(NamedTuple):
+    """Of the inputs that every part is traced with."""
+
+    grid: PatchGrid
+    segments: int
+    sub_segments: int
+    text_length: int
 
 
 class TokenEncoder(nn.Module):
@@ -44,7 +54,7 @@ class TokenEncoder(nn.Module):
 class Reserve(nn.Module):
     """The whole model; its methods are called through `apply`.
 
-    Example: `Reserve(settings).apply({"params": params}, patches, 12, 20,
+    Example: `Reserve(settings).apply({"params": params}, patches, PatchGrid(12, 20),
     method="vision")` -> `towers.Tower`.
     """
 
@@ -66,23 +76,22 @@ class Reserve(nn.Module):
     def vision(
         self,
         patches: Float[Array, "*b n p"],
-        rows: int,
-        cols: int,
+        grid: PatchGrid,
         is_masked: Bool[Array, "*b n"] | None = None,
         replacement: Float[Array, "*b n d"] | None = None,
     ) -> towers.Tower:
         """Encodes frames, some of their patches hidden: see `towers.VisionTower`."""
-        return self.vision_encoder(patches, rows, cols, is_masked, replacement)
+        return self.vision_encoder(patches, grid, is_masked, replacement)
 
     def embed_patches(self, patches: Float[Array, "*b n p"]) -> Float[Array, "*b n d"]:
         """Patch embeddings, before CLS, LayerNorm and layers."""
         return self.vision_encoder.embed(patches)
 
     def vision_attention(
-        self, patches: Float[Array, "*b n p"], rows: int, cols: int
+        self, patches: Float[Array, "*b n p"], grid: PatchGrid
     ) -> Float[Array, "*b h n"]:
         """The last layer's attention of CLS to each patch, per head."""
-        return self.vision_encoder.attention(patches, rows, cols)
+        return self.vision_encoder.attention(patches, grid)
 
     def audio(self, spectrogram: Float[Array, "*b 60 65"]) -> towers.Tower:
         """Encodes sound clips: see `towers.AudioTower`."""
@@ -108,8 +117,7 @@ class Reserve(nn.Module):
         self,
         text: joining.TextPart | None = None,
         vision: joining.VisionPart | None = None,
-        rows: int = 0,
-        cols: int = 0,
+        grid: PatchGrid | None = None,
         length: int | None = None,
         video_of_segment: Int[Array, "b z"] | None = None,
     ) -> joining.Joined:
@@ -118,8 +126,7 @@ class Reserve(nn.Module):
         Args:
           text: the text part, or None.
           vision: the vision part, or None.
-          rows: patch rows of the vision part's grid (twice its cell rows).
-          cols: patch columns of that grid.
+          grid: of the vision part's frames; needed where there is one.
           length: pad to this many positions; None: no padding.
           video_of_segment: which video each segment comes from.
         """
@@ -128,7 +135,7 @@ class Reserve(nn.Module):
             parts.append(joining.text_part(self.token_encoder(text.tokens), text))
         if vision is not None:
             dtype = jnp.dtype(self.settings.dtype)
-            parts.append(joining.vision_part(vision, rows, cols, dtype))
+            parts.append(joining.vision_part(vision, grid, dtype))
         return joining.join(parts, length, video_of_segment)
 
     def encode_joint(self, joined: joining.Joined) -> Float[Array, "b n d"]:
@@ -142,15 +149,12 @@ class Reserve(nn.Module):
         self,
         text: joining.TextPart | None = None,
         vision: joining.VisionPart | None = None,
-        rows: int = 0,
-        cols: int = 0,
+        grid: PatchGrid | None = None,
         length: int | None = None,
         video_of_segment: Int[Array, "b z"] | None = None,
     ) -> JointOutput:
         """`join`, then the joint transformer, the output split into its parts."""
-        seq = self.encode_joint(
-            self.join(text, vision, rows, cols, length, video_of_segment)
-        )
+        seq = self.encode_joint(self.join(text, vision, grid, length, video_of_segment))
         end = 0 if text is None else text.tokens.shape[1]
         of_text = None if text is None else seq[:, :end]
         if vision is None:
@@ -161,17 +165,16 @@ class Reserve(nn.Module):
     def run_all(
         self,
         patches: Float[Array, "b t n p"],
-        rows: int,
-        cols: int,
+        grid: PatchGrid,
         spectrogram: Float[Array, "b t s 60 65"],
         tokens: Int[Array, "b l"],
     ) -> tuple[Array, ...]:
         """Runs every part once, as `init` needs; nothing else calls it."""
-        cells = self.vision(patches, rows, cols).seq_attnpool
+        cells = self.vision(patches, grid).seq_attnpool
         sound = self.audio(spectrogram).seq_attnpool
         sound = sound.reshape(len(sound), -1, *sound.shape[-2:])
         text = joining.TextPart(tokens, audio_spans=sound)
-        seq = self.joint(text, joining.VisionPart(cells), rows, cols).seq
+        seq = self.joint(text, joining.VisionPart(cells), grid).seq
         span = self.span(tokens[:, :SPAN_LENGTH])
         return self.project(seq), span, self.scales()
 
@@ -179,8 +182,7 @@ class Reserve(nn.Module):
 def init(
     key: PRNGKeyArray,
     settings: config.Model,
-    rows: int,
-    cols: int,
+    grid: PatchGrid,
     segments: int,
     sub_segments: int,
     text_length: int,
@@ -200,31 +202,31 @@ def init(
     Args:
       key: decides every value.
       settings: the model's sizes; `scale_init` is where log-temperatures start.
-      rows: patch rows.
-      cols: patch columns.
+      grid: the patch grid.
       segments: frames per clip.
       sub_segments: sound clips per segment.
       text_length: tokens of a text or audio stream.
       initialiser: of all kernels but those of attention pools (LeCun always).
       mean_patch: mean of the pixels at each place of a patch, over training data.
 
-    Raises:
-      ValueError: if a side of the grid is odd.
     """
-    sizes = (rows, cols, segments, sub_segments, text_length)
+    sizes = Sizes(grid, segments, sub_segments, text_length)
     params = _init(key, settings, sizes, initialiser)
     return params if mean_patch is None else initial.centre_pixels(params, mean_patch)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _init(key, settings, sizes, initialiser) -> initial.Params:
-    rows, cols, segments, sub_segments, text_length = sizes
+def _init(
+    key: PRNGKeyArray,
+    settings: config.Model,
+    sizes: Sizes,
+    initialiser: initial.Initialiser,
+) -> initial.Params:
     inputs = (
-        jnp.zeros((1, segments, rows * cols, towers.PATCH_VALUES)),
-        rows,
-        cols,
-        jnp.zeros((1, segments, sub_segments, 60, 65)),
-        jnp.ones((1, text_length), int),
+        jnp.zeros((1, sizes.segments, sizes.grid.n_patches, towers.PATCH_VALUES)),
+        sizes.grid,
+        jnp.zeros((1, sizes.segments, sizes.sub_segments, 60, 65)),
+        jnp.ones((1, sizes.text_length), int),
     )
     model = Reserve(settings)
     shapes = jax.eval_shape(lambda: model.init(key, *inputs, method="run_all"))

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from mmdiffmask import config, configure
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import official_file, official_writer, reserve, towers
+from mmdiffmask.types import Array
 
 Shapes = dict[str, tuple[int, ...]]
 Sizes = dict[str, int]  # setting of config.Model -> value
@@ -34,9 +36,9 @@ def _shapes(values: tuple[int, ...]) -> Shapes:
     model = reserve.Reserve(config.Model(**(wanted | single)))
     spec = jax.ShapeDtypeStruct
 
-    def init(patches, spectrogram, tokens):
-        args = (jax.random.key(0), patches, 2, 2, spectrogram, tokens)
-        return model.init(*args, method="run_all")
+    def init(patches: Array, spectrogram: Array, tokens: Array) -> dict[str, Any]:
+        key, grid = jax.random.key(0), PatchGrid(2, 2)
+        return model.init(key, patches, grid, spectrogram, tokens, method="run_all")
 
     tree = jax.eval_shape(
         init,
@@ -44,12 +46,12 @@ def _shapes(values: tuple[int, ...]) -> Shapes:
         spec((1, 1, 1, 60, 65), jnp.float32),
         spec((1, 8), jnp.int32),
     )
-    found = {}
+    shape_of = {}
     for path, leaf in official_file.flatten(tree["params"]).items():
         count = wanted[f"{path.split('_')[0]}_layers"] if "layer_00" in path else 1
         for index in range(count):
-            found[path.replace("layer_00", f"layer_{index:02d}")] = leaf.shape
-    return found
+            shape_of[path.replace("layer_00", f"layer_{index:02d}")] = leaf.shape
+    return shape_of
 
 
 def of_params(params: dict[str, Any]) -> Sizes:
@@ -61,18 +63,18 @@ def of_params(params: dict[str, Any]) -> Sizes:
     norm = shape.get("joint_transformer/final_ln/scale", ())
     if len(table) != 2 and len(norm) != 1:
         return {}
-    found = {"hidden": norm[0] if len(norm) == 1 else table[1]}
+    sizes = {"hidden": norm[0] if len(norm) == 1 else table[1]}
     if len(table) == 2:
-        found["vocabulary"] = table[0]
+        sizes["vocabulary"] = table[0]
     if len(heads) == 2:
-        found["head_size"] = heads[1]
+        sizes["head_size"] = heads[1]
     for name in ENCODERS:
         prefix = _layer(name).split("layer_00")[0]
         names = {path[len(prefix) :].split("/")[0] for path in shape if prefix in path}
         layers = [name for name in names if name.startswith("layer_")]
         if layers:
-            found[f"{name}_layers"] = len(layers)
-    return found
+            sizes[f"{name}_layers"] = len(layers)
+    return sizes
 
 
 def _layer(name: str) -> str:
@@ -87,34 +89,36 @@ def of_settings(settings: config.Model) -> Sizes:
     return {name: getattr(settings, name) for name in SETTINGS}
 
 
-def to_settings(found: Sizes) -> config.Model:
+def to_settings(sizes: Sizes) -> config.Model:
     """The model of such sizes; what shapes do not tell is as in `config.Model`.
 
     Raises:
       ValueError: if there can be no such model.
     """
-    settings = config.Model(**found)
+    settings = config.Model(**sizes)
     configure.check(config.Experiment("sizes of a checkpoint", model=settings))
     return settings
 
 
-def nearest(found: Sizes) -> tuple[str, Sizes]:
+def nearest(sizes: Sizes) -> tuple[str, Sizes]:
     """The named size most like these, and what it has where these differ."""
     differ = {
-        name: {key: own for key in found if (own := getattr(model, key)) != found[key]}
+        name: {
+            key: value for key in sizes if (value := getattr(model, key)) != sizes[key]
+        }
         for name, model in config.MODELS.items()
     }
     name = min(differ, key=lambda n: ("hidden" in differ[n], len(differ[n])))
     return name, differ[name]
 
 
-def describe(found: Sizes) -> str:
+def describe(sizes: Sizes) -> str:
     """The sizes in words, beginning with the named size that they are, or are like."""
-    name, differ = nearest(found)
+    name, differ = nearest(sizes)
     if differ:
-        parts = (f"{key} {found[key]} instead of {differ[key]}" for key in differ)
+        parts = (f"{key} {sizes[key]} instead of {differ[key]}" for key in differ)
         return f"{name}, but with {', '.join(parts)}"
-    return f"{name} (hidden {found['hidden']})"
+    return f"{name} (hidden {sizes['hidden']})"
 
 
 def official_bytes(settings: config.Model, has_optimizer: bool = False) -> int:

@@ -1,4 +1,4 @@
-"""The three towers before the joint transformer: frames, sound, short texts.
+"""Vectors of frames, of sound and of short texts: the joint transformer's input.
 
 Source: RESERVE.md sections 2.3 to 2.5.
 """
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from mmdiffmask import config
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import layers, positions
 from mmdiffmask.tokens import SPAN_LENGTH, TOKENS_PER_SOUND
 from mmdiffmask.types import Array
@@ -50,10 +51,11 @@ def encoder(
     )
 
 
-def cells_of(x: Float[Array, "b n d"], rows: int, cols: int) -> Float[Array, "b k 4 d"]:
+def cells_of(x: Float[Array, "b n d"], grid: PatchGrid) -> Float[Array, "b k 4 d"]:
     """Groups row-major patches into 2x2 cells: upper left, upper right, lower ones."""
     batch, _, hidden = x.shape
-    blocks = x.reshape(batch, rows // POOL, POOL, cols // POOL, POOL, hidden)
+    sides = (grid.rows // POOL, POOL, grid.cols // POOL, POOL)
+    blocks = x.reshape(batch, *sides, hidden)
     return blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, POOL**2, hidden)
 
 
@@ -76,23 +78,21 @@ class VisionTower(nn.Module):
     def __call__(
         self,
         patches: Float[Array, "*b n p"],
-        rows: int,
-        cols: int,
+        grid: PatchGrid,
         is_masked: Bool[Array, "*b n"] | None = None,
         replacement: Float[Array, "*b n d"] | None = None,
     ) -> Tower:
-        """Encodes frames of rows x cols patches.
+        """Encodes frames of a grid of patches.
 
         Args:
           patches: values in [0, 1], (patch row, patch column, channel) row-major.
-          rows: patch rows of the grid.
-          cols: patch columns.
+          grid: of each frame.
           is_masked: patches whose embedding is replaced before the first layer, so
             that no other patch can see what they show (DESIGN section 5).
           replacement: what they are replaced by; read only where masked.
         """
-        encoded = self._encode(patches, rows, cols, is_masked, replacement)
-        pooled = self.seq_attnpool(cells_of(encoded.seq, rows, cols))
+        encoded = self._encode(patches, grid, is_masked, replacement)
+        pooled = self.seq_attnpool(cells_of(encoded.seq, grid))
         lead = patches.shape[:-2]
         return Tower(
             cls=encoded.cls.reshape(*lead, -1),
@@ -101,29 +101,35 @@ class VisionTower(nn.Module):
         )
 
     def attention(
-        self, patches: Float[Array, "*b n p"], rows: int, cols: int
+        self, patches: Float[Array, "*b n p"], grid: PatchGrid
     ) -> Float[Array, "*b h n"]:
         """How much CLS takes of each patch in the last layer, per head.
 
         The share that CLS keeps for itself is left out, so a row sums to less than 1.
         Paper: Eq. 6 and 7 mask by these.
         """
-        weights = self._encode(patches, rows, cols, None, None).weights[:, :, 0, 1:]
+        weights = self._encode(patches, grid).weights[:, :, 0, 1:]
         return weights.reshape(*patches.shape[:-2], *weights.shape[1:])
 
-    def _encode(self, patches, rows, cols, is_masked, replacement) -> layers.Encoded:
-        if patches.shape[-2] != rows * cols or rows % POOL or cols % POOL:
+    def _encode(
+        self,
+        patches: Float[Array, "*b n p"],
+        grid: PatchGrid,
+        is_masked: Bool[Array, "*b n"] | None = None,
+        replacement: Float[Array, "*b n d"] | None = None,
+    ) -> layers.Encoded:
+        is_even = grid.rows % POOL == 0 == grid.cols % POOL
+        if patches.shape[-2] != grid.n_patches or not is_even:
             raise ValueError(
                 f"frames of {patches.shape[-2]} patches do not fill a grid of"
-                f" {rows}x{cols}, whose sides must be even"
+                f" {grid}, whose sides must be even"
             )
         x = self.embedding(patches)
         if is_masked is not None:
             x = jnp.where(is_masked[..., None], replacement.astype(x.dtype), x)
-        x = x.reshape(-1, rows * cols, self.settings.hidden)
-        return self.transformer(
-            x, positions.grid_coordinates(rows, cols, x.dtype)[None]
-        )
+        x = x.reshape(-1, grid.n_patches, self.settings.hidden)
+        at = positions.grid_coordinates(grid.rows, grid.cols, x.dtype)
+        return self.transformer(x, at[None])
 
 
 class AudioTower(nn.Module):

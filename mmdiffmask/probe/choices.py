@@ -19,7 +19,7 @@ SCALE = 100.0  # of Reserve's zero-shot scores, RESERVE.md section 6.4
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class Questions:
     """Questions of one split: features of each candidate in both streams."""
 
     features: Float[np.ndarray, "e c z d"]
@@ -85,20 +85,24 @@ def fit(
       ValueError: if the solver stops before the gradient is practically zero.
     """
     root = _root(features, link)
-    found = {}
+    heads = {}
     for penalty in sorted(set(l2)):
         if np.isinf(penalty):
-            found[penalty] = (np.zeros(features.shape[-1]), 0.0)
+            heads[penalty] = (np.zeros(features.shape[-1]), 0.0)
             continue
         basis = linear.basis(root, penalty)  # (k, r)
 
-        def loss(turned, penalty=penalty, basis=basis):
+        def loss(
+            turned: Float[np.ndarray, " r"],
+            penalty: float = penalty,
+            basis: Float[np.ndarray, "k r"] = basis,
+        ) -> tuple[float, np.ndarray]:
             value, gradient = objective(basis @ turned, features, right, penalty, link)
             return value, basis.T @ gradient
 
         optimum, gradient = linear.minimise(loss, basis.shape[1])
-        found[penalty] = (basis @ optimum, gradient)
-    return found
+        heads[penalty] = (basis @ optimum, gradient)
+    return heads
 
 
 def _root(features: Float[np.ndarray, "e c k"], link: Link) -> np.ndarray:
@@ -120,7 +124,7 @@ def zero_shot(features: Float[np.ndarray, "e c z d"]) -> Float[np.ndarray, "e c"
 
 
 def probe(
-    train: Asked, dev: Asked, val: Asked, l2: Sequence[float], link: Link
+    train: Questions, dev: Questions, val: Questions, l2: Sequence[float], link: Link
 ) -> Result:
     """Fits on train, chooses the penalty on dev, scores val once. DESIGN section 7.
 

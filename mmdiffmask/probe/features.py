@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mmdiffmask import atomic, types
 from mmdiffmask import grid as grids
+from mmdiffmask.training.family import Params
 
 SCHEMA = "clip-features-1"  # change it whenever the same inputs give other numbers
 _PREFIX = "vector/"  # of the arrays in the cache file
@@ -80,7 +81,10 @@ def mean_over_cells(
     return kept.sum((1, 2)) / jnp.maximum(weight.sum((1, 2)), 1.0)
 
 
-def clip_encoder(apply: Callable, grid: grids.PatchGrid) -> Encode:
+def clip_encoder(
+    apply: Callable[[Params, types.VideoBatch], tuple[Array, Array]],
+    grid: grids.PatchGrid,
+) -> Encode:
     """The read-out `clip` (DESIGN section 7) of a model.
 
     Args:
@@ -95,7 +99,9 @@ def clip_encoder(apply: Callable, grid: grids.PatchGrid) -> Encode:
     """
 
     @jax.jit
-    def encode(params, batch):
+    def encode(
+        params: Params, batch: types.VideoBatch
+    ) -> dict[str, Float[Array, "b d"]]:
         joint, vit = apply(params, without_language(batch))
         is_valid = valid_cells(grid, batch.is_patch_valid)
         is_valid = is_valid & batch.is_frame_valid[:, :, None]
@@ -213,7 +219,7 @@ def _read(path: pathlib.Path) -> Features:
 def _write(path: pathlib.Path, features: Features) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {_PREFIX + name: value for name, value in features.vectors.items()}
-    with atomic.place(path) as made, made.open("wb") as file:
+    with atomic.place(path) as temporary, temporary.open("wb") as file:
         np.savez(file, clip=np.array(features.clip), **arrays)
         file.flush()
         os.fsync(file.fileno())

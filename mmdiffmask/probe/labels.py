@@ -36,19 +36,19 @@ def find(asked: str, known: Sequence[str]) -> str:
     )
 
 
-def of_clips(rows: Mapping[str, Mapping[str, str]], asked: str) -> dict[str, str]:
+def of_clips(rows: Mapping[str, Mapping[str, str]], label: str) -> dict[str, str]:
     """Clip -> its label of that name; "" where it has none, or only blanks.
 
     Args:
       rows: clip -> name -> label.
-      asked: the name.
+      label: the name.
 
     Raises:
       ValueError: as `find`, or if no clip has one.
     """
     known = {name: None for row in rows.values() for name in row}
-    name = find(asked, list(known))
-    found = {clip: plain(row.get(name, "")) for clip, row in rows.items()}
-    if not any(found.values()):
+    name = find(label, list(known))
+    values = {clip: plain(row.get(name, "")) for clip, row in rows.items()}
+    if not any(values.values()):
         raise ValueError(f"probe.labels: every clip's label {name!r} is empty")
-    return found
+    return values

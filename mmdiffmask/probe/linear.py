@@ -146,7 +146,7 @@ def fit(
     penalty = (l2 * (axes**2).sum(0))[:, None]
     size = axes.shape[1] * n_classes
 
-    def loss(flat):
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         kernel, bias = flat[:size].reshape(-1, n_classes), flat[size:]
         value, d_kernel, d_bias = objective(kernel, bias, turned, target, 0.0)
         value += 0.5 * float((penalty * kernel**2).sum())
@@ -174,16 +174,16 @@ def minimise(
       ValueError: if the solver stops before the gradient is practically zero.
     """
     options = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-8, "ftol": 0.0}
-    found = scipy.optimize.minimize(
+    optimum = scipy.optimize.minimize(
         loss, np.zeros(size), jac=True, method="L-BFGS-B", options=options
     )
-    gradient = float(np.abs(found.jac).max())
+    gradient = float(np.abs(optimum.jac).max())
     if not gradient <= GRADIENT_LIMIT:  # NaN is not the optimum either
         raise ValueError(
-            f"a linear head did not reach its optimum ({found.message}, at"
+            f"a linear head did not reach its optimum ({optimum.message}, at"
             f" {gradient:.1e}); leave the smallest and the largest of probe.l2 out"
         )
-    return found.x, gradient
+    return optimum.x, gradient
 
 
 def basis(features: Float[np.ndarray, "e d"], l2: float) -> Float[np.ndarray, "d r"]:
@@ -222,7 +222,7 @@ def probe(
     coarse to choose by); the larger of two equal ones.
 
     Raises:
-      ValueError: if train has fewer than two classes, val is empty, or dev can not
+      ValueError: if train has fewer than two classes, val is empty, or dev cannot
         decide between several penalties.
     """
     classes = tuple(sorted(set(train.labels)))
@@ -256,7 +256,7 @@ def least(losses: Mapping[float, float]) -> float:
     """The penalty of least loss on dev; the larger of two equal ones.
 
     Raises:
-      ValueError: if a loss is not finite, so dev can not decide.
+      ValueError: if a loss is not finite, so dev cannot decide.
     """
     if len(losses) > 1 and not all(np.isfinite(loss) for loss in losses.values()):
         raise ValueError(

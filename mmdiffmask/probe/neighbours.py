@@ -23,11 +23,11 @@ def votes(
     order = np.argsort(-cosine, axis=1, kind="stable")[:, : (above + level).max()]
     near = np.take_along_axis(cosine, order, 1)
     share = np.where(near == last, ((k - above) / level)[:, None], near > last)
-    found = np.zeros((len(features), n_classes))
+    total = np.zeros((len(features), n_classes))
     rows = np.arange(len(features))[:, None]
     # |sum of cosines| <= k, so a quarter of its mean never outweighs one vote.
-    np.add.at(found, (rows, target[order]), share * (1.0 + near / (4.0 * k)))
-    return found
+    np.add.at(total, (rows, target[order]), share * (1.0 + near / (4.0 * k)))
+    return total
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from mmdiffmask import config, grid
+from mmdiffmask import config
 from mmdiffmask.data import loader, questions, video
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import joining, layers, reserve
 from mmdiffmask.probe import features, ties
+from mmdiffmask.training.family import Params
 from mmdiffmask.types import Array
 
 SPAN = "span"  # of the feature that all views share
@@ -65,7 +67,7 @@ def check_params(params: Any, read_outs: Sequence[str]) -> None:
 
 
 def groups(
-    found: Iterable[Any],
+    records: Iterable[Any],
     encode: questions.Encode,
     data: config.Data,
     size: int,
@@ -75,7 +77,7 @@ def groups(
     """Records as arrays of fixed shapes.
 
     Args:
-      found: the records, those that share a window behind one another.
+      records: the records, those that share a window behind one another.
       encode: text -> token ids.
       data: grid and length of the sequences.
       size: windows of a group, and questions of a batch.
@@ -83,12 +85,12 @@ def groups(
       read_outs: "match", "answer" or both.
     """
     has_frames = any(questions.VIEWS[view].has_frames for view in views)
-    place = grid.PatchGrid(data.rows, data.cols)
-    for windows, asked in questions.by_window(found, size):
+    grid = PatchGrid(data.rows, data.cols)
+    for windows, placed in questions.by_window(records, size):
         rows = []
-        for start in range(0, len(asked), size):
-            part = asked[start : start + size]
-            made = [
+        for start in range(0, len(placed), size):
+            part = placed[start : start + size]
+            batch_rows = [
                 Rows(
                     np.array(window, np.int32),
                     questions.sequences(
@@ -99,15 +101,15 @@ def groups(
                 for record, window in part
             ]
             ids = [record.example_id for record, _ in part]
-            rows.append((ids, _fill(made, size)))
-        shown = [_window(record, place, has_frames) for record in windows]
+            rows.append((ids, _fill(batch_rows, size)))
+        shown = [_window(record, grid, has_frames) for record in windows]
         yield Group(_fill(shown, size), rows)
 
 
-def _window(record: Any, place: grid.PatchGrid, has_frames: bool) -> Windows:
+def _window(record: Any, grid: PatchGrid, has_frames: bool) -> Windows:
     """One window, without its batch axis; frames are decoded only if they are shown."""
     return Windows(
-        video.pictures(record, place)[0] if has_frames else None,
+        video.pictures(record, grid)[0] if has_frames else None,
         np.asarray(record.spectrogram, np.float32),
         np.asarray(record.is_frame_valid, bool),
     )
@@ -120,13 +122,13 @@ def _fill(rows: list[Any], size: int) -> Any:
 
 
 def encoder(
-    network: reserve.Reserve, place: grid.PatchGrid, n_answers: int, has_match: bool
+    network: reserve.Reserve, grid: PatchGrid, n_answers: int, has_match: bool
 ) -> Callable[[Any, Windows], Callable[[Rows], dict[str, Array]]]:
     """The read-outs of a model, jitted.
 
     Args:
       network: the model.
-      place: the patch grid.
+      grid: the patch grid.
       n_answers: sequences with a candidate per question and view (0: no `answer`).
       has_match: whether a sequence of `match` stands before them.
 
@@ -135,24 +137,23 @@ def encoder(
       outputs; "answer" (q, v, c, d), joint outputs; "span" (q, c, d), unit-normalised.
       `is_shown` tells for each view whether it sees the frames.
     """
-    size = (place.rows, place.cols)
 
-    def call(params, *args, method):
+    def call(params: Params, *args: Any, method: str) -> Any:
         return network.apply({"params": params}, *args, method=method)
 
     @jax.jit
-    def look(params, windows: Windows) -> Seen:
+    def look(params: Params, windows: Windows) -> Seen:
         count, frames, clips = windows.spectrogram.shape[:3]
         wave = windows.spectrogram.reshape(count, frames * clips, 60, 65)
         sound = call(params, wave, method="audio").seq_attnpool
         cells = None
         if windows.patches is not None:
-            cells = call(params, windows.patches, *size, method="vision").seq_attnpool
+            cells = call(params, windows.patches, grid, method="vision").seq_attnpool
         return Seen(cells, sound, windows.is_frame_valid)
 
     @jax.jit
-    def read(params, seen: Seen, rows: Rows):
-        at_mask = _at_mask(functools.partial(call, params), size, seen, rows)
+    def read(params: Params, seen: Seen, rows: Rows) -> dict[str, Array]:
+        at_mask = _at_mask(functools.partial(call, params), grid, seen, rows)
         result = {}
         if has_match:
             spans = call(params, rows.spans, method="span")
@@ -163,7 +164,7 @@ def encoder(
             result["answer"] = at_mask[:, :, int(has_match) :]
         return result
 
-    def start(params, windows):
+    def start(params: Params, windows: Windows) -> Callable[[Rows], dict[str, Array]]:
         seen = look(params, windows)
         return lambda rows: read(params, seen, rows)
 
@@ -171,7 +172,7 @@ def encoder(
 
 
 def _at_mask(
-    call: Callable, size: tuple[int, int], seen: Seen, rows: Rows
+    call: Callable[..., Any], grid: PatchGrid, seen: Seen, rows: Rows
 ) -> Float[Array, "q v a d"]:
     """Joint outputs at MASK; all sequences of all questions are one batch.
 
@@ -194,13 +195,13 @@ def _at_mask(
         vision = joining.VisionPart(
             seen.cells[window], segment, jnp.asarray(seen.is_frame_valid)[window]
         )
-    joined = call(text, vision, *size, method="joint").text
-    place = jnp.asarray(rows.sequences.mask_at).reshape(-1, 1, 1)
-    return jnp.take_along_axis(joined, place, 1).reshape(*lead, -1)
+    joined = call(text, vision, grid, method="joint").text
+    mask_at = jnp.asarray(rows.sequences.mask_at).reshape(-1, 1, 1)
+    return jnp.take_along_axis(joined, mask_at, 1).reshape(*lead, -1)
 
 
 def extract(
-    start: Callable,
+    start: Callable[[Params, Windows], Callable[[Rows], dict[str, Array]]],
     params: Any,
     make_groups: Callable[[], Iterator[Group]],
     views: Sequence[str],

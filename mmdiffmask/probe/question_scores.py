@@ -29,15 +29,21 @@ def score(
     """
     result: dict[str, dict] = {}
     for read_out in read_outs:
-        asked = {
-            name: _asked(found, read_out, streams, chosen[name])
-            for name, found in sets.items()
+        parts = {
+            name: _part(frozen, read_out, streams, chosen[name])
+            for name, frozen in sets.items()
         }
         if read_out == "match":
-            scores = choices.zero_shot(asked["val"].features)
-            is_right = ties.hits(scores, asked["val"].right)
+            scores = choices.zero_shot(parts["val"].features)
+            is_right = ties.hits(scores, parts["val"].right)
             result[ZERO_SHOT] = {"is_right": ties.as_json(is_right)}
-        head = choices.probe(*asked.values(), settings.l2, settings.link)
+        head = choices.probe(
+            train=parts["train"],
+            dev=parts["dev"],
+            val=parts["val"],
+            l2=settings.l2,
+            link=settings.link,
+        )
         result[read_out] = {
             "l2": head.l2,
             "dev_loss": {str(k): v for k, v in head.dev_loss.items()},
@@ -46,18 +52,18 @@ def score(
     return result
 
 
-def _asked(
-    found: features.Features,
+def _part(
+    frozen: features.Features,
     read_out: str,
     streams: tuple[str, str],
     chosen: Sequence[questions.Question],
-) -> choices.Asked:
+) -> choices.Questions:
     """Candidates' features (e, c, 2, d): audio stream, text stream."""
-    parts = [found.vectors[f"{read_out}/{view}"] for view in streams]
+    parts = [frozen.vectors[f"{read_out}/{view}"] for view in streams]
     if read_out == "match":  # the product is made here: the cache holds its factors
-        span = found.vectors[question_features.SPAN]
+        span = frozen.vectors[question_features.SPAN]
         parts = [part[:, None] * span for part in parts]
     right = {question.example_id: question.right for question in chosen}
-    return choices.Asked(
-        np.stack(parts, axis=2), np.array([right[name] for name in found.clip])
+    return choices.Questions(
+        np.stack(parts, axis=2), np.array([right[name] for name in frozen.clip])
     )

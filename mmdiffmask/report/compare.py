@@ -1,11 +1,12 @@
-"""Rows against rows, on the same clips: pairs, gains, and tables of questions."""
+"""Differences of rows on the same clips, from what each of them answered."""
 
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import statistics
 
@@ -149,18 +150,58 @@ def question_tables(
     chosen |= {kind: kind_of == kind for kind in kinds if len(kinds) > 1}
     enough = {k: c for k, c in chosen.items() if _count(clip_of[c]) >= FEW_CLIPS}
     shown = enough or {ALL: chosen[ALL]}
-    made = []
+    bootstrap = _Bootstrap(seed, resamples)
+    left_out = tuple(kind for kind in chosen if kind not in shown)
+    tables = []
     for read_out in first["read_outs"]:
-        right = {n: _right(e["read_outs"][read_out]) for n, e in rows.items()}
-        floor = {n: _right(e) for n, e in floors.get(read_out, {}).items()}
+        answers = _Answers(
+            read_out=read_out,
+            right={n: _right(e["read_outs"][read_out]) for n, e in rows.items()},
+            floor={n: _right(e) for n, e in floors.get(read_out, {}).items()},
+            clip=clip_of,
+            chance=first["chance"],
+        )
         columns = (
-            _column(read_out, kind, right, floor, of, clip_of, first["chance"],
-                    plain, (seed, resamples))
-            for kind, of in shown.items()
-        )  # fmt: skip
-        left_out = tuple(kind for kind in chosen if kind not in shown)
-        made.append(QuestionTable(read_out, first["chance"], tuple(columns), left_out))
-    return tuple(made)
+            _column(kind, answers.take(is_of_kind), plain, bootstrap)
+            for kind, is_of_kind in shown.items()
+        )
+        tables.append(QuestionTable(read_out, answers.chance, tuple(columns), left_out))
+    return tuple(tables)
+
+
+class _Bootstrap(NamedTuple):
+    """Of the intervals."""
+
+    seed: int
+    resamples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answers:
+    """What rows and floors answered to the same questions.
+
+    Attributes:
+      read_out: how they answered.
+      right: row -> right, wrong or the share of a tie, per question.
+      floor: floor -> the same.
+      clip: number of the clip of each question.
+      chance: of guessing.
+    """
+
+    read_out: str
+    right: dict[str, Float[np.ndarray, " e"]]
+    floor: dict[str, Float[np.ndarray, " e"]]
+    clip: Int[np.ndarray, " e"]
+    chance: float
+
+    def take(self, is_taken: Bool[np.ndarray, " e"]) -> "_Answers":
+        """Those to some of the questions."""
+        return dataclasses.replace(
+            self,
+            right={name: x[is_taken] for name, x in self.right.items()},
+            floor={name: x[is_taken] for name, x in self.floor.items()},
+            clip=self.clip[is_taken],
+        )
 
 
 def _count(clips: np.ndarray) -> int:
@@ -172,27 +213,30 @@ def _right(entry: Mapping) -> Float[np.ndarray, " e"]:
 
 
 def _column(
-    read_out, kind, right, floor, of, clip_of, chance, plain, bootstrap
+    kind: str, answers: _Answers, plain: Sequence[str], bootstrap: _Bootstrap
 ) -> KindOfQuestion:
     """One kind of questions: rows and floors on the same resamples of the clips."""
+    right, floor = answers.right, answers.floor
     names = [*right, *(("floor", name) for name in floor)]  # a floor may share a name
-    table = np.stack([x[of] for x in [*right.values(), *floor.values()]], 1)
-    drawn = statistics.Resampled(table, clip_of[of], *bootstrap)
+    table = np.stack([*right.values(), *floor.values()], 1)
+    drawn = statistics.Resampled(
+        table, answers.clip, seed=bootstrap.seed, resamples=bootstrap.resamples
+    )
     place = {name: i for i, name in enumerate(names)}
     rows = {name: drawn.score(place[name]) for name in right}
     floors = {name: drawn.score(place["floor", name]) for name in floor}
     best = max(floors, key=lambda name: floors[name].value, default=CHANCE)
-    best = best if floors and floors[best].value > chance else CHANCE
+    best = best if floors and floors[best].value > answers.chance else CHANCE
     pairs, over = [], {}
     if drawn.clips >= FEW_CLIPS:
         shares = {name: score.value for name, score in rows.items()}
         for b, a in itertools.combinations(right, 2):
-            found = drawn.difference(place[a], place[b])
+            difference = drawn.difference(place[a], place[b])
             is_gain = _is_gain(a, b, shares, plain)
-            pairs.append(Comparison(read_out, a, b, found, is_gain))
+            pairs.append(Comparison(answers.read_out, a, b, difference, is_gain))
         if best != CHANCE:
-            of_best = place["floor", best]
-            over = {n: drawn.difference(place[n], of_best) for n in right}
+            best_place = place["floor", best]
+            over = {n: drawn.difference(place[n], best_place) for n in right}
     return KindOfQuestion(
-        kind, int(of.sum()), drawn.clips, rows, floors, best, tuple(pairs), over
+        kind, len(table), drawn.clips, rows, floors, best, tuple(pairs), over
     )

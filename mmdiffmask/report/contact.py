@@ -1,4 +1,4 @@
-"""A contact sheet of one record: who is where over time, units, and masks.
+"""A contact sheet of one record, from its boxes, units and masks.
 
 Four panels, each with the places up to the last that has a frame: the boxes in the
 colours of their tracks; the units that masks are made of; what each strategy hides.
@@ -8,13 +8,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types
-from mmdiffmask.report import paper, pictures
+from mmdiffmask.report import marks, paper, pictures
 
 # RGB; the first seven are Okabe and Ito's, the others differ from them in lightness.
 PALETTE = (
@@ -22,8 +21,6 @@ PALETTE = (
     *((213, 94, 0), (204, 121, 167), (190, 255, 130), (140, 90, 255), (255, 170, 190)),
     *((120, 70, 20), (0, 230, 230)),
 )
-_TAG = 0.42  # scale of the font
-_DASH_PX = 7
 _FILL = 0.5  # opacity of a unit
 
 
@@ -107,20 +104,20 @@ def unit_colours(
 ) -> dict[int, tuple[int, int, int]]:
     """The colour of each box unit: that of the box whose patches it shares most of."""
     boxes, touched = record.boxes, record.covered_share > 0
-    found = {}
+    colour_of_unit = {}
     for unit in np.flatnonzero(units.is_box):
-        own = units.of_patch == unit
-        frames = np.flatnonzero(own.any(1))
+        is_own = units.of_patch == unit
+        frames = np.flatnonzero(is_own.any(1))
         if not len(frames):
             continue
         frame = int(frames[0])
         is_of = np.array([kind == units.kind for kind in boxes.kind], bool)
         mine = np.flatnonzero(is_of & (boxes.frame == frame))
-        both = (touched[mine] & own[frame]).sum(1)
-        either = (touched[mine] | own[frame]).sum(1)
+        both = (touched[mine] & is_own[frame]).sum(1)
+        either = (touched[mine] | is_own[frame]).sum(1)
         best = mine[np.argmax(both / np.maximum(either, 1))]
-        found[int(unit)] = tuple(int(c) for c in colours[best])
-    return found
+        colour_of_unit[int(unit)] = tuple(int(c) for c in colours[best])
+    return colour_of_unit
 
 
 def draw_tracks(
@@ -144,15 +141,15 @@ def draw_tracks(
     every = [k for k in range(len(boxes)) if is_drawn[k]]
     for k in every:
         colour = tuple(int(c) for c in of_frame[k])
-        _outline(image, corners[k], colour, is_dashed=boxes.kind[k] == "face")
+        marks.outline(image, corners[k], colour, is_dashed=boxes.kind[k] == "face")
     is_taken = np.zeros(image.shape[:2], bool)
     for left, top, right, bottom in corners[is_drawn]:
         is_taken[top : bottom + 1, left : right + 1] = True
     for k in every:
-        tag = _tag(boxes, k)
+        tag = marks.tag(boxes, k)
         if tag:
             colour = tuple(int(c) for c in of_frame[k])
-            _write_tag(image, is_taken, tag, corners[k], colour)
+            marks.write_tag(image, is_taken, tag, corners[k], colour)
     return image
 
 
@@ -166,16 +163,24 @@ def draw_units(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Frame i with the patches of each box unit filled, and every unit's border."""
     image = pictures.draw_picture(grid, clip, i, size)
-    own = units.of_patch[i]
-    for unit in np.unique(own[own >= 0]).tolist():
+    unit_of_patch = units.of_patch[i]
+    for unit in np.unique(unit_of_patch[unit_of_patch >= 0]).tolist():
         if unit in colours:
-            where = pictures.pixels(grid, own == unit, size)[..., None]
+            where = pictures.pixels(grid, unit_of_patch == unit, size)[..., None]
             mixed = (1 - _FILL) * image + _FILL * np.array(colours[unit])
             image = np.where(where, mixed, image).astype(np.uint8)
-    return _draw_borders(grid, image, own, size, np.isin(own, list(colours)))
+    return _draw_borders(
+        grid, image, unit_of_patch, size, np.isin(unit_of_patch, list(colours))
+    )
 
 
-def _draw_borders(grid, image, unit, size: int, is_box) -> UInt8[np.ndarray, "H W 3"]:
+def _draw_borders(
+    grid: grids.PatchGrid,
+    image: UInt8[np.ndarray, "H W 3"],
+    unit: Int[np.ndarray, " n"],
+    size: int,
+    is_box: Bool[np.ndarray, " n"],
+) -> UInt8[np.ndarray, "H W 3"]:
     """Thin light lines between units, dark ones around those of a box."""
     unit, is_box = (
         values.reshape(grid.rows, grid.cols).repeat(size, 0).repeat(size, 1)
@@ -193,63 +198,6 @@ def _draw_borders(grid, image, unit, size: int, is_box) -> UInt8[np.ndarray, "H 
     lit = (0.6 * image + 0.4 * np.array(paper.PAPER)).astype(np.uint8)
     image = np.where(thin[..., None], lit, image)
     return np.where(strong[..., None], np.array(paper.INK, np.uint8), image)
-
-
-def _outline(image: np.ndarray, corners: np.ndarray, colour, is_dashed: bool) -> None:
-    """On a dark edge, so that it shows on any ground."""
-    left, top, right, bottom = (int(side) for side in corners)
-    ends = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-    for (x0, y0), (x1, y1) in zip(ends[:-1], ends[1:], strict=True):
-        length = max(abs(x1 - x0), abs(y1 - y0))
-        step = _DASH_PX if is_dashed else max(length, 1)
-        for width, ink in ((4, paper.INK), (2, colour)):
-            for begin in range(0, length, 2 * step):
-                share = begin / length, min(begin + step, length) / length
-                a, b = (
-                    (round(x0 + s * (x1 - x0)), round(y0 + s * (y1 - y0)))
-                    for s in share
-                )
-                cv2.line(image, a, b, ink, width)
-
-
-def _tag(boxes: types.Boxes, k: int) -> str:
-    parts = [boxes.label[k]] if boxes.kind[k] == "object" else []
-    # A face has its body's number: once is enough where both are drawn.
-    twins = (boxes.track == boxes.track[k]) & (np.array(boxes.kind) == "body")
-    if boxes.track[k] >= 0 and (boxes.kind[k] != "face" or not twins.any()):
-        parts.append(str(int(boxes.track[k])))
-    return " ".join(parts)
-
-
-def _write_tag(image, is_taken, text: str, corners: np.ndarray, colour) -> None:
-    """Beside the box where nothing else stands, else on its upper left corner."""
-    text = pictures.printable(text)
-    (width, height), _ = cv2.getTextSize(text, paper.FONT, _TAG, 1)
-    width, height = width + 5, height + 6
-    low, high = (corners[:2] - 2).tolist(), (corners[2:] + 3).tolist()
-    places = [
-        (low[0], low[1] - height),
-        (low[0], high[1]),
-        (high[0], low[1]),
-        (low[0] - width, low[1]),
-        (high[0] - width, low[1] - height),
-        (high[0], high[1] - height),
-    ]
-    free = [place for place in places if _is_free(is_taken, *place, width, height)]
-    limit = max(0, image.shape[1] - width), max(0, image.shape[0] - height)
-    left, top = (int(x) for x in np.clip((free or [low])[0], 0, limit))
-    is_taken[top : top + height, left : left + width] = True
-    image[top : top + height, left : left + width] = colour
-    is_light = np.dot(colour, (0.299, 0.587, 0.114)) > 110  # of 255, to the eye
-    ink, at = paper.INK if is_light else paper.PAPER, (left + 2, top + height - 3)
-    cv2.putText(image, text, at, paper.FONT, _TAG, ink, 1, cv2.LINE_AA)
-
-
-def _is_free(is_taken, left: int, top: int, width: int, height: int) -> bool:
-    bottom, right = top + height, left + width
-    if min(left, top) < 0 or bottom > len(is_taken) or right > is_taken.shape[1]:
-        return False
-    return not is_taken[top:bottom, left:right].any()
 
 
 def _end(record: Any) -> int:
@@ -277,19 +225,19 @@ def _caption(record: Any, i: int) -> str:
 def _tracks_heading(boxes: types.Boxes) -> str:
     tracks = len(np.unique(boxes.track[boxes.track >= 0]))
     lone = int((boxes.track < 0).sum())
-    told = f"{tracks} track{'s' * (tracks != 1)}, a colour and a number each"
+    text = f"{tracks} track{'s' * (tracks != 1)}, a colour and a number each"
     if lone:
-        told += f"; {lone} boxes without a track, coloured by box"
-    return f"Boxes: {told}; faces are dashed"
+        text += f"; {lone} boxes without a track, coloured by box"
+    return f"Boxes: {text}; faces are dashed"
 
 
 def _units_heading(units: Units) -> str:
     """How many units there are, and of how many patches."""
-    own = units.of_patch[units.of_patch >= 0]
-    sizes = np.bincount(own, minlength=len(units.is_box))
+    unit_of_patch = units.of_patch[units.of_patch >= 0]
+    sizes = np.bincount(unit_of_patch, minlength=len(units.is_box))
     boxes = sizes[units.is_box & (sizes > 0)]
     others = sizes[~units.is_box & (sizes > 0)]
-    told = f"{len(boxes)} from boxes of kind {units.kind}"
+    text = f"{len(boxes)} from boxes of kind {units.kind}"
     if len(boxes):
-        told += f" ({boxes.min()} to {boxes.max()} patches)"
-    return f"Units that are masked whole: {told}, {len(others)} of background"
+        text += f" ({boxes.min()} to {boxes.max()} patches)"
+    return f"Units that are masked whole: {text}, {len(others)} of background"

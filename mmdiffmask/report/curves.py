@@ -1,4 +1,4 @@
-"""Curves as inline SVG: no script, no font, no file; readable on a phone."""
+"""Curves as inline SVG, from lines of steps, values and intervals."""
 
 import dataclasses
 import html

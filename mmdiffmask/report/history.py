@@ -47,10 +47,10 @@ def trained(history: History) -> History:
     }
 
 
-def line_of(name: str, rows: Lines, **kw) -> curves.Line:
+def line_of(name: str, rows: Lines, **kw: Any) -> curves.Line:
     """A curve with its intervals through some of the lines."""
 
-    def column(key):
+    def column(key: str) -> tuple[float, ...]:
         return tuple(math.nan if r.get(key) is None else r[key] for r in rows)
 
     steps = tuple(row["step"] for row in rows)
@@ -132,16 +132,16 @@ def patch_panels(
     rows = trained(history)
     if not rows:
         return ()
-    made = _training_panels(rows, has_replay_terms)
+    panels = _training_panels(rows, has_replay_terms)
     for kind in _shown_masks(history):
         word = strategies.label(kind)
-        made.append(_loss_panel(rows, kind, f"Held-out loss under {word}"))
+        panels.append(_loss_panel(rows, kind, f"Held-out loss under {word}"))
         # Masks of patches may hide no cell wholly.
         if all(last(lines, kind, "retrieval_hidden") for lines in history.values()):
             title = f"Finding wholly hidden cells, held out under {word}"
             start = _start_floor(history, is_random_start)
-            made.append(_finding_panel(rows, kind, title, start))
-    return tuple(made)
+            panels.append(_finding_panel(rows, kind, title, start))
+    return tuple(panels)
 
 
 def _training_panels(rows: History, has_replay_terms: bool) -> list[curves.Panel]:
@@ -157,19 +157,19 @@ def _training_panels(rows: History, has_replay_terms: bool) -> list[curves.Panel
         "The sum of all terms; a row that hides nothing lacks that of the patches, so"
         " the heights are not comparable; all should fall."
     )
-    made = [curves.Panel("Loss in training", note, whole, group=PATCHES)]
+    panels = [curves.Panel("Loss in training", note, whole, group=PATCHES)]
     if part := _training_lines(rows, "loss_patches"):
         note = "The term of the hidden patches alone, each row on its own masks."
         title = "Loss of hidden patches in training"
-        made.append(curves.Panel(title, note, part, (guess,), group=PATCHES))
-    return made
+        panels.append(curves.Panel(title, note, part, (guess,), group=PATCHES))
+    return panels
 
 
 def _training_lines(rows: History, name: str) -> tuple[curves.Line, ...]:
     """A value of the updates, averaged to few enough points."""
     lines = []
-    for row, found in rows.items():
-        known = [x for x in found if x["kind"] == "train" and x.get(name) is not None]
+    for row, lines_ in rows.items():
+        known = [x for x in lines_ if x["kind"] == "train" and x.get(name) is not None]
         if not known:
             continue
         size = -(-len(known) // POINTS)

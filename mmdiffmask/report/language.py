@@ -1,30 +1,30 @@
-"""Curves of the language side: does it look, and does it forget?"""
+"""Curves of language and pictures together, from the lines of metrics.jsonl."""
 
 from mmdiffmask.report import curves, history
 
-LOOKS = "Does it look? Naming hidden words with the right and with another video"
-KEEPS = "Does it forget? The start's own exercises, on held-out clips"
-# Metrics of the kind "terms" -> (title, what the exercise is).
+NAMING = "Hidden words, named with the right video and with another one"
+START_TERMS = "Losses that the start was trained on, on held-out clips"
+# Metrics of the kind "terms" -> (title, what is predicted).
 TERMS = {
     "loss_imgs_to_audio": (
         "Pictures to sound or speech",
-        "Which sound or words go with these frames?",
+        "Predicted: the sound or words that go with the frames",
     ),
     "loss_text_to_audio": (
         "Text to sound or speech",
-        "Which sound or words stand at a gap of the narration?",
+        "Predicted: the sound or words at a gap of the narration",
     ),
     "loss_stuff_to_span": (
         "Everything to a hidden span",
-        "Which words are hidden, given text, sound and frames?",
+        "Predicted: the hidden words, from text, sound and frames",
     ),
     "loss_closed_span": (
         "Hidden words among all words",
-        "Which word of the whole vocabulary is hidden?",
+        "Predicted: the hidden word, among the whole vocabulary",
     ),
     "loss_pooled_cells": (
         "Words in the picture",
-        "Which clip shows this word, judged by its best cells?",
+        "Predicted: the clip that shows a word, by its best cells",
     ),
 }
 
@@ -42,12 +42,12 @@ def word_panels(rows: history.History) -> tuple[curves.Panel, ...]:
         if line["kind"] == "eval" and line["masks"] == "words"
     }
     note = "Solid: with the clip's own frames. Dashed: with another clip's."
-    made = []
+    panels = []
     for name in sorted(classes, key=lambda name: (name != "all", name)):
         title = "All classes of words" if name == "all" else f"Words: {name}"
         if lines := _word_lines(rows, name):
-            made.append(curves.Panel(title, note, lines, (), True, LOOKS))
-    return tuple(made)
+            panels.append(curves.Panel(title, note, lines, (), True, NAMING))
+    return tuple(panels)
 
 
 def _word_lines(rows: history.History, word_class: str) -> tuple[curves.Line, ...]:
@@ -66,20 +66,22 @@ def _word_lines(rows: history.History, word_class: str) -> tuple[curves.Line, ..
 
 def term_panels(rows: history.History) -> tuple[curves.Panel, ...]:
     """Held-out loss of each language term, where the metrics have it."""
-    made = []
+    panels = []
     for metric, (title, note) in TERMS.items():
-        found = {
+        values_of_row = {
             name: history.held_out(lines, "terms", metric)
             for name, lines in history.trained(rows).items()
         }
-        found = {name: values for name, values in found.items() if values}
-        if found:
-            first = next(iter(found.values()))[0]
+        values_of_row = {n: values for n, values in values_of_row.items() if values}
+        if values_of_row:
+            first = next(iter(values_of_row.values()))[0]
             levels = (
                 (curves.Level("before training", first["value"]),)
                 if first["step"] == 0
                 else ()
             )
-            lines = tuple(history.line_of(n, values) for n, values in found.items())
-            made.append(curves.Panel(title, note, lines, levels, group=KEEPS))
-    return tuple(made)
+            lines = tuple(
+                history.line_of(n, values) for n, values in values_of_row.items()
+            )
+            panels.append(curves.Panel(title, note, lines, levels, group=START_TERMS))
+    return tuple(panels)

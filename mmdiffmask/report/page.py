@@ -26,12 +26,12 @@ KINDS = {
 }
 
 GROUP_NOTES = {
-    language.LOOKS: "Words of the narration are hidden, and the network names them. If"
+    language.NAMING: "Words of the narration are hidden, and the network names them. If"
     " it looks at the frames, it names them more often with the clip's own frames than"
     " with those of another clip; where the two lines lie together, it only guesses"
     " from the text.",
-    language.KEEPS: "The losses of the tasks that the start was trained on (lower is"
-    " better): a line that rises above where it began has forgotten some of it.",
+    language.START_TERMS: "The losses of the tasks that the start was trained on (lower"
+    " is better): a line that rises above where it began has forgotten some of it.",
 }
 
 

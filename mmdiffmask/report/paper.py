@@ -1,4 +1,4 @@
-"""Paper for a contact sheet: captions, headings, rows of tiles."""
+"""Joins pictures to a contact sheet: captions, headings, rows of tiles."""
 
 from collections.abc import Sequence
 
@@ -29,13 +29,13 @@ def captioned(
 
 def rows(tiles: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Rows of COLUMNS tiles."""
-    found = []
+    joined = []
     for first in range(0, len(tiles), COLUMNS):
         row = []
         for tile in tiles[first : first + COLUMNS]:
             row += [tile, np.full((tile.shape[0], GAP_PX, 3), PAPER, np.uint8)]
-        found.append(np.concatenate(row[:-1], axis=1))
-    return found
+        joined.append(np.concatenate(row[:-1], axis=1))
+    return joined
 
 
 def text_line(

@@ -5,13 +5,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types
 from mmdiffmask.data import frames as stored_frames
 
-# RGB; told apart with red-green colour blindness too (Okabe and Ito's palette).
+Colour = tuple[int, int, int]  # RGB
+# Told apart with red-green colour blindness too (Okabe and Ito's palette).
 COLOUR = {"body": (230, 159, 0), "face": (86, 180, 233), "object": (0, 190, 130)}
 _PLURAL = {"body": "bodies", "face": "faces", "object": "objects"}
 MIN_WIDTH_PX = 240  # smaller frames are enlarged to about this
@@ -143,7 +144,13 @@ def pixels(
     return flags.repeat(size, 0).repeat(size, 1)
 
 
-def _shade(image, where, colour, stripe, opacity):
+def _shade(
+    image: UInt8[np.ndarray, "H W 3"],
+    where: Bool[np.ndarray, "H W"],
+    colour: Colour,
+    stripe: Colour,
+    opacity: float,
+) -> UInt8[np.ndarray, "H W 3"]:
     """Covers pixels with `colour` and diagonal stripes; what is below shines through.
 
     Stripes tell a hidden patch from a dark picture, also in print.
@@ -164,7 +171,12 @@ def draw_lines(
     return _shade(image, lines, _PAPER, _PAPER, 0.3)
 
 
-def _draw_boxes(image, corners, boxes: types.Boxes, with_labels: bool):
+def _draw_boxes(
+    image: UInt8[np.ndarray, "H W 3"],
+    corners: Float[np.ndarray, "m 4"],
+    boxes: types.Boxes,
+    with_labels: bool,
+) -> UInt8[np.ndarray, "H W 3"]:
     """Outlines in the colour of the kind, on a dark edge for light backgrounds."""
     image = np.ascontiguousarray(image)
     limit = np.array([image.shape[1], image.shape[0]] * 2) - 2
@@ -182,24 +194,30 @@ def _draw_boxes(image, corners, boxes: types.Boxes, with_labels: bool):
     return image
 
 
-def _write(image, is_taken, text: str, corners, colour) -> None:
+def _write(
+    image: UInt8[np.ndarray, "H W 3"],
+    is_taken: Bool[np.ndarray, "H W"],
+    text: str,
+    corners: Int[np.ndarray, " 4"],
+    colour: Colour,
+) -> None:
     """A label on its own ground above the box; none where another one stands."""
     text = printable(text)
     (width, height), _ = cv2.getTextSize(text, _FONT, 0.4, 1)
     left = int(np.clip(corners[0] - 1, 0, max(0, image.shape[1] - width - 4)))
     top = int(max(0, corners[1] - height - 6))
     right, bottom = left + width + 4, top + height + 5
-    place = (slice(top, bottom), slice(left, right))
-    if is_taken[place].any():
+    area = (slice(top, bottom), slice(left, right))
+    if is_taken[area].any():
         return
-    is_taken[place] = True
+    is_taken[area] = True
     cv2.rectangle(image, (left, top), (right, bottom), colour, -1)
     at = (left + 2, top + height + 2)
     cv2.putText(image, text, at, _FONT, 0.4, _INK, 1, cv2.LINE_AA)
 
 
 def printable(text: str) -> str:
-    """The text with what OpenCV's font can not draw as '?'."""
+    """The text with what OpenCV's font cannot draw as '?'."""
     return "".join(c if " " <= c <= "~" else "?" for c in text)
 
 
@@ -241,8 +259,8 @@ def valid_patches(grid: grids.PatchGrid, clip: Clip) -> Bool[np.ndarray, "t n"]:
 def count_boxes(boxes: types.Boxes) -> str:
     """How many boxes of each kind: `3 bodies, 1 face`."""
     counts = [(boxes.kind.count(kind), kind, word) for kind, word in _PLURAL.items()]
-    found = [f"{n} {kind if n == 1 else word}" for n, kind, word in counts if n]
-    return ", ".join(found) or "no box"
+    parts = [f"{n} {kind if n == 1 else word}" for n, kind, word in counts if n]
+    return ", ".join(parts) or "no box"
 
 
 def to_png(image: UInt8[np.ndarray, "H W 3"]) -> bytes:

@@ -71,7 +71,7 @@ def _is_chosen(item: compare.Comparison, plain: tuple[str, ...]) -> bool:
 
 def against_floors(run: summary.RunSummary) -> list[str]:
     """A sentence per label: the best row beside what needs no features."""
-    found = []
+    sentences = []
     for label, floors in run.floors.items():
         best = max(run.rows, key=lambda row, n=label: row.probes[n].joint.value)
         score = best.probes[label].joint
@@ -81,24 +81,24 @@ def against_floors(run: summary.RunSummary) -> list[str]:
         if not score.has_interval:
             side = "without an interval it cannot be held against them."
         aside = " (which hides nothing)" if best.name in run.plain else ""
-        found.append(
+        sentences.append(
             f"{label}: the best row, {best.name}{aside}, gets {percent(score.value)}"
             f" ({interval(score)}). Always naming the most frequent answer gets"
             f" {percent(floors.largest_class)}, guessing {percent(floors.chance)}:"
             f" {side}"
         )
-    return found
+    return sentences
 
 
 def retrieval(task: summary.RetrievalTask, names: list[str]) -> list[str]:
-    """A sentence per strategy: did it learn the task it was trained on?
+    """A sentence per strategy: how well it learned the task it was trained on.
 
     Args:
       task: held-out masks.
       names: the rows that hide something.
     """
     floor = task.scores.get(task.start)
-    found = []
+    sentences = []
     for name in names:
         score = task.scores.get(name)
         if score is None:
@@ -110,12 +110,12 @@ def retrieval(task: summary.RetrievalTask, names: list[str]) -> list[str]:
         if history.COPY in task.scores:
             copy = task.scores[history.COPY].value
             parts.append(_side(score.is_above(copy), "copying", percent(copy)))
-        found.append(
+        sentences.append(
             f"{name} finds {percent(score.value)} ({interval(score)}) of the"
             f" {CELL_WORDS[task.cells]} held out under {task.masks}:"
             f" {', '.join(parts)}."
         )
-    return found
+    return sentences
 
 
 def _the(start: str) -> str:

@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt32
 
-from mmdiffmask import statistics
-from mmdiffmask.training.family import Batch, Held, Params, Scores
+from mmdiffmask import statistics, types
+from mmdiffmask.training.family import (
+    Batch,
+    Held,
+    OthersStep,
+    Params,
+    Scores,
+    ScoreStep,
+)
 
 RESAMPLES = 1000
 ALL = "all"
@@ -43,7 +50,7 @@ class Row:
 
 
 def masked(
-    score_step: Callable,
+    score_step: ScoreStep,
     draws: Mapping[str, Callable[[Batch], Any]],
     params: Params,
     held: Held,
@@ -71,21 +78,23 @@ def masked(
     for batch in batches:
         clips.append(_real(batch.clip_hash, batch))
         for kind, draw in draws.items():
-            found, dropped = score_step(params, held, batch, draw(batch))
+            scores, dropped = score_step(params, held, batch, draw(batch))
             check_slots(int(dropped), kind)
-            parts[kind].append(_real_scores(found, batch))
+            parts[kind].append(_real_scores(scores, batch))
     if not clips:
         raise ValueError("no held-out clip to evaluate on: raise data.dev_share")
     weights = resamples(np.concatenate(clips), seed)
     rows = []
     for kind, of_batches in parts.items():
-        found = _join(of_batches)
-        rows += _rows(found, step, kind, weights) + _pooled(found, step, kind, weights)
+        scores = _join(of_batches)
+        rows += _rows(scores, step, kind, weights) + _pooled(
+            scores, step, kind, weights
+        )
     return rows
 
 
 def unmasked(
-    others_step: Callable,
+    others_step: OthersStep,
     params: Params,
     held: Held,
     batches: Iterable[Batch],
@@ -100,9 +109,9 @@ def unmasked(
     parts: list[dict[str, Scores]] = []
     clips = []
     for batch in batches:
-        found = others_step(params, held, batch)
+        scores = others_step(params, held, batch)
         clips.append(_real(batch.clip_hash, batch))
-        parts.append({kind: _real_scores(x, batch) for kind, x in found.items()})
+        parts.append({kind: _real_scores(x, batch) for kind, x in scores.items()})
     weights = resamples(np.concatenate(clips), seed)
     rows = []
     for kind in parts[0]:
@@ -117,7 +126,9 @@ def _real(values: Any, batch: Batch) -> np.ndarray:
 
 
 def _real_scores(scores: Scores, batch: Batch) -> Scores:
-    def real(pair):
+    def real(
+        pair: tuple[types.Array, types.Array | None],
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         total, count = pair
         if count is None:
             return np.asarray(total)[None], None
@@ -132,7 +143,7 @@ def _real_scores(scores: Scores, batch: Batch) -> Scores:
 def _join(parts: list[Scores]) -> Scores:
     """The scores of all batches, one behind the other."""
 
-    def join(stream, metric):
+    def join(stream: str, metric: str) -> tuple[np.ndarray, np.ndarray | None]:
         totals, counts = zip(*(part[stream][metric] for part in parts), strict=True)
         is_counted = counts[0] is not None
         return np.concatenate(totals), np.concatenate(counts) if is_counted else None

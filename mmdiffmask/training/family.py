@@ -1,4 +1,4 @@
-"""What the loop, the steps and the checkpoints know of a model: a record of functions.
+"""A model as the loop, the steps and the checkpoints know it: a record of functions.
 
 A batch is any NamedTuple of arrays (b, ...) with `unit_of_token`, `unit_score`,
 `is_box_unit`, `example_hash`, `clip_hash` and `is_real`; what else it holds is between
@@ -34,6 +34,11 @@ class Held(NamedTuple):
     key: PRNGKeyArray
 
 
+# The functions of a family as they are compiled; see `Family.scores` and `others`.
+ScoreStep = Callable[[Params, Held, Batch, Bool[Array, "b ..."]], tuple[Scores, Array]]
+OthersStep = Callable[[Params, Held, Batch], dict[str, Scores]]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Family:
     """A model with its terms, as pure functions; two are the same if they are one.
@@ -59,5 +64,5 @@ class Family:
         [Params, Held, Batch, Bool[Array, "b ..."] | None, PRNGKeyArray],
         tuple[dict[str, Array], dict[str, Array]],
     ]
-    scores: Callable[[Params, Held, Batch, Bool[Array, "b ..."]], tuple[Scores, Array]]
-    others: Callable[[Params, Held, Batch], dict[str, Scores]] | None = None
+    scores: ScoreStep
+    others: OthersStep | None = None

@@ -6,6 +6,8 @@ cube is stored, which triples relative changes, and the sign bit, idle in a numb
 is never negative, holds one bit more. RESERVE.md section 4.2.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -64,18 +66,10 @@ def decode_second_moment(encoded: BFloat16[Array, "..."]) -> Float32[Array, "...
     return jnp.power(cube, np.float32(1 / 3))
 
 
-def scale_by_reserve_adam(
-    b1: float, b2: float, eps: float, bias_correction: bool, half_moments: bool
-) -> optax.GradientTransformation:
-    """m / (sqrt(v) + eps), with or without bias correction and 16-bit moments.
+class Adam(NamedTuple):
+    """How Adam forms its updates.
 
-    Gradients of less precision are cast first. The update is made from the float32
-    moments; the next one starts from their rounded form. The state is optax's (count,
-    mu, nu), so flax writes it as the {count, mu, nu} of official checkpoints. Without
-    bias correction updates 3 to 100 are longer, by up to 1.55 times (b1 0.9, b2 0.98),
-    which the warm-up hides. RESERVE.md sections 3.3 (correction) and 4.2 (none).
-
-    Args:
+    Attributes:
       b1: decay of the mean of gradients.
       b2: decay of the mean of squared gradients.
       eps: added to the root.
@@ -83,15 +77,36 @@ def scale_by_reserve_adam(
       half_moments: keep them in bfloat16 (`encode_second_moment`); else float32.
     """
 
+    b1: float = 0.9
+    b2: float = 0.98
+    eps: float = 1e-6
+    bias_correction: bool = False
+    half_moments: bool = True
+
+
+def scale_by_reserve_adam(adam: Adam) -> optax.GradientTransformation:
+    """m / (sqrt(v) + eps), with or without bias correction and 16-bit moments.
+
+    Gradients of less precision are cast first. The update is made from the float32
+    moments; the next one starts from their rounded form. The state is optax's (count,
+    mu, nu), so flax writes it as the {count, mu, nu} of official checkpoints. Without
+    bias correction updates 3 to 100 are longer, by up to 1.55 times (b1 0.9, b2 0.98),
+    which the warm-up hides. RESERVE.md sections 3.3 (correction) and 4.2 (none).
+    """
+    b1, b2, eps, bias_correction, half_moments = adam
     dtype = jnp.bfloat16 if half_moments else jnp.float32
 
-    def init(params):
+    def init(params: optax.Params) -> optax.ScaleByAdamState:
         mu, nu = (
             jax.tree.map(lambda w: jnp.zeros(w.shape, dtype), params) for _ in range(2)
         )
         return optax.ScaleByAdamState(jnp.zeros((), jnp.int32), mu, nu)
 
-    def update(updates, state, params=None):
+    def update(
+        updates: optax.Updates,
+        state: optax.ScaleByAdamState,
+        params: optax.Params | None = None,
+    ) -> tuple[optax.Updates, optax.ScaleByAdamState]:
         del params
         updates = jax.tree.map(lambda g: jnp.asarray(g).astype(jnp.float32), updates)
         mu, nu, count = state.mu, state.nu, state.count + 1

@@ -1,4 +1,4 @@
-"""The run's line files: metrics.jsonl, free of clocks, times.jsonl; its batch size."""
+"""A run's line files: metrics.jsonl, without clocks, and times.jsonl."""
 
 import json
 import os
@@ -41,8 +41,8 @@ class Journal:
         for path in (self.metrics, self.times):
             if path.is_file():
                 kept = [line for line in _whole_lines(path) if line["step"] <= step]
-                with atomic.place(path) as made:
-                    _append(made, kept)
+                with atomic.place(path) as file:
+                    _append(file, kept)
 
 
 def note_batch_size(run_dir: str | pathlib.Path, batch_size: int) -> None:

@@ -18,8 +18,8 @@ WORDS, ALL = "words", "all"
 def weights_of(terms: config.Terms) -> dict[str, float]:
     """The terms that have weight; the masked one last."""
     names = (*reserve.TERMS, *grounding.TERMS, patches.NAME)
-    found = {name: getattr(terms, name) for name in names}
-    return {name: weight for name, weight in found.items() if weight > 0}
+    weights = {name: getattr(terms, name) for name in names}
+    return {name: weight for name, weight in weights.items() if weight > 0}
 
 
 def family(objective: Objective) -> Family:
@@ -74,12 +74,12 @@ def unmasked(
     `clean`: the vision tower's output of all frames, if it is known.
     """
     weights = weights_of(objective.terms)
-    found: dict[str, Float[Array, ""]] = {}
+    terms: dict[str, Float[Array, ""]] = {}
     if any(name in weights for name in reserve.TERMS):
-        found |= reserve.losses(objective, params, batch, clean)
+        terms |= reserve.losses(objective, params, batch, clean)
     if any(name in weights for name in grounding.TERMS):
-        found |= grounding.losses(objective, params, batch, clean)
-    return found
+        terms |= grounding.losses(objective, params, batch, clean)
+    return terms
 
 
 def scores(
@@ -100,7 +100,7 @@ def others(
     """`Family.others`: losses of the other terms, and hidden words named by class."""
     terms = unmasked(objective, params, batch)
     losses_of = {f"loss_{name}": (value, None) for name, value in terms.items()}
-    found = {evaluate.OTHERS: {ALL: losses_of}}
+    scores_of_kind = {evaluate.OTHERS: {ALL: losses_of}}
     if objective.vocabulary is not None:
-        found[WORDS] = grounding.scores(objective, params, batch)
-    return found
+        scores_of_kind[WORDS] = grounding.scores(objective, params, batch)
+    return scores_of_kind

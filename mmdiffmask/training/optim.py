@@ -16,6 +16,8 @@ On a processor the 16-bit moments cost time rather than save it (each update tak
 cube root per weight); on accelerators memory decides. None of them clips gradients.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -25,11 +27,13 @@ from mmdiffmask.training import half_moments as halves
 from mmdiffmask.training import schedules
 
 FLOOR = 0.02  # of the peak rate, after Reserve's cosine; RESERVE.md section 4.2
+PRETRAINING = halves.Adam()
+FINETUNING = halves.Adam(bias_correction=True)
 LARGE = 4096  # elements; smaller arrays are not pulled; RESERVE.md section 3.3
 
 
 def check(settings: config.Training) -> None:
-    """Checks what single ranges can not.
+    """Checks what single ranges cannot.
 
     Raises:
       ValueError: if the warm-up would not end before training does.
@@ -56,7 +60,14 @@ def decay_towards(
       half_start: round the start to bfloat16 first.
     """
 
-    def update(updates, state, params=None, *, start=None, **_):
+    def update(
+        updates: optax.Updates,
+        state: optax.EmptyState,
+        params: optax.Params | None = None,
+        *,
+        start: optax.Params | None = None,
+        **_: Any,
+    ) -> tuple[optax.Updates, optax.EmptyState]:
         if to == "none":
             return updates, state
         goal = start if to == "initial" else jax.tree.map(jnp.zeros_like, params)
@@ -82,12 +93,8 @@ def reserve_pretraining(
     *,
     weight_decay: float = 0.1,
     decay_to: str = "zero",
-    b1: float = 0.9,
-    b2: float = 0.98,
-    eps: float = 1e-6,
+    adam: halves.Adam = PRETRAINING,
     floor: float = FLOOR,
-    bias_correction: bool = False,
-    half_moments: bool = True,
 ) -> optax.GradientTransformationExtraArgs:
     """What Reserve was pretrained with. RESERVE.md section 4.2.
 
@@ -97,16 +104,12 @@ def reserve_pretraining(
       warmup: updates until the peak.
       weight_decay: strength of the pull, on arrays with more than one axis.
       decay_to: as in `decay_towards`; "initial" asks for `start=` in `update`.
-      b1: decay of the mean of gradients.
-      b2: decay of the mean of squared gradients.
-      eps: added to the root.
+      adam: how updates are formed.
       floor: part of the peak rate that remains at the end.
-      bias_correction: as in `half_moments.scale_by_reserve_adam`.
-      half_moments: keep the moments in bfloat16.
     """
     rate = schedules.cosine(lr, warmup, steps + 1, floor)
     return optax.chain(
-        halves.scale_by_reserve_adam(b1, b2, eps, bias_correction, half_moments),
+        halves.scale_by_reserve_adam(adam),
         decay_towards(weight_decay, decay_to),
         optax.scale_by_learning_rate(rate),
     )
@@ -119,11 +122,7 @@ def reserve_finetuning(
     *,
     weight_decay: float = 0.1,
     decay_to: str = "initial",
-    b1: float = 0.9,
-    b2: float = 0.98,
-    eps: float = 1e-6,
-    bias_correction: bool = True,
-    half_moments: bool = True,
+    adam: halves.Adam = FINETUNING,
 ) -> optax.GradientTransformationExtraArgs:
     """What Reserve was finetuned with. RESERVE.md section 3.3.
 
@@ -134,15 +133,11 @@ def reserve_finetuning(
       weight_decay: strength of the pull, on arrays with more than one axis and more
         than 4096 elements, to the start as bfloat16 has it.
       decay_to: as in `decay_towards`; "initial" asks for `start=` in `update`.
-      b1: decay of the mean of gradients.
-      b2: decay of the mean of squared gradients.
-      eps: added to the root.
-      bias_correction: as in `half_moments.scale_by_reserve_adam`.
-      half_moments: keep the moments in bfloat16.
+      adam: how updates are formed.
     """
     rate = schedules.line(lr, warmup, steps + 1)
     return optax.chain(
-        halves.scale_by_reserve_adam(b1, b2, eps, bias_correction, half_moments),
+        halves.scale_by_reserve_adam(adam),
         decay_towards(weight_decay, decay_to, larger_than=LARGE, half_start=True),
         optax.scale_by_learning_rate(rate),
     )
@@ -157,13 +152,16 @@ def make(settings: config.Training) -> optax.GradientTransformationExtraArgs:
             decay_towards(settings.weight_decay, settings.decay_to),
             optax.scale_by_learning_rate(rate),
         )
-    kinds = {"reserve": reserve_pretraining, "reserve_finetune": reserve_finetuning}
-    return kinds[settings.optimiser](
+    kinds = {
+        "reserve": (reserve_pretraining, PRETRAINING),
+        "reserve_finetune": (reserve_finetuning, FINETUNING),
+    }
+    optimiser, adam = kinds[settings.optimiser]
+    return optimiser(
         settings.lr,
         settings.steps,
         settings.warmup_steps,
         weight_decay=settings.weight_decay,
         decay_to=settings.decay_to,
-        b2=settings.b2,
-        eps=settings.eps,
+        adam=adam._replace(b2=settings.b2, eps=settings.eps),
     )

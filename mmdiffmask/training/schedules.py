@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float, Int
 
 from mmdiffmask.types import Array
 
@@ -27,7 +28,7 @@ def cosine(peak: float, warmup: int, end: int, floor: float) -> optax.Schedule:
     Reserve's pretraining: end = steps + 1, floor = 0.02. RESERVE.md section 4.2.
     """
 
-    def down(t):
+    def down(t: Float[Array, "..."]) -> Float[Array, "..."]:
         return floor + (1.0 - floor) * (1.0 + jnp.cos(jnp.pi * t)) / 2.0
 
     return _after_warmup(peak, warmup, end, down)
@@ -38,7 +39,7 @@ def _after_warmup(
 ) -> optax.Schedule:
     """`down` takes the part of the way from `warmup` to `end`, in [0, 1]."""
 
-    def rate(step):
+    def rate(step: Int[Array, "..."] | int) -> Float[Array, "..."]:
         step = jnp.asarray(step, jnp.float32)
         t = jnp.clip((step - warmup) / max(end - warmup, 1), 0.0, 1.0)
         return peak * jnp.where(step < warmup, step / max(warmup, 1), down(t))

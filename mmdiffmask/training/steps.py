@@ -8,12 +8,19 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Bool, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from mmdiffmask import config
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import optim
-from mmdiffmask.training.family import Batch, Family, Params
+from mmdiffmask.training.family import (
+    Batch,
+    Family,
+    Held,
+    OthersStep,
+    Params,
+    ScoreStep,
+)
 from mmdiffmask.types import Array
 
 # (the run's key, batch, epoch) -> what is hidden
@@ -24,22 +31,28 @@ KEPT = 8  # compiled steps; a process meets few families
 class TrainState(NamedTuple):
     """What an update changes."""
 
-    params: Any
-    opt_state: Any
+    params: Params
+    opt_state: optax.OptState
     step: Int[Array, ""]
+
+
+TrainStep = Callable[
+    [TrainState, Held, Batch, Bool[Array, "b ..."] | None],
+    tuple[TrainState, dict[str, Array]],
+]
 
 
 def first_state(
     tx: optax.GradientTransformationExtraArgs, params: Params, mesh: Mesh
 ) -> TrainState:
     """The state before the first update, in arrays of its own (steps donate them)."""
-    own = jax.tree.map(jnp.array, params)
-    state = TrainState(own, tx.init(own), jnp.zeros((), jnp.int32))
+    copied = jax.tree.map(jnp.array, params)
+    state = TrainState(copied, tx.init(copied), jnp.zeros((), jnp.int32))
     return jax.device_put(state, meshes.replicated(mesh))
 
 
 @functools.lru_cache(maxsize=KEPT)
-def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> Callable:
+def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> TrainStep:
     """(state, held, batch, is_masked) -> (state, metrics); the state is donated.
 
     Masks are an argument, and the seed's key lies in `held`: rows and seeds of a
@@ -52,10 +65,15 @@ def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> Ca
     """
     tx = optim.make(settings)
 
-    def step(state, held, batch, is_masked):
+    def step(
+        state: TrainState,
+        held: Held,
+        batch: Batch,
+        is_masked: Bool[Array, "b ..."] | None,
+    ) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(held.key, state.step)
 
-        def loss_of(params):
+        def loss_of(params: Params) -> tuple[Float[Array, ""], tuple[dict, dict]]:
             terms, metrics = family.terms(params, held, batch, is_masked, key)
             weighted = (family.weights[name] * loss for name, loss in terms.items())
             return jnp.asarray(sum(weighted), jnp.float32), (terms, metrics)
@@ -81,7 +99,7 @@ def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> Ca
 
 
 @jax.jit
-def _all_finite(leaves: list) -> Bool[Array, ""]:
+def _all_finite(leaves: list[Array]) -> Bool[Array, ""]:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
 
 
@@ -92,7 +110,7 @@ def is_finite(tree: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=KEPT)
-def make_score_step(family: Family, mesh: Mesh) -> Callable:
+def make_score_step(family: Family, mesh: Mesh) -> ScoreStep:
     """(params, held, batch, is_masked) -> (Scores, dropped), of a held-out batch."""
     same, cut = meshes.replicated(mesh), meshes.by_example(mesh)
     return jax.jit(
@@ -101,14 +119,14 @@ def make_score_step(family: Family, mesh: Mesh) -> Callable:
 
 
 @functools.lru_cache(maxsize=KEPT)
-def make_others_step(family: Family, mesh: Mesh) -> Callable:
+def make_others_step(family: Family, mesh: Mesh) -> OthersStep:
     """(params, held, batch) -> {kind: Scores}, of a held-out batch without masks."""
     same, cut = meshes.replicated(mesh), meshes.by_example(mesh)
     return jax.jit(family.others, in_shardings=(same, same, cut), out_shardings=same)
 
 
 @functools.lru_cache(maxsize=4 * KEPT)
-def make_draw(draw_masks: DrawMasks, mesh: Mesh) -> Callable:
+def make_draw(draw_masks: DrawMasks, mesh: Mesh) -> DrawMasks:
     """(key, batch, epoch) -> what is hidden (b, ...), on the mesh.
 
     Masks are drawn per example, so no number of devices changes them.

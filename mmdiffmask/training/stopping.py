@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import signal
 import threading
+import types
 from collections.abc import Iterator
 
 import numpy as np
@@ -79,7 +80,7 @@ def stop_signal() -> Iterator[threading.Event]:
         yield event  # handlers can only be set in the main thread
         return
 
-    def handle(number, _):
+    def handle(number: int, _: types.FrameType | None) -> None:
         event.set()
         signal.signal(number, old[number])
 

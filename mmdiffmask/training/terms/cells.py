@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, UInt32
 
-from mmdiffmask.masking import sampling
+from mmdiffmask.masking import budget
 from mmdiffmask.models import layers
 from mmdiffmask.training import contrast
 from mmdiffmask.types import Array
@@ -50,8 +50,8 @@ def max_cells(ratio: float, mask_unit: str, patches: int, cells: int) -> int:
     Example: ratio 0.25, 420 patches, 105 cells: 26 for `cell`, 105 for `patch`.
     """
     if mask_unit == "cell":
-        return sampling.most_tokens(ratio, cells)
-    return min(cells, sampling.most_tokens(ratio, patches))
+        return budget.most_tokens(ratio, cells)
+    return min(cells, budget.most_tokens(ratio, patches))
 
 
 def choose_cells(
@@ -148,9 +148,9 @@ def _hit(
 ) -> Float[Array, " r"]:
     """1 where a row's own cell beats every other candidate; of a tie its share."""
     is_other = is_candidate & ~jnp.eye(len(logits), dtype=bool)
-    own = jnp.diagonal(logits)
-    tied = jnp.sum(is_other & (logits == own[:, None]), axis=1)
-    is_best = own >= jnp.max(jnp.where(is_other, logits, contrast.NEVER), axis=1)
+    right = jnp.diagonal(logits)
+    tied = jnp.sum(is_other & (logits == right[:, None]), axis=1)
+    is_best = right >= jnp.max(jnp.where(is_other, logits, contrast.NEVER), axis=1)
     return jnp.where(is_best, 1.0 / (1 + tied), 0.0)
 
 
@@ -181,7 +181,10 @@ def scores(
     shape = cells.is_row.shape
     is_hidden = cells.is_hidden & model.is_row.reshape(shape)
 
-    def total(values, only=None):
+    def total(
+        values: Float[Array, " r"] | Bool[Array, "..."],
+        only: Bool[Array, "b k"] | None = None,
+    ) -> Float[Array, " b"]:
         values = values.reshape(shape).astype(jnp.float32)
         return jnp.sum(values if only is None else values * only, axis=1)
 

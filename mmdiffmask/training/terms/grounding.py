@@ -1,4 +1,6 @@
-"""Two terms that tie words to what is seen, where a small model starts from nothing.
+"""Two losses that tie words to pictures, from cloze texts and pooled cells.
+
+For small models that start from nothing.
 
 Reserve's three terms alone stay on a plateau there: the right video helps no more than
 a wrong one (TOY.md section 3). What ended it within minutes: naming a hidden word among
@@ -52,13 +54,13 @@ def losses(
     """
     shown = show(objective, params, batch, clean)
     words = span_vectors(objective, params)
-    found = {}
+    terms = {}
     if objective.terms.closed_span:
         named = name_words(objective, params, batch, shown, words)
-        found["closed_span"] = closed_span(named)
+        terms["closed_span"] = closed_span(named)
     if objective.terms.pooled_cells:
-        found["pooled_cells"] = pooled_cells(objective, params, batch, shown, words)
-    return found
+        terms["pooled_cells"] = pooled_cells(objective, params, batch, shown, words)
+    return terms
 
 
 def show(
@@ -99,11 +101,11 @@ def name_words(
       shown: the frames that the texts are shown with.
       words: `span_vectors`.
     """
-    cloze, size = batch.cloze, (objective.grid.rows, objective.grid.cols)
+    cloze = batch.cloze
     tokens = jnp.asarray(cloze.tokens)
     text = joining.TextPart(tokens, jnp.asarray(cloze.segment))
     vision = joining.VisionPart(shown.cells, cloze.frame + 1, shown.is_valid)
-    seq = objective.call(params, "joint", text, vision, *size).text
+    seq = objective.call(params, "joint", text, vision, objective.grid).text
     target = jnp.asarray(cloze.target)
     number = jnp.cumsum(tokens == MASK, axis=1) - 1
     index = jnp.where(tokens == MASK, number, -1)[:, None, :]

@@ -1,15 +1,16 @@
 """The masked-patch term: clean cells predicted from the masked clip, per stream."""
 
+import functools
 from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt32
 
-from mmdiffmask import grid
+from mmdiffmask import grid as grids
 from mmdiffmask.masking import corrupt
-from mmdiffmask.models import towers
+from mmdiffmask.models import reserve, towers
 from mmdiffmask.training.family import Held, Params, Scores
 from mmdiffmask.training.terms import cells as cells_lib
 from mmdiffmask.training.terms import streams as streams_lib
@@ -71,7 +72,9 @@ def hold(
     """
 
     @jax.jit
-    def add(moments, params, batch):
+    def add(
+        moments: corrupt.Moments, params: Params, batch: VideoBatch
+    ) -> corrupt.Moments:
         embedded = objective.call(params, "embed_patches", batch.patches)
         is_valid = valid_patches(batch).reshape(-1)
         flat = embedded.reshape(-1, embedded.shape[-1])
@@ -102,9 +105,9 @@ def forward(
     cells = cells_lib.choose_cells(
         is_masked,
         is_valid,
-        grid.cell_of_patch(objective.grid),
-        objective.grid.n_cells,
-        objective.slots,
+        cell_of_patch=grids.cell_of_patch(objective.grid),
+        cells=objective.grid.n_cells,
+        slots=objective.slots,
     )
     pooled = masked_cells(objective, params, held, batch, is_masked)
     if clean is None or objective.settings.target != "live":
@@ -119,12 +122,15 @@ def forward(
         is_row = cells.is_row
         if name == "audio":
             is_row = is_row & has_sound(batch)[:, None]
-        rest = (target, is_row, batch.clip_hash, scales[SCALE_OF_STREAM[name]])
-        x = cells_lib.take_cells(prediction, cells.index)
-        streams[name] = cells_lib.compare(x, *rest)
-        floors[name] = cells_lib.compare(
-            cells_lib.take_cells(copies, cells.index), *rest
+        compare = functools.partial(
+            cells_lib.compare,
+            target=target,
+            is_row=is_row,
+            clip_hash=batch.clip_hash,
+            log_scale=scales[SCALE_OF_STREAM[name]],
         )
+        streams[name] = compare(cells_lib.take_cells(prediction, cells.index))
+        floors[name] = compare(cells_lib.take_cells(copies, cells.index))
     loss = sum(contrast.loss for contrast in streams.values())
     return Outcome(loss, streams, floors, cells)
 
@@ -169,11 +175,10 @@ def _pool(
     objective: Objective, params: Params, seq: Float[Array, "b t n d"]
 ) -> Float[Array, "b t c d"]:
     """The vision tower's attention pool alone."""
-    rows, cols = objective.grid.rows, objective.grid.cols
     batch, frames, n, width = seq.shape
 
-    def pool(model, x):
-        return model.vision_encoder.seq_attnpool(towers.cells_of(x, rows, cols))
+    def pool(model: reserve.Reserve, x: Float[Array, "f n d"]) -> Float[Array, "f c d"]:
+        return model.vision_encoder.seq_attnpool(towers.cells_of(x, objective.grid))
 
     pooled = objective.model.apply(
         {"params": params}, seq.reshape(-1, n, width), method=pool
@@ -186,7 +191,7 @@ def _noise(held: Held, batch: VideoBatch) -> Float[Array, "b t n d"]:
     rows, frames, n, _ = batch.patches.shape
     mean, sd = held.values[NOISE_MEAN], held.values[NOISE_SD]
 
-    def one(example_hash):
+    def one(example_hash: UInt32[Array, ""]) -> Float[Array, "n d"]:
         key = corrupt.noise_key(held.key, example_hash)
         return corrupt.noise(key, mean, sd, frames * n)
 
@@ -195,7 +200,7 @@ def _noise(held: Held, batch: VideoBatch) -> Float[Array, "b t n d"]:
 
 
 def _any_of_cell(
-    patch_grid: grid.PatchGrid, is_valid: Bool[Array, "b t n"]
+    grid: grids.PatchGrid, is_valid: Bool[Array, "b t n"]
 ) -> Bool[Array, "b t c"]:
-    zeros = jnp.zeros((*is_valid.shape[:2], patch_grid.n_cells), bool)
-    return zeros.at[:, :, grid.cell_of_patch(patch_grid)].max(is_valid)
+    zeros = jnp.zeros((*is_valid.shape[:2], grid.n_cells), bool)
+    return zeros.at[:, :, grids.cell_of_patch(grid)].max(is_valid)

@@ -1,12 +1,16 @@
-"""Reserve's own objective: three contrasts between what is hidden and what is said.
+"""Reserve's three contrasts, from a batch's sequences and the towers' outputs.
 
 Source: RESERVE.md section 4.1. Sequences come from `data.reserve_sequences`.
 """
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
+from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models import joining, reserve, towers
 from mmdiffmask.tokens import LTOVPOOL, MASK, MASKAUDIO, PAD
 from mmdiffmask.training import contrast
@@ -15,7 +19,26 @@ from mmdiffmask.training.terms.shared import Objective, valid_frames
 from mmdiffmask.types import Array, ReserveBatch, Sequences, VideoBatch
 
 TERMS = ("imgs_to_audio", "text_to_audio", "stuff_to_span")
+Call = Callable[..., Any]  # (method, its arguments) -> what the model's method gives
 SOURCES = ("text2audio", "audio2text", "random_text")  # of masked spans
+
+
+class Seen(NamedTuple):
+    """What the sequences of a batch see and hear.
+
+    Attributes:
+      frames: the vision tower's output, (b, t, ..).
+      sound: the audio tower's output of every sub-segment in time's order, (b, m, ..).
+      is_frame_valid: frames that are real.
+      video_of_segment: tells segments of different videos apart.
+      per_segment: sub-segments of sound in a segment.
+    """
+
+    frames: towers.Tower
+    sound: towers.Tower
+    is_frame_valid: Bool[Array, "b t"]
+    video_of_segment: Int[Array, "b t"]
+    per_segment: int
 
 
 def losses(
@@ -37,20 +60,19 @@ def losses(
     spectrogram = batch.spectrogram.reshape(rows, segments * clips, *shape)
     is_real = jnp.asarray(batch.is_real)[:, None]
     is_heard = jnp.repeat(jnp.asarray(batch.is_audio_valid) & is_real, clips, axis=1)
-    found = forward(
+    pairs_of_term = forward(
         objective.model,
         params,
         batch.reserve,
-        frames,
-        objective.call(params, "audio", spectrogram),
-        valid_frames(batch),
-        is_heard,
-        objective.grid.rows,
-        objective.grid.cols,
+        frames=frames,
+        sound=objective.call(params, "audio", spectrogram),
+        is_frame_valid=valid_frames(batch),
+        is_sound_valid=is_heard,
+        grid=objective.grid,
     )
     return {
         name: contrast.loss(pairs)
-        for name, pairs in found.items()
+        for name, pairs in pairs_of_term.items()
         if getattr(objective.terms, name)
     }
 
@@ -63,8 +85,7 @@ def forward(
     sound: towers.Tower,
     is_frame_valid: Bool[Array, "b t"],
     is_sound_valid: Bool[Array, "b m"],
-    rows: int,
-    cols: int,
+    grid: PatchGrid,
 ) -> dict[str, contrast.Pairs]:
     """The pairs of each term, over the whole batch.
 
@@ -79,14 +100,13 @@ def forward(
       sound: the audio tower's output of every sub-segment in time's order, (b, m, ..).
       is_frame_valid: frames that are real.
       is_sound_valid: sub-segments with real sound.
-      rows: patch rows of the frames' grid.
-      cols: patch columns.
+      grid: the frames'.
     """
     call = _caller(model, params)
     per_segment = is_sound_valid.shape[1] // is_frame_valid.shape[1]
-    shape = (batch, frames, sound, is_frame_valid, per_segment, (rows, cols))
-    text2audio = _with_frames(call, batch.text2audio, *shape)
-    audio2text = _with_frames(call, batch.audio2text, *shape)
+    seen = Seen(frames, sound, is_frame_valid, batch.video_of_segment, per_segment)
+    text2audio = _with_frames(call, batch.text2audio, seen, grid)
+    audio2text = _with_frames(call, batch.audio2text, seen, grid)
     hidden = [(batch.text2audio, text2audio), (batch.audio2text, audio2text)]
     if batch.random_text is not None:
         tokens = batch.random_text.tokens
@@ -105,9 +125,9 @@ def forward(
     }
 
 
-def _caller(model: reserve.Reserve, params: Params):
-    def call(method, *args):
-        return model.apply({"params": params}, *args, method=method)
+def _caller(model: reserve.Reserve, params: Params) -> Call:
+    def call(method: str, *args: Any, **options: Any) -> Any:
+        return model.apply({"params": params}, *args, **options, method=method)
 
     return call
 
@@ -118,32 +138,28 @@ def _rows(x: Array) -> Array:
 
 
 def _with_frames(
-    call,
+    call: Call,
     sequences: Sequences,
-    batch: ReserveBatch,
-    frames: towers.Tower,
-    sound: towers.Tower,
-    is_frame_valid: Bool[Array, "b t"],
-    per_segment: int,
-    size: tuple[int, int],
+    seen: Seen,
+    grid: PatchGrid,
 ) -> Float[Array, "b g l d"]:
     """Joint output at the tokens of sequences that see their group's frames."""
     examples, groups, length = sequences.tokens.shape
-    each = is_frame_valid.shape[1] // groups  # frames of a group
-    cells = frames.seq_attnpool
+    each = seen.is_frame_valid.shape[1] // groups  # frames of a group
+    cells = seen.frames.seq_attnpool
     text = joining.TextPart(
         _rows(sequences.tokens),
-        _rows((sequences.audio_pointer // per_segment) % each),
-        jnp.repeat(sound.seq_attnpool, groups, axis=0),
+        _rows((sequences.audio_pointer // seen.per_segment) % each),
+        jnp.repeat(seen.sound.seq_attnpool, groups, axis=0),
         _rows(sequences.audio_pointer),
     )
     vision = joining.VisionPart(
         cells.reshape(examples * groups, each, *cells.shape[2:]),
         None,
-        is_frame_valid.reshape(-1, each),
+        seen.is_frame_valid.reshape(-1, each),
     )
-    video = batch.video_of_segment.reshape(-1, each)
-    seq = call("joint", text, vision, *size, None, video).text
+    video = seen.video_of_segment.reshape(-1, each)
+    seq = call("joint", text, vision, grid, video_of_segment=video).text
     return seq.reshape(examples, groups, length, -1)
 
 
@@ -156,15 +172,22 @@ def _pool(
     return pooled, jnp.any(is_at, axis=1)
 
 
-def _flat(sequences: Sequences, seq: Float[Array, "b g l d"], token: int) -> tuple:
-    """Outputs, tokens and whether each is `token`, an example's sequences in a row."""
+def _flat(
+    sequences: Sequences, seq: Float[Array, "b g l d"], token: int
+) -> tuple[Float[Array, "b n d"], Bool[Array, "b n"]]:
+    """Outputs, tokens and whether each is `token`, an example's sequences joined."""
     examples = len(seq)
     is_token = (sequences.tokens == token).reshape(examples, -1)
     return seq.reshape(examples, -1, seq.shape[-1]), is_token
 
 
 def _frames_term(
-    call, sequences: Sequences, frames, sound, is_frame_valid, scales
+    call: Call,
+    sequences: Sequences,
+    frames: towers.Tower,
+    sound: towers.Tower,
+    is_frame_valid: Bool[Array, "b t"],
+    scales: Float[Array, " 3"],
 ) -> contrast.Pairs:
     """LTOVPOOL of each segment, which has heard or read it, with its frame's CLS."""
     tokens = _rows(sequences.tokens)
@@ -188,7 +211,12 @@ def _frames_term(
 
 
 def _sound_term(
-    call, sequences: Sequences, seq, sound, is_sound_valid, scales
+    call: Call,
+    sequences: Sequences,
+    seq: Float[Array, "b g l d"],
+    sound: towers.Tower,
+    is_sound_valid: Bool[Array, "b m"],
+    scales: Float[Array, " 3"],
 ) -> contrast.Pairs:
     """MASKAUDIO with the CLS of its sub-segment's sound; other sound is extra."""
     flat, is_token = _flat(sequences, seq, MASKAUDIO)
@@ -202,7 +230,10 @@ def _sound_term(
 
 
 def _span_term(
-    call, spans: Int[Array, "b k 15"], hidden: list, scales
+    call: Call,
+    spans: Int[Array, "b k 15"],
+    hidden: list[tuple[Sequences, Float[Array, "b _ _ d"]]],
+    scales: Float[Array, " 3"],
 ) -> contrast.Pairs:
     """MASK with the vector of the words that it hides."""
     count, total, source = spans.shape[1], 0.0, jnp.full(spans.shape[:2], -1)

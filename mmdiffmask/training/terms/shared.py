@@ -4,10 +4,11 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import config, grid
 from mmdiffmask.models import reserve, towers
+from mmdiffmask.training.family import Params
 from mmdiffmask.types import Array, VideoBatch
 
 
@@ -50,14 +51,19 @@ class Objective:
     reserve: config.Reserve = config.Reserve()
     vocabulary: Vocabulary | None = None
 
-    def call(self, params: Any, method: str, *args: Any) -> Any:
+    def call(self, params: Params, method: str, *args: Any) -> Any:
         """A method of the model."""
         return self.model.apply({"params": params}, *args, method=method)
 
-    def vision(self, params: Any, patches: Array, *mask: Array) -> towers.Tower:
-        """The vision tower on the grid; `mask`: what is masked, and by what."""
-        size = (self.grid.rows, self.grid.cols)
-        return self.call(params, "vision", patches, *size, *mask)
+    def vision(
+        self,
+        params: Params,
+        patches: Float[Array, "b t n p"],
+        is_masked: Bool[Array, "b t n"] | None = None,
+        replacement: Float[Array, "b t n d"] | None = None,
+    ) -> towers.Tower:
+        """The vision tower on the grid; masked patches are replaced."""
+        return self.call(params, "vision", patches, self.grid, is_masked, replacement)
 
 
 def valid_frames(batch: VideoBatch) -> Bool[Array, "b t"]:

@@ -35,8 +35,7 @@ def joint_cells(
         segment=_interleave([segment] * count),
         is_frame_valid=_interleave([jnp.asarray(batch.is_frame_valid)] * count),
     )
-    size = (objective.grid.rows, objective.grid.cols)
-    joined = objective.call(params, "joint", text, vision, *size).vision
+    joined = objective.call(params, "joint", text, vision, objective.grid).vision
     joined = joined.reshape(rows, count, *pooled.shape[1:])
     return {name: joined[:, i] for i, name in enumerate(streams)}
 
