@@ -13,10 +13,10 @@ from mmdiffmask import claims, config, configure, effects, examples, starts, wei
 from mmdiffmask.data import (
     loader,
     question_kinds,
-    records,
     tokenizers,
     vocabulary,
 )
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import convert, reserve
 from mmdiffmask.training import loop, objective, optim, steps
@@ -99,7 +99,7 @@ def adopt(
     Raises:
       ValueError: if an override asks for something that the records do not have.
     """
-    manifest = records.read_manifest(records_dir)
+    manifest = Corpus.of(records_dir).manifest
     found = {
         "rows": manifest.grid.rows,
         "cols": manifest.grid.cols,
@@ -124,9 +124,18 @@ def model(settings: config.Model) -> reserve.Reserve:
 
 
 def job(
-    experiment: config.Experiment, records_dir: str, seed: int, read: claims.Inputs
+    experiment: config.Experiment,
+    chosen: examples.Chosen,
+    seed: int,
+    read: claims.Inputs,
 ) -> loop.Job:
-    """A training run, ready for `loop.train`; `read` is of `inputs`.
+    """A training run, ready for `loop.train`.
+
+    Args:
+      experiment: its settings.
+      chosen: the records that serve it.
+      seed: of the run.
+      read: of `inputs`.
 
     Raises:
       ValueError: if the records hold nothing to train on, or a setting would have no
@@ -134,9 +143,7 @@ def job(
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
     effects.check_text_length(data, training)
-    source = examples.open_split(records_dir, "train")
-    split = examples.split_train(experiment, source)
-    clips = split.first_of_clips(split.train)
+    source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
     effects.check_boxes(experiment, source, clips)
     batch_size = effects.fit_batch(training.batch_size, len(clips))
     mesh = meshes.make(batch_size)
@@ -145,7 +152,6 @@ def job(
     dev_row = examples.make_row(
         data, masking, source, examples.language(experiment, examples.EVAL_SEED)
     )
-    dev = split.first_of_clips(split.dev)[: training.eval_clips]
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     found = family(experiment)
@@ -164,7 +170,7 @@ def job(
         start=starts.make(experiment, row, noise, seed),
         hold_batches=lambda: batches(row, noise, batch_size),
         train_batches=_train_batches(
-            row, split.train, batch_size, training, seed, mesh
+            row, chosen.train, batch_size, training, seed, mesh
         ),
         dev_batches=lambda: batches(dev_row, dev, batch_size),
         draw_masks=draw_patches(experiment) if found.masked else None,
@@ -285,5 +291,6 @@ def check_records(records_dir: str | os.PathLike) -> None:
     Raises:
       ValueError: naming the folder or shard and the way out.
     """
-    for split in records.splits(records_dir):
-        examples.open_split(str(records_dir), split)
+    corpus = Corpus.of(records_dir)
+    for split in corpus.split_names:
+        corpus.source(split)

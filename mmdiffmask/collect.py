@@ -17,7 +17,8 @@ from mmdiffmask import (
     statistics,
     versions,
 )
-from mmdiffmask.data import records, splits
+from mmdiffmask.data import records
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies
 from mmdiffmask.report import (
     compare,
@@ -153,13 +154,13 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     records_dir = claims.find(base.folder, claims.RECORDS, also=others)
     is_probed = all(run.probe for run in found)
     labels = _labels(found[0]) if is_probed else {}
-    manifest = records.read_manifest(records_dir)
+    corpus = Corpus.of(records_dir)
     start = base.settings.get("model.checkpoint")
     lines = {run.name: run.lines for run in found}
     has_replay_terms = _has_replay_terms(base.settings)
     return summary.RunSummary(
         title=f"What to mask: {experiment.name}",
-        data=_describe(manifest.settings),
+        data=_describe(corpus.manifest.settings),
         start=describe_start(start, base.inputs.get(claims.START, {}).get("sha256")),
         is_random_start=start is None,
         has_replay_terms=has_replay_terms,
@@ -170,9 +171,9 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         comparisons=comparisons(found) if is_probed else (),
         questions=questions(found),
         panels=panels(found, has_replay_terms, start is None),
-        examples=_examples(experiment, records_dir, found),
+        examples=_examples(experiment, corpus, found),
         clips=base.clips | _probe_clips(found[0]),
-        skipped=int(manifest.counts.get("skipped", 0)),
+        skipped=int(corpus.manifest.counts.get("skipped", 0)),
         seed=base.seed,
         settings={k: str(v) for k, v in base.settings.items()},
         versions=versions.of_runs({run.name: run.folder for run in found}),
@@ -188,17 +189,17 @@ def _has_replay_terms(settings: dict[str, Any]) -> bool:
 
 
 def _examples(
-    experiment: config.Experiment, records_dir: str, found: Sequence[run_folder.Run]
+    experiment: config.Experiment, corpus: Corpus, found: Sequence[run_folder.Run]
 ) -> tuple[summary.Example, ...]:
     """The first clips of continued pretraining under every row that hides something."""
-    source = examples.open_split(records_dir, "train")
-    split = splits.split_train(source, experiment.data.dev_share, boxed_only=True)
+    split = corpus.split_train(experiment.data.dev_share, boxed_only=True)
     shown = split.first_of_clips(split.train)[: experiment.report_clips]
     rows = {
         run.name: run.settings["masking.strategy"]
         for run in found
         if run.masks is not None
     }
+    source = corpus.source("train")
     return draw_examples(experiment, source, shown, rows, found[-1].seed)
 
 

@@ -24,7 +24,8 @@ from mmdiffmask import (
     versions,
     weights,
 )
-from mmdiffmask.data import loader, manifest, splits
+from mmdiffmask.data import loader, splits
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.models import joining
 from mmdiffmask.probe import features, linear, ties
 from mmdiffmask.probe import labels as label_names
@@ -58,11 +59,11 @@ def probe(
     with claims.held(folder):
         records_dir = claims.find(folder, claims.RECORDS, records_dir)
         claims.remember(folder, {claims.RECORDS: records_dir})
-        return _probe(experiment, folder, records_dir)
+        return _probe(experiment, folder, Corpus.of(records_dir))
 
 
 def _probe(
-    experiment: config.Experiment, folder: pathlib.Path, records_dir: str
+    experiment: config.Experiment, folder: pathlib.Path, corpus: Corpus
 ) -> dict[str, Any]:
     """`probe` in a folder that is held, with records that are the run's."""
     which = experiment.probe.checkpoint
@@ -79,16 +80,16 @@ def _probe(
     path = folder / runs.PROBE
     if path.is_file() and (found := atomic.read_json(path))["key"] == key:
         return found
-    _check_val(records_dir)
+    _check_val(corpus)
     result = {"key": key, "labels": {}, "step": step}
     if set(question_probe.READ_OUTS) & set(experiment.probe.read_outs):
         seed = atomic.read_json(folder / claims.CONFIG)["seed"]
         task = question_probe.open_task(
-            experiment, records_dir, key["manifest"], folder / FEATURES
+            experiment, corpus, key["manifest"], folder / FEATURES
         )
         result["questions"] = question_probe.probe(task, params, key["weights"], seed)
     if "clip" in experiment.probe.read_outs:
-        sets = _labelled_sets(experiment, records_dir, folder, params, key["weights"])
+        sets = _labelled_sets(experiment, corpus, folder, params, key["weights"])
         for label in experiment.probe.labels:
             if told := _left_out(label, sets[0], sets[-1]):
                 result.setdefault("left_out", {})[label] = told
@@ -98,31 +99,28 @@ def _probe(
     return result
 
 
-def _check_val(records_dir: str) -> None:
-    if "val" not in manifest.read(records_dir).shards:
+def _check_val(corpus: Corpus) -> None:
+    if "val" not in corpus.split_names:
         raise ValueError(
-            f"{records_dir}: no val split to score a probe on; records of loose videos"
-            " have one if questions or labels of two videos are given"
+            f"{corpus.folder}: no val split to score a probe on; records of loose"
+            " videos have one if questions or labels of two videos are given"
         )
 
 
-def _labelled_sets(experiment, records_dir, folder, params, weights):
+def _labelled_sets(experiment, corpus, folder, params, weights):
     """(features of train, of dev, of val; clip -> its labels)."""
-    source = examples.open_split(records_dir, "train")
-    split = splits.split_train(source, experiment.data.dev_share, boxed_only=False)
-    val = examples.open_split(records_dir, "val")
-    index = [(row.clip, row.group) for row in (val[i] for i in range(len(val)))]
-    splits.check_apart(split, dict(index))
-    val_clips = [clip for clip, _ in index]
+    split = corpus.split_train(experiment.data.dev_share, boxed_only=False)
+    splits.check_apart(split, corpus.groups("val"))
     parts = {
-        "train": (source, split.first_of_clips(split.train)),
-        "dev": (source, split.first_of_clips(split.dev)),
-        "val": (val, features.first_of_clip(val_clips).tolist()),
+        "train": ("train", split.first_of_clips(split.train)),
+        "dev": ("train", split.first_of_clips(split.dev)),
+        "val": ("val", corpus.first_of_clips("val")),
     }
     encode = _clip_encoder(experiment)
     labels, found = {}, []
     for name, (of, positions) in parts.items():
-        labels |= {of[i].clip: of[i].labels for i in positions}
+        entries = [corpus.entries(of)[i] for i in positions]
+        labels |= {entry.clip: entry.labels for entry in entries}
         key = features.cache_key(
             weights,
             claims.read(folder)[claims.RECORDS]["sha256"],
@@ -132,9 +130,11 @@ def _labelled_sets(experiment, records_dir, folder, params, weights):
             versions.number("features"),
         )
 
-        def compute(of=of, positions=positions):
-            row = examples.make_row(experiment.data, experiment.masking, of)
-            names, size = [of[i].clip for i in positions], experiment.probe.batch_size
+        def compute(of=of, positions=positions, entries=entries):
+            source = corpus.source(of)
+            row = examples.make_row(experiment.data, experiment.masking, source)
+            names = [entry.clip for entry in entries]
+            size = experiment.probe.batch_size
             with loader.eval_batches(row, positions, size) as batches:
                 return features.extract(encode, params, features.named(names, batches))
 

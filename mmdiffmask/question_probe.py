@@ -18,6 +18,7 @@ from mmdiffmask.data import (
     tokenizers,
     video,
 )
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.probe import features, question_features, question_scores
 
 READ_OUTS = ("match", "answer")
@@ -67,7 +68,7 @@ class Task:
 
 
 def open_task(
-    experiment: config.Experiment, records_dir: str, manifest: str, folder: pathlib.Path
+    experiment: config.Experiment, corpus: Corpus, manifest: str, folder: pathlib.Path
 ) -> Task:
     """Chooses the questions: TRAIN's by the hash of their id, VAL's by id.
 
@@ -75,9 +76,8 @@ def open_task(
       ValueError: if the records have no questions, a split none with an answer, a
         question is longer than a sequence, or a clip of val stands in train.
     """
-    train = examples.open_split(records_dir, "train")
-    split = splits.split_train(train, experiment.data.dev_share, boxed_only=False)
-    val = examples.open_split(records_dir, "val")
+    split = corpus.split_train(experiment.data.dev_share, boxed_only=False)
+    train, val = corpus.source("train"), corpus.source("val")
     plan: dict[str, tuple[records.Source, Sequence[int]]] = {
         "train": (train, split.train),
         "dev": (train, split.dev),
@@ -88,7 +88,7 @@ def open_task(
         chosen[name], unanswered[name] = choose(experiment, name, source, positions)
         if not chosen[name]:
             raise ValueError(
-                f"{records_dir}: no question of {name} has a known answer, so"
+                f"{corpus.folder}: no question of {name} has a known answer, so"
                 " probe.read_outs can only be clip"
             )
     asked = [question for part in chosen.values() for question in part]

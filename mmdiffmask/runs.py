@@ -17,6 +17,7 @@ from mmdiffmask import (
     examples,
     weights,
 )
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies
 from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.training import loop, saved
@@ -43,13 +44,14 @@ def pretrain(
         if is_finished(experiment, folder, seed, read):
             claims.remember(folder, {n: entry["value"] for n, entry in read.items()})
             return
-        loop.train(build.job(experiment, records_dir, seed, read), folder)
-        summary = _summarise_masks(experiment, records_dir, seed)
+        chosen = examples.choose(experiment, Corpus.of(records_dir))
+        loop.train(build.job(experiment, chosen, seed, read), folder)
+        summary = _summarise_masks(experiment, chosen, seed)
         if summary is not None:
             atomic.write_json(folder / MASKS, dataclasses.asdict(summary))
-        counts = {"clips": _count_clips(experiment, records_dir)}
-        fill = {FILL_ONLY: _fill_only(experiment, records_dir)}
-        atomic.write_json(folder / DATA, counts | fill)
+        kinds = effects.kinds_without_boxes(experiment, chosen.source, chosen.dev_clips)
+        counts = {"pretraining": len(chosen.clips), "dev": len(chosen.dev_clips)}
+        atomic.write_json(folder / DATA, {"clips": counts, FILL_ONLY: kinds})
 
 
 def is_finished(
@@ -70,37 +72,17 @@ def is_finished(
     return True
 
 
-def _count_clips(experiment: config.Experiment, records_dir: str) -> dict[str, int]:
-    """Clips that were trained on, and those that held-out scores are from."""
-    source = examples.open_split(records_dir, "train")
-    split = examples.split_train(experiment, source)
-    dev = len(split.first_of_clips(split.dev))
-    return {
-        "pretraining": len(split.first_of_clips(split.train)),
-        "dev": min(dev, experiment.training.eval_clips),
-    }
-
-
-def _fill_only(experiment: config.Experiment, records_dir: str) -> list[str]:
-    """Kinds of held-out masks that hide no box in any dev clip."""
-    source = examples.open_split(records_dir, "train")
-    split = examples.split_train(experiment, source)
-    dev = split.first_of_clips(split.dev)[: experiment.training.eval_clips]
-    return effects.kinds_without_boxes(experiment, source, dev)
-
-
 def _summarise_masks(
-    experiment: config.Experiment, records_dir: str, seed: int
+    experiment: config.Experiment, chosen: examples.Chosen, seed: int
 ) -> mask_summary.MaskSummary | None:
     """What the run's masks were made of, on the first clips of train."""
     masking = experiment.masking
     if not experiment.is_hiding:
         return None
-    source = examples.open_split(records_dir, "train")
-    split = examples.split_train(experiment, source)
-    chosen = split.first_of_clips(split.train)[:MASK_CLIPS]
     name, boxes = masking.strategy, strategies.with_boxes(masking.strategy, masking)
-    batches = examples.bare_batches(experiment, source, chosen, (name, boxes), seed)
+    batches = examples.bare_batches(
+        experiment, chosen.source, chosen.clips[:MASK_CLIPS], (name, boxes), seed
+    )
     batch = batches[boxes]
     return mask_summary.summarise_masks(
         examples.patch_grid(experiment.data),

@@ -10,6 +10,7 @@ import pytest
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, examples, runs
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies, units
 from mmdiffmask.training import checkpoint, journal
 
@@ -68,7 +69,7 @@ def test_it_hides_what_its_weights_say(run, tiny_records):
     settings = configure.override(
         configure.load(TINY), ["masking.strategy=low-patches"]
     )
-    source = examples.open_split(tiny_records, "train")
+    source = Corpus.of(tiny_records).source("train")
     batches = examples.bare_batches(settings, source, [0, 1], [LOW.name], 0)
     hidden = examples.masks_of(settings, LOW.name, batches[LOW.name], 0).is_masked
     top, others = np.split(hidden.reshape(2, 7, 6, 10), [2], axis=2)

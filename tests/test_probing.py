@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import configure, probing, question_probe, runs
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.probe import question_features
 from mmdiffmask.training import checkpoint
 
@@ -95,7 +96,7 @@ def test_fewer_questions_and_no_floors(run, experiment):
 
 
 def test_questions_without_known_answer_are_left_out(run, experiment, tiny_records):
-    task = question_probe.open_task(experiment, tiny_records, "", run)
+    task = question_probe.open_task(experiment, Corpus.of(tiny_records), "", run)
     hidden = task.sources["val"][0].example_id
 
     class Source:
@@ -116,7 +117,7 @@ def test_questions_without_known_answer_are_left_out(run, experiment, tiny_recor
 def test_wrong_kinds_and_bare_checkpoints_are_refused(run, experiment, tiny_records):
     with pytest.raises(ValueError, match="probe.kinds"):
         probing.probe(changed(experiment, kinds=("x",)), str(run))
-    task = question_probe.open_task(experiment, tiny_records, "", run)
+    task = question_probe.open_task(experiment, Corpus.of(tiny_records), "", run)
     params = checkpoint.load_params(run, "start")
     bare = {name: value for name, value in params.items() if name != "span_encoder"}
     with pytest.raises(ValueError, match="no span_encoder"):

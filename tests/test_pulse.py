@@ -22,6 +22,7 @@ from mmdiffmask import __main__ as command_line
 from mmdiffmask import claims, configure, examples, runs, weights
 from mmdiffmask.data import manifest, tokenizers
 from mmdiffmask.data import records as data
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.training import checkpoint
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -193,7 +194,7 @@ def test_masks_of_a_run_are_summarised(workdir):
 
 def test_held_out_masks_do_not_depend_on_the_strategy(tiny_records):
     base = configure.load(TINY)
-    source = examples.open_split(tiny_records, "train")
+    source = Corpus.of(tiny_records).source("train")
     found = []
     for strategy in ("random", "difference"):
         changed = configure.override(base, [f"masking.strategy={strategy}"])
