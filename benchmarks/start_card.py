@@ -7,15 +7,15 @@ file that was exported from it.
 
 import argparse
 import hashlib
-import json
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mmdiffmask import probing
+from mmdiffmask import probing, run_files
 from mmdiffmask.data import tokenizers, vocabulary
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal
 from preprocessing.toy import words
 
@@ -99,10 +99,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=pathlib.Path, metavar="CHECKPOINT")
     options = parser.parse_args(arguments)
     try:
-        found = json.loads((options.run / "probe.json").read_text())
+        folder = RunFolder(options.run)
+        found = folder.read(run_files.PROBE)
         print("\n".join(identity(options.checkpoint)))
         print("\nTraining, on held-out clips of train\n")
-        print("\n".join(curves(journal.read_metrics(options.run))))
+        print("\n".join(curves(journal.read_metrics(folder))))
         print("\nRead-outs, on validation clips, in % with 95 % intervals over clips")
         print("\n".join(read_outs(found)))
     except (OSError, KeyError) as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mmdiffmask import claims, config, configure, effects, examples, starts, weights
+from mmdiffmask import config, configure, effects, examples, inputs, starts, weights
 from mmdiffmask.data import (
     loader,
     question_kinds,
@@ -17,6 +17,7 @@ from mmdiffmask.data import (
     vocabulary,
 )
 from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import convert, reserve
 from mmdiffmask.training import loop, objective, optim, steps
@@ -126,22 +127,21 @@ def model(settings: config.Model) -> reserve.Reserve:
 def job(
     experiment: config.Experiment,
     chosen: examples.Chosen,
-    seed: int,
-    read: claims.Inputs,
+    owner: Claim,
 ) -> loop.Job:
     """A training run, ready for `loop.train`.
 
     Args:
       experiment: its settings.
       chosen: the records that serve it.
-      seed: of the run.
-      read: of `inputs`.
+      owner: of `claim`.
 
     Raises:
       ValueError: if the records hold nothing to train on, or a setting would have no
         effect on them (`effects`).
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
+    seed = owner.seed
     effects.check_text_length(data, training)
     source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
     effects.check_boxes(experiment, source, clips)
@@ -160,10 +160,8 @@ def job(
     effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
     return loop.Job(
         family=found,
-        seed=seed,
+        owner=owner,
         settings=training,
-        all_settings=configure.settings(experiment),
-        inputs=read,
         shapes=starts.shapes(experiment),
         batch_size=batch_size,
         mesh=mesh,
@@ -252,14 +250,15 @@ def _draw_patches(data: config.Data, masking: config.Masking) -> steps.DrawMasks
     return drawn
 
 
-def inputs(experiment: config.Experiment, records_dir: str) -> claims.Inputs:
-    """The content of everything that a run reads."""
-    found = claims.inputs(configure.settings(experiment), records_dir)
+def claim(experiment: config.Experiment, records_dir: str, seed: int) -> Claim:
+    """What a run is: its settings, its seed, the content of everything it reads."""
+    settings = configure.settings(experiment)
+    found = inputs.of_settings(settings, records_dir)
     start = experiment.model.checkpoint
     content = None if start is None else weights.fingerprint_of(start)
     if content is not None:
-        found[claims.START] = {"value": start, "sha256": content}
-    return found
+        found[inputs.START] = {"value": start, "sha256": content}
+    return Claim(settings, seed, found)
 
 
 def _train_batches(row, train, batch_size, training, seed, mesh):

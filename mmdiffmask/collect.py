@@ -8,12 +8,11 @@ import numpy as np
 
 from mmdiffmask import (
     atomic,
-    claims,
     config,
     examples,
+    inputs,
     limits,
-    run_folder,
-    runs,
+    run_files,
     statistics,
     versions,
 )
@@ -27,15 +26,16 @@ from mmdiffmask.report import (
     language,
     page,
     pictures,
+    runs,
     summary,
 )
+from mmdiffmask.run_folder import RunFolder
 
-TIMES = "stage_seconds.json"  # the demo's, stage -> seconds
 SHIPPED = "small"  # the value of model.checkpoint that names the project's own
 
 
 def panels(
-    found: Sequence[run_folder.Run], has_replay_terms: bool, is_random_start: bool
+    found: Sequence[runs.Run], has_replay_terms: bool, is_random_start: bool
 ) -> tuple[curves.Panel, ...]:
     """All curves: the hidden patches, then the language side where it was scored."""
     lines = {run.name: run.lines for run in found}
@@ -59,22 +59,22 @@ def _probe_cell(entry: dict) -> summary.ProbeCell:
     )
 
 
-def _steps(run: run_folder.Run) -> int:
+def _steps(run: runs.Run) -> int:
     trained = [line["step"] for line in run.lines if line["kind"] == "train"]
     return run.probe["step"] if run.probe else max(trained, default=0)
 
 
-def _labels(run: run_folder.Run) -> dict[str, Any]:
+def _labels(run: runs.Run) -> dict[str, Any]:
     """Label -> results of the read-out `clip`; empty where it was not asked for."""
     return run.probe.get("labels", {})
 
 
-def _plain(found: Sequence[run_folder.Run]) -> list[str]:
+def _plain(found: Sequence[runs.Run]) -> list[str]:
     """The rows that hide nothing."""
     return [run.name for run in found if run.masks is None]
 
 
-def comparisons(found: Sequence[run_folder.Run]) -> tuple[compare.Comparison, ...]:
+def comparisons(found: Sequence[runs.Run]) -> tuple[compare.Comparison, ...]:
     """Every pair of probed rows on every label; named by the settings, not chosen."""
     made: list[compare.Comparison] = []
     for label in _labels(found[0]):
@@ -88,7 +88,7 @@ def comparisons(found: Sequence[run_folder.Run]) -> tuple[compare.Comparison, ..
     return tuple(made)
 
 
-def questions(found: Sequence[run_folder.Run]) -> tuple[compare.QuestionTable, ...]:
+def questions(found: Sequence[runs.Run]) -> tuple[compare.QuestionTable, ...]:
     """The read-outs of questions, where every row was asked.
 
     Raises:
@@ -147,11 +147,11 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
       ValueError: if there is no finished run, runs do not belong on one page, or
         their records are gone.
     """
-    found, unfinished = run_folder.read_runs(workdir)
+    found, unfinished = runs.read_runs(workdir)
     base = found[-1]
-    experiment = runs.settings_of(base.folder, base.settings)
+    experiment = base.folder.experiment(base.settings)
     others = [run.folder for run in found]
-    records_dir = claims.find(base.folder, claims.RECORDS, also=others)
+    records_dir = base.folder.find(inputs.RECORDS, also=others)
     is_probed = all(run.probe for run in found)
     labels = _labels(found[0]) if is_probed else {}
     corpus = Corpus.of(records_dir)
@@ -161,7 +161,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     return summary.RunSummary(
         title=f"What to mask: {experiment.name}",
         data=_describe(corpus.manifest.settings),
-        start=describe_start(start, base.inputs.get(claims.START, {}).get("sha256")),
+        start=describe_start(start, base.inputs.get(inputs.START, {}).get("sha256")),
         is_random_start=start is None,
         has_replay_terms=has_replay_terms,
         anchors=tuple(base.settings["masking.anchors"]),
@@ -176,7 +176,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         skipped=int(corpus.manifest.counts.get("skipped", 0)),
         seed=base.seed,
         settings={k: str(v) for k, v in base.settings.items()},
-        versions=versions.of_runs({run.name: run.folder for run in found}),
+        versions=versions.of_runs({run.name: run.versions for run in found}),
         times=_times(workdir, found),
         not_shown=_not_shown(found, unfinished),
     )
@@ -189,7 +189,7 @@ def _has_replay_terms(settings: dict[str, Any]) -> bool:
 
 
 def _examples(
-    experiment: config.Experiment, corpus: Corpus, found: Sequence[run_folder.Run]
+    experiment: config.Experiment, corpus: Corpus, found: Sequence[runs.Run]
 ) -> tuple[summary.Example, ...]:
     """The first clips of continued pretraining under every row that hides something."""
     split = corpus.split_train(experiment.data.dev_share, boxed_only=True)
@@ -213,12 +213,10 @@ def describe_start(path: str | None, sha256: str | None = None) -> str:
             " general clips of the toy set with the network's own exercises, and on"
             " questions about these clips and their answers"
         )
-    return f"the weights in {path}" + (f" ({claims.short(sha256)})" if sha256 else "")
+    return f"the weights in {path}" + (f" ({inputs.short(sha256)})" if sha256 else "")
 
 
-def _not_shown(
-    found: Sequence[run_folder.Run], unfinished: Sequence[str]
-) -> tuple[str, ...]:
+def _not_shown(found: Sequence[runs.Run], unfinished: Sequence[str]) -> tuple[str, ...]:
     """Limits of these very runs, a sentence each."""
     said = []
     if unfinished:
@@ -242,10 +240,11 @@ def _not_shown(
     return tuple(said)
 
 
-def _times(workdir: pathlib.Path, found: Sequence[run_folder.Run]) -> dict[str, float]:
+def _times(workdir: pathlib.Path, found: Sequence[runs.Run]) -> dict[str, float]:
     """Stage -> seconds, as the demo noted them; else the runs' own."""
-    if (workdir / TIMES).is_file():
-        return atomic.read_json(workdir / TIMES)
+    folder = RunFolder(workdir)
+    if folder.has(run_files.STAGE_SECONDS):
+        return folder.read(run_files.STAGE_SECONDS)
     return {f"training of {run.name}": run.seconds for run in found if run.seconds}
 
 
@@ -259,12 +258,12 @@ def _describe(settings: dict[str, Any]) -> str:
     return f"The clips: {kinds[settings['source']]}."
 
 
-def _row(run: run_folder.Run, is_probed: bool) -> summary.StrategyRow:
+def _row(run: runs.Run, is_probed: bool) -> summary.StrategyRow:
     strategy = strategies.find(run.settings["masking.strategy"])
     labels = _labels(run) if is_probed else {}
     descriptions = {
-        run_folder.NOT_TRAINED: "the start itself, not trained further",
-        run_folder.NOT_HIDING: "the start's own terms, nothing hidden",
+        runs.NOT_TRAINED: "the start itself, not trained further",
+        runs.NOT_HIDING: "the start's own terms, nothing hidden",
     }
     return summary.StrategyRow(
         name=run.name,
@@ -276,7 +275,7 @@ def _row(run: run_folder.Run, is_probed: bool) -> summary.StrategyRow:
     )
 
 
-def _probe_clips(run: run_folder.Run) -> dict[str, int]:
+def _probe_clips(run: runs.Run) -> dict[str, int]:
     """How many clips of val were scored."""
     if not run.probe:
         return {}
@@ -288,6 +287,6 @@ def _probe_clips(run: run_folder.Run) -> dict[str, int]:
 def write_page(workdir: pathlib.Path) -> pathlib.Path:
     """Writes WORKDIR/report.html; returns its absolute path."""
     html = page.build(summarise(workdir))
-    path = workdir.resolve() / "report.html"
+    path = workdir.resolve() / run_files.REPORT
     atomic.write(path, html)
     return path

@@ -1,13 +1,13 @@
 """What a page of runs must say of masks without boxes, classes and versions."""
 
-import json
 from collections.abc import Sequence
 
-from mmdiffmask import probing, run_folder, runs, versions
+from mmdiffmask import probing, versions
 from mmdiffmask.masking import strategies
+from mmdiffmask.report import runs
 
 
-def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
+def of_runs(found: Sequence[runs.Run]) -> list[str]:
     """Limits of these very runs that their numbers do not show, a sentence each."""
     said = [
         f"{run.name} hid random patches alone: no box was drawn in any of its masks, so"
@@ -17,10 +17,7 @@ def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
         and strategies.find(run.settings["masking.strategy"]).units.is_box
         and run.masks.whole_box + run.masks.cut_box == 0
     ]
-    kinds: dict[str, None] = {}
-    for run in found:
-        noted = json.loads((run.folder / runs.DATA).read_text(encoding="utf-8"))
-        kinds |= dict.fromkeys(noted.get(runs.FILL_ONLY, ()))
+    kinds = dict.fromkeys(kind for run in found for kind in run.fill_only)
     if kinds:
         labels_of = [strategies.label(name) for name in kinds]
         said.append(
@@ -44,7 +41,7 @@ def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
         said.append(f"The rows were probed with different data.text_length: {told}.")
     packages = {
         name: value
-        for name, value in versions.of_runs({r.name: r.folder for r in found}).items()
+        for name, value in versions.of_runs({r.name: r.versions for r in found}).items()
         if ";" in value
     }
     if packages:

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import json
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,14 +11,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from mmdiffmask import (
-    atomic,
     build,
-    claims,
     config,
     configure,
     examples,
+    inputs,
     question_probe,
-    runs,
+    run_files,
     statistics,
     versions,
     weights,
@@ -29,9 +27,10 @@ from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.models import joining
 from mmdiffmask.probe import features, linear, ties
 from mmdiffmask.probe import labels as label_names
+from mmdiffmask.run_files import FEATURES, PROBE
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 
-FEATURES = "features"  # folder of the caches, in the run's
 BOOTSTRAP_SEED = 0
 
 
@@ -52,18 +51,18 @@ def probe(
       ValueError: if the run is not finished, its records have changed, or they have
         no val split, or not the labels or questions that `probe.read_outs` needs.
     """
-    runs.check_run(run_dir)
-    folder = pathlib.Path(run_dir)
-    if not (folder / runs.DATA).is_file():
+    folder = RunFolder(run_dir)
+    folder.check_run()
+    if not folder.has(run_files.DATA):
         raise ValueError(f"{run_dir}: not finished; go on with mmdiffmask pretrain")
-    with claims.held(folder):
-        records_dir = claims.find(folder, claims.RECORDS, records_dir)
-        claims.remember(folder, {claims.RECORDS: records_dir})
+    with folder.held():
+        records_dir = folder.find(inputs.RECORDS, records_dir)
+        folder.remember({inputs.RECORDS: records_dir})
         return _probe(experiment, folder, Corpus.of(records_dir))
 
 
 def _probe(
-    experiment: config.Experiment, folder: pathlib.Path, corpus: Corpus
+    experiment: config.Experiment, folder: RunFolder, corpus: Corpus
 ) -> dict[str, Any]:
     """`probe` in a folder that is held, with records that are the run's."""
     which = experiment.probe.checkpoint
@@ -74,18 +73,17 @@ def _probe(
         "data": dataclasses.asdict(experiment.data),
         "weights": weights.fingerprint(params),
         "numbers": versions.number("training", "features", "heads"),
-        "manifest": claims.read(folder)[claims.RECORDS]["sha256"],
+        "manifest": folder.inputs()[inputs.RECORDS]["sha256"],
     }
     key = json.loads(json.dumps(key))
-    path = folder / runs.PROBE
-    if path.is_file() and (found := atomic.read_json(path))["key"] == key:
+    if folder.has(PROBE) and (found := folder.read(PROBE))["key"] == key:
         return found
     _check_val(corpus)
     result = {"key": key, "labels": {}, "step": step}
     if set(question_probe.READ_OUTS) & set(experiment.probe.read_outs):
-        seed = atomic.read_json(folder / claims.CONFIG)["seed"]
+        seed = folder.owner().seed
         task = question_probe.open_task(
-            experiment, corpus, key["manifest"], folder / FEATURES
+            experiment, corpus, key["manifest"], folder.at(FEATURES)
         )
         result["questions"] = question_probe.probe(task, params, key["weights"], seed)
     if "clip" in experiment.probe.read_outs:
@@ -95,7 +93,7 @@ def _probe(
                 result.setdefault("left_out", {})[label] = told
                 continue
             result["labels"][label] = _probe_label(experiment.probe, label, *sets)
-    atomic.write_json(path, result)
+    folder.write(PROBE, result)
     return result
 
 
@@ -123,7 +121,7 @@ def _labelled_sets(experiment, corpus, folder, params, weights):
         labels |= {entry.clip: entry.labels for entry in entries}
         key = features.cache_key(
             weights,
-            claims.read(folder)[claims.RECORDS]["sha256"],
+            folder.inputs()[inputs.RECORDS]["sha256"],
             name,
             configure.to_json(experiment.data),
             configure.to_json(experiment.model),
@@ -138,7 +136,7 @@ def _labelled_sets(experiment, corpus, folder, params, weights):
             with loader.eval_batches(row, positions, size) as batches:
                 return features.extract(encode, params, features.named(names, batches))
 
-        found.append(features.cached(folder / FEATURES, key, compute))
+        found.append(features.cached(folder.at(FEATURES), key, compute))
     return (*found, labels)
 
 

@@ -6,9 +6,8 @@ import pathlib
 
 import numpy as np
 
-from mmdiffmask import atomic, claims, config, configure, runs
+from mmdiffmask import atomic, config, configure, inputs, run_files
 from mmdiffmask.data import manifest
-from mmdiffmask.training import journal
 
 # Row -> what it changes, in the form of --set.
 CHANGES = {
@@ -145,23 +144,23 @@ def write_run(
     folder.mkdir(parents=True)
     own = configure.override(base, [CHANGES[row]])
     settings = configure.settings(own) | changes
-    read = {claims.RECORDS: {"value": records_dir, "sha256": NOWHERE}}
+    read = {inputs.RECORDS: {"value": records_dir, "sha256": NOWHERE}}
     if records_dir:
-        read[claims.RECORDS]["sha256"] = manifest.identity(records_dir)
+        read[inputs.RECORDS]["sha256"] = manifest.identity(records_dir)
     content = {"settings": settings, "seed": 0, "inputs": read}
-    atomic.write_json(folder / claims.CONFIG, content)
+    atomic.write_json(folder / run_files.CONFIG, content)
     data = {"clips": {"pretraining": 20, "dev": 12}}
-    atomic.write_json(folder / runs.DATA, data)
+    atomic.write_json(folder / run_files.DATA, data)
     lines = metrics_lines(row, is_new)
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder / journal.METRICS).write_text(text)
+    (folder / run_files.METRICS).write_text(text)
     step = 0 if row == "none" else STEPS[-1]
     probe = {"key": {"probe": {}}, "labels": labelled(row), "step": step}
     if is_new:
         probe["questions"] = asked(row)
-    atomic.write_json(folder / runs.PROBE, probe)
+    atomic.write_json(folder / run_files.PROBE, probe)
     if own.is_hiding:
-        atomic.write_json(folder / runs.MASKS, MASKS)
+        atomic.write_json(folder / run_files.MASKS, MASKS)
 
 
 def noisy(rate: float, seed: int, n: int = 120) -> list[int]:

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from mmdiffmask import configure, examples, runs
+from mmdiffmask import configure, examples, run_files, runs
 from mmdiffmask.data import records, splits
 from mmdiffmask.data.corpus import Corpus
 
@@ -79,7 +79,7 @@ def test_pretraining_reads_records_that_it_does_not_use_once(
     used = {*chosen.clips, *chosen.dev_clips}
     n = len(corpus.source("train"))
     assert {reads[n, i] for i in set(range(n)) - used} == {1}
-    counts = json.loads((tmp_path / "run" / runs.DATA).read_text())["clips"]
+    counts = json.loads((tmp_path / "run" / run_files.DATA).read_text())["clips"]
     assert counts == {
         "pretraining": len(chosen.clips),
         "dev": len(chosen.dev_clips),

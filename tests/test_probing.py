@@ -7,9 +7,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from mmdiffmask import configure, probing, question_probe, runs
+from mmdiffmask import configure, probing, question_probe, run_files, runs
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.probe import question_features
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py"
@@ -71,14 +72,14 @@ def test_an_untrained_start_is_its_own_floor(found):
 
 
 def test_probing_again_costs_nothing(run, found, experiment, monkeypatch):
-    before = (run / runs.PROBE).stat().st_mtime_ns
+    before = (run / run_files.PROBE).stat().st_mtime_ns
     monkeypatch.setattr(question_features, "extract", None)
     assert probing.probe(experiment, str(run)) == found
     # Other heads on the same features: no encoder runs.
     other = probing.probe(changed(experiment, link="sigmoid"), str(run))
     assert other["key"] != found["key"]
     assert other["questions"]["ids"] == found["questions"]["ids"]
-    assert (run / runs.PROBE).stat().st_mtime_ns != before
+    assert (run / run_files.PROBE).stat().st_mtime_ns != before
     zero_shot = [x["questions"]["read_outs"]["zero-shot"] for x in (found, other)]
     assert zero_shot[0] == zero_shot[1]
 
@@ -118,7 +119,7 @@ def test_wrong_kinds_and_bare_checkpoints_are_refused(run, experiment, tiny_reco
     with pytest.raises(ValueError, match="probe.kinds"):
         probing.probe(changed(experiment, kinds=("x",)), str(run))
     task = question_probe.open_task(experiment, Corpus.of(tiny_records), "", run)
-    params = checkpoint.load_params(run, "start")
+    params = checkpoint.load_params(RunFolder(run), "start")
     bare = {name: value for name, value in params.items() if name != "span_encoder"}
     with pytest.raises(ValueError, match="no span_encoder"):
         question_probe.probe(task, bare, "", 0)
