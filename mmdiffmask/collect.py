@@ -19,6 +19,7 @@ from mmdiffmask import (
 from mmdiffmask.data import records
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies
+from mmdiffmask.probe import results
 from mmdiffmask.report import (
     compare,
     curves,
@@ -46,27 +47,22 @@ def panels(
     )
 
 
-def _probe_cell(entry: dict) -> summary.ProbeCell:
-    def score(read_out, name):
-        return statistics.accuracy(np.array(entry[read_out][name], float))
+def _probe_cell(entry: results.Label) -> summary.ProbeCell:
+    def score(is_right: results.Hits) -> statistics.Score:
+        return statistics.accuracy(np.array(is_right, float))
 
     return summary.ProbeCell(
-        joint=score("joint", "is_right"),
-        joint_knn=score("joint", "is_right_knn"),
-        vit=score("vit", "is_right"),
-        vit_knn=score("vit", "is_right_knn"),
-        l2=entry["joint"]["l2"],
+        joint=score(entry.joint.is_right),
+        joint_knn=score(entry.joint.is_right_knn),
+        vit=score(entry.vit.is_right),
+        vit_knn=score(entry.vit.is_right_knn),
+        l2=entry.joint.l2,
     )
 
 
 def _steps(run: runs.Run) -> int:
     trained = [line["step"] for line in run.lines if line["kind"] == "train"]
-    return run.probe["step"] if run.probe else max(trained, default=0)
-
-
-def _labels(run: runs.Run) -> dict[str, Any]:
-    """Label -> results of the read-out `clip`; empty where it was not asked for."""
-    return run.probe.get("labels", {})
+    return run.probe.step if run.probe else max(trained, default=0)
 
 
 def _plain(found: Sequence[runs.Run]) -> list[str]:
@@ -77,9 +73,9 @@ def _plain(found: Sequence[runs.Run]) -> list[str]:
 def comparisons(found: Sequence[runs.Run]) -> tuple[compare.Comparison, ...]:
     """Every pair of probed rows on every label; named by the settings, not chosen."""
     made: list[compare.Comparison] = []
-    for label in _labels(found[0]):
+    for label in found[0].probe.labels:
         is_right = {
-            run.name: np.array(run.probe["labels"][label]["joint"]["is_right"], float)
+            run.name: np.array(run.probe.labels[label].joint.is_right, float)
             for run in found
         }
         resamples = found[0].settings["probe.bootstrap"]
@@ -94,7 +90,7 @@ def questions(found: Sequence[runs.Run]) -> tuple[compare.QuestionTable, ...]:
     Raises:
       ValueError: if rows answered other questions.
     """
-    asked = {run.name: (run.probe or {}).get("questions") for run in found}
+    asked = {run.name: run.probe and run.probe.questions for run in found}
     if not all(asked.values()):
         return ()
     resamples = found[0].settings["probe.bootstrap"]
@@ -153,7 +149,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     others = [run.folder for run in found]
     records_dir = base.folder.find(inputs.RECORDS, also=others)
     is_probed = all(run.probe for run in found)
-    labels = _labels(found[0]) if is_probed else {}
+    labels = found[0].probe.labels if is_probed else {}
     corpus = Corpus.of(records_dir)
     start = base.settings.get("model.checkpoint")
     lines = {run.name: run.lines for run in found}
@@ -166,7 +162,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         has_replay_terms=has_replay_terms,
         anchors=tuple(base.settings["masking.anchors"]),
         rows=tuple(_row(run, is_probed) for run in found),
-        floors={k: statistics.Floors(**v["floors"]) for k, v in labels.items()},
+        floors={name: label.floors for name, label in labels.items()},
         retrieval=history.retrieval_tasks(lines, start is None),
         comparisons=comparisons(found) if is_probed else (),
         questions=questions(found),
@@ -260,7 +256,7 @@ def _describe(settings: dict[str, Any]) -> str:
 
 def _row(run: runs.Run, is_probed: bool) -> summary.StrategyRow:
     strategy = strategies.find(run.settings["masking.strategy"])
-    labels = _labels(run) if is_probed else {}
+    labels = run.probe.labels if is_probed else {}
     descriptions = {
         runs.NOT_TRAINED: "the start itself, not trained further",
         runs.NOT_HIDING: "the start's own terms, nothing hidden",
@@ -279,8 +275,8 @@ def _probe_clips(run: runs.Run) -> dict[str, int]:
     """How many clips of val were scored."""
     if not run.probe:
         return {}
-    scored = [len(v["clips"]) for v in _labels(run).values()]
-    asked = (run.probe.get("questions") or {}).get("clips", ())
+    scored = [len(label.clips) for label in run.probe.labels.values()]
+    asked = run.probe.questions.clips if run.probe.questions else ()
     return {"val": max([*scored, len(set(asked))])}
 
 

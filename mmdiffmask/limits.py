@@ -24,17 +24,14 @@ def of_runs(found: Sequence[runs.Run]) -> list[str]:
             f"Held-out masks of {' and '.join(labels_of)} hide random patches: no"
             " held-out clip has a box for them."
         )
-    probe = found[0].probe or {}
-    said += [f"{text}." for text in probe.get("left_out", {}).values()]
-    labels = probe.get("labels", {})
-    for label, entry in labels.items():
-        if unknown := entry.get("unknown"):
-            text = probing.lacking(label, unknown, len(entry["clips"]))
-            said.append(f"{text}.")
+    if found[0].probe is not None:
+        said += [f"{text}." for text in found[0].probe.left_out.values()]
+        for label, entry in found[0].probe.labels.items():
+            if entry.unknown:
+                text = probing.lacking(label, entry.unknown, len(entry.clips))
+                said.append(f"{text}.")
     lengths = {
-        run.name: run.probe["key"].get("data", {}).get("text_length")
-        for run in found
-        if run.probe
+        run.name: run.probe.key.data.get("text_length") for run in found if run.probe
     }
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())

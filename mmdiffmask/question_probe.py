@@ -19,7 +19,7 @@ from mmdiffmask.data import (
     video,
 )
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.probe import features, question_features, question_scores
+from mmdiffmask.probe import features, question_features, question_scores, results
 
 READ_OUTS = ("match", "answer")
 UNTRAINED = "untrained"
@@ -120,7 +120,7 @@ def choose(
     return questions.first_by_hash(known, most), unanswered
 
 
-def probe(task: Task, params: Params, weights: str, seed: int) -> dict[str, Any]:
+def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questions:
     """Scores of all question read-outs and their floors: `questions` of probe.json.
 
     Args:
@@ -139,26 +139,26 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> dict[str, Any]
     sets = _encode(task, start, lambda: params, weights, FULL)
     by_id = {question.example_id: question for question in task.chosen["val"]}
     val = [by_id[name] for name in sets["val"].clip]
-    result: dict[str, Any] = {
-        "kinds": [question_kinds.of_text(question.text, kinds) for question in val],
-        "clips": [question.clip for question in val],
-        "ids": [question.example_id for question in val],
-        "chance": float(np.mean([1 / question.candidates for question in val])),
-        "counts": {name: len(found) for name, found in task.chosen.items()},
-        "unanswered": task.unanswered,
-        "read_outs": _score(task, sets, FULL),
-        "floors": {},
-    }
+    read_outs, floors = _score(task, sets, FULL), {}
     if settings.floors:
         found = _score_floors(task, start, params, weights, seed)
-        result["floors"] = {
+        floors = {
             name: {
-                floor: {"is_right": scores[name]["is_right"]}
+                floor: results.Scores(is_right=scores[name].is_right)
                 for floor, scores in found.items()
             }
-            for name in result["read_outs"]
+            for name in read_outs
         }
-    return result
+    return results.Questions(
+        kinds=[question_kinds.of_text(question.text, kinds) for question in val],
+        clips=[question.clip for question in val],
+        ids=[question.example_id for question in val],
+        chance=float(np.mean([1 / question.candidates for question in val])),
+        counts={name: len(found) for name, found in task.chosen.items()},
+        unanswered=task.unanswered,
+        read_outs=read_outs,
+        floors=floors,
+    )
 
 
 def _encoder(task: Task) -> Callable:
@@ -173,7 +173,7 @@ def _encoder(task: Task) -> Callable:
 
 def _score_floors(
     task: Task, start: Callable, params: Params, weights: str, seed: int
-) -> dict:
+) -> dict[str, dict[str, results.Scores]]:
     """Floor -> read-out -> scores, each floor with features and head of its own."""
     blind = _encode(task, start, lambda: params, weights, BLIND)
     found = {name: _score(task, blind, streams) for name, streams in FLOORS.items()}
@@ -240,7 +240,9 @@ def _encode(
     return found
 
 
-def _score(task: Task, sets: Sets, streams: tuple[str, str]) -> dict[str, dict]:
+def _score(
+    task: Task, sets: Sets, streams: tuple[str, str]
+) -> dict[str, results.Scores]:
     """Read-out -> scores on val."""
     return question_scores.score(
         sets, task.chosen, task.read_outs, streams, task.experiment.probe

@@ -95,7 +95,7 @@ def test_without_questions_or_labels(folder):
     found, _ = report_runs.read_runs(folder)
     assert collect.questions(found) == ()
     for run in found:
-        run.probe.pop("labels")
+        run.probe.labels.clear()
     assert collect.comparisons(found) == ()
     assert collect._probe_clips(found[0]) == {"val": 40}
 
@@ -242,9 +242,9 @@ def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
     )
     found, _ = report_runs.read_runs(folder)
     found = [run for run in found if run.name in ("none", RANDOM, BODIES)]
-    found[0].probe["labels"]["action"]["unknown"] = {"swim": 2, "fly": 1}
-    found[0].probe["left_out"] = {"tone": "tone: every clip of train is 'sad'"}
-    found[1].probe["key"]["data"] = {"text_length": 64}
+    found[0].probe.labels["action"].unknown.update({"swim": 2, "fly": 1})
+    found[0].probe.left_out["tone"] = "tone: every clip of train is 'sad'"
+    found[1].probe.key.data["text_length"] = 64
     bare = dataclasses.replace(found[2].masks, whole_box=0.0, cut_box=0.0, fill=1.0)
     found[2] = dataclasses.replace(found[2], masks=bare)
     said = limits.of_runs(found)

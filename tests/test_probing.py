@@ -1,7 +1,6 @@
 """The probe of a run with all read-outs: results, floors, caches, refusals, table."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
@@ -45,30 +44,30 @@ def changed(experiment, **settings):
 
 
 def test_every_read_out_and_floor_scores_every_question(found):
-    asked = found["questions"]
-    n = len(asked["ids"])
-    assert n == len(set(asked["ids"])) == len(asked["clips"]) == len(asked["kinds"])
-    assert asked["chance"] == pytest.approx(0.2)
-    assert set(asked["kinds"]) <= {"doing", "colour", "who", ""}
-    assert asked["counts"]["val"] == n and not any(asked["unanswered"].values())
-    assert list(asked["read_outs"]) == ["zero-shot", "match", "answer"]
-    assert list(asked["floors"]) == ["zero-shot", "match", "answer"]
-    for name, entry in asked["read_outs"].items():
-        assert set(asked["floors"][name]) == FLOORS
-        for scores in (entry, *asked["floors"][name].values()):
-            assert len(scores["is_right"]) == n and set(scores["is_right"]) <= {0, 1}
+    asked = found.questions
+    n = len(asked.ids)
+    assert n == len(set(asked.ids)) == len(asked.clips) == len(asked.kinds)
+    assert asked.chance == pytest.approx(0.2)
+    assert set(asked.kinds) <= {"doing", "colour", "who", ""}
+    assert asked.counts["val"] == n and not any(asked.unanswered.values())
+    assert list(asked.read_outs) == ["zero-shot", "match", "answer"]
+    assert list(asked.floors) == ["zero-shot", "match", "answer"]
+    for name, entry in asked.read_outs.items():
+        assert set(asked.floors[name]) == FLOORS
+        for scores in (entry, *asked.floors[name].values()):
+            assert len(scores.is_right) == n and set(scores.is_right) <= {0, 1}
     for name in ("match", "answer"):
-        entry = asked["read_outs"][name]
-        assert entry["dev_loss"][str(entry["l2"])] == min(entry["dev_loss"].values())
-    assert set(found["labels"]) == {"action", "object", "shirt"}
+        entry = asked.read_outs[name]
+        assert entry.dev_loss[str(entry.l2)] == min(entry.dev_loss.values())
+    assert set(found.labels) == {"action", "object", "shirt"}
 
 
 def test_an_untrained_start_is_its_own_floor(found):
     # The row `none` from a random start: the same weights made a second way.
-    asked = found["questions"]
-    for name, entry in asked["read_outs"].items():
-        floor = asked["floors"][name]["untrained"]
-        assert floor["is_right"] == entry["is_right"]
+    asked = found.questions
+    for name, entry in asked.read_outs.items():
+        floor = asked.floors[name]["untrained"]
+        assert floor.is_right == entry.is_right
 
 
 def test_probing_again_costs_nothing(run, found, experiment, monkeypatch):
@@ -77,10 +76,10 @@ def test_probing_again_costs_nothing(run, found, experiment, monkeypatch):
     assert probing.probe(experiment, str(run)) == found
     # Other heads on the same features: no encoder runs.
     other = probing.probe(changed(experiment, link="sigmoid"), str(run))
-    assert other["key"] != found["key"]
-    assert other["questions"]["ids"] == found["questions"]["ids"]
+    assert other.key != found.key
+    assert other.questions.ids == found.questions.ids
     assert (run / run_files.PROBE).stat().st_mtime_ns != before
-    zero_shot = [x["questions"]["read_outs"]["zero-shot"] for x in (found, other)]
+    zero_shot = [x.questions.read_outs["zero-shot"] for x in (found, other)]
     assert zero_shot[0] == zero_shot[1]
 
 
@@ -89,11 +88,11 @@ def test_fewer_questions_and_no_floors(run, experiment):
         experiment, read_outs=("match",), questions=20, eval_questions=10, floors=False
     )
     found = probing.probe(few, str(run))
-    asked = found["questions"]
-    assert asked["counts"] == {"train": 20, "dev": 9, "val": 10}
-    assert asked["ids"] == sorted(asked["ids"]) and len(asked["ids"]) == 10
-    assert asked["floors"] == {} and found["labels"] == {}
-    assert list(asked["read_outs"]) == ["zero-shot", "match"]
+    asked = found.questions
+    assert asked.counts == {"train": 20, "dev": 9, "val": 10}
+    assert asked.ids == sorted(asked.ids) and len(asked.ids) == 10
+    assert asked.floors == {} and found.labels == {}
+    assert list(asked.read_outs) == ["zero-shot", "match"]
 
 
 def test_questions_without_known_answer_are_left_out(run, experiment, tiny_records):
@@ -126,16 +125,15 @@ def test_wrong_kinds_and_bare_checkpoints_are_refused(run, experiment, tiny_reco
 
 
 def test_the_table_shows_kinds_and_the_best_floor(found):
-    lines = probing.table(json.loads(json.dumps(found))).splitlines()
+    lines = probing.table(found).splitlines()
     rows = [line for line in lines if line.startswith("match")]
     assert any(
         "all questions" in row and "18 questions of 6 clips" in row for row in rows
     )
     assert sum("doing" in row for row in rows) == 1
-    asked = found["questions"]
+    asked = found.questions
     best = max(
-        [np.mean(f["is_right"]) for f in asked["floors"]["match"].values()]
-        + [asked["chance"]]
+        [np.mean(f.is_right) for f in asked.floors["match"].values()] + [asked.chance]
     )
     row = next(row for row in rows if "all questions" in row)
     assert f"best floor {100 * best:.1f} (" in row

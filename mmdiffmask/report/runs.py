@@ -7,6 +7,7 @@ from typing import Any
 from mmdiffmask import inputs, run_files
 from mmdiffmask.masking import strategies
 from mmdiffmask.masking import summary as mask_summary
+from mmdiffmask.probe import results
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal
 
@@ -45,7 +46,7 @@ class Run:
     clips: dict[str, int]
     fill_only: tuple[str, ...]
     lines: list[dict[str, Any]]
-    probe: dict[str, Any] | None
+    probe: results.Probed | None
     masks: mask_summary.MaskSummary | None
     seconds: float
 
@@ -128,7 +129,7 @@ def _check_comparable(first: Run, other: Run) -> None:
         if name not in may_differ:
             pairs[name] = (first.settings.get(name), other.settings.get(name))
     if first.probe and other.probe:
-        pairs["probe"] = (first.probe["key"]["probe"], other.probe["key"]["probe"])
+        pairs["probe"] = (first.probe.key.probe, other.probe.key.probe)
     for name, (one, two) in pairs.items():
         if one != two:
             if name in same:
@@ -180,7 +181,7 @@ def _read(folder: RunFolder) -> Run:
         clips=served["clips"],
         fill_only=tuple(served.get(run_files.FILL_ONLY, ())),
         lines=lines,
-        probe=folder.read(run_files.PROBE) if folder.has(run_files.PROBE) else None,
+        probe=results.read(folder),
         seconds=journal.seconds(folder),
         masks=masks,
     )
