@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -65,6 +65,20 @@ def _is_entry(entry: Any) -> bool:
     parts = ("value", "sha256")
     is_object = isinstance(entry, dict)
     return is_object and all(isinstance(entry.get(part), str) for part in parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """What data.json holds, which is written last: which records served a run.
+
+    Attributes:
+      clips: "pretraining" and "dev" -> how many clips were trained on, and how many
+        held-out scores are from.
+      fill_only: kinds of held-out masks that hide no box in any of the latter.
+    """
+
+    clips: dict[str, int]
+    fill_only: Sequence[str] = ()
 
 
 def digest(name: str, value: str) -> str | None:

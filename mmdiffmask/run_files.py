@@ -4,14 +4,13 @@ CONFIG, VERSIONS, PLACES, LOCK = "config.json", "versions.json", "places.json", 
 SAVED = "saved.json"  # what was saved of the run (`training.saved`)
 METRICS, TIMES, BATCH = "metrics.jsonl", "times.jsonl", "batch.json"
 MASKS, DATA, PROBE = "masks.json", "data.json", "probe.json"
-FILL_ONLY = "fill_only"  # in DATA: kinds of held-out masks that hide no box
 DONE = "done.json"  # of the demo's rows: the code that probed it
 STAGE_SECONDS = "stage_seconds.json"  # of the demo's folder of runs: stage -> seconds
 REPORT = "report.html"
 START, STEPS, FEATURES = "start", "steps", "features"  # folders
 
 # All that a start makes before its first step is saved, beside the claim itself.
-BEGUN = (START, STEPS, SAVED, METRICS, TIMES)
+BEGUN = (START, STEPS, SAVED, BATCH, METRICS, TIMES)
 
 # What to do where a file is damaged.
 PUT_BACK = "put it back as it was, or train again in another --workdir"

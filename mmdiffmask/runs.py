@@ -16,7 +16,7 @@ from mmdiffmask import (
     weights,
 )
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.inputs import Claim
+from mmdiffmask.inputs import Claim, Served
 from mmdiffmask.masking import strategies
 from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.run_folder import RunFolder
@@ -49,7 +49,7 @@ def pretrain(
             folder.write(run_files.MASKS, dataclasses.asdict(summary))
         kinds = effects.kinds_without_boxes(experiment, chosen.source, chosen.dev_clips)
         counts = {"pretraining": len(chosen.clips), "dev": len(chosen.dev_clips)}
-        folder.write(run_files.DATA, {"clips": counts, run_files.FILL_ONLY: kinds})
+        folder.write(run_files.DATA, dataclasses.asdict(Served(counts, kinds)))
 
 
 def is_finished(folder: RunFolder, owner: Claim) -> bool:

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from mmdiffmask import inputs, run_files
+from mmdiffmask.inputs import Served
 from mmdiffmask.masking import strategies
 from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.probe import results
@@ -164,7 +165,7 @@ def _name(settings: dict[str, Any]) -> str:
 
 
 def _read(folder: RunFolder) -> Run:
-    owner, served = folder.owner(), folder.read(run_files.DATA)
+    owner, served = folder.owner(), Served(**folder.read(run_files.DATA))
     lines = journal.read_metrics(folder)
     if not lines:
         raise ValueError(f"{folder}: its {run_files.METRICS} is empty or gone")
@@ -178,8 +179,8 @@ def _read(folder: RunFolder) -> Run:
         seed=owner.seed,
         inputs=folder.inputs(),
         versions=folder.versions(),
-        clips=served["clips"],
-        fill_only=tuple(served.get(run_files.FILL_ONLY, ())),
+        clips=served.clips,
+        fill_only=tuple(served.fill_only),
         lines=lines,
         probe=results.read(folder),
         seconds=journal.seconds(folder),
