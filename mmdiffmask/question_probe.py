@@ -77,15 +77,15 @@ def open_task(
         question is longer than a sequence, or a clip of val stands in train.
     """
     split = corpus.split_train(experiment.data.dev_share, boxed_only=False)
-    train, val = corpus.source("train"), corpus.source("val")
-    plan: dict[str, tuple[records.Source, Sequence[int]]] = {
-        "train": (train, split.train),
-        "dev": (train, split.dev),
-        "val": (val, range(len(val))),
+    plan: dict[str, tuple[str, Sequence[int]]] = {
+        "train": ("train", split.train),
+        "dev": ("train", split.dev),
+        "val": ("val", range(len(corpus.entries("val")))),
     }
     chosen, unanswered = {}, {}
-    for name, (source, positions) in plan.items():
-        chosen[name], unanswered[name] = choose(experiment, name, source, positions)
+    for name, (of, positions) in plan.items():
+        found = choose(experiment, name, corpus.entries(of), positions)
+        chosen[name], unanswered[name] = found
         if not chosen[name]:
             raise ValueError(
                 f"{corpus.folder}: no question of {name} has a known answer, so"
@@ -96,12 +96,12 @@ def open_task(
     splits.check_apart(
         split, {question.clip: question.group for question in chosen["val"]}
     )
-    sources = {name: row[0] for name, row in plan.items()}
+    sources = {name: corpus.source(of) for name, (of, _) in plan.items()}
     return Task(experiment, manifest, folder, sources, chosen, unanswered)
 
 
 def choose(
-    experiment: config.Experiment, name: str, source: Any, positions: Sequence[int]
+    experiment: config.Experiment, name: str, entries: Any, positions: Sequence[int]
 ) -> tuple[list[questions.Question], int]:
     """The questions of a split that are asked, and how many have no known answer.
 
@@ -109,7 +109,8 @@ def choose(
     """
     settings, share = experiment.probe, experiment.data.dev_share
     encode = tokenizers.load(experiment.data.tokenizer).encode_plain
-    found = questions.index(source, positions, encode, settings.read_outs)
+    pieces = experiment.data.segments * experiment.data.sub_segments
+    found = questions.index(entries, positions, encode, pieces, settings.read_outs)
     known = [question for question in found if question.right >= 0]
     unanswered = len(found) - len(known)
     if name == "val":

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from mmdiffmask import configure, examples, run_files, runs
+from mmdiffmask import configure, examples, question_probe, run_files, runs
 from mmdiffmask.data import records, splits
 from mmdiffmask.data.corpus import Corpus
 
@@ -54,7 +54,7 @@ def test_first_of_clips():
     assert splits.first_of_clips([], []) == []
 
 
-def test_one_pass_serves_all_who_choose(tiny_records, reads):
+def test_one_pass_serves_all_who_choose(tiny_records, reads, tmp_path):
     corpus = Corpus(tiny_records)
     experiment = configure.load(TINY)
     chosen = examples.choose(experiment, corpus)
@@ -62,6 +62,8 @@ def test_one_pass_serves_all_who_choose(tiny_records, reads):
     assert chosen.clips and chosen.dev_clips
     assert corpus.split_train(experiment.data.dev_share, False).group
     assert examples.choose(experiment, corpus) == chosen
+    task = question_probe.open_task(experiment, corpus, "", tmp_path)
+    assert all(task.chosen.values())
     assert set(reads.values()) == {1}
 
 

@@ -97,18 +97,10 @@ def test_fewer_questions_and_no_floors(run, experiment):
 
 def test_questions_without_known_answer_are_left_out(run, experiment, tiny_records):
     task = question_probe.open_task(experiment, Corpus.of(tiny_records), "", run)
-    hidden = task.sources["val"][0].example_id
-
-    class Source:
-        def __len__(self):
-            return len(task.sources["val"])
-
-        def __getitem__(self, i):
-            record = task.sources["val"][i]
-            unknown = record.example_id == hidden
-            return dataclasses.replace(record, answer_index=-1) if unknown else record
-
-    chosen, unanswered = question_probe.choose(experiment, "val", Source(), range(18))
+    first, *others = Corpus.of(tiny_records).entries("val")
+    hidden = first.example_id
+    entries = [dataclasses.replace(first, answer_index=-1), *others]
+    chosen, unanswered = question_probe.choose(experiment, "val", entries, range(18))
     assert unanswered == 1
     assert hidden not in {question.example_id for question in chosen}
     assert len(chosen) == len(task.chosen["val"]) - 1

@@ -18,6 +18,10 @@ class Entry:
       group: what the split goes by: its clip, or the episode that it is from.
       is_boxed: whether detectors have looked at it.
       labels: name -> value, of its clip.
+      question: "" where it has none.
+      answers: the candidates.
+      answer_index: the right one; -1 where that is not known.
+      span_percent: the part of the clip that the question is about.
     """
 
     example_id: str
@@ -25,6 +29,13 @@ class Entry:
     group: str
     is_boxed: bool
     labels: dict[str, str]
+    question: str
+    answers: tuple[str, ...]
+    answer_index: int
+    span_percent: tuple[int, int]
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Entry))
 
 
 class Corpus:
@@ -74,13 +85,7 @@ class Corpus:
         if split not in self._entries:
             source = self.source(split)
             self._entries[split] = tuple(
-                Entry(
-                    example_id=record.example_id,
-                    clip=record.clip,
-                    group=record.group,
-                    is_boxed=record.is_boxed,
-                    labels=record.labels,
-                )
+                Entry(**{name: getattr(record, name) for name in FIELDS})
                 for record in (source[i] for i in range(len(source)))
             )
         return self._entries[split]
