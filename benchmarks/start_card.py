@@ -7,7 +7,6 @@ file that was exported from it.
 
 import argparse
 import hashlib
-import json
 import pathlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,8 @@ import numpy as np
 
 from mmdiffmask import probing
 from mmdiffmask.data import tokenizers, vocabulary
+from mmdiffmask.probe import results
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal
 from preprocessing.toy import words
 
@@ -67,23 +68,22 @@ def curves(lines: Sequence[dict]) -> Iterator[str]:
             yield row(f"{name} masks: {metric}", name, "all", metric)
 
 
-def read_outs(found: dict) -> Iterator[str]:
+def read_outs(asked: results.Questions) -> Iterator[str]:
     """Accuracy in % of each read-out and kind, with its interval, and every floor."""
-    asked = found["questions"]
-    kinds = np.array(asked["kinds"])
-    names = [name for name in dict.fromkeys(asked["kinds"]) if name]
+    kinds = np.array(asked.kinds)
+    names = [name for name in dict.fromkeys(asked.kinds) if name]
     groups = {"all": np.ones(len(kinds), bool)} | {n: kinds == n for n in names}
-    for read_out, entry in asked["read_outs"].items():
-        rows = {"this checkpoint": entry} | asked["floors"].get(read_out, {})
+    for read_out, entry in asked.read_outs.items():
+        rows = {"this checkpoint": entry} | asked.floors.get(read_out, {})
         yield ""
-        yield f"{read_out} (chance {100 * asked['chance']:.0f})"
+        yield f"{read_out} (chance {100 * asked.chance:.0f})"
         head = " ".join(f"{name:>20}" for name in groups)
         yield f"{'':24}{head}"
         for row, scores in rows.items():
             cells = []
             for is_kind in groups.values():
                 score = probing.by_clip(
-                    scores["is_right"], asked["clips"], is_kind, RESAMPLES
+                    scores.is_right, asked.clips, is_kind, RESAMPLES
                 )
                 low, high = 100 * score.low, 100 * score.high
                 cells.append(f"{100 * score.value:5.1f} [{low:5.1f}, {high:5.1f}]")
@@ -99,13 +99,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=pathlib.Path, metavar="CHECKPOINT")
     options = parser.parse_args(arguments)
     try:
-        found = json.loads((options.run / "probe.json").read_text())
+        folder = RunFolder(options.run)
+        found = results.read(folder)
         print("\n".join(identity(options.checkpoint)))
         print("\nTraining, on held-out clips of train\n")
-        print("\n".join(curves(journal.read_metrics(options.run))))
+        print("\n".join(curves(journal.read_metrics(folder))))
         print("\nRead-outs, on validation clips, in % with 95 % intervals over clips")
-        print("\n".join(read_outs(found)))
-    except (OSError, KeyError) as error:
+        print("\n".join(read_outs(found.questions)))
+    except (OSError, ValueError, AttributeError) as error:
         print(f"{parser.prog}: {options.run}: {error!r}", file=sys.stderr)
         return 2
     return 0

@@ -146,10 +146,13 @@ def _experiment(arguments: argparse.Namespace):
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import claims, configure, demo, effects, runs
+    from mmdiffmask import configure, demo, effects, runs
+    from mmdiffmask.inputs import Claim
+    from mmdiffmask.run_folder import RunFolder
 
     experiment, seed = _experiment(arguments), arguments.seed or 0
-    claims.check_place(arguments.workdir, configure.settings(experiment), seed)
+    claim = Claim(configure.settings(experiment), seed)
+    RunFolder(arguments.workdir).belongs_to(claim)
     effects.check_text_length(experiment.data, experiment.training)
     records = arguments.data or demo.make_records(experiment, pathlib.Path("."))
     runs.pretrain(experiment, records, arguments.workdir, seed)
@@ -158,8 +161,9 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
 def _probe(arguments: argparse.Namespace) -> None:
     from mmdiffmask import probing, runs
+    from mmdiffmask.run_folder import RunFolder
 
-    runs.check_run(arguments.workdir)
+    RunFolder(arguments.workdir).check_run()
     experiment = runs.of_run(
         arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
     )

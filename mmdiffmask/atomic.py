@@ -63,18 +63,20 @@ def write_json(path: Path, content: Any) -> None:
     write(path, json.dumps(content, indent=1) + "\n")
 
 
-def read_json(path: pathlib.Path) -> Any:
+def read_json(path: pathlib.Path, remedy: str = "put it back as it was") -> Any:
     """The content of a JSON file.
 
+    Args:
+      path: of the file.
+      remedy: what to do where it is damaged.
+
     Raises:
-      ValueError: if the file is damaged.
+      ValueError: if it is damaged, with the remedy.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path}: damaged ({error}); choose another --workdir"
-        ) from error
+        raise ValueError(f"{path}: damaged ({error}); {remedy}") from error
 
 
 @contextlib.contextmanager

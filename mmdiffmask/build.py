@@ -9,14 +9,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mmdiffmask import claims, config, configure, effects, examples, starts, weights
+from mmdiffmask import config, configure, effects, examples, inputs, starts, weights
 from mmdiffmask.data import (
     loader,
     question_kinds,
-    records,
     tokenizers,
     vocabulary,
 )
+from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import strategies
 from mmdiffmask.models import convert, reserve
 from mmdiffmask.training import loop, objective, optim, steps
@@ -99,7 +100,7 @@ def adopt(
     Raises:
       ValueError: if an override asks for something that the records do not have.
     """
-    manifest = records.read_manifest(records_dir)
+    manifest = Corpus.of(records_dir).manifest
     found = {
         "rows": manifest.grid.rows,
         "cols": manifest.grid.cols,
@@ -124,19 +125,25 @@ def model(settings: config.Model) -> reserve.Reserve:
 
 
 def job(
-    experiment: config.Experiment, records_dir: str, seed: int, read: claims.Inputs
+    experiment: config.Experiment,
+    chosen: examples.Chosen,
+    owner: Claim,
 ) -> loop.Job:
-    """A training run, ready for `loop.train`; `read` is of `inputs`.
+    """A training run, ready for `loop.train`.
+
+    Args:
+      experiment: its settings.
+      chosen: the records that serve it.
+      owner: of `claim`.
 
     Raises:
       ValueError: if the records hold nothing to train on, or a setting would have no
         effect on them (`effects`).
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
+    seed = owner.seed
     effects.check_text_length(data, training)
-    source = examples.open_split(records_dir, "train")
-    split = examples.split_train(experiment, source)
-    clips = split.first_of_clips(split.train)
+    source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
     effects.check_boxes(experiment, source, clips)
     batch_size = effects.fit_batch(training.batch_size, len(clips))
     mesh = meshes.make(batch_size)
@@ -145,7 +152,6 @@ def job(
     dev_row = examples.make_row(
         data, masking, source, examples.language(experiment, examples.EVAL_SEED)
     )
-    dev = split.first_of_clips(split.dev)[: training.eval_clips]
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     found = family(experiment)
@@ -154,17 +160,15 @@ def job(
     effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
     return loop.Job(
         family=found,
-        seed=seed,
+        owner=owner,
         settings=training,
-        all_settings=configure.settings(experiment),
-        inputs=read,
         shapes=starts.shapes(experiment),
         batch_size=batch_size,
         mesh=mesh,
         start=starts.make(experiment, row, noise, seed),
         hold_batches=lambda: batches(row, noise, batch_size),
         train_batches=_train_batches(
-            row, split.train, batch_size, training, seed, mesh
+            row, chosen.train, batch_size, training, seed, mesh
         ),
         dev_batches=lambda: batches(dev_row, dev, batch_size),
         draw_masks=draw_patches(experiment) if found.masked else None,
@@ -246,14 +250,15 @@ def _draw_patches(data: config.Data, masking: config.Masking) -> steps.DrawMasks
     return drawn
 
 
-def inputs(experiment: config.Experiment, records_dir: str) -> claims.Inputs:
-    """The content of everything that a run reads."""
-    found = claims.inputs(configure.settings(experiment), records_dir)
+def claim(experiment: config.Experiment, records_dir: str, seed: int) -> Claim:
+    """What a run is: its settings, its seed, the content of everything it reads."""
+    settings = configure.settings(experiment)
+    found = inputs.of_settings(settings, records_dir)
     start = experiment.model.checkpoint
     content = None if start is None else weights.fingerprint_of(start)
     if content is not None:
-        found[claims.START] = {"value": start, "sha256": content}
-    return found
+        found[inputs.START] = {"value": start, "sha256": content}
+    return Claim(settings, seed, found)
 
 
 def _train_batches(row, train, batch_size, training, seed, mesh):
@@ -285,5 +290,6 @@ def check_records(records_dir: str | os.PathLike) -> None:
     Raises:
       ValueError: naming the folder or shard and the way out.
     """
-    for split in records.splits(records_dir):
-        examples.open_split(str(records_dir), split)
+    corpus = Corpus.of(records_dir)
+    for split in corpus.split_names:
+        corpus.source(split)

@@ -8,17 +8,18 @@ import numpy as np
 
 from mmdiffmask import (
     atomic,
-    claims,
     config,
     examples,
+    inputs,
     limits,
-    run_folder,
-    runs,
+    run_files,
     statistics,
     versions,
 )
-from mmdiffmask.data import records, splits
+from mmdiffmask.data import records
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies
+from mmdiffmask.probe import results
 from mmdiffmask.report import (
     compare,
     curves,
@@ -26,15 +27,16 @@ from mmdiffmask.report import (
     language,
     page,
     pictures,
+    runs,
     summary,
 )
+from mmdiffmask.run_folder import RunFolder
 
-TIMES = "stage_seconds.json"  # the demo's, stage -> seconds
 SHIPPED = "small"  # the value of model.checkpoint that names the project's own
 
 
 def panels(
-    found: Sequence[run_folder.Run], has_replay_terms: bool, is_random_start: bool
+    found: Sequence[runs.Run], has_replay_terms: bool, is_random_start: bool
 ) -> tuple[curves.Panel, ...]:
     """All curves: the hidden patches, then the language side where it was scored."""
     lines = {run.name: run.lines for run in found}
@@ -45,40 +47,35 @@ def panels(
     )
 
 
-def _probe_cell(entry: dict) -> summary.ProbeCell:
-    def score(read_out, name):
-        return statistics.accuracy(np.array(entry[read_out][name], float))
+def _probe_cell(entry: results.Label) -> summary.ProbeCell:
+    def score(is_right: results.Hits) -> statistics.Score:
+        return statistics.accuracy(np.array(is_right, float))
 
     return summary.ProbeCell(
-        joint=score("joint", "is_right"),
-        joint_knn=score("joint", "is_right_knn"),
-        vit=score("vit", "is_right"),
-        vit_knn=score("vit", "is_right_knn"),
-        l2=entry["joint"]["l2"],
+        joint=score(entry.joint.is_right),
+        joint_knn=score(entry.joint.is_right_knn),
+        vit=score(entry.vit.is_right),
+        vit_knn=score(entry.vit.is_right_knn),
+        l2=entry.joint.l2,
     )
 
 
-def _steps(run: run_folder.Run) -> int:
+def _steps(run: runs.Run) -> int:
     trained = [line["step"] for line in run.lines if line["kind"] == "train"]
-    return run.probe["step"] if run.probe else max(trained, default=0)
+    return run.probe.step if run.probe else max(trained, default=0)
 
 
-def _labels(run: run_folder.Run) -> dict[str, Any]:
-    """Label -> results of the read-out `clip`; empty where it was not asked for."""
-    return run.probe.get("labels", {})
-
-
-def _plain(found: Sequence[run_folder.Run]) -> list[str]:
+def _plain(found: Sequence[runs.Run]) -> list[str]:
     """The rows that hide nothing."""
     return [run.name for run in found if run.masks is None]
 
 
-def comparisons(found: Sequence[run_folder.Run]) -> tuple[compare.Comparison, ...]:
+def comparisons(found: Sequence[runs.Run]) -> tuple[compare.Comparison, ...]:
     """Every pair of probed rows on every label; named by the settings, not chosen."""
     made: list[compare.Comparison] = []
-    for label in _labels(found[0]):
+    for label in found[0].probe.labels:
         is_right = {
-            run.name: np.array(run.probe["labels"][label]["joint"]["is_right"], float)
+            run.name: np.array(run.probe.labels[label].joint.is_right, float)
             for run in found
         }
         resamples = found[0].settings["probe.bootstrap"]
@@ -87,13 +84,13 @@ def comparisons(found: Sequence[run_folder.Run]) -> tuple[compare.Comparison, ..
     return tuple(made)
 
 
-def questions(found: Sequence[run_folder.Run]) -> tuple[compare.QuestionTable, ...]:
+def questions(found: Sequence[runs.Run]) -> tuple[compare.QuestionTable, ...]:
     """The read-outs of questions, where every row was asked.
 
     Raises:
       ValueError: if rows answered other questions.
     """
-    asked = {run.name: (run.probe or {}).get("questions") for run in found}
+    asked = {run.name: run.probe and run.probe.questions for run in found}
     if not all(asked.values()):
         return ()
     resamples = found[0].settings["probe.bootstrap"]
@@ -146,36 +143,36 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
       ValueError: if there is no finished run, runs do not belong on one page, or
         their records are gone.
     """
-    found, unfinished = run_folder.read_runs(workdir)
+    found, unfinished = runs.read_runs(workdir)
     base = found[-1]
-    experiment = runs.settings_of(base.folder, base.settings)
+    experiment = base.folder.experiment(base.settings)
     others = [run.folder for run in found]
-    records_dir = claims.find(base.folder, claims.RECORDS, also=others)
+    records_dir = base.folder.find(inputs.RECORDS, also=others)
     is_probed = all(run.probe for run in found)
-    labels = _labels(found[0]) if is_probed else {}
-    manifest = records.read_manifest(records_dir)
+    labels = found[0].probe.labels if is_probed else {}
+    corpus = Corpus.of(records_dir)
     start = base.settings.get("model.checkpoint")
     lines = {run.name: run.lines for run in found}
     has_replay_terms = _has_replay_terms(base.settings)
     return summary.RunSummary(
         title=f"What to mask: {experiment.name}",
-        data=_describe(manifest.settings),
-        start=describe_start(start, base.inputs.get(claims.START, {}).get("sha256")),
+        data=_describe(corpus.manifest.settings),
+        start=describe_start(start, base.inputs.get(inputs.START, {}).get("sha256")),
         is_random_start=start is None,
         has_replay_terms=has_replay_terms,
         anchors=tuple(base.settings["masking.anchors"]),
         rows=tuple(_row(run, is_probed) for run in found),
-        floors={k: statistics.Floors(**v["floors"]) for k, v in labels.items()},
+        floors={name: label.floors for name, label in labels.items()},
         retrieval=history.retrieval_tasks(lines, start is None),
         comparisons=comparisons(found) if is_probed else (),
         questions=questions(found),
         panels=panels(found, has_replay_terms, start is None),
-        examples=_examples(experiment, records_dir, found),
+        examples=_examples(experiment, corpus, found),
         clips=base.clips | _probe_clips(found[0]),
-        skipped=int(manifest.counts.get("skipped", 0)),
+        skipped=int(corpus.manifest.counts.get("skipped", 0)),
         seed=base.seed,
         settings={k: str(v) for k, v in base.settings.items()},
-        versions=versions.of_runs({run.name: run.folder for run in found}),
+        versions=versions.of_runs({run.name: run.versions for run in found}),
         times=_times(workdir, found),
         not_shown=_not_shown(found, unfinished),
     )
@@ -188,17 +185,17 @@ def _has_replay_terms(settings: dict[str, Any]) -> bool:
 
 
 def _examples(
-    experiment: config.Experiment, records_dir: str, found: Sequence[run_folder.Run]
+    experiment: config.Experiment, corpus: Corpus, found: Sequence[runs.Run]
 ) -> tuple[summary.Example, ...]:
     """The first clips of continued pretraining under every row that hides something."""
-    source = examples.open_split(records_dir, "train")
-    split = splits.split_train(source, experiment.data.dev_share, boxed_only=True)
+    split = corpus.split_train(experiment.data.dev_share, boxed_only=True)
     shown = split.first_of_clips(split.train)[: experiment.report_clips]
     rows = {
         run.name: run.settings["masking.strategy"]
         for run in found
         if run.masks is not None
     }
+    source = corpus.source("train")
     return draw_examples(experiment, source, shown, rows, found[-1].seed)
 
 
@@ -212,12 +209,10 @@ def describe_start(path: str | None, sha256: str | None = None) -> str:
             " general clips of the toy set with the network's own exercises, and on"
             " questions about these clips and their answers"
         )
-    return f"the weights in {path}" + (f" ({claims.short(sha256)})" if sha256 else "")
+    return f"the weights in {path}" + (f" ({inputs.short(sha256)})" if sha256 else "")
 
 
-def _not_shown(
-    found: Sequence[run_folder.Run], unfinished: Sequence[str]
-) -> tuple[str, ...]:
+def _not_shown(found: Sequence[runs.Run], unfinished: Sequence[str]) -> tuple[str, ...]:
     """Limits of these very runs, a sentence each."""
     said = []
     if unfinished:
@@ -241,10 +236,11 @@ def _not_shown(
     return tuple(said)
 
 
-def _times(workdir: pathlib.Path, found: Sequence[run_folder.Run]) -> dict[str, float]:
+def _times(workdir: pathlib.Path, found: Sequence[runs.Run]) -> dict[str, float]:
     """Stage -> seconds, as the demo noted them; else the runs' own."""
-    if (workdir / TIMES).is_file():
-        return atomic.read_json(workdir / TIMES)
+    folder = RunFolder(workdir)
+    if folder.has(run_files.STAGE_SECONDS):
+        return folder.read(run_files.STAGE_SECONDS)
     return {f"training of {run.name}": run.seconds for run in found if run.seconds}
 
 
@@ -258,12 +254,12 @@ def _describe(settings: dict[str, Any]) -> str:
     return f"The clips: {kinds[settings['source']]}."
 
 
-def _row(run: run_folder.Run, is_probed: bool) -> summary.StrategyRow:
+def _row(run: runs.Run, is_probed: bool) -> summary.StrategyRow:
     strategy = strategies.find(run.settings["masking.strategy"])
-    labels = _labels(run) if is_probed else {}
+    labels = run.probe.labels if is_probed else {}
     descriptions = {
-        run_folder.NOT_TRAINED: "the start itself, not trained further",
-        run_folder.NOT_HIDING: "the start's own terms, nothing hidden",
+        runs.NOT_TRAINED: "the start itself, not trained further",
+        runs.NOT_HIDING: "the start's own terms, nothing hidden",
     }
     return summary.StrategyRow(
         name=run.name,
@@ -275,18 +271,18 @@ def _row(run: run_folder.Run, is_probed: bool) -> summary.StrategyRow:
     )
 
 
-def _probe_clips(run: run_folder.Run) -> dict[str, int]:
+def _probe_clips(run: runs.Run) -> dict[str, int]:
     """How many clips of val were scored."""
     if not run.probe:
         return {}
-    scored = [len(v["clips"]) for v in _labels(run).values()]
-    asked = (run.probe.get("questions") or {}).get("clips", ())
+    scored = [len(label.clips) for label in run.probe.labels.values()]
+    asked = run.probe.questions.clips if run.probe.questions else ()
     return {"val": max([*scored, len(set(asked))])}
 
 
 def write_page(workdir: pathlib.Path) -> pathlib.Path:
     """Writes WORKDIR/report.html; returns its absolute path."""
     html = page.build(summarise(workdir))
-    path = workdir.resolve() / "report.html"
+    path = workdir.resolve() / run_files.REPORT
     atomic.write(path, html)
     return path

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import tqdm
 
 from mmdiffmask import (
-    atomic,
     build,
     collect,
     config,
@@ -23,12 +22,13 @@ from mmdiffmask import (
     runs,
     versions,
 )
+from mmdiffmask.run_files import DONE, STAGE_SECONDS
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal
 
 WORKERS = 2
 IDLE_S = 10.0  # a stage that took less found its work done: no time of that work
 SEED = 0
-DONE = "done.json"  # of a row: the code that probed it
 PROBED = versions.number("features", "heads")
 # One thread a process: two of them share two cores better than their threads would.
 ONE_THREAD = {
@@ -142,10 +142,10 @@ def run(root: pathlib.Path) -> pathlib.Path:
     workdir.mkdir(parents=True, exist_ok=True)
     with clock.stage("pretrain and probe every row"):
         _run_rows(experiment, records_dir, workdir)
-    path = workdir / collect.TIMES
-    known = atomic.read_json(path) if path.is_file() else {}
+    folder = RunFolder(workdir)
+    known = folder.read(STAGE_SECONDS) if folder.has(STAGE_SECONDS) else {}
     times = {k: v for k, v in clock.seconds.items() if v > IDLE_S} | known
-    atomic.write_json(path, times)
+    folder.write(STAGE_SECONDS, times)
     logging.info("writing the report")
     return collect.write_page(workdir)
 
@@ -173,7 +173,7 @@ def _run_rows(
     experiment: config.Experiment, records_dir: str, workdir: pathlib.Path
 ) -> None:
     """Every row in a process of its own, two at a time."""
-    cells = {workdir / name: cell for name, cell in rows(experiment).items()}
+    cells = {RunFolder(workdir / name): cell for name, cell in rows(experiment).items()}
     todo = {
         folder: cell for folder, cell in cells.items() if not _is_done(cell, folder)
     }
@@ -202,12 +202,11 @@ def _run_rows(
             job.result()
 
 
-def _is_done(cell: config.Experiment, folder: pathlib.Path) -> bool:
-    done = (folder / DONE).is_file()
-    return done and atomic.read_json(folder / DONE) == PROBED
+def _is_done(cell: config.Experiment, folder: RunFolder) -> bool:
+    return folder.has(DONE) and folder.read(DONE) == PROBED
 
 
-def _steps_done(folder: pathlib.Path) -> int:
+def _steps_done(folder: RunFolder) -> int:
     lines = journal.read_metrics(folder)
     return max((x["step"] for x in lines if x["kind"] == "train"), default=0)
 
@@ -216,4 +215,4 @@ def _run_row(experiment: config.Experiment, records_dir: str, folder: str) -> No
     """One row in its process: training, then its probe."""
     runs.pretrain(experiment, records_dir, folder, SEED)
     probing.probe(experiment, folder)
-    atomic.write_json(pathlib.Path(folder) / DONE, PROBED)
+    RunFolder(folder).write(DONE, PROBED)

@@ -15,11 +15,11 @@ from mmdiffmask.data import (
     loader,
     records,
     reserve_sequences,
-    splits,
     tokenizers,
     video,
     vocabulary,
 )
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import anchors, clips, sampling, strategies, units
 from mmdiffmask.training import objective
 from mmdiffmask.training.terms import grounding, reserve
@@ -35,20 +35,40 @@ def patch_grid(data: config.Data) -> grid.PatchGrid:
     return grid.PatchGrid(data.rows, data.cols)
 
 
-@functools.lru_cache(maxsize=4)
-def open_split(records_dir: str, split: str) -> records.Source:
-    """A split of the records, opened and verified once a process."""
-    return records.open_split(records_dir, split)
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """Which records of train serve continued pretraining.
+
+    Attributes:
+      source: the train split.
+      train: positions of those that are trained on.
+      clips: of these, the first of each clip.
+      dev_clips: the first of each held-out clip, as many as scores are made from.
+    """
+
+    source: records.Source
+    train: tuple[int, ...]
+    clips: list[int]
+    dev_clips: list[int]
 
 
-def split_train(experiment: config.Experiment, source: records.Source) -> splits.Split:
+def choose(experiment: config.Experiment, corpus: Corpus) -> Chosen:
     """What continued pretraining trains on, and its dev.
 
     With `data.boxed_only` only clips that detectors have looked at serve, for every
     row of a comparison alike.
+
+    Raises:
+      ValueError: if there is nothing to train on or nothing for dev.
     """
     data = experiment.data
-    return splits.split_train(source, data.dev_share, data.boxed_only)
+    split = corpus.split_train(data.dev_share, data.boxed_only)
+    return Chosen(
+        source=corpus.source("train"),
+        train=split.train,
+        clips=split.first_of_clips(split.train),
+        dev_clips=split.first_of_clips(split.dev)[: experiment.training.eval_clips],
+    )
 
 
 def unit_settings(

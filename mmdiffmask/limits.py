@@ -1,13 +1,13 @@
 """What a page of runs must say of masks without boxes, classes and versions."""
 
-import json
 from collections.abc import Sequence
 
-from mmdiffmask import probing, run_folder, runs, versions
+from mmdiffmask import probing, versions
 from mmdiffmask.masking import strategies
+from mmdiffmask.report import runs
 
 
-def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
+def of_runs(found: Sequence[runs.Run]) -> list[str]:
     """Limits of these very runs that their numbers do not show, a sentence each."""
     said = [
         f"{run.name} hid random patches alone: no box was drawn in any of its masks, so"
@@ -17,34 +17,28 @@ def of_runs(found: Sequence[run_folder.Run]) -> list[str]:
         and strategies.find(run.settings["masking.strategy"]).units.is_box
         and run.masks.whole_box + run.masks.cut_box == 0
     ]
-    kinds: dict[str, None] = {}
-    for run in found:
-        noted = json.loads((run.folder / runs.DATA).read_text(encoding="utf-8"))
-        kinds |= dict.fromkeys(noted.get(runs.FILL_ONLY, ()))
+    kinds = dict.fromkeys(kind for run in found for kind in run.fill_only)
     if kinds:
         labels_of = [strategies.label(name) for name in kinds]
         said.append(
             f"Held-out masks of {' and '.join(labels_of)} hide random patches: no"
             " held-out clip has a box for them."
         )
-    probe = found[0].probe or {}
-    said += [f"{text}." for text in probe.get("left_out", {}).values()]
-    labels = probe.get("labels", {})
-    for label, entry in labels.items():
-        if unknown := entry.get("unknown"):
-            text = probing.lacking(label, unknown, len(entry["clips"]))
-            said.append(f"{text}.")
+    if found[0].probe is not None:
+        said += [f"{text}." for text in found[0].probe.left_out.values()]
+        for label, entry in found[0].probe.labels.items():
+            if entry.unknown:
+                text = probing.lacking(label, entry.unknown, len(entry.clips))
+                said.append(f"{text}.")
     lengths = {
-        run.name: run.probe["key"].get("data", {}).get("text_length")
-        for run in found
-        if run.probe
+        run.name: run.probe.key.data.get("text_length") for run in found if run.probe
     }
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
         said.append(f"The rows were probed with different data.text_length: {told}.")
     packages = {
         name: value
-        for name, value in versions.of_runs({r.name: r.folder for r in found}).items()
+        for name, value in versions.of_runs({r.name: r.versions for r in found}).items()
         if ";" in value
     }
     if packages:

@@ -2,41 +2,39 @@
 
 import collections
 import dataclasses
-import json
-import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
 from mmdiffmask import (
-    atomic,
     build,
-    claims,
     config,
     configure,
     examples,
+    inputs,
     question_probe,
-    runs,
+    run_files,
     statistics,
     versions,
     weights,
 )
-from mmdiffmask.data import loader, manifest, splits
+from mmdiffmask.data import loader, splits
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.models import joining
-from mmdiffmask.probe import features, linear, ties
+from mmdiffmask.probe import features, linear, results, ties
 from mmdiffmask.probe import labels as label_names
+from mmdiffmask.run_files import FEATURES
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 
-FEATURES = "features"  # folder of the caches, in the run's
 BOOTSTRAP_SEED = 0
 
 
 def probe(
     experiment: config.Experiment, run_dir: str, records_dir: str | None = None
-) -> dict[str, Any]:
+) -> results.Probed:
     """Heads on the frozen features of the run; the content of probe.json.
 
     Features are cached beside the checkpoint; heads are fitted anew unless probe.json
@@ -51,94 +49,97 @@ def probe(
       ValueError: if the run is not finished, its records have changed, or they have
         no val split, or not the labels or questions that `probe.read_outs` needs.
     """
-    runs.check_run(run_dir)
-    folder = pathlib.Path(run_dir)
-    if not (folder / runs.DATA).is_file():
+    folder = RunFolder(run_dir)
+    folder.check_run()
+    if not folder.has(run_files.DATA):
         raise ValueError(f"{run_dir}: not finished; go on with mmdiffmask pretrain")
-    with claims.held(folder):
-        records_dir = claims.find(folder, claims.RECORDS, records_dir)
-        claims.remember(folder, {claims.RECORDS: records_dir})
-        return _probe(experiment, folder, records_dir)
+    with folder.held():
+        records_dir = folder.find(inputs.RECORDS, records_dir)
+        folder.remember({inputs.RECORDS: records_dir})
+        return _probe(experiment, folder, Corpus.of(records_dir))
 
 
 def _probe(
-    experiment: config.Experiment, folder: pathlib.Path, records_dir: str
-) -> dict[str, Any]:
+    experiment: config.Experiment, folder: RunFolder, corpus: Corpus
+) -> results.Probed:
     """`probe` in a folder that is held, with records that are the run's."""
     which = experiment.probe.checkpoint
     params = checkpoint.load_params(folder, which)
     step = checkpoint.step_of(folder, which)
-    key = {
-        "probe": dataclasses.asdict(experiment.probe),
-        "data": dataclasses.asdict(experiment.data),
-        "weights": weights.fingerprint(params),
-        "numbers": versions.number("training", "features", "heads"),
-        "manifest": claims.read(folder)[claims.RECORDS]["sha256"],
-    }
-    key = json.loads(json.dumps(key))
-    path = folder / runs.PROBE
-    if path.is_file() and (found := atomic.read_json(path))["key"] == key:
+    key = results.make_key(
+        probe=dataclasses.asdict(experiment.probe),
+        data=dataclasses.asdict(experiment.data),
+        weights=weights.fingerprint(params),
+        numbers=versions.number("training", "features", "heads"),
+        manifest=folder.inputs()[inputs.RECORDS]["sha256"],
+    )
+    found = results.read(folder)
+    if found is not None and found.key == key:
         return found
-    _check_val(records_dir)
-    result = {"key": key, "labels": {}, "step": step}
+    _check_val(corpus)
+    questions = None
     if set(question_probe.READ_OUTS) & set(experiment.probe.read_outs):
-        seed = atomic.read_json(folder / claims.CONFIG)["seed"]
+        seed = folder.owner().seed
         task = question_probe.open_task(
-            experiment, records_dir, key["manifest"], folder / FEATURES
+            experiment, corpus, key.manifest, folder.at(FEATURES)
         )
-        result["questions"] = question_probe.probe(task, params, key["weights"], seed)
+        questions = question_probe.probe(task, params, key.weights, seed)
+    labels: dict[str, results.Label] = {}
+    left_out: dict[str, str] = {}
     if "clip" in experiment.probe.read_outs:
-        sets = _labelled_sets(experiment, records_dir, folder, params, key["weights"])
+        sets = _labelled_sets(experiment, corpus, folder, params, key.weights)
         for label in experiment.probe.labels:
             if told := _left_out(label, sets[0], sets[-1]):
-                result.setdefault("left_out", {})[label] = told
+                left_out[label] = told
                 continue
-            result["labels"][label] = _probe_label(experiment.probe, label, *sets)
-    atomic.write_json(path, result)
-    return result
+            labels[label] = _probe_label(experiment.probe, label, *sets)
+    probed = results.Probed(
+        key=key, labels=labels, step=step, questions=questions, left_out=left_out
+    )
+    results.write(folder, probed)
+    return probed
 
 
-def _check_val(records_dir: str) -> None:
-    if "val" not in manifest.read(records_dir).shards:
+def _check_val(corpus: Corpus) -> None:
+    if "val" not in corpus.split_names:
         raise ValueError(
-            f"{records_dir}: no val split to score a probe on; records of loose videos"
-            " have one if questions or labels of two videos are given"
+            f"{corpus.folder}: no val split to score a probe on; records of loose"
+            " videos have one if questions or labels of two videos are given"
         )
 
 
-def _labelled_sets(experiment, records_dir, folder, params, weights):
+def _labelled_sets(experiment, corpus, folder, params, weights):
     """(features of train, of dev, of val; clip -> its labels)."""
-    source = examples.open_split(records_dir, "train")
-    split = splits.split_train(source, experiment.data.dev_share, boxed_only=False)
-    val = examples.open_split(records_dir, "val")
-    index = [(row.clip, row.group) for row in (val[i] for i in range(len(val)))]
-    splits.check_apart(split, dict(index))
-    val_clips = [clip for clip, _ in index]
+    split = corpus.split_train(experiment.data.dev_share, boxed_only=False)
+    splits.check_apart(split, corpus.groups("val"))
     parts = {
-        "train": (source, split.first_of_clips(split.train)),
-        "dev": (source, split.first_of_clips(split.dev)),
-        "val": (val, features.first_of_clip(val_clips).tolist()),
+        "train": ("train", split.first_of_clips(split.train)),
+        "dev": ("train", split.first_of_clips(split.dev)),
+        "val": ("val", corpus.first_of_clips("val")),
     }
     encode = _clip_encoder(experiment)
     labels, found = {}, []
     for name, (of, positions) in parts.items():
-        labels |= {of[i].clip: of[i].labels for i in positions}
+        entries = [corpus.entries(of)[i] for i in positions]
+        labels |= {entry.clip: entry.labels for entry in entries}
         key = features.cache_key(
             weights,
-            claims.read(folder)[claims.RECORDS]["sha256"],
+            folder.inputs()[inputs.RECORDS]["sha256"],
             name,
             configure.to_json(experiment.data),
             configure.to_json(experiment.model),
             versions.number("features"),
         )
 
-        def compute(of=of, positions=positions):
-            row = examples.make_row(experiment.data, experiment.masking, of)
-            names, size = [of[i].clip for i in positions], experiment.probe.batch_size
+        def compute(of=of, positions=positions, entries=entries):
+            source = corpus.source(of)
+            row = examples.make_row(experiment.data, experiment.masking, source)
+            names = [entry.clip for entry in entries]
+            size = experiment.probe.batch_size
             with loader.eval_batches(row, positions, size) as batches:
                 return features.extract(encode, params, features.named(names, batches))
 
-        found.append(features.cached(folder / FEATURES, key, compute))
+        found.append(features.cached(folder.at(FEATURES), key, compute))
     return (*found, labels)
 
 
@@ -171,10 +172,12 @@ def _left_out(label: str, train: features.Features, labels) -> str:
     return f"{label}: every clip of train is {classes.pop()!r}: nothing to tell apart"
 
 
-def _probe_label(settings: config.Probe, label: str, train, dev, val, labels) -> dict:
+def _probe_label(
+    settings: config.Probe, label: str, train, dev, val, labels
+) -> results.Label:
     """Scores of one label: joint and ViT features, linear and nearest neighbours."""
     of_clip = label_names.of_clips(labels, label)
-    result: dict[str, Any] = {}
+    heads: dict[str, results.LabelHead] = {}
     for read_out in ("joint", "vit"):
         sets = (
             linear.label_clips(part, read_out, of_clip) for part in (train, dev, val)
@@ -183,40 +186,40 @@ def _probe_label(settings: config.Probe, label: str, train, dev, val, labels) ->
             found = linear.probe(*sets, settings.l2, settings.neighbours)
         except ValueError as error:
             raise ValueError(f"probe.labels: {label}: {error}") from error
-        result[read_out] = {
-            "l2": found.l2,
-            "dev_loss": {str(k): v for k, v in found.dev_loss.items()},
-            "is_right": ties.as_json(found.is_right),
-            "is_right_knn": ties.as_json(found.is_right_knn),
-        }
+        heads[read_out] = results.LabelHead(
+            l2=found.l2,
+            dev_loss={str(k): v for k, v in found.dev_loss.items()},
+            is_right=ties.as_json(found.is_right),
+            is_right_knn=ties.as_json(found.is_right_knn),
+        )
     names = [[of_clip[c] for c in part.clip if of_clip[c]] for part in (train, val)]
-    result["floors"] = dataclasses.asdict(statistics.floors(*names))
-    if unknown := collections.Counter(n for n in names[1] if n not in set(names[0])):
-        result["unknown"] = dict(unknown)
-    result["clips"] = [c for c in val.clip if of_clip[c]]
-    return result
+    known = set(names[0])
+    return results.Label(
+        **heads,
+        floors=statistics.floors(*names),
+        unknown=dict(collections.Counter(n for n in names[1] if n not in known)),
+        clips=[c for c in val.clip if of_clip[c]],
+    )
 
 
-def table(found: dict[str, Any]) -> str:
+def table(found: results.Probed) -> str:
     """The content of probe.json as lines to read: accuracy, interval, floors."""
-    lines = [f"after {found['step']} steps; accuracy in % with its 95 % interval"]
-    for label, entry in found["labels"].items():
-        floors = entry["floors"]
-        for read_out in ("joint", "vit"):
-            score = statistics.accuracy(np.array(entry[read_out]["is_right"], float))
+    lines = [f"after {found.step} steps; accuracy in % with its 95 % interval"]
+    for label, entry in found.labels.items():
+        for read_out, head in (("joint", entry.joint), ("vit", entry.vit)):
+            score = statistics.accuracy(np.array(head.is_right, float))
             lines.append(
                 f"{label:10} {read_out:6} {100 * score.value:5.1f}"
                 f" {_interval(score)}"
-                f"  chance {100 * floors['chance']:.1f}"
-                f"  largest class {100 * floors['largest_class']:.1f}"
+                f"  chance {100 * entry.floors.chance:.1f}"
+                f"  largest class {100 * entry.floors.largest_class:.1f}"
                 f"  {score.n} clips"
             )
-        if unknown := entry.get("unknown"):
-            lines.append(lacking(label, unknown, len(entry["clips"])))
-    lines += found.get("left_out", {}).values()
-    if "questions" in found:
-        resamples = found["key"]["probe"]["bootstrap"]
-        lines += _question_lines(found["questions"], resamples)
+        if entry.unknown:
+            lines.append(lacking(label, entry.unknown, len(entry.clips)))
+    lines += found.left_out.values()
+    if found.questions is not None:
+        lines += _question_lines(found.questions, found.key.probe["bootstrap"])
     return "\n".join(lines)
 
 
@@ -236,22 +239,22 @@ def _interval(score: statistics.Score) -> str:
     return f"[{100 * score.low:.1f}, {100 * score.high:.1f}]"
 
 
-def _question_lines(found: dict[str, Any], resamples: int) -> list[str]:
+def _question_lines(found: results.Questions, resamples: int) -> list[str]:
     """`questions` of probe.json to read: accuracy, interval over clips, best floor."""
-    kinds = np.array(found["kinds"])
-    names = [name for name in dict.fromkeys(found["kinds"]) if name]
+    kinds = np.array(found.kinds)
+    names = [name for name in dict.fromkeys(found.kinds) if name]
     groups = {"all questions": np.ones(len(kinds), bool)}
     if len(names) > 1 or not (kinds == names[:1]).all():
         groups |= {name: kinds == name for name in names}
     result = []
-    for read_out, entry in found["read_outs"].items():
-        floors = found["floors"].get(read_out, {})
+    for read_out, entry in found.read_outs.items():
+        floors = found.floors.get(read_out, {})
         for name, is_kind in groups.items():
-            score = by_clip(entry["is_right"], found["clips"], is_kind, resamples)
+            score = by_clip(entry.is_right, found.clips, is_kind, resamples)
             best = {
-                floor: float(np.mean(np.array(scores["is_right"])[is_kind]))
+                floor: float(np.mean(np.array(scores.is_right)[is_kind]))
                 for floor, scores in floors.items()
-            } | {"chance": found["chance"]}
+            } | {"chance": found.chance}
             floor = max(best, key=lambda name, best=best: best[name])
             result.append(
                 f"{read_out:10} {name:14} {100 * score.value:5.1f}"
@@ -263,7 +266,7 @@ def _question_lines(found: dict[str, Any], resamples: int) -> list[str]:
 
 
 def by_clip(
-    is_right: Sequence[int],
+    is_right: Sequence[int | float],
     clips: Sequence[str],
     is_kind: Bool[np.ndarray, " e"],
     resamples: int,

@@ -18,7 +18,8 @@ from mmdiffmask.data import (
     tokenizers,
     video,
 )
-from mmdiffmask.probe import features, question_features, question_scores
+from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.probe import features, question_features, question_scores, results
 
 READ_OUTS = ("match", "answer")
 UNTRAINED = "untrained"
@@ -67,7 +68,7 @@ class Task:
 
 
 def open_task(
-    experiment: config.Experiment, records_dir: str, manifest: str, folder: pathlib.Path
+    experiment: config.Experiment, corpus: Corpus, manifest: str, folder: pathlib.Path
 ) -> Task:
     """Chooses the questions: TRAIN's by the hash of their id, VAL's by id.
 
@@ -75,20 +76,19 @@ def open_task(
       ValueError: if the records have no questions, a split none with an answer, a
         question is longer than a sequence, or a clip of val stands in train.
     """
-    train = examples.open_split(records_dir, "train")
-    split = splits.split_train(train, experiment.data.dev_share, boxed_only=False)
-    val = examples.open_split(records_dir, "val")
-    plan: dict[str, tuple[records.Source, Sequence[int]]] = {
-        "train": (train, split.train),
-        "dev": (train, split.dev),
-        "val": (val, range(len(val))),
+    split = corpus.split_train(experiment.data.dev_share, boxed_only=False)
+    plan: dict[str, tuple[str, Sequence[int]]] = {
+        "train": ("train", split.train),
+        "dev": ("train", split.dev),
+        "val": ("val", range(len(corpus.entries("val")))),
     }
     chosen, unanswered = {}, {}
-    for name, (source, positions) in plan.items():
-        chosen[name], unanswered[name] = choose(experiment, name, source, positions)
+    for name, (of, positions) in plan.items():
+        found = choose(experiment, name, corpus.entries(of), positions)
+        chosen[name], unanswered[name] = found
         if not chosen[name]:
             raise ValueError(
-                f"{records_dir}: no question of {name} has a known answer, so"
+                f"{corpus.folder}: no question of {name} has a known answer, so"
                 " probe.read_outs can only be clip"
             )
     asked = [question for part in chosen.values() for question in part]
@@ -96,12 +96,12 @@ def open_task(
     splits.check_apart(
         split, {question.clip: question.group for question in chosen["val"]}
     )
-    sources = {name: row[0] for name, row in plan.items()}
+    sources = {name: corpus.source(of) for name, (of, _) in plan.items()}
     return Task(experiment, manifest, folder, sources, chosen, unanswered)
 
 
 def choose(
-    experiment: config.Experiment, name: str, source: Any, positions: Sequence[int]
+    experiment: config.Experiment, name: str, entries: Any, positions: Sequence[int]
 ) -> tuple[list[questions.Question], int]:
     """The questions of a split that are asked, and how many have no known answer.
 
@@ -109,7 +109,8 @@ def choose(
     """
     settings, share = experiment.probe, experiment.data.dev_share
     encode = tokenizers.load(experiment.data.tokenizer).encode_plain
-    found = questions.index(source, positions, encode, settings.read_outs)
+    pieces = experiment.data.segments * experiment.data.sub_segments
+    found = questions.index(entries, positions, encode, pieces, settings.read_outs)
     known = [question for question in found if question.right >= 0]
     unanswered = len(found) - len(known)
     if name == "val":
@@ -120,7 +121,7 @@ def choose(
     return questions.first_by_hash(known, most), unanswered
 
 
-def probe(task: Task, params: Params, weights: str, seed: int) -> dict[str, Any]:
+def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questions:
     """Scores of all question read-outs and their floors: `questions` of probe.json.
 
     Args:
@@ -139,26 +140,26 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> dict[str, Any]
     sets = _encode(task, start, lambda: params, weights, FULL)
     by_id = {question.example_id: question for question in task.chosen["val"]}
     val = [by_id[name] for name in sets["val"].clip]
-    result: dict[str, Any] = {
-        "kinds": [question_kinds.of_text(question.text, kinds) for question in val],
-        "clips": [question.clip for question in val],
-        "ids": [question.example_id for question in val],
-        "chance": float(np.mean([1 / question.candidates for question in val])),
-        "counts": {name: len(found) for name, found in task.chosen.items()},
-        "unanswered": task.unanswered,
-        "read_outs": _score(task, sets, FULL),
-        "floors": {},
-    }
+    read_outs, floors = _score(task, sets, FULL), {}
     if settings.floors:
         found = _score_floors(task, start, params, weights, seed)
-        result["floors"] = {
+        floors = {
             name: {
-                floor: {"is_right": scores[name]["is_right"]}
+                floor: results.Scores(is_right=scores[name].is_right)
                 for floor, scores in found.items()
             }
-            for name in result["read_outs"]
+            for name in read_outs
         }
-    return result
+    return results.Questions(
+        kinds=[question_kinds.of_text(question.text, kinds) for question in val],
+        clips=[question.clip for question in val],
+        ids=[question.example_id for question in val],
+        chance=float(np.mean([1 / question.candidates for question in val])),
+        counts={name: len(found) for name, found in task.chosen.items()},
+        unanswered=task.unanswered,
+        read_outs=read_outs,
+        floors=floors,
+    )
 
 
 def _encoder(task: Task) -> Callable:
@@ -173,7 +174,7 @@ def _encoder(task: Task) -> Callable:
 
 def _score_floors(
     task: Task, start: Callable, params: Params, weights: str, seed: int
-) -> dict:
+) -> dict[str, dict[str, results.Scores]]:
     """Floor -> read-out -> scores, each floor with features and head of its own."""
     blind = _encode(task, start, lambda: params, weights, BLIND)
     found = {name: _score(task, blind, streams) for name, streams in FLOORS.items()}
@@ -240,7 +241,9 @@ def _encode(
     return found
 
 
-def _score(task: Task, sets: Sets, streams: tuple[str, str]) -> dict[str, dict]:
+def _score(
+    task: Task, sets: Sets, streams: tuple[str, str]
+) -> dict[str, results.Scores]:
     """Read-out -> scores on val."""
     return question_scores.score(
         sets, task.chosen, task.read_outs, streams, task.experiment.probe

@@ -1,188 +1,274 @@
-"""What the folders of finished runs hold, as the report reads them."""
+"""A run's folder: its JSON, whose it is, who works in it, where what it read lies.
 
-import dataclasses
+config.json says what the run is, by content (`inputs`); places.json where what it reads
+was found last. `run_files` has the names.
+"""
+
+import contextlib
+import logging
+import os
 import pathlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mmdiffmask import atomic, claims, runs
-from mmdiffmask.masking import strategies
-from mmdiffmask.masking import summary as mask_summary
-from mmdiffmask.training import journal
-
-# What tells the rows of a page from one another, beside what their config's rows say.
-OF_ROW = ("masking.strategy", "name", "rows", "report_clips")
-# In these a row that hides nothing differs from the others by its very nature.
-OF_PLAIN_ROW = ("training.steps", "terms.patches")
-NOT_TRAINED, NOT_HIDING = "none", "replay"  # names of rows that hide nothing
+from mmdiffmask import atomic, config, configure, inputs, run_files, versions
+from mmdiffmask.inputs import Claim
+from mmdiffmask.run_files import CONFIG, PLACES, SAVED, VERSIONS
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What a run's folder holds.
+class RunFolder:
+    """What lies in the folder of a run; making one of these touches nothing."""
 
-    Attributes:
-      name: of its row: its strategy's label, or what it is that hides nothing.
-      folder: where it lies.
-      settings: dotted name -> value.
-      seed: of the run.
-      inputs: what it read, and the content of that.
-      clips: what -> how many clips of its records.
-      lines: metrics.jsonl.
-      probe: probe.json, or None where the run was not probed.
-      masks: what its masks were made of; None where it hides nothing.
-      seconds: spent on updates and evaluations.
-    """
+    def __init__(self, path: "str | os.PathLike | RunFolder"):
+        self.path = path.path if isinstance(path, RunFolder) else pathlib.Path(path)
 
-    name: str
-    folder: pathlib.Path
-    settings: dict[str, Any]
-    seed: int
-    inputs: claims.Inputs
-    clips: dict[str, int]
-    lines: list[dict[str, Any]]
-    probe: dict[str, Any] | None
-    masks: mask_summary.MaskSummary | None
-    seconds: float
+    def __str__(self) -> str:
+        return str(self.path)
 
-    @property
-    def is_trained(self) -> bool:
-        """Whether it is more than the start itself."""
-        return self.settings["training.steps"] > 0
+    def at(self, name: str) -> pathlib.Path:
+        """The place of a file or a folder of the run."""
+        return self.path / name
 
-    @property
-    def is_hiding(self) -> bool:
-        """Whether it trained on hidden patches."""
-        return self.is_trained and self.settings["terms.patches"] > 0
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        return self.at(name).is_file()
 
+    def read(self, name: str) -> Any:
+        """The content of one of its JSON files.
 
-def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
-    """The runs in a folder: itself, or the folders in it.
+        Raises:
+          ValueError: if it is damaged; says what to do.
+        """
+        return atomic.read_json(self.at(name), run_files.REMEDIES[name])
 
-    Returns:
-      The finished ones, those that hide nothing first; the names of the others.
+    def write(self, name: str, content: Any) -> None:
+        """Writes one of its JSON files, whole or not at all."""
+        atomic.write_json(self.at(name), content)
 
-    Raises:
-      ValueError: if there is no finished run, or runs do not belong together.
-    """
-    if not workdir.is_dir():
-        what = "is a file, not a folder" if workdir.exists() else "no such folder"
-        raise ValueError(f"{workdir}: {what}")
-    folders = [workdir, *sorted(p for p in workdir.iterdir() if p.is_dir())]
-    found = [f for f in folders if (f / claims.CONFIG).is_file()]
-    done = [f for f in found if (f / runs.DATA).is_file()]
-    if not done:
-        state = "no finished run" if found else "no run"
-        raise ValueError(
-            f"{workdir}: {state} here; mmdiffmask pretrain CONFIG.py --workdir"
-            f" {workdir} makes one"
+    def damaged(self, name: str, how: object) -> ValueError:
+        """The error of a JSON file that lacks something."""
+        return ValueError(
+            f"{self.at(name)}: damaged ({how}); {run_files.REMEDIES[name]}"
         )
-    order = list(strategies.REGISTRY)
-    read = []
-    for folder in done:
-        try:
-            read.append(_read(folder))
-        except (KeyError, TypeError) as error:
+
+    def check_run(self) -> None:
+        """Checks that it holds a run.
+
+        Raises:
+          ValueError: if it does not.
+        """
+        if not self.has(CONFIG):
             raise ValueError(
-                f"{folder}: a file of this run is damaged ({error!r}); train it again"
-                " in another folder"
-            ) from error
-    read.sort(
-        key=lambda run: (run.is_trained, run.is_hiding, _place(order, run), run.name)
-    )
-    hiding = [run for run in read if run.is_hiding]
-    for run in read[1:]:
-        _check_comparable(read[0], run)
-        # A row that hides nothing may have other terms; others agree.
-        if run in hiding:
-            _check_comparable(hiding[0], run)
-    return _with_unique_names(read), [f.name for f in found if f not in done]
-
-
-def _place(order: list[str], run: Run) -> int:
-    """Where a run stands on the page; strategies of other versions come last."""
-    name = run.settings["masking.strategy"]
-    return order.index(name) if name in order else len(order)
-
-
-def _check_comparable(first: Run, other: Run) -> None:
-    """Rows of a page differ in what they mask, and in nothing else.
-
-    Raises:
-      ValueError: naming the first thing in which two runs differ.
-    """
-    same = first.inputs.keys() & other.inputs.keys()  # compared by content, not by path
-    pairs = {name: (_content(first, name), _content(other, name)) for name in same}
-    pairs["seed"] = (first.seed, other.seed)
-    may_differ = {*same, *OF_ROW, *(_of_rows(first) & _of_rows(other))}
-    may_differ.difference_update(OF_PLAIN_ROW)
-    if not (first.is_hiding and other.is_hiding):
-        may_differ.update(OF_PLAIN_ROW)
-    for name in first.settings | other.settings:
-        if name not in may_differ:
-            pairs[name] = (first.settings.get(name), other.settings.get(name))
-    if first.probe and other.probe:
-        pairs["probe"] = (first.probe["key"]["probe"], other.probe["key"]["probe"])
-    for name, (one, two) in pairs.items():
-        if one != two:
-            if name in same:
-                one, two = (_told(run, name) for run in (first, other))
-            raise ValueError(
-                f"{first.folder} and {other.folder} differ in {name} ({one}, {two}), so"
-                " they do not belong on one page; report on each alone"
+                f"{self}: no run here; start one with"
+                f" mmdiffmask pretrain CONFIG.py --workdir {self}"
             )
 
+    def owner(self) -> Claim:
+        """The run that it belongs to.
 
-def _content(run: Run, name: str) -> str:
-    return run.inputs[name]["sha256"]
+        Raises:
+          ValueError: if config.json is damaged.
+        """
+        try:
+            return Claim.from_json(self.read(CONFIG))
+        except ValueError as error:
+            if str(error).startswith(str(self.at(CONFIG))):
+                raise
+            raise self.damaged(CONFIG, error) from error
 
+    def inputs(self) -> inputs.Inputs:
+        """What the run read when it was begun.
 
-def _told(run: Run, name: str) -> str:
-    entry = run.inputs[name]
-    return f"{entry['value']} with {claims.short(entry['sha256'])}"
+        Raises:
+          ValueError: if its version did not note that yet.
+        """
+        found = self.owner().inputs
+        if inputs.RECORDS not in found:
+            raise ValueError(
+                f"{self}: was begun by a version that did not note which records it"
+                " read; train it again in another --workdir"
+            )
+        return found
 
+    def versions(self) -> dict[str, str]:
+        """Package -> version that the run was begun with; empty where not noted."""
+        return self.read(VERSIONS) if self.has(VERSIONS) else {}
 
-def _of_rows(run: Run) -> set[str]:
-    """The settings that the rows of the run's own config change."""
-    changes = (row.partition(":")[2].split(";") for row in run.settings["rows"])
-    return {item.partition("=")[0].strip() for row in changes for item in row}
+    def belongs_to(self, wanted: Claim) -> bool:
+        """Whether the folder holds this run already; touches nothing.
 
+        Args:
+          wanted: the run; its inputs are not compared where they are empty.
 
-def _name(settings: dict[str, Any]) -> str:
-    if not settings["training.steps"]:
-        return NOT_TRAINED
-    if not settings["terms.patches"]:
-        return NOT_HIDING
-    return strategies.label(settings["masking.strategy"])
+        Raises:
+          ValueError: if the folder holds something else, or a run with other settings,
+            another seed or other content of what it reads (the first that differs is
+            named).
+        """
+        if not self.has(CONFIG):
+            self._check_empty()
+            return False
+        difference = inputs.first_difference(self.owner(), wanted)
+        if difference:
+            raise ValueError(
+                f"{self}: holds a run with {difference}; go on with the same settings,"
+                " or choose another --workdir"
+            )
+        return True
 
+    def claim(self, wanted: Claim) -> bool:
+        """Makes the folder this run's, if it is not yet.
 
-def _read(folder: pathlib.Path) -> Run:
-    found = atomic.read_json(folder / claims.CONFIG)
-    settings = found["settings"]
-    probe, masks = folder / runs.PROBE, folder / runs.MASKS
-    lines = journal.read_metrics(folder)
-    if not lines:
-        raise ValueError(f"{folder}: its {journal.METRICS} is empty or gone")
-    return Run(
-        name=_name(settings),
-        folder=folder,
-        settings=settings,
-        seed=found["seed"],
-        inputs=claims.read(folder),
-        clips=atomic.read_json(folder / runs.DATA)["clips"],
-        lines=lines,
-        probe=atomic.read_json(probe) if probe.is_file() else None,
-        seconds=journal.seconds(folder),
-        masks=mask_summary.MaskSummary(**atomic.read_json(masks))
-        if masks.is_file()
-        else None,
-    )
+        Returns:
+          Whether it is so only now.
 
+        Raises:
+          ValueError: as `belongs_to`.
+        """
+        is_new = not self.belongs_to(wanted)
+        if is_new:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write(CONFIG, wanted.as_json())
+        self.remember({n: entry["value"] for n, entry in wanted.inputs.items()})
+        if not self.has(VERSIONS):
+            self.write(VERSIONS, versions.of_packages())
+        elif self.versions() != versions.of_packages():
+            logging.warning("%s: was begun with other versions of packages", self)
+        return is_new
 
-def _with_unique_names(found: list[Run]) -> list[Run]:
-    names = [run.name for run in found]
-    return [
-        run
-        if names.count(run.name) == 1
-        else dataclasses.replace(run, name=f"{run.name}, {run.folder.name}")
-        for run in found
-    ]
+    @contextlib.contextmanager
+    def claimed(self, wanted: Claim) -> Iterator[None]:
+        """As `claim`; a start that fails before its first step is saved claims nothing.
+
+        Raises:
+          ValueError: as `belongs_to`.
+        """
+        is_new = self.claim(wanted)
+        try:
+            yield
+        except Exception:
+            has_begun = self.has(SAVED) and self.read(SAVED).get("progress")
+            if is_new and not has_begun:
+                for path in map(self.at, run_files.BEGUN):
+                    is_folder = path.is_dir()
+                    shutil.rmtree(path) if is_folder else path.unlink(missing_ok=True)
+                for name in (PLACES, VERSIONS, CONFIG):  # the claim itself goes last
+                    self.at(name).unlink(missing_ok=True)
+            raise
+
+    def _check_empty(self) -> None:
+        """Refuses a folder of something else; a killed claim leaves .tmp and lock."""
+        self._check_folder()
+        if not self.path.is_dir():
+            return
+        names = {path.name for path in self.path.iterdir()} - {run_files.LOCK}
+        if not all(atomic.is_partial_of(name, self.at(CONFIG)) for name in names):
+            raise ValueError(
+                f"{self}: holds no run but is not empty; choose another --workdir"
+            )
+
+    def _check_folder(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self}: is a file; --workdir must be a folder")
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other commands out of the folder, which is made if it is absent.
+
+        Nothing is left of it where nothing was written meanwhile.
+
+        Raises:
+          ValueError: if another command is at work there, or the folder is a file.
+        """
+        self._check_folder()
+        absent = [p for p in (self.path, *self.path.parents) if not p.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        busy = (
+            f"{self}: another command is at work in it; wait for it, or name another"
+            " --workdir"
+        )
+        try:
+            with atomic.lock(self.at(run_files.LOCK), busy):
+                try:
+                    yield
+                finally:
+                    with contextlib.suppress(OSError):
+                        self.at(run_files.LOCK).unlink(missing_ok=True)
+        finally:
+            with contextlib.suppress(OSError):  # one that is not empty stays
+                for path in absent:
+                    path.rmdir()
+
+    def find(
+        self, name: str, asked: str | None = None, also: Iterable["RunFolder"] = ()
+    ) -> str:
+        """Where something that the run read lies now, its content being the same.
+
+        Args:
+          name: `inputs.RECORDS` or one of `inputs.FILES`; the run read it.
+          asked: where the user says that it is; else it is looked for where the run
+            read it, and where it was found last.
+          also: other runs, whose places are looked at too.
+
+        Raises:
+          ValueError: naming what it was, and what lies there now.
+        """
+        entry = self.inputs()[name]
+        last = [run._places().get(name, entry["value"]) for run in (*also, self)]
+        known = (entry["value"], *last) if asked is None else (asked,)
+        others, once = [], {os.path.abspath(value): value for value in reversed(known)}
+        for value in reversed(once.values()):
+            found = inputs.digest(name, value)
+            if found == entry["sha256"]:
+                return value
+            if found is not None:
+                told = f"is other content ({inputs.short(found)})"
+                others.append(f"what lies at {value} {told}")
+        if not others and name not in (inputs.RECORDS, *inputs.NEEDED):
+            return entry["value"]  # gone, and of no use after training
+        others = others or [f"nothing is at {known[-1]}"]
+        is_records = name == inputs.RECORDS
+        what, how = f"with {name}", f"--set {name}="
+        what, how = ("on", "--data") if is_records else (what, how)
+        what = f"was trained {what} {entry['value']} ({inputs.short(entry['sha256'])})"
+        raise ValueError(
+            f"{self}: {what}, but {' and '.join(others)}; put it back, or name the"
+            f" place of the same content with {how} to mmdiffmask pretrain or probe"
+        )
+
+    def remember(self, values: Mapping[str, str]) -> None:
+        """Notes where things were found, for who does not say where they are."""
+        before = self._places()
+        now = before | {
+            name: value
+            if value in inputs.NAMES or "://" in value
+            else os.path.abspath(value)
+            for name, value in values.items()
+        }
+        if now != before:
+            self.write(PLACES, now)
+
+    def _places(self) -> dict[str, str]:
+        return self.read(PLACES) if self.has(PLACES) else {}
+
+    def experiment(
+        self, settings: Mapping[str, Any], asked: Mapping[str, str | None] | None = None
+    ) -> config.Experiment:
+        """Settings of the run as objects, the files that it read where they lie now.
+
+        Args:
+          settings: its own, as it noted them, or some of them changed.
+          asked: where the user says that files are; found places are remembered.
+
+        Raises:
+          ValueError: if a file is not as it was, or gone.
+        """
+        read, asked = self.inputs(), asked or {}
+        places = {
+            name: self.find(name, asked.get(name))
+            for name in inputs.FILES
+            if name in read
+        }
+        self.remember({n: v for n, v in places.items() if asked.get(n)})
+        return configure.from_settings({**settings, **places})

@@ -3,27 +3,26 @@
 import dataclasses
 import json
 import logging
-import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from mmdiffmask import (
-    atomic,
     build,
-    claims,
     config,
     configure,
     effects,
     examples,
+    inputs,
+    run_files,
     weights,
 )
+from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.inputs import Claim, Served
 from mmdiffmask.masking import strategies
 from mmdiffmask.masking import summary as mask_summary
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import loop, saved
 
 TEXT_LENGTH = "data.text_length"  # a probe may ask for a longer one
-MASKS, PROBE, DATA = "masks.json", "probe.json", "data.json"
-FILL_ONLY = "fill_only"  # of DATA: kinds of held-out masks that hide no box
 MASK_CLIPS = 256  # of train, for the summary of what masks were made of
 
 
@@ -37,70 +36,46 @@ def pretrain(
         command at work in it, or a run that has lost something.
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """
-    folder = pathlib.Path(run_dir)
-    with claims.held(folder):
-        read = build.inputs(experiment, records_dir)
-        if is_finished(experiment, folder, seed, read):
-            claims.remember(folder, {n: entry["value"] for n, entry in read.items()})
+    folder = RunFolder(run_dir)
+    with folder.held():
+        owner = build.claim(experiment, records_dir, seed)
+        if is_finished(folder, owner):
+            folder.remember({n: e["value"] for n, e in owner.inputs.items()})
             return
-        loop.train(build.job(experiment, records_dir, seed, read), folder)
-        summary = _summarise_masks(experiment, records_dir, seed)
+        chosen = examples.choose(experiment, Corpus.of(records_dir))
+        loop.train(build.job(experiment, chosen, owner), folder)
+        summary = _summarise_masks(experiment, chosen, seed)
         if summary is not None:
-            atomic.write_json(folder / MASKS, dataclasses.asdict(summary))
-        counts = {"clips": _count_clips(experiment, records_dir)}
-        fill = {FILL_ONLY: _fill_only(experiment, records_dir)}
-        atomic.write_json(folder / DATA, counts | fill)
+            folder.write(run_files.MASKS, dataclasses.asdict(summary))
+        kinds = effects.kinds_without_boxes(experiment, chosen.source, chosen.dev_clips)
+        counts = {"pretraining": len(chosen.clips), "dev": len(chosen.dev_clips)}
+        folder.write(run_files.DATA, dataclasses.asdict(Served(counts, kinds)))
 
 
-def is_finished(
-    experiment: config.Experiment,
-    folder: pathlib.Path,
-    seed: int,
-    read: claims.Inputs,
-) -> bool:
-    """Whether a folder holds this very run, finished (DATA is written last).
+def is_finished(folder: RunFolder, owner: Claim) -> bool:
+    """Whether a folder holds this very run, finished (data.json is written last).
 
     Raises:
       ValueError: if it holds another one, or has lost something.
     """
-    if not (folder / DATA).is_file():
+    if not folder.has(run_files.DATA):
         return False
-    claims.check_place(folder, configure.settings(experiment), seed, read)
+    folder.belongs_to(owner)
     saved.check_all(folder)
     return True
 
 
-def _count_clips(experiment: config.Experiment, records_dir: str) -> dict[str, int]:
-    """Clips that were trained on, and those that held-out scores are from."""
-    source = examples.open_split(records_dir, "train")
-    split = examples.split_train(experiment, source)
-    dev = len(split.first_of_clips(split.dev))
-    return {
-        "pretraining": len(split.first_of_clips(split.train)),
-        "dev": min(dev, experiment.training.eval_clips),
-    }
-
-
-def _fill_only(experiment: config.Experiment, records_dir: str) -> list[str]:
-    """Kinds of held-out masks that hide no box in any dev clip."""
-    source = examples.open_split(records_dir, "train")
-    split = examples.split_train(experiment, source)
-    dev = split.first_of_clips(split.dev)[: experiment.training.eval_clips]
-    return effects.kinds_without_boxes(experiment, source, dev)
-
-
 def _summarise_masks(
-    experiment: config.Experiment, records_dir: str, seed: int
+    experiment: config.Experiment, chosen: examples.Chosen, seed: int
 ) -> mask_summary.MaskSummary | None:
     """What the run's masks were made of, on the first clips of train."""
     masking = experiment.masking
     if not experiment.is_hiding:
         return None
-    source = examples.open_split(records_dir, "train")
-    split = examples.split_train(experiment, source)
-    chosen = split.first_of_clips(split.train)[:MASK_CLIPS]
     name, boxes = masking.strategy, strategies.with_boxes(masking.strategy, masking)
-    batches = examples.bare_batches(experiment, source, chosen, (name, boxes), seed)
+    batches = examples.bare_batches(
+        experiment, chosen.source, chosen.clips[:MASK_CLIPS], (name, boxes), seed
+    )
     batch = batches[boxes]
     return mask_summary.summarise_masks(
         examples.patch_grid(experiment.data),
@@ -109,19 +84,6 @@ def _summarise_masks(
         batch.unit_of_token,
         batch.is_box_unit,
     )
-
-
-def check_run(run_dir: str) -> None:
-    """Checks that a folder holds a run.
-
-    Raises:
-      ValueError: if it does not.
-    """
-    if not (pathlib.Path(run_dir) / claims.CONFIG).is_file():
-        raise ValueError(
-            f"{run_dir}: no run here; start one with"
-            f" mmdiffmask pretrain CONFIG.py --workdir {run_dir}"
-        )
 
 
 def of_run(
@@ -142,11 +104,11 @@ def of_run(
       ValueError: naming the first thing that was asked for and is not the run's, or
         that the run read and is not as it was.
     """
-    found = atomic.read_json(pathlib.Path(run_dir) / claims.CONFIG)
-    own, wanted = found["settings"], configure.settings(asked)
-    read = claims.read(run_dir)
-    if seed is not None and seed != found["seed"]:
-        raise ValueError(f"--seed {seed}: the run in {run_dir} has {found['seed']}")
+    folder = RunFolder(run_dir)
+    owner, read = folder.owner(), folder.inputs()
+    own, wanted = dict(owner.settings), configure.settings(asked)
+    if seed is not None and seed != owner.seed:
+        raise ValueError(f"--seed {seed}: the run in {run_dir} has {owner.seed}")
     by_hand = {item.partition("=")[0].strip() for item in overrides}
     places = {}
     if TEXT_LENGTH in by_hand:  # no parameter depends on it
@@ -154,41 +116,16 @@ def of_run(
     for name, value in json.loads(json.dumps(wanted)).items():
         is_asked = name in by_hand or name.startswith("model.")
         is_file = name in read and (value is not None or name not in by_hand)
-        if name in claims.FILES and is_file:
+        if name in inputs.FILES and is_file:
             places[name] = value if name in by_hand else None
-        elif name == claims.START and name in read and value is not None:
+        elif name == inputs.START and name in read and value is not None:
             _check_start(run_dir, value, read[name])
         elif is_asked and not name.startswith("probe.") and own.get(name) != value:
             raise ValueError(
                 f"{name}={value}: the run in {run_dir} has {own.get(name)}; name its"
                 " own config"
             )
-    return dataclasses.replace(settings_of(run_dir, own, places), probe=asked.probe)
-
-
-def settings_of(
-    run_dir: str | pathlib.Path,
-    own: dict[str, Any],
-    asked: Mapping[str, str | None] | None = None,
-) -> config.Experiment:
-    """A run's settings, the files that it read where they lie now.
-
-    Args:
-      run_dir: of the run.
-      own: its settings as it noted them.
-      asked: where the user says that files are; found places are remembered.
-
-    Raises:
-      ValueError: if a file is not as it was, or gone.
-    """
-    read, asked = claims.read(run_dir), asked or {}
-    places = {
-        name: claims.find(run_dir, name, asked.get(name))
-        for name in claims.FILES
-        if name in read
-    }
-    claims.remember(run_dir, {n: v for n, v in places.items() if asked.get(n)})
-    return configure.from_settings(own | places)
+    return dataclasses.replace(folder.experiment(own, places), probe=asked.probe)
 
 
 def _check_start(run_dir: str, value: str, entry: dict[str, str]) -> None:
@@ -196,9 +133,9 @@ def _check_start(run_dir: str, value: str, entry: dict[str, str]) -> None:
     now = weights.fingerprint_of(value)
     if now == entry["sha256"]:
         return
-    told = f"started from {entry['value']} ({claims.short(entry['sha256'])})"
+    told = f"started from {entry['value']} ({inputs.short(entry['sha256'])})"
     if value != entry["value"]:
-        now = "nothing" if now is None else claims.short(now)
+        now = "nothing" if now is None else inputs.short(now)
         raise ValueError(
             f"model.checkpoint={value}: holds {now}, but the run in {run_dir} {told};"
             " name its own config"
@@ -206,5 +143,5 @@ def _check_start(run_dir: str, value: str, entry: dict[str, str]) -> None:
     if now is not None:  # the run has its start with it, so nothing is lost
         logging.warning(
             "%s: %s; what lies there now is something else (%s)",
-            *(run_dir, told, claims.short(now)),
+            *(run_dir, told, inputs.short(now)),
         )

@@ -7,6 +7,7 @@ import numpy as np
 
 from mmdiffmask import config, examples
 from mmdiffmask.data import records
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies
 from mmdiffmask.report import contact, pictures
 
@@ -28,8 +29,9 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
     path = pathlib.Path(out)
     if path.suffix.lower() != ".png" or not path.parent.is_dir() or path.is_dir():
         raise ValueError(f"--out {out}: needs a .png file in a folder that exists")
-    manifest = records.read_manifest(records_dir)
-    source, position = _find(records_dir, example_id)
+    corpus = Corpus.of(records_dir)
+    manifest = corpus.manifest
+    source, position = _find(corpus, example_id)
     record = source[position]
     experiment = config.Experiment(
         "inspect",
@@ -70,11 +72,11 @@ def _shown(record: Any) -> tuple[str, ...]:
     return (*alone, (found or boxed)[0].name)
 
 
-def _find(records_dir: str, example_id: str | None) -> tuple[records.Source, int]:
+def _find(corpus: Corpus, example_id: str | None) -> tuple[records.Source, int]:
     """The split that has the record, and its position there."""
     tried = []
-    for split in records.splits(records_dir):
-        source = examples.open_split(records_dir, split)
+    for split in corpus.split_names:
+        source = corpus.source(split)
         for i in range(len(source)):
             name = source[i].example_id
             if example_id in (None, name):
@@ -82,6 +84,6 @@ def _find(records_dir: str, example_id: str | None) -> tuple[records.Source, int
             tried.append(name)
     some = ", ".join(tried[:3]) or "none"
     raise ValueError(
-        f"--id {example_id}: no such record in {records_dir}; it has {len(tried)}:"
+        f"--id {example_id}: no such record in {corpus.folder}; it has {len(tried)}:"
         f" {some}, ..."
     )

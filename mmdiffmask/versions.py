@@ -1,12 +1,8 @@
 """What a cached result depends on besides its settings: code and package versions."""
 
 import importlib.metadata
-import json
-import pathlib
 import platform
 from collections.abc import Mapping
-
-NOTED = "versions.json"  # in a run's folder: what it was begun with
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
@@ -33,18 +29,14 @@ def of_packages() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
-def of_runs(folders: Mapping[str, pathlib.Path]) -> dict[str, str]:
+def of_runs(noted: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Name -> version of the packages that runs were begun with, as they noted them.
 
     Where runs differ, each version with the rows that had it.
 
     Args:
-      folders: row -> folder of its run.
+      noted: row -> what its run noted; empty where it did not.
     """
-    noted = {}
-    for row, folder in folders.items():
-        path = folder / NOTED
-        noted[row] = json.loads(path.read_text()) if path.is_file() else {}
     found: dict[str, str] = {}
     for name in dict.fromkeys(name for row in noted.values() for name in row):
         rows: dict[str, list[str]] = {}

@@ -4,14 +4,13 @@ import collections
 import difflib
 import hashlib
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from mmdiffmask import claims, config
+from mmdiffmask import config, run_files
 from mmdiffmask.models import (
     convert,
     official_file,
@@ -19,6 +18,7 @@ from mmdiffmask.models import (
     orbax_folder,
     sizes,
 )
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 
 CHOICES = {"all": convert.PARTS, "body": convert.BODY, "finetuned": convert.FINETUNED}
@@ -39,12 +39,13 @@ def read(
     path = convert.resolve(name_or_path)
     if not _is_run(path):
         return convert.read(path)
-    params = checkpoint.load_params(path, which)
-    return official_file.Stored(checkpoint.step_of(path, which), params)
+    folder = RunFolder(path)
+    params = checkpoint.load_params(folder, which)
+    return official_file.Stored(checkpoint.step_of(folder, which), params)
 
 
 def _is_run(path: str) -> bool:
-    return "://" not in path and (pathlib.Path(path) / claims.CONFIG).is_file()
+    return "://" not in path and RunFolder(path).has(run_files.CONFIG)
 
 
 def fingerprint(params: Any) -> str:

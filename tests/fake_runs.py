@@ -6,9 +6,10 @@ import pathlib
 
 import numpy as np
 
-from mmdiffmask import atomic, claims, config, configure, runs
+from mmdiffmask import atomic, config, configure, inputs, run_files, statistics
 from mmdiffmask.data import manifest
-from mmdiffmask.training import journal
+from mmdiffmask.probe import results
+from mmdiffmask.run_folder import RunFolder
 
 # Row -> what it changes, in the form of --set.
 CHANGES = {
@@ -91,36 +92,36 @@ def first_right(count: int, n: int = 120) -> list[int]:
     return [int(i < count) for i in range(n)]
 
 
-def asked(row: str, n: int = 120) -> dict:
+def asked(row: str, n: int = 120) -> results.Questions:
     """ "questions" of probe.json: three of each clip, one of each kind."""
     zero = first_right(ANSWERS[row])
-    found = {
-        "kinds": [QUESTION_KINDS[i % 3] for i in range(n)],
-        "clips": [f"clip{i // 3:03}" for i in range(n)],
-        "ids": [f"q{i:03}" for i in range(n)],
-        "chance": 0.25,
-        "read_outs": {
-            "zero-shot": {"is_right": zero},
-            "match": {"l2": 0.01, "is_right": zero[::-1]},
-            "answer": {"l2": 0.1, "is_right": first_right(60 if row != "none" else 66)},
-        },
+    answers = first_right(60 if row != "none" else 66)
+    floors = {
+        floor: results.Scores(is_right=first_right(k)) for floor, k in FLOORS.items()
     }
-    if row == "none":
-        found["floors"] = {
-            name: {floor: {"is_right": first_right(k)} for floor, k in FLOORS.items()}
-            for name in ("match", "answer")
-        }
-        found["floors"]["zero-shot"] = {}
-    return found
+    by_read_out = {"match": floors, "answer": floors, "zero-shot": {}}
+    return results.Questions(
+        kinds=[QUESTION_KINDS[i % 3] for i in range(n)],
+        clips=[f"clip{i // 3:03}" for i in range(n)],
+        ids=[f"q{i:03}" for i in range(n)],
+        chance=0.25,
+        read_outs={
+            "zero-shot": results.Scores(is_right=zero),
+            "match": results.Scores(l2=0.01, is_right=zero[::-1]),
+            "answer": results.Scores(l2=0.1, is_right=answers),
+        },
+        floors=by_read_out if row == "none" else {},
+    )
 
 
-def labelled(row: str, n: int = 100) -> dict:
+def labelled(row: str, n: int = 100) -> dict[str, results.Label]:
     """ "labels" of probe.json."""
     right = first_right({"none": 30, "replay": 50, "random": 44}.get(row, 48), n)
-    part = {"l2": 0.01, "is_right": right, "is_right_knn": right[::-1]}
-    floors = {"chance": 0.25, "largest_class": 0.27, "n_classes": 4}
+    head = results.LabelHead(l2=0.01, is_right=right, is_right_knn=right[::-1])
+    floors = statistics.Floors(chance=0.25, largest_class=0.27, n_classes=4)
     clips = [f"clip{i:03}" for i in range(n)]
-    return {"action": {"joint": part, "vit": part, "floors": floors, "clips": clips}}
+    label = results.Label(joint=head, vit=head, floors=floors, clips=clips)
+    return {"action": label}
 
 
 MASKS = {
@@ -145,23 +146,26 @@ def write_run(
     folder.mkdir(parents=True)
     own = configure.override(base, [CHANGES[row]])
     settings = configure.settings(own) | changes
-    read = {claims.RECORDS: {"value": records_dir, "sha256": NOWHERE}}
+    read = {inputs.RECORDS: {"value": records_dir, "sha256": NOWHERE}}
     if records_dir:
-        read[claims.RECORDS]["sha256"] = manifest.identity(records_dir)
+        read[inputs.RECORDS]["sha256"] = manifest.identity(records_dir)
     content = {"settings": settings, "seed": 0, "inputs": read}
-    atomic.write_json(folder / claims.CONFIG, content)
+    atomic.write_json(folder / run_files.CONFIG, content)
     data = {"clips": {"pretraining": 20, "dev": 12}}
-    atomic.write_json(folder / runs.DATA, data)
+    atomic.write_json(folder / run_files.DATA, data)
     lines = metrics_lines(row, is_new)
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder / journal.METRICS).write_text(text)
+    (folder / run_files.METRICS).write_text(text)
     step = 0 if row == "none" else STEPS[-1]
-    probe = {"key": {"probe": {}}, "labels": labelled(row), "step": step}
-    if is_new:
-        probe["questions"] = asked(row)
-    atomic.write_json(folder / runs.PROBE, probe)
+    probed = results.Probed(
+        key=results.Key(probe={}),
+        labels=labelled(row),
+        step=step,
+        questions=asked(row) if is_new else None,
+    )
+    results.write(RunFolder(folder), probed)
     if own.is_hiding:
-        atomic.write_json(folder / runs.MASKS, MASKS)
+        atomic.write_json(folder / run_files.MASKS, MASKS)
 
 
 def noisy(rate: float, seed: int, n: int = 120) -> list[int]:

@@ -9,9 +9,11 @@ import sys
 
 import pytest
 
-from mmdiffmask import claims
+from mmdiffmask import inputs, run_files
 from mmdiffmask.data import manifest, tokenizers
 from mmdiffmask.grid import PatchGrid
+from mmdiffmask.inputs import Claim
+from mmdiffmask.run_folder import RunFolder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SETTINGS = {"training.lr": 0.1, "training.streams": ("text", "audio")}
@@ -56,39 +58,71 @@ def read(tmp_path):
     return settings, records
 
 
+def claim(settings, records_dir):
+    """The run of these settings on some records."""
+    return Claim(settings, 0, inputs.of_settings(settings, records_dir))
+
+
 def test_a_folder_belongs_to_one_run(tmp_path):
     run_dir = tmp_path / "run"
-    assert claims.claim(run_dir, SETTINGS, 3)
+    assert RunFolder(run_dir).claim(Claim(SETTINGS, 3))
     before = (run_dir / "config.json").read_bytes()
-    assert not claims.claim(run_dir, SETTINGS, 3)
+    assert not RunFolder(run_dir).claim(Claim(SETTINGS, 3))
     assert (run_dir / "config.json").read_bytes() == before
     assert "jax" in json.loads((run_dir / "versions.json").read_text())
     with pytest.raises(ValueError, match=r"a run with --seed=3, not 4; go on with"):
-        claims.claim(run_dir, SETTINGS, 4)
+        RunFolder(run_dir).claim(Claim(SETTINGS, 4))
     with pytest.raises(ValueError, match=r"training.lr=0.1, not 0.2"):
-        claims.claim(run_dir, SETTINGS | {"training.lr": 0.2}, 3)
+        RunFolder(run_dir).claim(Claim(SETTINGS | {"training.lr": 0.2}, 3))
     with pytest.raises(ValueError, match=r"training.new=None, not 1"):
-        claims.claim(run_dir, SETTINGS | {"training.new": 1}, 3)
+        RunFolder(run_dir).claim(Claim(SETTINGS | {"training.new": 1}, 3))
 
 
 def test_foreign_or_damaged_folders_are_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="holds no run but is not empty"):
-        claims.claim(tmp_path, SETTINGS, 0)
+        RunFolder(tmp_path).claim(Claim(SETTINGS, 0))
     with pytest.raises(ValueError, match="is a file; --workdir must be a folder"):
-        claims.claim(tmp_path / "thesis.txt", SETTINGS, 0)
+        RunFolder(tmp_path / "thesis.txt").claim(Claim(SETTINGS, 0))
     with pytest.raises(ValueError, match="is a file; --workdir must be a folder"):
-        with claims.held(tmp_path / "thesis.txt"):
+        with RunFolder(tmp_path / "thesis.txt").held():
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.json.tmp").write_text('{"se')  # killed while claiming
-    (folder / claims.LOCK).write_text("")
-    claims.claim(folder, SETTINGS, 0)
+    (folder / run_files.LOCK).write_text("")
+    RunFolder(folder).claim(Claim(SETTINGS, 0))
     (folder / "config.json").write_text('{"seed": 0, "sett')
     with pytest.raises(ValueError, match="config.json: damaged"):
-        claims.claim(folder, SETTINGS, 0)
+        RunFolder(folder).claim(Claim(SETTINGS, 0))
+
+
+@pytest.mark.parametrize("name, remedy", sorted(run_files.REMEDIES.items()))
+def test_damaged_files_are_named_with_what_to_do(tmp_path, name, remedy):
+    folder = RunFolder(tmp_path)
+    folder.at(name).write_text('{"half')
+    with pytest.raises(ValueError) as error:
+        folder.read(name)
+    assert str(error.value).startswith(f"{tmp_path / name}: damaged")
+    assert str(error.value).endswith(remedy) and remedy
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        ([], "no seed"),
+        ({"seed": 0}, "no settings"),
+        ({"seed": 0, "settings": {}, "inputs": {"records": {}}}, "no value"),
+    ],
+)
+def test_a_claim_that_lacks_a_part_is_damaged(tmp_path, content, told):
+    folder = RunFolder(tmp_path)
+    folder.write(run_files.CONFIG, content)
+    with pytest.raises(ValueError, match=f"config.json: damaged .*{told}.*; put it"):
+        folder.belongs_to(Claim(SETTINGS, 0))
+    with pytest.raises(ValueError, match="damaged"):
+        folder.inputs()
 
 
 def test_records_are_known_by_what_they_hold(tmp_path):
@@ -103,122 +137,125 @@ def test_records_are_known_by_what_they_hold(tmp_path):
 def test_cases_of_other_content_are_refused_by_name(tmp_path, read):
     settings, records = read
     run_dir = tmp_path / "run"
-    claims.claim(run_dir, settings, 0, claims.inputs(settings, records))
+    RunFolder(run_dir).claim(claim(settings, records))
     other = make_records(tmp_path / "other", sha256="2" * 64)
     with pytest.raises(ValueError, match=r"other content of records: .*records \(sha"):
-        claims.claim(run_dir, settings, 0, claims.inputs(settings, other))
+        RunFolder(run_dir).claim(claim(settings, other))
     for name in ("data.tokenizer", "reserve.words"):
         path = pathlib.Path(settings[name])
         text = path.read_text()
         path.write_text(text + " ")
         with pytest.raises(ValueError, match=f"other content of {name}: .*sha256"):
-            claims.claim(run_dir, settings, 0, claims.inputs(settings, records))
+            RunFolder(run_dir).claim(claim(settings, records))
         with pytest.raises(ValueError, match=f"with {name} .* is other content"):
-            claims.find(run_dir, name)
+            RunFolder(run_dir).find(name)
         path.write_text(text)
-    assert not claims.claim(run_dir, settings, 0, claims.inputs(settings, records))
+    assert not RunFolder(run_dir).claim(claim(settings, records))
 
 
 def test_cases_of_the_same_content_at_another_path(tmp_path, read):
     settings, records = read
     run_dir = tmp_path / "run"
-    claims.claim(run_dir, settings, 0, claims.inputs(settings, records))
+    RunFolder(run_dir).claim(claim(settings, records))
     moved = str(tmp_path / "moved.json")
     shutil.move(settings["data.tokenizer"], moved)
     shutil.move(records, tmp_path / "new")
-    for name in (claims.RECORDS, "data.tokenizer"):
+    for name in (inputs.RECORDS, "data.tokenizer"):
         with pytest.raises(ValueError, match="but nothing is at .*; put it back, or"):
-            claims.find(run_dir, name)
+            RunFolder(run_dir).find(name)
     settings = settings | {"data.tokenizer": moved}
-    now = claims.inputs(settings, str(tmp_path / "new"))
-    claims.check_place(run_dir, settings, 0)  # before the records are made or known
-    assert not claims.claim(run_dir, settings, 0, now)
-    assert claims.find(run_dir, claims.RECORDS) == str(tmp_path / "new")
-    assert claims.find(run_dir, "data.tokenizer") == moved
+    now = inputs.of_settings(settings, str(tmp_path / "new"))
+    # Before the records are made or known.
+    RunFolder(run_dir).belongs_to(Claim(settings, 0))
+    assert not RunFolder(run_dir).claim(Claim(settings, 0, now))
+    assert RunFolder(run_dir).find(inputs.RECORDS) == str(tmp_path / "new")
+    assert RunFolder(run_dir).find("data.tokenizer") == moved
     make_records(tmp_path / "records", sha256="2" * 64)  # others where they were
-    assert claims.find(run_dir, claims.RECORDS) == str(tmp_path / "new")
+    assert RunFolder(run_dir).find(inputs.RECORDS) == str(tmp_path / "new")
     with pytest.raises(ValueError, match="was trained on .*, but what lies at"):
-        claims.find(run_dir, claims.RECORDS, records)
+        RunFolder(run_dir).find(inputs.RECORDS, records)
     os.remove(settings["reserve.words"])  # of no use after training
-    assert claims.find(run_dir, "reserve.words") == settings["reserve.words"]
+    assert RunFolder(run_dir).find("reserve.words") == settings["reserve.words"]
 
 
 def test_cases_of_relative_places(tmp_path, read, monkeypatch):
     settings, _ = read
     monkeypatch.chdir(tmp_path)
-    claims.claim("run", settings, 0, claims.inputs(settings, "records/"))
+    RunFolder("run").claim(claim(settings, "records/"))
     monkeypatch.chdir("/")
-    found = claims.find(tmp_path / "run", claims.RECORDS)
+    found = RunFolder(tmp_path / "run").find(inputs.RECORDS)
     assert found == str(tmp_path / "records")
     monkeypatch.chdir(tmp_path)
     shutil.rmtree("records")
     make_records(tmp_path / "records", sha256="2" * 64)
     with pytest.raises(ValueError) as error:
-        claims.find("run", claims.RECORDS)
+        RunFolder("run").find(inputs.RECORDS)
     assert str(error.value).count("sha256") == 2  # each place once
 
 
 def test_a_run_of_an_older_version_says_so(tmp_path, read):
     settings, records = read
-    claims.claim(tmp_path / "run", settings, 0)
+    RunFolder(tmp_path / "run").claim(Claim(settings, 0))
     with pytest.raises(ValueError, match="did not note"):
-        claims.read(tmp_path / "run")
+        RunFolder(tmp_path / "run").inputs()
     with pytest.raises(ValueError, match="did not note"):
-        claims.claim(tmp_path / "run", settings, 0, claims.inputs(settings, records))
+        RunFolder(tmp_path / "run").claim(claim(settings, records))
 
 
 def test_cases_of_two_commands_in_one_folder(tmp_path):
     run_dir = tmp_path / "deep" / "[run] \u00fc"
     (tmp_path / "link").symlink_to(run_dir)
-    with claims.held(run_dir):
+    with RunFolder(run_dir).held():
         for path in (run_dir, tmp_path / "link", f"{run_dir}/"):
             with pytest.raises(ValueError, match="another command is at work in it"):
-                with claims.held(path):
+                with RunFolder(path).held():
                     pass
         assert run_dir.is_dir()
     assert not (tmp_path / "deep").exists()  # nothing was written: nothing is left
-    with claims.held(run_dir):
+    with RunFolder(run_dir).held():
         (run_dir / "x").write_text("")
     assert [path.name for path in run_dir.iterdir()] == ["x"]
 
 
 def test_cases_of_a_lock_whose_process_was_killed(tmp_path):
-    code = "import sys, time; from mmdiffmask import claims\n"
-    code += "with claims.held(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+    code = "import sys, time; from mmdiffmask.run_folder import RunFolder\n"
+    code += "with RunFolder(sys.argv[1]).held():\n"
+    code += "    print('held', flush=True); time.sleep(60)"
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
     other = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(ValueError, match="another command is at work in it"):
-            with claims.held(tmp_path / "run"):
+            with RunFolder(tmp_path / "run").held():
                 pass
     finally:
         other.kill()
         other.wait()
-    with claims.held(tmp_path / "run"):
-        claims.claim(tmp_path / "run", SETTINGS, 0)
-    assert not (tmp_path / "run" / claims.LOCK).exists()
+    with RunFolder(tmp_path / "run").held():
+        RunFolder(tmp_path / "run").claim(Claim(SETTINGS, 0))
+    assert not (tmp_path / "run" / run_files.LOCK).exists()
 
 
 def test_cases_of_a_start_that_was_refused_claims_nothing(tmp_path):
     run_dir = tmp_path / "run"
     with pytest.raises(ValueError, match="no such checkpoint"):
-        with claims.held(run_dir), claims.claimed(run_dir, SETTINGS, 0):
+        with RunFolder(run_dir).held(), RunFolder(run_dir).claimed(Claim(SETTINGS, 0)):
             (run_dir / "steps" / "0.tmp").mkdir(parents=True)
             (run_dir / "metrics.jsonl").write_text("")
-            (run_dir / claims.SAVED).write_text('{"parts": {"start": {}}}')
+            (run_dir / run_files.SAVED).write_text('{"parts": {"start": {}}}')
             raise ValueError("no such checkpoint")
     assert not run_dir.exists()
     with pytest.raises(ValueError, match="loss"):  # it has saved its first step
-        with claims.claimed(tmp_path / "begun", SETTINGS, 0):
-            (tmp_path / "begun" / claims.SAVED).write_text('{"progress": {"step": 0}}')
+        begun = RunFolder(tmp_path / "begun")
+        with begun.claimed(Claim(SETTINGS, 0)):
+            begun.write(run_files.SAVED, {"progress": {"step": 0}})
             raise ValueError("the loss at step 1 is nan")
-    assert (tmp_path / "begun" / claims.CONFIG).is_file()
+    assert (tmp_path / "begun" / run_files.CONFIG).is_file()
     with pytest.raises(KeyboardInterrupt):  # stopped, not refused
-        with claims.claimed(run_dir, SETTINGS | {"training.lr": 1.0}, 0):
+        with RunFolder(run_dir).claimed(Claim(SETTINGS | {"training.lr": 1.0}, 0)):
             raise KeyboardInterrupt
-    assert (run_dir / claims.CONFIG).is_file()
+    assert (run_dir / run_files.CONFIG).is_file()
     with pytest.raises(ValueError, match="loss"):  # a run that has begun stays
-        with claims.claimed(run_dir, SETTINGS | {"training.lr": 1.0}, 0):
+        with RunFolder(run_dir).claimed(Claim(SETTINGS | {"training.lr": 1.0}, 0)):
             raise ValueError("the loss at step 3 is nan")
-    assert (run_dir / claims.CONFIG).is_file()
+    assert (run_dir / run_files.CONFIG).is_file()

@@ -10,15 +10,16 @@ import fake_runs
 import pytest
 
 from mmdiffmask import (
-    claims,
     collect,
     configure,
     demo,
+    inputs,
     limits,
-    run_folder,
-    runs,
+    run_files,
     versions,
 )
+from mmdiffmask.report import runs as report_runs
+from mmdiffmask.run_folder import RunFolder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEMO = demo.get_config()
@@ -36,7 +37,7 @@ def folder(tmp_path):
 
 
 def test_rows_that_hide_nothing_come_first(folder):
-    found, unfinished = run_folder.read_runs(folder)
+    found, unfinished = report_runs.read_runs(folder)
     assert [run.name for run in found] == ["none", "replay", RANDOM, BODIES]
     assert [run.masks is None for run in found] == [True, True, False, False]
     assert unfinished == []
@@ -45,12 +46,12 @@ def test_rows_that_hide_nothing_come_first(folder):
 def test_terms_and_steps_may_differ_only_where_nothing_is_hidden(tmp_path):
     for row in ("replay", "random"):
         fake_runs.write_run(tmp_path / row, DEMO, row, "", **NEW)
-    assert len(run_folder.read_runs(tmp_path)[0]) == 2
+    assert len(report_runs.read_runs(tmp_path)[0]) == 2
     for name in ("terms.patches", "training.steps"):
         changes, folder = NEW | {name: 7}, tmp_path / "difference"
         fake_runs.write_run(folder, DEMO, "difference", "", **changes)
         with pytest.raises(ValueError, match=f"differ in {name}"):
-            run_folder.read_runs(tmp_path)
+            report_runs.read_runs(tmp_path)
         shutil.rmtree(folder)
 
 
@@ -59,7 +60,7 @@ def test_rows_may_differ_in_what_their_config_says(tmp_path):
     for name, ratio in (("a", 0.25), ("b", 0.4)):
         changes = NEW | {"rows": rows, "masking.ratio": ratio}
         fake_runs.write_run(tmp_path / name, DEMO, "random", "", **changes)
-    found, _ = run_folder.read_runs(tmp_path)
+    found, _ = report_runs.read_runs(tmp_path)
     assert [run.name for run in found] == [f"{RANDOM}, a", f"{RANDOM}, b"]
 
 
@@ -70,11 +71,11 @@ def test_another_start_does_not_belong_on_the_page(folder):
     )
     path.write_text(text)
     with pytest.raises(ValueError, match=r"differ in model.checkpoint \(small, None\)"):
-        run_folder.read_runs(folder)
+        report_runs.read_runs(folder)
 
 
 def test_comparisons_and_questions_of_the_folder(folder):
-    found, _ = run_folder.read_runs(folder)
+    found, _ = report_runs.read_runs(folder)
     gains = {
         (c.a, c.b): c.difference.value for c in collect.comparisons(found) if c.is_gain
     }
@@ -87,14 +88,14 @@ def test_comparisons_and_questions_of_the_folder(folder):
 
 
 def test_without_questions_or_labels(folder):
-    path = folder / "random" / runs.PROBE
+    path = folder / "random" / run_files.PROBE
     probe = json.loads(path.read_text())
     del probe["questions"]
     path.write_text(json.dumps(probe))
-    found, _ = run_folder.read_runs(folder)
+    found, _ = report_runs.read_runs(folder)
     assert collect.questions(found) == ()
     for run in found:
-        run.probe.pop("labels")
+        run.probe.labels.clear()
     assert collect.comparisons(found) == ()
     assert collect._probe_clips(found[0]) == {"val": 40}
 
@@ -162,12 +163,13 @@ def test_cases_of_pages_without_some_rows(
     for row in rows:
         fake_runs.write_run(tmp_path / row, base, row, tiny_records, is_new)
         if not is_probed:
-            (tmp_path / row / runs.PROBE).unlink()
+            (tmp_path / row / run_files.PROBE).unlink()
     place = tmp_path if len(rows) > 1 else tmp_path / rows[0]
     html = collect.write_page(place).read_text(encoding="utf-8")
-    names = {"random": RANDOM, "difference": BODIES}
+    labels = {"random": RANDOM, "difference": BODIES}
     for row in fake_runs.ROWS:
-        assert (f"</span>{names.get(row, row)}</span>" in html) == (row in rows)
+        shown = f"</span>{labels.get(row, row)}</span>"
+        assert (shown in html) == (row in rows)
     assert ("have no probe yet" in html) != is_probed
 
 
@@ -182,8 +184,8 @@ def test_cases_of_records_replaced_or_moved(tmp_path, tiny_records):
     with pytest.raises(ValueError, match="nothing is at .*--data to mmdiffmask"):
         collect.write_page(tmp_path / "runs")
     # What pretrain and probe do with --data, for one of the rows.
-    place = claims.find(tmp_path / "runs" / "none", claims.RECORDS, str(new))
-    claims.remember(tmp_path / "runs" / "none", {claims.RECORDS: place})
+    place = RunFolder(tmp_path / "runs" / "none").find(inputs.RECORDS, str(new))
+    RunFolder(tmp_path / "runs" / "none").remember({inputs.RECORDS: place})
     assert collect.write_page(tmp_path / "runs").read_text() == before
     path = new / "manifest.json"
     told = json.loads(path.read_text())
@@ -200,15 +202,15 @@ def test_cases_of_starts_are_told_apart_by_content(tmp_path):
     for row, entry in places.items():
         changes = NEW | {"model.checkpoint": entry["value"]}
         fake_runs.write_run(tmp_path / row, DEMO, row, "", **changes)
-        path = tmp_path / row / claims.CONFIG
+        path = tmp_path / row / run_files.CONFIG
         content = json.loads(path.read_text())
-        content["inputs"][claims.START] = entry
+        content["inputs"][inputs.START] = entry
         path.write_text(json.dumps(content))
     told = r"differ in model.checkpoint \(ck with sha256 1+..., ck with sha256 2+..."
     with pytest.raises(ValueError, match=told):
-        run_folder.read_runs(tmp_path)
+        report_runs.read_runs(tmp_path)
     shutil.rmtree(tmp_path / "difference")
-    assert len(run_folder.read_runs(tmp_path)[0]) == 2
+    assert len(report_runs.read_runs(tmp_path)[0]) == 2
     assert "ck (sha256 111" in collect.describe_start("ck", "1" * 64)
 
 
@@ -234,17 +236,18 @@ def test_page_of_older_runs(tmp_path, tiny_records):
 def test_cases_of_versions_and_limits_are_those_of_the_runs(folder):
     for row, version in (("none", "0.1"), ("random", "0.2")):
         (folder / row / "versions.json").write_text(json.dumps({"jax": version}))
-    shared = {"none": folder / "none", "replay": folder / "none"}
+    noted = RunFolder(folder / "none").versions()
+    shared = {"none": noted, "replay": noted}
     assert versions.of_runs(shared) == {"jax": "0.1"}
-    data = json.loads((folder / "random" / runs.DATA).read_text())
-    (folder / "random" / runs.DATA).write_text(
+    data = json.loads((folder / "random" / run_files.DATA).read_text())
+    (folder / "random" / run_files.DATA).write_text(
         json.dumps(data | {"fill_only": ["difference-face"]})
     )
-    found, _ = run_folder.read_runs(folder)
+    found, _ = report_runs.read_runs(folder)
     found = [run for run in found if run.name in ("none", RANDOM, BODIES)]
-    found[0].probe["labels"]["action"]["unknown"] = {"swim": 2, "fly": 1}
-    found[0].probe["left_out"] = {"tone": "tone: every clip of train is 'sad'"}
-    found[1].probe["key"]["data"] = {"text_length": 64}
+    found[0].probe.labels["action"].unknown.update({"swim": 2, "fly": 1})
+    found[0].probe.left_out["tone"] = "tone: every clip of train is 'sad'"
+    found[1].probe.key.data["text_length"] = 64
     bare = dataclasses.replace(found[2].masks, whole_box=0.0, cut_box=0.0, fill=1.0)
     found[2] = dataclasses.replace(found[2], masks=bare)
     said = limits.of_runs(found)

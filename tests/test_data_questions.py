@@ -179,15 +179,15 @@ def test_records_are_grouped_by_what_towers_see():
 def test_records_without_questions_are_refused():
     loose = record(question="", answers=())
     with pytest.raises(ValueError, match="q0 has no question"):
-        questions.index(Source([loose]), [0], TOY.encode_plain)
+        questions.index(Source([loose]), [0], TOY.encode_plain, 2)
     uneven = [record(0), record(1, answers=("yes", "no"))]
     with pytest.raises(ValueError, match="q1 has 2 candidate answers"):
-        questions.index(Source(uneven), [0, 1], TOY.encode_plain)
+        questions.index(Source(uneven), [0, 1], TOY.encode_plain, 2)
 
 
 def test_the_first_by_hash_do_not_follow_the_order_of_ids():
     source = Source([record(i) for i in range(30)])
-    found = questions.index(source, range(30), TOY.encode_plain)
+    found = questions.index(source, range(30), TOY.encode_plain, 2)
     by_hash = questions.first_by_hash(found, 10)
     assert by_hash == questions.first_by_hash(found[::-1], 20)[:10]
     assert by_hash != found[:10]
@@ -207,7 +207,7 @@ def test_kinds():
 
 def test_cases_of_candidates_that_are_cut_off(caplog):
     source = Source([record(i) for i in range(3)])
-    asked = questions.index(source, range(3), TOY.encode_plain, ("answer",))
+    asked = questions.index(source, range(3), TOY.encode_plain, 2, ("answer",))
     longest = asked[0].tokens
     whole = questions.sequences(
         source[0], TOY.encode_plain, longest, ["question"], ["answer"]
@@ -223,5 +223,5 @@ def test_cases_of_candidates_that_are_cut_off(caplog):
         questions.check_length(asked, config.Data(text_length=longest))
     assert "cuts off sound behind 3 of 3 questions" in caplog.text
     # `match` does not read the candidates.
-    short = questions.index(source, range(3), TOY.encode_plain, ("match",))
+    short = questions.index(source, range(3), TOY.encode_plain, 2, ("match",))
     assert short[0].tokens < longest

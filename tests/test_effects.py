@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import config, configure, effects
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal
 from mmdiffmask.types import Boxes
 
@@ -135,12 +136,12 @@ def test_cases_of_sound_behind_a_long_question(caplog):
 def test_cases_of_a_batch_lowered_otherwise_when_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr(effects.jax, "device_count", lambda: 1)
     size = effects.fit_batch(32, 13)
-    journal.note_batch_size(tmp_path, size)
-    journal.note_batch_size(tmp_path, size)
+    journal.note_batch_size(RunFolder(tmp_path), size)
+    journal.note_batch_size(RunFolder(tmp_path), size)
     monkeypatch.setattr(effects.jax, "device_count", lambda: 4)
     assert (size, effects.fit_batch(32, 13)) == (13, 12)
     with pytest.raises(ValueError, match="begun with 13 clips a batch.*with 12"):
-        journal.note_batch_size(tmp_path, effects.fit_batch(32, 13))
+        journal.note_batch_size(RunFolder(tmp_path), effects.fit_batch(32, 13))
     monkeypatch.setattr(effects.jax, "device_count", lambda: 16)
     with pytest.raises(ValueError, match="13 training clips are fewer than 16"):
         effects.fit_batch(32, 13)

@@ -11,10 +11,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Lower may not import higher; the parts of a rank do not know each other.
 RANKS = [
     {"types", "seeds", "tokens"},
-    {"atomic", "config", "grid", "statistics", "values", "versions"},
+    {"atomic", "config", "grid", "statistics", "values", "versions", "run_files"},
     {"configure"},
     {"data", "models", "masking"},
-    {"claims"},
+    {"inputs"},
+    {"run_folder"},
     {"training"},
     {"probe"},
     {"report"},
@@ -24,7 +25,6 @@ RANKS = [
     {"runs"},
     {"question_probe"},
     {"probing"},
-    {"run_folder"},
     {"limits"},
     {"collect"},
     {"sheet", "demo"},
@@ -114,6 +114,21 @@ def test_special_ids_and_lengths_are_defined_once():
             targets = node.targets if isinstance(node, ast.Assign) else []
             names = {n.id for t in targets for n in ast.walk(t) if hasattr(n, "id")}
             assert path.stem == "tokens" or not names & shared, (path, names & shared)
+
+
+def test_files_of_a_run_are_named_once():
+    """In the code, that is: documents and docstrings may name them too."""
+    tree = ast.parse((ROOT / "mmdiffmask/run_files.py").read_text())
+    strings = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant))
+    names = {s for s in strings if re.fullmatch(r"\w+\.jsonl?", str(s))}
+    assert {"config.json", "probe.json", "metrics.jsonl", "done.json"} <= names
+    places = [ROOT / "mmdiffmask", ROOT / "benchmarks"]
+    for path in sorted(path for place in places for path in place.rglob("*.py")):
+        if path.stem in ("run_files", "folder"):  # the latter is of golden data
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            value = node.value if isinstance(node, ast.Constant) else None
+            assert value not in names, (path, node.lineno, value)
 
 
 def test_files_are_replaced_in_one_place():

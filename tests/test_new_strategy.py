@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import configure, examples, runs
+from mmdiffmask import configure, examples, run_files
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies, units
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint, journal
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -51,10 +53,10 @@ def held_out(lines, masks, step):
 
 
 def test_it_is_judged_by_its_own_masks(run):
-    lines = journal.read_metrics(run)
+    lines = journal.read_metrics(RunFolder(run))
     known = {line["masks"] for line in lines if line["kind"] == "eval"}
     assert known == {"random", "difference", "difference-face", LOW.name}
-    with checkpoint.open_steps(run) as manager:
+    with checkpoint.open_steps(RunFolder(run)) as manager:
         progress = checkpoint.read_progress(manager)
     own = {step: held_out(lines, LOW.name, step) for step in (0, 3, 6)}
     assert progress.finished == "steps"
@@ -63,12 +65,12 @@ def test_it_is_judged_by_its_own_masks(run):
 
 
 def test_it_hides_what_its_weights_say(run, tiny_records):
-    masks = json.loads((run / runs.MASKS).read_text())
+    masks = json.loads((run / run_files.MASKS).read_text())
     assert masks["hidden_share"] == pytest.approx(0.25, abs=0.02)
     settings = configure.override(
         configure.load(TINY), ["masking.strategy=low-patches"]
     )
-    source = examples.open_split(tiny_records, "train")
+    source = Corpus.of(tiny_records).source("train")
     batches = examples.bare_batches(settings, source, [0, 1], [LOW.name], 0)
     hidden = examples.masks_of(settings, LOW.name, batches[LOW.name], 0).is_masked
     top, others = np.split(hidden.reshape(2, 7, 6, 10), [2], axis=2)

@@ -97,12 +97,6 @@ def test_extract_refuses_what_is_no_clip_feature():
         features.extract(encode, broken, [(("a", "b"), _batch())])
 
 
-def test_first_of_clip():
-    found = features.first_of_clip(["x", "x", "y", "x", "z", "y"])
-    assert found.tolist() == [0, 2, 4]
-    assert features.first_of_clip([]).tolist() == []
-
-
 def test_cache_computes_once(tmp_path):
     made = features.Features(("ä", "b"), {"joint": np.eye(2, dtype=np.float32)})
     calls = []

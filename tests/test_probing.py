@@ -1,14 +1,15 @@
 """The probe of a run with all read-outs: results, floors, caches, refusals, table."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
 import pytest
 
-from mmdiffmask import configure, probing, question_probe, runs
+from mmdiffmask import configure, probing, question_probe, run_files, runs
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.probe import question_features
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py"
@@ -43,42 +44,42 @@ def changed(experiment, **settings):
 
 
 def test_every_read_out_and_floor_scores_every_question(found):
-    asked = found["questions"]
-    n = len(asked["ids"])
-    assert n == len(set(asked["ids"])) == len(asked["clips"]) == len(asked["kinds"])
-    assert asked["chance"] == pytest.approx(0.2)
-    assert set(asked["kinds"]) <= {"doing", "colour", "who", ""}
-    assert asked["counts"]["val"] == n and not any(asked["unanswered"].values())
-    assert list(asked["read_outs"]) == ["zero-shot", "match", "answer"]
-    assert list(asked["floors"]) == ["zero-shot", "match", "answer"]
-    for name, entry in asked["read_outs"].items():
-        assert set(asked["floors"][name]) == FLOORS
-        for scores in (entry, *asked["floors"][name].values()):
-            assert len(scores["is_right"]) == n and set(scores["is_right"]) <= {0, 1}
+    asked = found.questions
+    n = len(asked.ids)
+    assert n == len(set(asked.ids)) == len(asked.clips) == len(asked.kinds)
+    assert asked.chance == pytest.approx(0.2)
+    assert set(asked.kinds) <= {"doing", "colour", "who", ""}
+    assert asked.counts["val"] == n and not any(asked.unanswered.values())
+    assert list(asked.read_outs) == ["zero-shot", "match", "answer"]
+    assert list(asked.floors) == ["zero-shot", "match", "answer"]
+    for name, entry in asked.read_outs.items():
+        assert set(asked.floors[name]) == FLOORS
+        for scores in (entry, *asked.floors[name].values()):
+            assert len(scores.is_right) == n and set(scores.is_right) <= {0, 1}
     for name in ("match", "answer"):
-        entry = asked["read_outs"][name]
-        assert entry["dev_loss"][str(entry["l2"])] == min(entry["dev_loss"].values())
-    assert set(found["labels"]) == {"action", "object", "shirt"}
+        entry = asked.read_outs[name]
+        assert entry.dev_loss[str(entry.l2)] == min(entry.dev_loss.values())
+    assert set(found.labels) == {"action", "object", "shirt"}
 
 
 def test_an_untrained_start_is_its_own_floor(found):
     # The row `none` from a random start: the same weights made a second way.
-    asked = found["questions"]
-    for name, entry in asked["read_outs"].items():
-        floor = asked["floors"][name]["untrained"]
-        assert floor["is_right"] == entry["is_right"]
+    asked = found.questions
+    for name, entry in asked.read_outs.items():
+        floor = asked.floors[name]["untrained"]
+        assert floor.is_right == entry.is_right
 
 
 def test_probing_again_costs_nothing(run, found, experiment, monkeypatch):
-    before = (run / runs.PROBE).stat().st_mtime_ns
+    before = (run / run_files.PROBE).stat().st_mtime_ns
     monkeypatch.setattr(question_features, "extract", None)
     assert probing.probe(experiment, str(run)) == found
     # Other heads on the same features: no encoder runs.
     other = probing.probe(changed(experiment, link="sigmoid"), str(run))
-    assert other["key"] != found["key"]
-    assert other["questions"]["ids"] == found["questions"]["ids"]
-    assert (run / runs.PROBE).stat().st_mtime_ns != before
-    zero_shot = [x["questions"]["read_outs"]["zero-shot"] for x in (found, other)]
+    assert other.key != found.key
+    assert other.questions.ids == found.questions.ids
+    assert (run / run_files.PROBE).stat().st_mtime_ns != before
+    zero_shot = [x.questions.read_outs["zero-shot"] for x in (found, other)]
     assert zero_shot[0] == zero_shot[1]
 
 
@@ -87,27 +88,19 @@ def test_fewer_questions_and_no_floors(run, experiment):
         experiment, read_outs=("match",), questions=20, eval_questions=10, floors=False
     )
     found = probing.probe(few, str(run))
-    asked = found["questions"]
-    assert asked["counts"] == {"train": 20, "dev": 9, "val": 10}
-    assert asked["ids"] == sorted(asked["ids"]) and len(asked["ids"]) == 10
-    assert asked["floors"] == {} and found["labels"] == {}
-    assert list(asked["read_outs"]) == ["zero-shot", "match"]
+    asked = found.questions
+    assert asked.counts == {"train": 20, "dev": 9, "val": 10}
+    assert asked.ids == sorted(asked.ids) and len(asked.ids) == 10
+    assert asked.floors == {} and found.labels == {}
+    assert list(asked.read_outs) == ["zero-shot", "match"]
 
 
 def test_questions_without_known_answer_are_left_out(run, experiment, tiny_records):
-    task = question_probe.open_task(experiment, tiny_records, "", run)
-    hidden = task.sources["val"][0].example_id
-
-    class Source:
-        def __len__(self):
-            return len(task.sources["val"])
-
-        def __getitem__(self, i):
-            record = task.sources["val"][i]
-            unknown = record.example_id == hidden
-            return dataclasses.replace(record, answer_index=-1) if unknown else record
-
-    chosen, unanswered = question_probe.choose(experiment, "val", Source(), range(18))
+    task = question_probe.open_task(experiment, Corpus.of(tiny_records), "", run)
+    first, *others = Corpus.of(tiny_records).entries("val")
+    hidden = first.example_id
+    entries = [dataclasses.replace(first, answer_index=-1), *others]
+    chosen, unanswered = question_probe.choose(experiment, "val", entries, range(18))
     assert unanswered == 1
     assert hidden not in {question.example_id for question in chosen}
     assert len(chosen) == len(task.chosen["val"]) - 1
@@ -116,24 +109,23 @@ def test_questions_without_known_answer_are_left_out(run, experiment, tiny_recor
 def test_wrong_kinds_and_bare_checkpoints_are_refused(run, experiment, tiny_records):
     with pytest.raises(ValueError, match="probe.kinds"):
         probing.probe(changed(experiment, kinds=("x",)), str(run))
-    task = question_probe.open_task(experiment, tiny_records, "", run)
-    params = checkpoint.load_params(run, "start")
+    task = question_probe.open_task(experiment, Corpus.of(tiny_records), "", run)
+    params = checkpoint.load_params(RunFolder(run), "start")
     bare = {name: value for name, value in params.items() if name != "span_encoder"}
     with pytest.raises(ValueError, match="no span_encoder"):
         question_probe.probe(task, bare, "", 0)
 
 
 def test_the_table_shows_kinds_and_the_best_floor(found):
-    lines = probing.table(json.loads(json.dumps(found))).splitlines()
+    lines = probing.table(found).splitlines()
     rows = [line for line in lines if line.startswith("match")]
     assert any(
         "all questions" in row and "18 questions of 6 clips" in row for row in rows
     )
     assert sum("doing" in row for row in rows) == 1
-    asked = found["questions"]
+    asked = found.questions
     best = max(
-        [np.mean(f["is_right"]) for f in asked["floors"]["match"].values()]
-        + [asked["chance"]]
+        [np.mean(f.is_right) for f in asked.floors["match"].values()] + [asked.chance]
     )
     row = next(row for row in rows if "all questions" in row)
     assert f"best floor {100 * best:.1f} (" in row

@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import claims, configure, examples, runs, weights
+from mmdiffmask import configure, examples, inputs, run_files, weights
 from mmdiffmask.data import manifest, tokenizers
 from mmdiffmask.data import records as data
+from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -50,12 +52,12 @@ def workdir(tmp_path_factory, tiny_records):
 
 
 def test_training_moves_the_weights_and_probing_does_not(workdir):
-    start = checkpoint.load_params(workdir / "difference", "start")
-    last = checkpoint.load_params(workdir / "difference", "last")
-    none = checkpoint.load_params(workdir / "none", "last")
+    start = checkpoint.load_params(RunFolder(workdir / "difference"), "start")
+    last = checkpoint.load_params(RunFolder(workdir / "difference"), "last")
+    none = checkpoint.load_params(RunFolder(workdir / "none"), "last")
     assert weights.fingerprint(start) == weights.fingerprint(none)
     assert weights.fingerprint(start) != weights.fingerprint(last)
-    found = json.loads((workdir / "difference" / runs.PROBE).read_text())
+    found = json.loads((workdir / "difference" / run_files.PROBE).read_text())
     assert found["key"]["weights"] == weights.fingerprint(last)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last))
 
@@ -117,11 +119,11 @@ def test_cases_of_other_records_and_moved_ones(workdir, tiny_records, tmp_path, 
     shutil.copytree(tiny_records, tmp_path / "moved")
     for command in ("pretrain", "probe"):
         assert command_line.main([command, *arguments, str(tmp_path / "moved")]) == 0
-        places = json.loads((run / claims.PLACES).read_text())
-        assert places[claims.RECORDS] == str(tmp_path / "moved")
+        places = json.loads((run / run_files.PLACES).read_text())
+        assert places[inputs.RECORDS] == str(tmp_path / "moved")
     assert command_line.main(["report", str(run)]) == 0
     capsys.readouterr()
-    with claims.held(run):
+    with RunFolder(run).held():
         for command in ("pretrain", "probe"):
             assert command_line.main([command, *arguments, tiny_records]) == 2
             assert "another command is at work in it" in capsys.readouterr().err
@@ -167,7 +169,7 @@ def test_cases_of_starts_in_folders(workdir, tiny_records, tmp_path, capsys):
     for start in starts:
         words = [*run, f"model.checkpoint={start}"]
         assert command_line.main(["pretrain", TINY, *words]) == 0
-        found = checkpoint.load_params(tmp_path / "run", "start")
+        found = checkpoint.load_params(RunFolder(tmp_path / "run"), "start")
         wanted = weights.load(start, configure.load(TINY).model)
         for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
             np.testing.assert_array_equal(a, b)
@@ -185,15 +187,15 @@ def test_cases_of_starts_in_folders(workdir, tiny_records, tmp_path, capsys):
 
 
 def test_masks_of_a_run_are_summarised(workdir):
-    masks = json.loads((workdir / "difference" / runs.MASKS).read_text())
+    masks = json.loads((workdir / "difference" / run_files.MASKS).read_text())
     assert masks["whole_box"] > 0.4
     assert masks["hidden_share"] == pytest.approx(0.25, abs=0.02)
-    assert not (workdir / "none" / runs.MASKS).exists()
+    assert not (workdir / "none" / run_files.MASKS).exists()
 
 
 def test_held_out_masks_do_not_depend_on_the_strategy(tiny_records):
     base = configure.load(TINY)
-    source = examples.open_split(tiny_records, "train")
+    source = Corpus.of(tiny_records).source("train")
     found = []
     for strategy in ("random", "difference"):
         changed = configure.override(base, [f"masking.strategy={strategy}"])
@@ -241,7 +243,7 @@ def check_killed_run(folder: pathlib.Path, records: str, kills: int) -> None:
     assert start_run(folder / "calm", records).wait() == 0
     kill_and_resume(folder / "killed", records, kills)
     calm, killed = (
-        weights.fingerprint(checkpoint.load_params(folder / name, "last"))
+        weights.fingerprint(checkpoint.load_params(RunFolder(folder / name), "last"))
         for name in ("calm", "killed")
     )
     assert calm == killed

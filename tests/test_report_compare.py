@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mmdiffmask.probe import results
 from mmdiffmask.report import answers, compare
 
 PLAIN = ("none", "replay")
@@ -26,6 +27,13 @@ def tables():
 def pair(column, a, b):
     (found,) = [c for c in column.comparisons if (c.a, c.b) == (a, b)]
     return found
+
+
+def asked_of_kinds(kinds):
+    """The rows that hide nothing, asked questions of other kinds."""
+    return {
+        row: dataclasses.replace(fake_runs.asked(row), kinds=kinds) for row in PLAIN
+    }
 
 
 def binomial(share, sign=1):
@@ -73,14 +81,14 @@ def test_kinds_have_columns_of_their_own(tables):
     assert [c.kind for c in columns[1:]] == list(fake_runs.QUESTION_KINDS)
     assert [c.questions for c in columns] == [120, 40, 40, 40]
     assert columns[1].scores["difference"].value == pytest.approx(22 / 40)
-    rows = {row: fake_runs.asked(row) | {"kinds": ["all"] * 120} for row in PLAIN}
+    rows = asked_of_kinds(["all"] * 120)
     (column,) = compare.question_tables(rows, PLAIN, 0, 100)[0].columns
     assert column.kind == compare.ALL
 
 
 def test_rare_and_nameless_kinds():
     kinds = ["rare"] * 12 + [""] * 108  # 12 questions of 4 clips
-    rows = {row: fake_runs.asked(row) | {"kinds": kinds} for row in PLAIN}
+    rows = asked_of_kinds(kinds)
     table = compare.question_tables(rows, PLAIN, 0, 100)[0]
     assert [c.kind for c in table.columns] == [compare.ALL, "other"]
     assert table.left_out == ("rare",)
@@ -103,8 +111,8 @@ def test_best_floor_and_who_is_above_it(tables):
 
 def test_floor_below_chance_leaves_chance():
     rows = {row: fake_runs.asked(row) for row in fake_runs.ROWS}
-    rows["none"]["floors"]["match"] = {
-        "answers only": {"is_right": fake_runs.first_right(24)}
+    rows["none"].floors["match"] = {
+        "answers only": results.Scores(is_right=fake_runs.first_right(24))
     }
     table = compare.question_tables(rows, PLAIN, 0, RESAMPLES)[1]
     column = table.columns[0]
@@ -118,7 +126,10 @@ def test_floor_below_chance_leaves_chance():
 
 def test_too_few_clips_are_not_compared():
     rows = {row: fake_runs.asked(row) for row in fake_runs.ROWS}
-    rows = {row: entry | {"clips": ["a", "b"] * 60} for row, entry in rows.items()}
+    rows = {
+        row: dataclasses.replace(entry, clips=["a", "b"] * 60)
+        for row, entry in rows.items()
+    }
     table = compare.question_tables(rows, PLAIN, 0, 100)[1]
     assert [c.kind for c in table.columns] == [compare.ALL]
     assert table.columns[0].comparisons == () and answers.pairs(table) == []
@@ -129,8 +140,10 @@ def test_too_few_clips_are_not_compared():
 
 def test_all_or_none_right_still_has_a_width():
     rows = {
-        row: fake_runs.asked(row)
-        | {"read_outs": {"match": {"is_right": fake_runs.first_right(count)}}}
+        row: dataclasses.replace(
+            fake_runs.asked(row),
+            read_outs={"match": results.Scores(is_right=fake_runs.first_right(count))},
+        )
         for row, count in (("none", 0), ("random", 120))
     }
     scores = compare.question_tables(rows, ["none"], 0, 100)[0].columns[0].scores
@@ -141,7 +154,8 @@ def test_all_or_none_right_still_has_a_width():
 
 def test_other_questions_are_refused():
     rows = {row: fake_runs.asked(row) for row in PLAIN}
-    rows["replay"]["ids"] = rows["replay"]["ids"][::-1]
+    ids = rows["replay"].ids[::-1]
+    rows["replay"] = dataclasses.replace(rows["replay"], ids=ids)
     with pytest.raises(ValueError, match="rows none and replay answered other"):
         compare.question_tables(rows, PLAIN, 0, 100)
 

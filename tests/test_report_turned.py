@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import raw_trees
 
-from mmdiffmask import collect, config, examples, sheet
+from mmdiffmask import collect, config, sheet
+from mmdiffmask.data.corpus import Corpus
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_the_report_draws_turned_frames_as_upright_ones(both):
     )
     strips = []
     for records_dir in both.values():
-        source = examples.open_split(records_dir, "train")
+        source = Corpus.of(records_dir).source("train")
         (example,) = collect.draw_examples(
             experiment, source, [0], {"random": "random"}, 0
         )

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiffmask import claims, config
+from mmdiffmask import config, run_files
+from mmdiffmask.inputs import Claim
 from mmdiffmask.models import orbax_folder
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint, optim, saved, steps
 from mmdiffmask.training import mesh as meshes
 
@@ -27,10 +29,10 @@ def _state(mesh, add=0.0, step=0):
 def run_dir(tmp_path):
     """A run whose best step is 2 and whose last is 5, saved from 8 devices."""
     folder, mesh = tmp_path / "run", meshes.make(8)
-    claims.claim(folder, SETTINGS, 3)
+    RunFolder(folder).claim(Claim(SETTINGS, 3))
     values = {"noise_mean": jnp.ones(2), "noise_sd": 2 * jnp.ones(2)}
-    checkpoint.save_start(folder, PARAMS, values)
-    with checkpoint.open_steps(folder) as manager:
+    checkpoint.save_start(RunFolder(folder), PARAMS, values)
+    with checkpoint.open_steps(RunFolder(folder)) as manager:
         for step, best, loss in ((0, 0, 9.0), (2, 2, 4.0), (4, 2, 4.0), (5, 2, 4.0)):
             progress = checkpoint.Progress(step, best, loss)
             checkpoint.save(manager, _state(mesh, step, step), progress)
@@ -39,7 +41,7 @@ def run_dir(tmp_path):
 
 @pytest.mark.parametrize("which, add", [("start", 0), ("best", 2), ("last", 5)])
 def test_weights_come_back_on_one_device(run_dir, which, add):
-    found = checkpoint.load_params(run_dir, which)["layer"]["kernel"]
+    found = checkpoint.load_params(RunFolder(run_dir), which)["layer"]["kernel"]
     np.testing.assert_array_equal(found, PARAMS["layer"]["kernel"] + add)
     assert len(found.devices()) == 1 and found.dtype == np.float32
 
@@ -48,7 +50,7 @@ def test_weights_come_back_on_one_device(run_dir, which, add):
 def test_state_comes_back_on_any_mesh(run_dir, devices):
     mesh = meshes.make(8, jax.devices()[:devices])
     like = _state(mesh)
-    with checkpoint.open_steps(run_dir) as manager:
+    with checkpoint.open_steps(RunFolder(run_dir)) as manager:
         assert checkpoint.read_progress(manager) == checkpoint.Progress(5, 2, 4.0)
         found = checkpoint.restore(manager, like, mesh)
     wanted = _state(mesh, 5, 5)
@@ -64,10 +66,10 @@ def test_latest_and_best_are_kept(run_dir):
 
 def test_what_a_run_holds_fixed_comes_back(run_dir):
     mesh = meshes.make(8)
-    start, values = checkpoint.restore_start(run_dir, PARAMS, mesh)
+    start, values = checkpoint.restore_start(RunFolder(run_dir), PARAMS, mesh)
     assert values["noise_sd"].tolist() == [2.0, 2.0]
     np.testing.assert_array_equal(start["layer"]["kernel"], PARAMS["layer"]["kernel"])
-    assert checkpoint.restore_start(run_dir.parent, PARAMS, mesh) is None
+    assert checkpoint.restore_start(RunFolder(run_dir.parent), PARAMS, mesh) is None
 
 
 def test_another_size_or_type_is_one_sentence(run_dir):
@@ -78,13 +80,13 @@ def test_another_size_or_type_is_one_sentence(run_dir):
     ):
         other = jax.tree.map(change, _state(mesh).params)
         with pytest.raises(ValueError, match=named):
-            checkpoint.restore_start(run_dir, other, mesh)
-        with checkpoint.open_steps(run_dir) as manager:
+            checkpoint.restore_start(RunFolder(run_dir), other, mesh)
+        with checkpoint.open_steps(RunFolder(run_dir)) as manager:
             with pytest.raises(ValueError, match=named):
                 checkpoint.restore(manager, _state(mesh)._replace(params=other), mesh)
     more = {"layer": PARAMS["layer"], "head": np.zeros(2, np.float32)}
     with pytest.raises(ValueError, match="head is absent, the model's float32"):
-        checkpoint.restore_start(run_dir, more, mesh)
+        checkpoint.restore_start(RunFolder(run_dir), more, mesh)
 
 
 def _names(run_dir, error):
@@ -99,32 +101,32 @@ def _names(run_dir, error):
 def test_cases_of_a_lost_step_are_not_replaced_by_another(run_dir, lost, which):
     shutil.rmtree(run_dir / "steps" / lost)
     with pytest.raises(ValueError) as error:
-        checkpoint.load_params(run_dir, which)
+        checkpoint.load_params(RunFolder(run_dir), which)
     assert f"steps/{lost} is lost" in _names(run_dir, error)
     with pytest.raises(ValueError, match=f"steps/{lost} is lost"):
-        with checkpoint.open_steps(run_dir) as manager:
+        with checkpoint.open_steps(RunFolder(run_dir)) as manager:
             checkpoint.read_progress(manager)
     with pytest.raises(ValueError, match=f"steps/{lost} is lost"):
-        saved.check_all(run_dir)
+        saved.check_all(RunFolder(run_dir))
 
 
 def test_cases_of_all_steps_or_the_start_lost(run_dir):
     shutil.rmtree(run_dir / "steps")
     with pytest.raises(ValueError, match="steps/5 is lost"):
-        checkpoint.load_params(run_dir, "last")
-    assert checkpoint.load_params(run_dir, "start")
+        checkpoint.load_params(RunFolder(run_dir), "last")
+    assert checkpoint.load_params(RunFolder(run_dir), "start")
     shutil.rmtree(run_dir / "start")
     with pytest.raises(ValueError, match="start is lost"):
-        checkpoint.load_params(run_dir, "start")
+        checkpoint.load_params(RunFolder(run_dir), "start")
     with pytest.raises(ValueError, match="start is lost"):
-        checkpoint.restore_start(run_dir, PARAMS, meshes.make(8))
+        checkpoint.restore_start(RunFolder(run_dir), PARAMS, meshes.make(8))
 
 
 @pytest.mark.parametrize("part", ["params", "params/ocdbt.process_0", "progress"])
 def test_cases_of_a_lost_file_are_named(run_dir, part):
     shutil.rmtree(run_dir / "steps" / "5" / part)
     with pytest.raises(ValueError) as error:
-        checkpoint.load_params(run_dir, "last")
+        checkpoint.load_params(RunFolder(run_dir), "last")
     assert f"steps/5/{part}/" in _names(run_dir, error)
     assert "is lost" in str(error.value)
 
@@ -138,37 +140,37 @@ def test_cases_of_every_damaged_file_are_named(run_dir):
         damaged[len(data) // 2] ^= 1
         path.write_bytes(damaged)
         with pytest.raises(ValueError) as error:
-            checkpoint.load_params(run_dir, "last")
+            checkpoint.load_params(RunFolder(run_dir), "last")
         told = f"{path.relative_to(run_dir)} is damaged"
         assert told in _names(run_dir, error)
         with pytest.raises(ValueError, match=told):
-            with checkpoint.open_steps(run_dir) as manager:
+            with checkpoint.open_steps(RunFolder(run_dir)) as manager:
                 checkpoint.read_progress(manager)
                 checkpoint.restore(manager, _state(mesh), mesh)
         path.write_bytes(data)
-    assert checkpoint.load_params(run_dir, "last")
+    assert checkpoint.load_params(RunFolder(run_dir), "last")
 
 
 def test_a_save_that_was_not_noted_is_noted_later(run_dir):
-    told = json.loads((run_dir / claims.SAVED).read_text())
+    told = json.loads((run_dir / run_files.SAVED).read_text())
     before = {k: v for k, v in told["parts"].items() if k != "steps/5"}
     progress = told["progress"] | {"step": 4}
-    (run_dir / claims.SAVED).write_text(
+    (run_dir / run_files.SAVED).write_text(
         json.dumps({"progress": progress, "parts": before})
     )
-    with checkpoint.open_steps(run_dir) as manager:
+    with checkpoint.open_steps(RunFolder(run_dir)) as manager:
         assert checkpoint.read_progress(manager).step == 5
-    assert json.loads((run_dir / claims.SAVED).read_text()) == told
+    assert json.loads((run_dir / run_files.SAVED).read_text()) == told
 
 
 def test_cases_of_weights_that_are_not_finite_are_not_loaded(tmp_path):
     mesh = meshes.make(8)
-    claims.claim(tmp_path / "run", SETTINGS, 0)
-    with checkpoint.open_steps(tmp_path / "run") as manager:
+    RunFolder(tmp_path / "run").claim(Claim(SETTINGS, 0))
+    with checkpoint.open_steps(RunFolder(tmp_path / "run")) as manager:
         state = _state(mesh, np.nan)
         checkpoint.save(manager, state, checkpoint.Progress(0, 0, 1.0))
     with pytest.raises(ValueError, match="steps/0/params are not finite"):
-        checkpoint.load_params(tmp_path / "run", "last")
+        checkpoint.load_params(RunFolder(tmp_path / "run"), "last")
 
 
 @pytest.mark.parametrize("name", ["[a] b/\u00fc", "a*b?", "x%20 y#", "link", "tail/"])
@@ -178,17 +180,17 @@ def test_cases_of_folder_names(tmp_path, monkeypatch, name):
         (tmp_path / "real").mkdir()
         (tmp_path / "link").symlink_to("real")
     mesh, folder = meshes.make(8), name  # relative, as typed
-    claims.claim(folder, SETTINGS, 3)
+    RunFolder(folder).claim(Claim(SETTINGS, 3))
     values = {"noise_mean": jnp.ones(2), "noise_sd": 2 * jnp.ones(2)}
-    checkpoint.save_start(folder, PARAMS, values)
-    with checkpoint.open_steps(folder) as manager:
+    checkpoint.save_start(RunFolder(folder), PARAMS, values)
+    with checkpoint.open_steps(RunFolder(folder)) as manager:
         for step in (0, 2):
             progress = checkpoint.Progress(step, 0, 9.0)
             checkpoint.save(manager, _state(mesh, step, step), progress)
     for which, add in (("start", 0), ("best", 0), ("last", 2)):
-        found = checkpoint.load_params(folder, which)["layer"]["kernel"]
+        found = checkpoint.load_params(RunFolder(folder), which)["layer"]["kernel"]
         np.testing.assert_array_equal(found, PARAMS["layer"]["kernel"] + add)
-    with checkpoint.open_steps(folder) as manager:
+    with checkpoint.open_steps(RunFolder(folder)) as manager:
         assert checkpoint.read_progress(manager).step == 2
         checkpoint.restore(manager, _state(mesh), mesh)
     stored = orbax_folder.read(f"{folder}/steps/2")

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 import training_run as tiny
 
-from mmdiffmask import claims, config
+from mmdiffmask import config
+from mmdiffmask.inputs import Claim
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint, journal, loop, saved, steps, stopping
 
 PROGRAM = pathlib.Path(__file__).with_name("training_run.py")
@@ -37,7 +39,7 @@ def _quick_compilation(tmp_path_factory):
 def finished(tmp_path_factory):
     """An undisturbed run."""
     run_dir = tmp_path_factory.mktemp("whole") / "run"
-    return run_dir, loop.train(tiny.make_job(), run_dir)
+    return run_dir, loop.train(tiny.make_job(), RunFolder(run_dir))
 
 
 def _files(run_dir):
@@ -50,7 +52,8 @@ def _files(run_dir):
 
 def _assert_same_run(a, b):
     for which in ("start", "best", "last"):
-        trees = [checkpoint.load_params(run_dir, which) for run_dir in (a, b)]
+        runs = [RunFolder(run_dir) for run_dir in (a, b)]
+        trees = [checkpoint.load_params(run, which) for run in runs]
         for x, y in zip(*map(jax.tree.leaves, trees), strict=True):
             np.testing.assert_array_equal(x, y)
     assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()
@@ -60,7 +63,7 @@ def _assert_same_run(a, b):
 def test_a_run_leaves_its_numbers_and_its_weights(finished):
     run_dir, progress = finished
     assert progress.finished == "steps" and progress.step == 6
-    lines = journal.read_metrics(run_dir)
+    lines = journal.read_metrics(RunFolder(run_dir))
     train = [line["step"] for line in lines if line["kind"] == "train"]
     assert train == [1, 2, 3, 4, 5, 6]
     scores = [line for line in lines if line["kind"] == "eval"]
@@ -75,7 +78,7 @@ def test_a_run_leaves_its_numbers_and_its_weights(finished):
     assert progress.best_step == min(losses, key=losses.get)
     assert progress.best_loss == min(losses.values())
     start, last = (
-        jax.tree.leaves(checkpoint.load_params(run_dir, which))
+        jax.tree.leaves(checkpoint.load_params(RunFolder(run_dir), which))
         for which in ("start", "last")
     )
     assert any(np.any(a != b) for a, b in zip(start, last, strict=True))
@@ -87,7 +90,7 @@ def test_a_run_leaves_its_numbers_and_its_weights(finished):
 def test_a_finished_run_is_left_alone(finished):
     run_dir, progress = finished
     before = _files(run_dir)
-    assert loop.train(tiny.make_job(), run_dir) == progress
+    assert loop.train(tiny.make_job(), RunFolder(run_dir)) == progress
     assert _files(run_dir) == before
 
 
@@ -111,12 +114,12 @@ def test_a_signal_saves_and_the_next_call_goes_on(finished, tmp_path, number):
 
     handlers = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt, match="Step 5 is saved"):
-        loop.train(dataclasses.replace(job, train_batches=stopping), run_dir)
+        loop.train(dataclasses.replace(job, train_batches=stopping), RunFolder(run_dir))
     assert signal.getsignal(number) is handlers
     noted = run_dir / "metrics.jsonl"
     with noted.open("a") as file:  # what a kill after step 5 would have left behind
         file.write('{"kind": "train", "step": 6, "loss": 0.0}\n{"kind": "tr')
-    assert loop.train(tiny.make_job(), run_dir).finished == "steps"
+    assert loop.train(tiny.make_job(), RunFolder(run_dir)).finished == "steps"
     _assert_same_run(finished[0], run_dir)
 
 
@@ -133,12 +136,12 @@ class _Context:
 
 def test_no_training_scores_the_start_once(tmp_path):
     job = tiny.make_job(steps=0)
-    progress = loop.train(job, tmp_path / "run")
+    progress = loop.train(job, RunFolder(tmp_path / "run"))
     assert progress.finished == "steps" and progress.best_step == progress.step == 0
-    lines = journal.read_metrics(tmp_path / "run")
+    lines = journal.read_metrics(RunFolder(tmp_path / "run"))
     assert {(line["kind"], line["step"]) for line in lines} == {("eval", 0)}
     for which in ("best", "last"):
-        found = checkpoint.load_params(tmp_path / "run", which)
+        found = checkpoint.load_params(RunFolder(tmp_path / "run"), which)
         for a, b in zip(*map(jax.tree.leaves, (found, job.start())), strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -147,9 +150,9 @@ def test_no_training_scores_the_start_once(tmp_path):
 def test_other_settings_seed_or_model_are_refused(finished):
     run_dir = finished[0]
     with pytest.raises(ValueError, match=r"training.lr=0.001, not 0.5; go on with"):
-        loop.train(tiny.make_job(lr=0.5), run_dir)
+        loop.train(tiny.make_job(lr=0.5), RunFolder(run_dir))
     with pytest.raises(ValueError, match=r"--seed=0, not 1"):
-        loop.train(tiny.make_job(seed=1), run_dir)
+        loop.train(tiny.make_job(seed=1), RunFolder(run_dir))
 
 
 @pytest.mark.slow
@@ -164,8 +167,8 @@ def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
 
     job = dataclasses.replace(job, train_batches=poisoned)
     with pytest.raises(ValueError, match="the loss at step 3 is nan; lower"):
-        loop.train(job, tmp_path / "run")
-    with checkpoint.open_steps(tmp_path / "run") as manager:
+        loop.train(job, RunFolder(tmp_path / "run"))
+    with checkpoint.open_steps(RunFolder(tmp_path / "run")) as manager:
         assert checkpoint.read_progress(manager).step == 2
 
 
@@ -174,11 +177,11 @@ def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
 def test_cases_of_numbers_that_are_not_finite_never_finish(tmp_path, changes):
     job = tiny.make_job(**changes, steps=2, warmup_steps=0, eval_every=2)
     with pytest.raises(ValueError, match=r"at step [12] is (nan|inf); lower training"):
-        loop.train(job, tmp_path / "run")
-    with checkpoint.open_steps(tmp_path / "run") as manager:
+        loop.train(job, RunFolder(tmp_path / "run"))
+    with checkpoint.open_steps(RunFolder(tmp_path / "run")) as manager:
         progress = checkpoint.read_progress(manager)
     assert progress.step == 0 and progress.finished is None
-    lines = journal.read_metrics(tmp_path / "run")
+    lines = journal.read_metrics(RunFolder(tmp_path / "run"))
     assert all(np.isfinite(x["value"]) for x in lines if x.get("value") is not None)
 
 
@@ -203,9 +206,9 @@ def test_cases_of_a_refused_start_claim_nothing(tmp_path):
 
     job = dataclasses.replace(tiny.make_job(), start=absent)
     with pytest.raises(ValueError, match="no such checkpoint"):
-        loop.train(job, tmp_path / "run")
+        loop.train(job, RunFolder(tmp_path / "run"))
     assert not any((tmp_path / "run").iterdir())
-    assert not claims.check_place(tmp_path / "run", {"training.lr": 0.5}, 1)
+    assert not RunFolder(tmp_path / "run").belongs_to(Claim({"training.lr": 0.5}, 1))
 
 
 def test_the_start_is_made_outside_of_tracing(tmp_path):
@@ -219,7 +222,7 @@ def test_the_start_is_made_outside_of_tracing(tmp_path):
 
     job = dataclasses.replace(tiny.make_job(), start=start)
     with pytest.raises(ValueError, match="was called in the open"):
-        loop.train(job, tmp_path / "run")
+        loop.train(job, RunFolder(tmp_path / "run"))
 
 
 @pytest.mark.slow
@@ -229,8 +232,8 @@ def test_cases_of_a_lost_start_or_step_of_a_run(finished, tmp_path):
         shutil.copytree(finished[0], copy)
         shutil.rmtree(copy / part)
         with pytest.raises(ValueError, match=f"{part} is lost"):
-            loop.train(tiny.make_job(), copy)
-            saved.check_all(copy)
+            loop.train(tiny.make_job(), RunFolder(copy))
+            saved.check_all(RunFolder(copy))
         shutil.rmtree(copy)
 
 

@@ -10,8 +10,10 @@ from checkpoints import SETTINGS, STEP, assert_same, finetuned, params
 from test_main import complaint
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import claims, config, configure, weights
+from mmdiffmask import config, configure, weights
+from mmdiffmask.inputs import Claim
 from mmdiffmask.models import convert, official_writer, sizes
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint, steps
 
 
@@ -19,10 +21,10 @@ from mmdiffmask.training import checkpoint, steps
 def run_dir(tmp_path_factory):
     """A run whose weights are those of `params`: seed 0 at first, 2 best, 5 last."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    claims.claim(folder, configure.settings(config.Experiment("x")), 0)
+    RunFolder(folder).claim(Claim(configure.settings(config.Experiment("x")), 0))
     noise = {"noise_mean": jnp.ones(2), "noise_sd": jnp.ones(2)}
-    checkpoint.save_start(folder, params(), noise)
-    with checkpoint.open_steps(folder) as manager:
+    checkpoint.save_start(RunFolder(folder), params(), noise)
+    with checkpoint.open_steps(RunFolder(folder)) as manager:
         for step in (2, 5):
             arrays = jax.tree.map(jnp.asarray, params(seed=step))
             state = steps.TrainState(arrays, {"count": jnp.int32(0)}, jnp.int32(step))

@@ -6,7 +6,6 @@ As a program: `python training_run.py RUN_DIR` runs it on one device.
 import contextlib
 import dataclasses
 import functools
-import pathlib
 import sys
 
 import jax
@@ -14,7 +13,9 @@ import numpy as np
 
 from mmdiffmask import config, configure, grid
 from mmdiffmask.data import loader
+from mmdiffmask.inputs import Claim
 from mmdiffmask.models import reserve
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.tokens import AUDIOSPAN
 from mmdiffmask.training import loop, objective
 from mmdiffmask.training import mesh as meshes
@@ -152,12 +153,11 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
     def dev_batches():
         yield [make_batch(range(20, 28))]
 
+    experiment = config.Experiment("test", training=settings)
     return loop.Job(
         family=objective.family(make_objective(settings)),
-        seed=seed,
+        owner=Claim(configure.settings(experiment), seed),
         settings=settings,
-        all_settings=configure.settings(config.Experiment("test", training=settings)),
-        inputs={},
         shapes=jax.eval_shape(functools.partial(start, seed)),
         batch_size=settings.batch_size,
         mesh=meshes.make(settings.batch_size, jax.devices()[:devices]),
@@ -175,4 +175,4 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
 
 
 if __name__ == "__main__":
-    loop.train(make_job(steps=12), pathlib.Path(sys.argv[1]))
+    loop.train(make_job(steps=12), RunFolder(sys.argv[1]))

@@ -175,17 +175,19 @@ def by_window(
 
 
 def index(
-    source: Any,
+    entries: Any,
     positions: Sequence[int],
     encode: Encode,
+    pieces: int,
     read_outs: Sequence[str] = ("match", "answer"),
 ) -> list[Question]:
-    """The questions at some positions of a split (a `records.Source`).
+    """The questions at some positions of a split.
 
     Args:
-      source: the split.
+      entries: of the split (`Corpus.entries`), or its records.
       positions: in it.
       encode: text -> token ids; says how long the sequences are.
+      pieces: of sound in a clip.
       read_outs: those that are asked for; only `answer` reads the candidates.
 
     Raises:
@@ -194,7 +196,7 @@ def index(
     """
     questions = []
     for i in positions:
-        record = source[i]
+        record = entries[i]
         count = len(record.answers)
         if not record.question or count < 2:
             raise ValueError(
@@ -209,7 +211,6 @@ def index(
                 " read-outs need the same number everywhere"
             )
         answers = record.answers if "answer" in read_outs else (None,)
-        t, s = record.spectrogram.shape[:2]
         questions.append(
             Question(
                 position=int(i),
@@ -221,7 +222,7 @@ def index(
                 group=record.group,
                 tokens=max(len(_option(record, encode, View(), a)) for a in answers)
                 + 1,
-                sound=TOKENS_PER_SOUND * s * t,
+                sound=TOKENS_PER_SOUND * pieces,
             )
         )
     return questions

@@ -3,9 +3,10 @@
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from mmdiffmask.data import records, video
+from mmdiffmask.data import video
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,28 +27,39 @@ class Split:
 
     def first_of_clips(self, positions: Sequence[int]) -> list[int]:
         """One of the positions per clip: the first."""
-        first: dict[str, int] = {}
-        for i in positions:
-            first.setdefault(self.clip[i], i)
-        return list(first.values())
+        return first_of_clips(self.clip, positions)
 
 
-def split_train(source: records.Source, dev_share: float, boxed_only: bool) -> Split:
+def first_of_clips(clips: Sequence[str], positions: Sequence[int]) -> list[int]:
+    """One of the positions per clip: the first.
+
+    Several questions may share a clip, but its frames give the same features.
+
+    Args:
+      clips: the clip of every position of a split.
+      positions: in the split.
+    """
+    first: dict[str, int] = {}
+    for i in positions:
+        first.setdefault(clips[i], i)
+    return list(first.values())
+
+
+def split_train(entries: Iterable[Any], dev_share: float, boxed_only: bool) -> Split:
     """Train's examples without dev's, and dev's. DESIGN section 7 (splits).
 
     At least one group is dev, so that a handful of videos can be used too: the one
     that the hash puts first.
 
     Args:
-      source: the train split.
+      entries: of the train split, each with its group, its clip and `is_boxed`.
       dev_share: share of the groups that is dev, in expectation.
       boxed_only: leaves out clips in which no detector looked for boxes.
 
     Raises:
       ValueError: if there is nothing to train on or nothing for dev.
     """
-    examples = (source[i] for i in range(len(source)))
-    index = [(r.group, r.clip, r.is_boxed) for r in examples]
+    index = [(entry.group, entry.clip, entry.is_boxed) for entry in entries]
     kept = [i for i, row in enumerate(index) if row[2] or not boxed_only]
     groups = {index[i][0] for i in kept}
     dev_groups = {group for group in groups if video.is_dev(group, dev_share)}

@@ -1,5 +1,6 @@
 """Frozen features: a clip's vectors from a checkpoint, computed once and cached."""
 
+import collections
 import dataclasses
 import hashlib
 import os
@@ -11,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from mmdiffmask import atomic, types
 from mmdiffmask import grid as grids
@@ -34,17 +35,6 @@ class Features:
 
     clip: tuple[str, ...]
     vectors: dict[str, np.ndarray]
-
-
-def first_of_clip(clips: Sequence[str]) -> Int[np.ndarray, " e"]:
-    """Positions of the first record of each clip, in the order of the records.
-
-    Several questions may share a clip, but its frames give the same features.
-    """
-    seen: dict[str, int] = {}
-    for position, clip in enumerate(clips):
-        seen.setdefault(clip, position)
-    return np.array(list(seen.values()), np.int64)
 
 
 def without_language(batch: types.VideoBatch) -> types.VideoBatch:
@@ -138,7 +128,7 @@ def extract(
         fill up the last batch and are dropped.
 
     Raises:
-      ValueError: if a clip comes twice (see `first_of_clip`), if there is none, or if
+      ValueError: if a clip comes twice, if there is none, or if
         a feature is not finite.
     """
     clips: list[str] = []
@@ -151,10 +141,10 @@ def extract(
         clips.extend(names)
     if not clips:
         raise ValueError("no clips to compute features of: the records are empty")
-    twice = set(range(len(clips))) - set(first_of_clip(clips).tolist())
+    twice = [clip for clip, n in collections.Counter(clips).items() if n > 1]
     if twice:
         raise ValueError(
-            f"clip {clips[min(twice)]} comes twice: features are per clip, so hand in"
+            f"clip {twice[0]} comes twice: features are per clip, so hand in"
             " the first record of each clip"
         )
     return Features(tuple(clips), {k: np.concatenate(v) for k, v in parts.items()})

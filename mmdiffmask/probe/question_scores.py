@@ -6,7 +6,7 @@ import numpy as np
 
 from mmdiffmask import config
 from mmdiffmask.data import questions
-from mmdiffmask.probe import choices, features, question_features, ties
+from mmdiffmask.probe import choices, features, question_features, results, ties
 
 ZERO_SHOT = "zero-shot"
 
@@ -17,7 +17,7 @@ def score(
     read_outs: Sequence[str],
     streams: tuple[str, str],
     settings: config.Probe,
-) -> dict[str, dict]:
+) -> dict[str, results.Scores]:
     """Read-out -> scores on val; `zero-shot` wherever match features are.
 
     Args:
@@ -27,7 +27,7 @@ def score(
       streams: what the audio and the text stream hold, names of `questions.VIEWS`.
       settings: penalties and link.
     """
-    result: dict[str, dict] = {}
+    result: dict[str, results.Scores] = {}
     for read_out in read_outs:
         parts = {
             name: _part(frozen, read_out, streams, chosen[name])
@@ -36,7 +36,7 @@ def score(
         if read_out == "match":
             scores = choices.zero_shot(parts["val"].features)
             is_right = ties.hits(scores, parts["val"].right)
-            result[ZERO_SHOT] = {"is_right": ties.as_json(is_right)}
+            result[ZERO_SHOT] = results.Scores(is_right=ties.as_json(is_right))
         head = choices.probe(
             train=parts["train"],
             dev=parts["dev"],
@@ -44,11 +44,11 @@ def score(
             l2=settings.l2,
             link=settings.link,
         )
-        result[read_out] = {
-            "l2": head.l2,
-            "dev_loss": {str(k): v for k, v in head.dev_loss.items()},
-            "is_right": ties.as_json(head.is_right),
-        }
+        result[read_out] = results.Scores(
+            l2=head.l2,
+            dev_loss={str(k): v for k, v in head.dev_loss.items()},
+            is_right=ties.as_json(head.is_right),
+        )
     return result
 
 

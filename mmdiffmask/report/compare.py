@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import statistics
+from mmdiffmask.probe import results
 
 ALL = "all questions"
 CHANCE = "chance"
@@ -117,7 +118,7 @@ def _is_gain(a: str, b: str, shares: Mapping[str, float], plain: Sequence[str]) 
 
 
 def question_tables(
-    rows: Mapping[str, Mapping],
+    rows: Mapping[str, results.Questions],
     plain: Sequence[str],
     seed: int,
     resamples: int,
@@ -125,9 +126,8 @@ def question_tables(
     """A table per read-out.
 
     Args:
-      rows: row -> "questions" of its probe.json: kinds, clips and ids of the
-        questions, chance, read_outs and floors with is_right in the same order.
-        Floors are those of the first row that has some.
+      rows: row -> its read-outs of questions. Floors are those of the first row that
+        has some.
       plain: the rows that hide nothing.
       seed: of the bootstrap.
       resamples: of the bootstrap.
@@ -137,14 +137,14 @@ def question_tables(
     """
     first_name, first = next(iter(rows.items()))
     for name, entry in rows.items():
-        if list(entry["ids"]) != list(first["ids"]):
+        if list(entry.ids) != list(first.ids):
             raise ValueError(
                 f"rows {first_name} and {name} answered other questions, so they do"
                 " not belong on one page; probe them anew with the same settings"
             )
-    kind_of = np.array([kind or "other" for kind in first["kinds"]])
-    clip_of = np.unique(np.array(first["clips"]), return_inverse=True)[1]
-    floors = next((e["floors"] for e in rows.values() if e.get("floors")), {})
+    kind_of = np.array([kind or "other" for kind in first.kinds])
+    clip_of = np.unique(np.array(first.clips), return_inverse=True)[1]
+    floors = next((e.floors for e in rows.values() if e.floors), {})
     chosen = {ALL: np.ones(len(kind_of), bool)}
     kinds = list(dict.fromkeys(kind_of.tolist()))
     chosen |= {kind: kind_of == kind for kind in kinds if len(kinds) > 1}
@@ -153,13 +153,13 @@ def question_tables(
     bootstrap = _Bootstrap(seed, resamples)
     left_out = tuple(kind for kind in chosen if kind not in shown)
     tables = []
-    for read_out in first["read_outs"]:
+    for read_out in first.read_outs:
         answers = _Answers(
             read_out=read_out,
-            right={n: _right(e["read_outs"][read_out]) for n, e in rows.items()},
+            right={n: _right(e.read_outs[read_out]) for n, e in rows.items()},
             floor={n: _right(e) for n, e in floors.get(read_out, {}).items()},
             clip=clip_of,
-            chance=first["chance"],
+            chance=first.chance,
         )
         columns = (
             _column(kind, answers.take(is_of_kind), plain, bootstrap)
@@ -208,8 +208,8 @@ def _count(clips: np.ndarray) -> int:
     return len(np.unique(clips))
 
 
-def _right(entry: Mapping) -> Float[np.ndarray, " e"]:
-    return np.array(entry["is_right"], float)
+def _right(scores: results.Scores) -> Float[np.ndarray, " e"]:
+    return np.array(scores.is_right, float)
 
 
 def _column(

@@ -7,7 +7,6 @@ Of a run's folder: start/ (first weights and noise), steps/ (latest and best) an
 import contextlib
 import dataclasses
 import os
-import pathlib
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -17,13 +16,13 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers
 
-from mmdiffmask import claims
 from mmdiffmask.models import orbax_folder
+from mmdiffmask.run_files import START, STEPS
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import saved, steps
 from mmdiffmask.training.family import Params
 
-STEPS, START = "steps", "start"
 Which = Literal["best", "last", "start"]
 Manager = ocp.CheckpointManager
 
@@ -48,7 +47,7 @@ class Progress:
 
 
 @contextlib.contextmanager
-def open_steps(run_dir: str | pathlib.Path) -> Iterator[ocp.CheckpointManager]:
+def open_steps(run: RunFolder) -> Iterator[ocp.CheckpointManager]:
     """The run's checkpoints: the latest step, and the best by dev loss.
 
     Only a step that improves on all before it is saved with a metric, so the one step
@@ -78,15 +77,15 @@ def open_steps(run_dir: str | pathlib.Path) -> Iterator[ocp.CheckpointManager]:
         "optimizer": ocp.StandardCheckpointHandler(),
         "progress": ocp.JsonCheckpointHandler(),
     }
-    with orbax_folder.plain(run_dir) as folder:
+    with orbax_folder.plain(run.path) as folder:
         with ocp.CheckpointManager(
             folder / STEPS, options=options, item_handlers=handlers
         ) as manager:
             yield manager
 
 
-def _run_dir(manager: ocp.CheckpointManager) -> pathlib.Path:
-    return pathlib.Path(os.path.realpath(manager.directory.parent))
+def _run(manager: ocp.CheckpointManager) -> RunFolder:
+    return RunFolder(os.path.realpath(manager.directory.parent))
 
 
 def save(
@@ -111,7 +110,7 @@ def save(
 def _note(manager: ocp.CheckpointManager, progress: Progress) -> None:
     kept = [START, *map(_part, manager.all_steps())]
     told = dataclasses.asdict(progress)
-    saved.note(_run_dir(manager), _part(progress.step), kept, **told)
+    saved.note(_run(manager), _part(progress.step), kept, **told)
 
 
 def _part(step: int) -> str:
@@ -124,7 +123,7 @@ def read_progress(manager: ocp.CheckpointManager) -> Progress | None:
     Raises:
       ValueError: if its latest or its best step is lost, or cannot be read.
     """
-    folder, step = _run_dir(manager), manager.latest_step()
+    folder, step = _run(manager), manager.latest_step()
     noted = saved.progress(folder).get("step", -1)
     if (-1 if step is None else step) < noted:
         raise saved.lost(folder, _part(noted))
@@ -149,11 +148,11 @@ def restore(
     Raises:
       ValueError: if the saved arrays have other names, shapes or types, or are lost.
     """
-    step, folder = manager.latest_step(), _run_dir(manager)
+    step, folder = manager.latest_step(), _run(manager)
     saved.check(folder, _part(step))
     with saved.told(folder, _part(step)):
         found = _tree(manager.item_metadata(step)["params"])
-    check_same(found, like.params, folder / STEPS)
+    check_same(found, like.params, folder.at(STEPS))
     target = _abstract((like.params, like.opt_state), meshes.replicated(mesh))
     with saved.told(folder, _part(step)):
         items = manager.restore(
@@ -167,88 +166,82 @@ def restore(
     return steps.TrainState(items["params"], items["optimizer"], count)
 
 
-def save_start(
-    run_dir: str | pathlib.Path, params: Params, values: dict[str, Any]
-) -> None:
+def save_start(run: RunFolder, params: Params, values: dict[str, Any]) -> None:
     """Saves first weights and what is held beside them; whole or not at all."""
-    with orbax_folder.plain(run_dir) as folder, ocp.StandardCheckpointer() as saver:
+    with orbax_folder.plain(run.path) as folder, ocp.StandardCheckpointer() as saver:
         saver.save(folder / START, {"start": params, **values}, force=True)
-    saved.note(pathlib.Path(run_dir), START)
+    saved.note(run, START)
 
 
 def restore_start(
-    run_dir: str | pathlib.Path, params: Params, mesh: Mesh
+    run: RunFolder, params: Params, mesh: Mesh
 ) -> tuple[Params, dict[str, Any]] | None:
     """First weights and what is held beside them, on the mesh; None before that.
 
     Args:
-      run_dir: of the run.
+      run: its folder.
       params: the model's weights or their shapes, to check against.
       mesh: where the arrays go.
 
     Raises:
       ValueError: if the saved model is of another size, or was lost.
     """
-    run_dir = pathlib.Path(run_dir)
-    saved.check(run_dir, START)
-    if not (run_dir / START).is_dir():
+    saved.check(run, START)
+    if not run.at(START).is_dir():
         return None
-    with orbax_folder.plain(run_dir) as folder, ocp.StandardCheckpointer() as saver:
-        with saved.told(run_dir, START):
+    with orbax_folder.plain(run.path) as folder, ocp.StandardCheckpointer() as saver:
+        with saved.told(run, START):
             found = _tree(saver.metadata(folder / START))
-        check_same(found["start"], params, run_dir / START)
+        check_same(found["start"], params, run.at(START))
         target = _abstract(found, meshes.replicated(mesh))
-        with saved.told(run_dir, START):
+        with saved.told(run, START):
             values = saver.restore(folder / START, target)
             return values.pop("start"), values
 
 
-def step_of(run_dir: str | pathlib.Path, which: Which) -> int:
+def step_of(run: RunFolder, which: Which) -> int:
     """The step whose weights `load_params` gives; 0 for the start.
 
     Raises:
       ValueError: if the run has no checkpoint yet, or its latest or best is lost.
     """
-    run_dir = pathlib.Path(run_dir)
     if which == "start":
         return 0
     progress = None
-    if saved.parts(run_dir) or (run_dir / STEPS).is_dir():
-        with open_steps(run_dir) as manager:
+    if saved.parts(run) or run.at(STEPS).is_dir():
+        with open_steps(run) as manager:
             progress = read_progress(manager)
     if progress is None:
-        raise ValueError(f"{run_dir}: no checkpoint yet; run mmdiffmask pretrain")
+        raise ValueError(f"{run}: no checkpoint yet; run mmdiffmask pretrain")
     return progress.best_step if which == "best" else progress.step
 
 
-def load_params(run_dir: str | pathlib.Path, which: Which = "best") -> Params:
+def load_params(run: RunFolder, which: Which = "best") -> Params:
     """The weights of a run, on the default device, whatever they were trained on.
 
     Args:
-      run_dir: of the run.
+      run: its folder.
       which: "best" (lowest dev loss), "last", or "start" (before any update).
 
     Raises:
       ValueError: if the folder holds no run, the run has no checkpoint yet, or the one
         that is asked for is lost, damaged, or not finite.
     """
-    run_dir = pathlib.Path(run_dir)
-    if not (run_dir / claims.CONFIG).is_file():
-        raise ValueError(f"{run_dir}: no run here; start one with mmdiffmask pretrain")
-    part = START if which == "start" else _part(step_of(run_dir, which))
-    saved.check(run_dir, part)
-    if not (run_dir / part).is_dir():
-        raise ValueError(f"{run_dir}: no checkpoint yet; run mmdiffmask pretrain")
+    run.check_run()
+    part = START if which == "start" else _part(step_of(run, which))
+    saved.check(run, part)
+    if not run.at(part).is_dir():
+        raise ValueError(f"{run}: no checkpoint yet; run mmdiffmask pretrain")
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     item = part if which == "start" else f"{part}/{orbax_folder.PARAMS}"
-    with orbax_folder.plain(run_dir) as folder, ocp.StandardCheckpointer() as saver:
-        with saved.told(run_dir, item):
+    with orbax_folder.plain(run.path) as folder, ocp.StandardCheckpointer() as saver:
+        with saved.told(run, item):
             target = _abstract(_tree(saver.metadata(folder / item)), here)
             params = saver.restore(folder / item, target)
     params = params["start"] if which == "start" else params
     if not steps.is_finite(params):
         raise ValueError(
-            f"{run_dir}: the weights in {item} are not finite, so nothing can be told"
+            f"{run}: the weights in {item} are not finite, so nothing can be told"
             " from them; train again with other settings in another --workdir"
         )
     return params

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from mmdiffmask import atomic
-
-METRICS, TIMES, BATCH = "metrics.jsonl", "times.jsonl", "batch.json"
+from mmdiffmask.run_files import BATCH, METRICS, TIMES
+from mmdiffmask.run_folder import RunFolder
 
 
 class Journal:
@@ -18,9 +18,8 @@ class Journal:
     undisturbed one; seconds go to times.jsonl.
     """
 
-    def __init__(self, run_dir: pathlib.Path):
-        self.metrics = run_dir / METRICS
-        self.times = run_dir / TIMES
+    def __init__(self, folder: RunFolder):
+        self.metrics, self.times = folder.at(METRICS), folder.at(TIMES)
 
     def note(self, lines: Iterable[dict[str, Any]]) -> None:
         """Appends metrics; every line has a `step`."""
@@ -45,7 +44,7 @@ class Journal:
                     _append(file, kept)
 
 
-def note_batch_size(run_dir: str | pathlib.Path, batch_size: int) -> None:
+def note_batch_size(folder: RunFolder, batch_size: int) -> None:
     """Notes the batch size at a run's first start, and refuses another one later.
 
     It is lowered where clips are few, to a multiple of the devices, and the order of
@@ -54,14 +53,13 @@ def note_batch_size(run_dir: str | pathlib.Path, batch_size: int) -> None:
     Raises:
       ValueError: if the run was begun with another one.
     """
-    path = pathlib.Path(run_dir) / BATCH
-    if not path.is_file():
-        atomic.write_json(path, {"batch_size": batch_size})
+    if not folder.has(BATCH):
+        folder.write(BATCH, {"batch_size": batch_size})
         return
-    begun = json.loads(path.read_text())["batch_size"]
+    begun = folder.read(BATCH)["batch_size"]
     if begun != batch_size:
         raise ValueError(
-            f"{run_dir}: was begun with {begun} clips a batch; on this number of"
+            f"{folder}: was begun with {begun} clips a batch; on this number of"
             f" devices it would go on with {batch_size}, in another order. Go on with"
             " as many devices as before, or begin a new run elsewhere"
         )
@@ -86,17 +84,17 @@ def _whole_lines(path: pathlib.Path) -> list[dict[str, Any]]:
     return lines
 
 
-def read_metrics(run_dir: str | pathlib.Path) -> list[dict[str, Any]]:
+def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
     """The run's metrics so far, oldest first; empty before the first.
 
     Lines of kind "train" have loss, log_candidates, retrieval, gradient_norm, rows and
     epoch of one update; lines of kind "eval" are `evaluate.Row`s.
     """
-    path = pathlib.Path(run_dir) / METRICS
+    path = folder.at(METRICS)
     return _whole_lines(path) if path.is_file() else []
 
 
-def seconds(run_dir: str | pathlib.Path) -> float:
+def seconds(folder: RunFolder) -> float:
     """Seconds that updates and evaluations took, those that were done twice once."""
-    path = pathlib.Path(run_dir) / TIMES
+    path = folder.at(TIMES)
     return sum(x["seconds"] for x in _whole_lines(path)) if path.is_file() else 0.0

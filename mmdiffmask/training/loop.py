@@ -7,18 +7,19 @@ that was killed and started again ends with the same bits as one that was not.
 import contextlib
 import dataclasses
 import logging
-import pathlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import jax
 import numpy as np
 import tqdm
 from jax.sharding import Mesh
 
-from mmdiffmask import claims, config
+from mmdiffmask import config
+from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import sampling
+from mmdiffmask.run_files import START
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import (
     checkpoint,
     evaluate,
@@ -41,10 +42,8 @@ class Job:
 
     Attributes:
       family: what is trained.
-      seed: of the run.
+      owner: what the run is, for config.json: all settings, the seed, what it reads.
       settings: of training.
-      all_settings: dotted names -> values of the whole experiment, for config.json.
-      inputs: the content of everything that the run reads, likewise.
       shapes: of the first weights.
       batch_size: of an update; the order of training follows from it.
       mesh: `mesh.make`.
@@ -59,10 +58,8 @@ class Job:
     """
 
     family: Family
-    seed: int
+    owner: Claim
     settings: config.Training
-    all_settings: dict[str, Any]
-    inputs: claims.Inputs
     shapes: Params
     batch_size: int
     mesh: Mesh
@@ -76,9 +73,14 @@ class Job:
     eval_masks: dict[str, Callable[[Batch], Array]]
     own_masks: str
 
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.owner.seed
 
-def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
-    """Runs, or goes on with, or returns at once from, the run in `run_dir`.
+
+def train(job: Job, folder: RunFolder) -> checkpoint.Progress:
+    """Runs, or goes on with, or returns at once from, the run in a folder.
 
     Returns:
       Where the run ended.
@@ -90,14 +92,13 @@ def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """
     optim.check(job.settings)
-    own = (run_dir, job.all_settings, job.seed, job.inputs)
-    with claims.claimed(*own), checkpoint.open_steps(run_dir) as manager:
+    with folder.claimed(job.owner), checkpoint.open_steps(folder) as manager:
         progress = checkpoint.read_progress(manager)
         if progress is not None and progress.finished:
             return progress
-        journal.note_batch_size(run_dir, job.batch_size)
-        held = _held(job, pathlib.Path(run_dir), progress is None)
-        runner = _Runner(job, pathlib.Path(run_dir), manager, held)
+        journal.note_batch_size(folder, job.batch_size)
+        held = _held(job, folder, progress is None)
+        runner = _Runner(job, folder, manager, held)
         if progress is None:
             progress = runner.begin()
         else:
@@ -107,19 +108,19 @@ def train(job: Job, run_dir: str | pathlib.Path) -> checkpoint.Progress:
         return progress
 
 
-def _held(job: Job, run_dir: pathlib.Path, is_new: bool) -> Held:
+def _held(job: Job, folder: RunFolder, is_new: bool) -> Held:
     """The saved start and what was made from it, or new ones, saved."""
     key = jax.device_put(sampling.seed_key(job.seed), meshes.replicated(job.mesh))
-    found = checkpoint.restore_start(run_dir, job.shapes, job.mesh)
+    found = checkpoint.restore_start(folder, job.shapes, job.mesh)
     if found is not None:
         return Held(*found, key)
     if not is_new:
-        raise saved.lost(run_dir, checkpoint.START)
+        raise saved.lost(folder, START)
     params = job.start()
-    checkpoint.check_same(params, job.shapes, run_dir)
+    checkpoint.check_same(params, job.shapes, folder)
     values = job.family.hold(params, job.hold_batches())
-    checkpoint.save_start(run_dir, params, values)
-    return Held(*checkpoint.restore_start(run_dir, job.shapes, job.mesh), key)
+    checkpoint.save_start(folder, params, values)
+    return Held(*checkpoint.restore_start(folder, job.shapes, job.mesh), key)
 
 
 class _Runner:
@@ -128,12 +129,12 @@ class _Runner:
     def __init__(
         self,
         job: Job,
-        run_dir: pathlib.Path,
+        folder: RunFolder,
         manager: checkpoint.Manager,
         held: Held,
     ):
         self.job, self.manager, self.held = job, manager, held
-        self.journal = journal.Journal(run_dir)
+        self.journal = journal.Journal(folder)
         tx = optim.make(job.settings)
         self.state = steps.first_state(tx, held.start, job.mesh)
 

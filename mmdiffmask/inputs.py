@@ -1,0 +1,135 @@
+"""What a run reads, known by content: checksums of records, files and first weights.
+
+Paths only say where to look.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from mmdiffmask.data import manifest, tokenizers, vocabulary
+
+RECORDS, START = "records", "model.checkpoint"
+NEEDED = ("data.tokenizer", "masking.label_embeddings")  # also after training
+FILES = (*NEEDED, "reserve.words", "reserve.random_text")
+SHIPPED = {"data.tokenizer": tokenizers.TOY, "reserve.words": vocabulary.TOY}  # "toy"
+NAMES = ("toy", "reserve", "small")  # values that are no paths
+
+# Name of what is read -> its value ("value": a path or a shipped name) and "sha256".
+Inputs = dict[str, dict[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """What config.json holds: which run a folder belongs to.
+
+    Attributes:
+      settings: dotted name -> value (`configure.settings`).
+      seed: of the run.
+      inputs: what it reads; empty where that is not known (yet).
+    """
+
+    settings: dict[str, Any]
+    seed: int
+    inputs: Inputs = dataclasses.field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of config.json, as JSON gives it back."""
+        content = {"seed": self.seed, "settings": self.settings, "inputs": self.inputs}
+        return json.loads(json.dumps(content))
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Claim":
+        """The claim that `as_json` gave; versions before noted no inputs.
+
+        Raises:
+          ValueError: naming the part that is not there.
+        """
+        content = content if isinstance(content, dict) else {}
+        read = content.get("inputs", {})
+        if not isinstance(content.get("seed"), int):
+            raise ValueError("it has no seed")
+        if not isinstance(content.get("settings"), dict):
+            raise ValueError("it has no settings")
+        if not isinstance(read, dict) or not all(map(_is_entry, read.values())):
+            raise ValueError("its inputs have no value or no sha256")
+        return cls(content["settings"], content["seed"], read)
+
+
+def _is_entry(entry: Any) -> bool:
+    parts = ("value", "sha256")
+    is_object = isinstance(entry, dict)
+    return is_object and all(isinstance(entry.get(part), str) for part in parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """What data.json holds, which is written last: which records served a run.
+
+    Attributes:
+      clips: "pretraining" and "dev" -> how many clips were trained on, and how many
+        held-out scores are from.
+      fill_only: kinds of held-out masks that hide no box in any of the latter.
+    """
+
+    clips: dict[str, int]
+    fill_only: Sequence[str] = ()
+
+
+def digest(name: str, value: str) -> str | None:
+    """The sha256 of the records' or a file's content; None where there is none.
+
+    Args:
+      name: RECORDS or one of FILES.
+      value: where it lies, or the name of a shipped file.
+    """
+    if name == RECORDS:
+        is_there = (pathlib.Path(value) / manifest.NAME).is_file()
+        return manifest.identity(value) if is_there else None
+    path = epath.Path(SHIPPED[name] if value == "toy" and name in SHIPPED else value)
+    if name == NEEDED[0] and value == "reserve":
+        path = tokenizers.find_reserve()
+    if not path.is_file():
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def of_settings(settings: Mapping[str, Any], records_dir: str) -> Inputs:
+    """What a run of these settings reads, but for the weights that it starts from."""
+    values = {RECORDS: records_dir} | {name: settings.get(name) for name in FILES}
+    found = {n: (v, digest(n, v)) for n, v in values.items() if v is not None}
+    return {n: {"value": v, "sha256": d} for n, (v, d) in found.items() if d}
+
+
+def first_difference(before: Claim, now: Claim) -> str | None:
+    """The first of seed, contents and settings; a file's path is no setting."""
+    there, here = before.settings, now.as_json()["settings"]
+    pairs = {"--seed": (before.seed, now.seed)}
+    # Unknown content is compared by its path, as it always was.
+    known = before.inputs.keys() & (
+        now.inputs.keys() if now.inputs else {RECORDS, START, *FILES}
+    )
+    pairs |= {n: (there.get(n), here.get(n)) for n in sorted(there | here)}
+    for name, (old, new) in pairs.items():
+        if name not in known and old != new:
+            return f"{name}={old}, not {new}"
+    for name in sorted(known & now.inputs.keys()):
+        old, new = before.inputs[name], now.inputs[name]
+        if old["sha256"] != new["sha256"]:
+            return (
+                f"other content of {name}: {old['value']} ({short(old['sha256'])})"
+                f" then, {new['value']} ({short(new['sha256'])}) now"
+            )
+    if not before.inputs.get(RECORDS) and RECORDS in now.inputs:
+        return "records that its version did not note"
+    return None
+
+
+def short(sha256: str) -> str:
+    """A checksum as messages write it."""
+    return f"sha256 {sha256[:12]}..."

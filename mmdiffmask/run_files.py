@@ -1,0 +1,29 @@
+"""Names of what lies in a run's folder, and what to do where a file is damaged."""
+
+CONFIG, VERSIONS, PLACES, LOCK = "config.json", "versions.json", "places.json", "lock"
+SAVED = "saved.json"  # what was saved of the run (`training.saved`)
+METRICS, TIMES, BATCH = "metrics.jsonl", "times.jsonl", "batch.json"
+MASKS, DATA, PROBE = "masks.json", "data.json", "probe.json"
+DONE = "done.json"  # of the demo's rows: the code that probed it
+STAGE_SECONDS = "stage_seconds.json"  # of the demo's folder of runs: stage -> seconds
+REPORT = "report.html"
+START, STEPS, FEATURES = "start", "steps", "features"  # folders
+
+# All that a start makes before its first step is saved, beside the claim itself.
+BEGUN = (START, STEPS, SAVED, BATCH, METRICS, TIMES)
+
+# What to do where a file is damaged.
+PUT_BACK = "put it back as it was, or train again in another --workdir"
+REMADE = f"delete {MASKS} and {DATA}: mmdiffmask pretrain makes them anew"
+REMEDIES = {
+    CONFIG: PUT_BACK,
+    SAVED: PUT_BACK,
+    BATCH: "put it back, or delete it and go on with as many devices as before",
+    VERSIONS: "delete it: it only says what the run was begun with",
+    PLACES: "delete it, and name once more what has moved (--data, --set)",
+    MASKS: REMADE,
+    DATA: REMADE,
+    PROBE: "delete it: mmdiffmask probe makes it anew",
+    DONE: "delete it: mmdiffmask demo makes it anew",
+    STAGE_SECONDS: "delete it: it only says how long the demo took",
+}

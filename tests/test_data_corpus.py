@@ -1,0 +1,104 @@
+"""A folder of records is opened once, read through once, and split from that."""
+
+import collections
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from mmdiffmask import configure, examples, question_probe, run_files, runs
+from mmdiffmask.data import records, splits
+from mmdiffmask.data.corpus import Corpus
+
+TINY = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py"
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """How often each position of a split was read."""
+    count = collections.Counter()
+    read = records.Source.__getitem__
+
+    def counted(self, index):
+        count[len(self), index] += 1
+        return read(self, index)
+
+    monkeypatch.setattr(records.Source, "__getitem__", counted)
+    return count
+
+
+def test_entries_and_splits_are_those_of_the_records(tiny_records):
+    corpus = Corpus(tiny_records)
+    assert corpus.split_names == records.splits(tiny_records)
+    for split in corpus.split_names:
+        source = records.open_split(tiny_records, split)
+        rows = [source[i] for i in range(len(source))]
+        entries = corpus.entries(split)
+        assert [e.example_id for e in entries] == [r.example_id for r in rows]
+        assert [e.labels for e in entries] == [r.labels for r in rows]
+        first = {row.clip: i for i, row in reversed(list(enumerate(rows)))}
+        assert sorted(corpus.first_of_clips(split)) == sorted(first.values())
+        assert corpus.groups(split) == {row.clip: row.group for row in rows}
+    source = records.open_split(tiny_records, "train")
+    train = [source[i] for i in range(len(source))]
+    for boxed_only in (True, False):
+        found = corpus.split_train(0.1, boxed_only)
+        assert found == splits.split_train(train, 0.1, boxed_only)
+
+
+def test_first_of_clips():
+    clips = ["x", "x", "y", "x", "z", "y"]
+    assert splits.first_of_clips(clips, range(6)) == [0, 2, 4]
+    assert splits.first_of_clips(clips, [3, 5, 1]) == [3, 5]
+    assert splits.first_of_clips([], []) == []
+
+
+def test_one_pass_serves_all_who_choose(tiny_records, reads, tmp_path):
+    corpus = Corpus(tiny_records)
+    experiment = configure.load(TINY)
+    chosen = examples.choose(experiment, corpus)
+    assert set(reads.values()) == {1} and len(reads) == len(corpus.source("train"))
+    assert chosen.clips and chosen.dev_clips
+    assert corpus.split_train(experiment.data.dev_share, False).group
+    assert examples.choose(experiment, corpus) == chosen
+    task = question_probe.open_task(experiment, corpus, "", tmp_path)
+    assert all(task.chosen.values())
+    assert set(reads.values()) == {1}
+
+
+def test_pretraining_reads_records_that_it_does_not_use_once(
+    tiny_records, tmp_path, reads, monkeypatch
+):
+    """All that is read twice is a row, or a box or a mask of a chosen clip."""
+    monkeypatch.setattr(runs.loop, "train", lambda *_: None)
+    records_dir = tmp_path / "records"
+    shutil.copytree(tiny_records, records_dir)  # not yet known to this process
+    experiment = configure.load(TINY)
+    runs.pretrain(experiment, str(records_dir), str(tmp_path / "run"), 0)
+    corpus = Corpus.of(records_dir)
+    chosen = examples.choose(experiment, corpus)
+    used = {*chosen.clips, *chosen.dev_clips}
+    n = len(corpus.source("train"))
+    assert {reads[n, i] for i in set(range(n)) - used} == {1}
+    counts = json.loads((tmp_path / "run" / run_files.DATA).read_text())["clips"]
+    assert counts == {
+        "pretraining": len(chosen.clips),
+        "dev": len(chosen.dev_clips),
+    }
+
+
+def test_other_records_in_the_same_folder_are_another_corpus(tiny_records, tmp_path):
+    folder = tmp_path / "records"
+    shutil.copytree(tiny_records, folder)
+    before = Corpus.of(folder)
+    assert Corpus.of(folder) is before and Corpus.of(tiny_records) is not before
+    path = folder / "manifest.json"
+    told = json.loads(path.read_text())
+    told["shards"]["train"][0]["sha256"] = "2" * 64
+    path.write_text(json.dumps(told))
+    assert Corpus.of(folder) is not before
+    with pytest.raises(ValueError, match="corrupt"):
+        Corpus.of(folder).source("train")
+    with pytest.raises(ValueError, match="no split dev"):
+        before.source("dev")
