@@ -6,7 +6,7 @@ vision tower (4 frames of 12x20 patches, float32) and, for who trains on a lapto
 every timed call, so both see the same load. Processor seconds (user and system, all
 threads) are the steady figure where a machine is shared: compare those.
 
-Rates are medians of analytic FLOPs (RESERVE.md section 7; a backward pass costs twice
+Rates are medians of analytic FLOPs (reserve.md section 7; a backward pass costs twice
 a forward one) by the second; `x` is that rate in units of the product's. Peak memory
 is that of a process of its own that holds the parameters and runs the call twice.
 """
@@ -56,7 +56,7 @@ class Cost(NamedTuple):
 
 
 def stack_flops(hidden: int, layers: int, tokens: int) -> float:
-    """Matrix products of a transformer stack over one sequence (RESERVE.md section 7).
+    """Matrix products of a transformer stack over one sequence (reserve.md section 7).
 
     Example: `stack_flops(768, 12, 241)` -> 43.08e9.
     """

@@ -33,7 +33,7 @@ class Toy:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Windows, grid and sequences (DESIGN section 3)."""
+    """Windows, grid and sequences (design.md section 3)."""
 
     toy: Toy | None = None  # where no --data is given: the toy set is made
     segments: int = _number(7, 1, 16)
@@ -49,7 +49,7 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """MERLOT-Reserve's sizes (RESERVE.md section 1)."""
+    """MERLOT-Reserve's sizes (reserve.md section 1)."""
 
     hidden: int = _number(768, 32)
     head_size: int = _number(64, 32)
@@ -60,14 +60,14 @@ class Model:
     vocabulary: int = _number(32768, 16)
     scale_init: float = 1.0  # learned log-temperatures start here; small models: 3
     initialiser: Literal["reserve", "lecun"] = "reserve"  # small from scratch: lecun
-    centre_pixels: bool = False  # small from scratch: True (TOY section 8)
+    centre_pixels: bool = False  # small from scratch: True (reserve.md section 9.2)
     dtype: Literal["float32", "bfloat16"] = "float32"  # of computing; weights float32
     remat: bool = False
     checkpoint: str | None = None  # weights to start from; "small" (shipped), a path
 
 
-# DESIGN section 6. Small models from scratch: initialiser, temperature and centred
-# pixels as TOY.md sections 3 and 8 measured.
+# design.md section 6. Small models from scratch: initialiser, temperature and centred
+# pixels as reserve.md sections 9.1 and 9.2 measured.
 MODELS = {
     "tiny": Model(
         hidden=64,
@@ -98,7 +98,7 @@ MODELS = {
 
 @dataclasses.dataclass(frozen=True)
 class Masking:
-    """What is hidden (DESIGN section 4)."""
+    """What is hidden (design.md section 4)."""
 
     strategy: str = "difference"  # a name of masking.strategies.REGISTRY
     # Strategies whose held-out masks every run is scored on, and judged by its own.
@@ -110,7 +110,7 @@ class Masking:
     select: Literal["strategy", "sample", "top"] = "strategy"  # its own, or this
     fill: Literal["random", "none"] = "random"
     masks: Literal["static", "per_epoch"] = "static"
-    anchors: tuple[str, ...] = ("person",)  # section 4: K = 1 for video
+    anchors: tuple[str, ...] = ("person",)  # design.md 4: K = 1 for video
     label_embeddings: str | None = None  # .npz of label -> vector; None: label = anchor
 
 
@@ -118,19 +118,19 @@ class Masking:
 class Terms:
     """Weights of the terms of the loss; 0 leaves a term and its sequences out."""
 
-    patches: float = _number(1.0, 0.0)  # masked patches (DESIGN section 5)
-    # Reserve's own three (RESERVE.md section 4.1).
+    patches: float = _number(1.0, 0.0)  # masked patches (design.md section 5)
+    # Reserve's own three (reserve.md section 4.1).
     imgs_to_audio: float = _number(0.0, 0.0)
     text_to_audio: float = _number(0.0, 0.0)
     stuff_to_span: float = _number(0.0, 0.0)
-    # Grounding at small scale (TOY.md section 3).
+    # Grounding at small scale (reserve.md section 9.1).
     closed_span: float = _number(0.0, 0.0)
     pooled_cells: float = _number(0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Reserve:
-    """Sequences of Reserve's own terms (RESERVE.md section 4), and cloze texts."""
+    """Sequences of Reserve's own terms (reserve.md section 4), and cloze texts."""
 
     target_share: float = _number(0.25, 0.0, 0.5)  # of sub-segments; twice: text, sound
     spans: int = _number(14, 1)  # most masked spans of an example
@@ -145,13 +145,13 @@ class Reserve:
     cloze_frames: int = _number(1, 1)  # of each clip, drawn anew each epoch
     cloze_masks: int = _number(3, 1)  # words hidden in a narration
     # Share of cloze texts that are a training question with its answer hidden: only
-    # for pretraining a start, never in continued pretraining (DESIGN section 5).
+    # for pretraining a start, never in continued pretraining (design.md section 5).
     cloze_questions: float = _number(0.0, 0.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """Continued pretraining (DESIGN section 5)."""
+    """Continued pretraining (design.md section 5)."""
 
     optimiser: Literal["adamw", "reserve", "reserve_finetune"] = "adamw"
     steps: int = _number(10_000, 0)
@@ -175,7 +175,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """Linear heads on frozen features (DESIGN section 7)."""
+    """Linear heads on frozen features (design.md section 7)."""
 
     read_outs: tuple[Literal["clip", "match", "answer"], ...] = ("clip",)
     labels: tuple[str, ...] = ("action", "object", "shirt")  # columns of labels.csv

@@ -79,7 +79,7 @@ class FrameFit:
 def fit_frame(grid: PatchGrid, source_width: int, source_height: int) -> FrameFit:
     """Scales to fit inside the grid, keeping the aspect; top left.
 
-    Reserve truncates the scaled sides (RESERVE.md section 6.1: the float32 product),
+    Reserve truncates the scaled sides (reserve.md section 6.1: the float32 product),
     so they may come out one pixel short.
 
     Raises:
@@ -101,7 +101,7 @@ def fit_image(
 ) -> Float[np.ndarray, "H W 3"]:
     """The RGB picture fitted into the grid: values in [0, 1], padding 0.
 
-    Antialiased bilinear, as Reserve resizes (RESERVE.md section 6.1).
+    Antialiased bilinear, as Reserve resizes (reserve.md section 6.1).
 
     Raises:
       ValueError: if the picture is not of the size that `fit` was made for.

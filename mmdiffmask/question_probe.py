@@ -1,4 +1,4 @@
-"""The question read-outs of a run: features, heads, floors. DESIGN section 7."""
+"""The question read-outs of a run: features, heads, floors. design.md section 7."""
 
 import dataclasses
 import functools

@@ -21,7 +21,7 @@ SPECIAL_TOKENS = (
 )
 PAD, START, END, MASK, MASKAUDIO, AUDIOSPAN, LTOVPOOL = range(7)
 N_SPECIAL = len(SPECIAL_TOKENS)  # ids below are no words
-SPAN_LENGTH = 15  # most tokens of a text span (RESERVE.md section 2.5)
+SPAN_LENGTH = 15  # most tokens of a text span (reserve.md section 2.5)
 TOKENS_PER_SOUND = 6  # a sub-segment of sound is pooled to so many
 
 

@@ -66,7 +66,7 @@ class MaskInputs(NamedTuple):
 
 
 class Sequences(NamedTuple):
-    """Token sequences of one kind, g for each example (RESERVE.md section 4.1).
+    """Token sequences of one kind, g for each example (reserve.md section 4.1).
 
     `audio_pointer` is the sub-segment of sound that a token belongs to, counted over
     the whole example, and `text_pointer` the span that a MASK hides; -1 = none.

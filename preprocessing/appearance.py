@@ -1,7 +1,7 @@
 """Features of boxes' pixels, 4 x 10 positions each, which the tracker compares.
 
 Both describers make a map of features of the whole frame and cut each box out of it
-with RoIAlign, as UniTrack does (PREPROCESSING.md section 2, "Appearance"); they differ
+with RoIAlign, as UniTrack does (boxes.md section 4); they differ
 in the features alone. A describer is a function
 
     (RGB frame (h, w, 3) uint8, xyxy (m, 4) in its pixels) -> (m, channels, 4, 10)

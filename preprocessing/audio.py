@@ -9,7 +9,7 @@ from jaxtyping import Float, Int16
 from preprocessing.segments import SUB_SEGMENT_S
 
 # Decoded at 22,620 Hz but treated as 22,050: so 14/3 s give exactly 180 frames
-# (RESERVE.md section 6.2).
+# (reserve.md section 6.2).
 DECODED_HZ = 22_620
 MEL_HZ = 22_050
 N_FFT, HOP, N_MELS, FRAMES = 1536, 588, 64, 60
@@ -74,7 +74,7 @@ def log_mel(wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "f 64"]:
     """log(mel + 0.1) - log(0.1) of a wave in [-1, 1]: 0 is silence.
 
     1,536-point symmetric Hann window, hop 588, centred frames with reflected ends,
-    power. RESERVE.md section 6.2; a periodic window is off by 1e-2.
+    power. reserve.md section 6.2; a periodic window is off by 1e-2.
     """
     padded = np.pad(wave.astype(np.float64), N_FFT // 2, mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]

@@ -1,6 +1,6 @@
 """Body boxes of frames: the person detector over a frame and its two halves.
 
-Recipe and accuracy: DETECTOR.md. Full-height tiles undo the sideways squeeze of a
+Recipe and accuracy: boxes.md 2. Full-height tiles undo the sideways squeeze of a
 wide frame to a square view.
 """
 

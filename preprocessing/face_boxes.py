@@ -1,6 +1,6 @@
 """Face boxes of frames: the MTCNN cascade with facenet-pytorch's defaults.
 
-PREPROCESSING.md section 1 has every constant. What looks odd here (which corners
+boxes.md section 1 has every constant. What looks odd here (which corners
 count as inclusive, where numbers are cut to integers) is what the published weights
 were tuned with.
 """

@@ -28,7 +28,7 @@ def detect(
     """Faces of each RGB frame, each frame worked on alone; see `face_boxes.detect`.
 
     Torch works on one thread from here on: two on a busy machine are several times
-    slower than one (PREPROCESSING.md section 1), and processes share the work anyway.
+    slower than one (boxes.md section 1), and processes share the work anyway.
 
     Raises:
       ValueError: if the package, torch or torchvision is missing or does not work;

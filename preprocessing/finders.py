@@ -23,7 +23,7 @@ LATER: dict[str, Any] = {"boxes_unit": "pixel", "person_labels": ()}
 
 @dataclasses.dataclass(frozen=True)
 class People:
-    """Bodies, faces and tracks (DESIGN section 9).
+    """Bodies, faces and tracks (design.md section 9).
 
     Attributes:
       bodies: "ssdlite", "yolox" (needs `yolox`), "file" (needs `boxes`) or "none".

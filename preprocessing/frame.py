@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-MAX_SHORT_SIDE_PX = 450  # larger frames are stored smaller (DESIGN section 10)
+MAX_SHORT_SIDE_PX = 450  # larger frames are stored smaller (design.md section 10)
 JPEG_QUALITY = 95
 
 

@@ -1,6 +1,6 @@
 """The three networks of MTCNN, run by OpenCV.
 
-Weights are facenet-pytorch's, constants PREPROCESSING.md's section 1. OpenCV reads the
+Weights are facenet-pytorch's, constants in boxes.md section 1. OpenCV reads the
 networks from ONNX models that are made of the weights here, in memory. Pictures hold
 RGB pixels from 0 to 255; networks are kept, and are not for several threads at once.
 """

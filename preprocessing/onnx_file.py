@@ -1,7 +1,7 @@
 """A user's ONNX file of a picture network: checked, then run on one thread.
 
 Run by onnxruntime where it is installed, else by OpenCV; both give the same numbers
-(PREPROCESSING.md section 2, "Person detectors offline").
+(boxes.md section 3).
 """
 
 import contextlib

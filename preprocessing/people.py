@@ -1,6 +1,6 @@
 """People in frames: bodies and faces of both detectors, joined into one `Boxes`.
 
-Where the body detector saw nobody, a face stands for the body below it (DESIGN
+Where the body detector saw nobody, a face stands for the body below it (design.md
 section 9): three face widths wide, from 0.4 face heights above the face to 5 below.
 """
 

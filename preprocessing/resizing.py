@@ -1,6 +1,6 @@
 """Resizing for MTCNN: means of whole pixels, of whole pictures and of cut-outs.
 
-Torch's "area" resizing, which the published weights were tuned with (PREPROCESSING.md
+Torch's "area" resizing, which the published weights were tuned with (boxes.md
 section 1). OpenCV's method of that name weighs the pixels at a window's border.
 """
 

@@ -79,7 +79,7 @@ def centred(
     """The window around the middle of a span, rounded to 1/3 s (TVQA's frames).
 
     Then up to `segments // 2` more each way, nearest first, while their middles lie
-    in the clip: so a window at a clip's end has fewer. RESERVE.md section 6.3.
+    in the clip: so a window at a clip's end has fewer. reserve.md section 6.3.
     """
     length = sub_segments * SUB_SEGMENT_S
     middle = math.floor(3.0 * (span_s[0] + span_s[1]) / 2.0 + 0.5) / 3.0
@@ -97,7 +97,7 @@ def centred(
 
 
 def even(duration_s: float, segments: int, sub_segments: int) -> Window:
-    """Segments spread evenly over the whole clip (DESIGN section 3: Social-IQ).
+    """Segments spread evenly over the whole clip (design.md section 3: Social-IQ).
 
     As many as fit without overlap: their middles part the clip into equal stretches.
     No frame is taken later than where the last one of a folder stands.

@@ -1,7 +1,7 @@
 """The SSDLite person detector as a function of one 300x300 view.
 
 MobileNet v2 with six pairs of heads, read from the frozen graph of a small wheel;
-every number below is from DETECTOR.md, "What an implementer needs".
+every number below is from boxes.md section 2.
 """
 
 import functools

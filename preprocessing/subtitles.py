@@ -72,7 +72,7 @@ def in_order(lines: Iterable[Line]) -> tuple[Line, ...]:
 
 
 def clean(text: str) -> str:
-    """Repairs encoding mistakes, drops accents, joins lines (RESERVE.md section 6.3).
+    """Repairs encoding mistakes, drops accents, joins lines (reserve.md section 6.3).
 
     >>> clean("It\u2019s a caf\u00e9\\nor not")
     "It's a cafe or not"

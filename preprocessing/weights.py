@@ -2,7 +2,7 @@
 
 The files lie in two small wheels that are installed without their dependencies: both
 packages import a framework when they are imported, so their files are only looked
-up, never their code run (DESIGN section 9).
+up, never their code run (design.md section 9).
 """
 
 import collections
@@ -92,7 +92,7 @@ def read_torch(content: bytes) -> dict[str, np.ndarray]:
 
     Such a file is a row of pickles (magic number, protocol, system, state dict with
     storages by key, list of keys), then each storage's length and values
-    (PREPROCESSING.md section 1). Nothing but what those name can be loaded.
+    (boxes.md section 1). Nothing but what those name can be loaded.
 
     Raises:
       ValueError: if the bytes are no such file, or name any other class.

@@ -1,6 +1,6 @@
 """YOLOX from a user's ONNX file: what UniTrack detects with, all classes kept.
 
-PREPROCESSING.md section 2, "Detection", steps 2 to 5. The file is what YOLOX's own
+boxes.md section 3, steps 2 to 5. The file is what YOLOX's own
 export makes: undecoded outputs (1, n, 5 + classes) of strides 8, 16, 32.
 """
 
@@ -126,7 +126,7 @@ class Yolox:
         self,
         path: str | os.PathLike,
         classes: Sequence[str] | None = None,
-        min_score: float = 0.65,  # PREPROCESSING.md section 2, step 4
+        min_score: float = 0.65,  # boxes.md section 3, step 4
         max_iou: float = 0.65,
         normalise: Normalise = "none",
     ):

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import reserve_speed
 from mmdiffmask import config
 
-# RESERVE.md section 7: G FLOPs of one frame by model and patches.
+# reserve.md section 7: G FLOPs of one frame by model and patches.
 FRAME = [("base", 240, 44.07), ("base", 576, 112.7), ("large", 240, 152.9)]
 
 

@@ -72,7 +72,7 @@ def test_the_released_tokenizer_s_answer_tokens(shared):
     encode = tokenizers.load(path).encode_plain
     view = questions.VIEWS["answers"]
     found = questions.sequence(record(), encode, 16, view, "red")
-    ids = [2216, 35, 149, *encode("red"), tokens.MASK]  # RESERVE.md section 3.1
+    ids = [2216, 35, 149, *encode("red"), tokens.MASK]  # reserve.md section 3.1
     np.testing.assert_array_equal(found.tokens[: len(ids)], ids)
     assert encode("red") == encode(" red")  # its own leading space
 

@@ -39,7 +39,7 @@ def test_released_tokenizer_gives_the_references_ids(released, shared):
             found = (released.encode(str(text)) + [0] * 15)[:15]
             assert found == ids.tolist()
     assert released.vocabulary == 32768
-    assert released.encode("answer: ") == [2216, 35, 149]  # RESERVE.md section 3.1
+    assert released.encode("answer: ") == [2216, 35, 149]  # reserve.md section 3.1
 
 
 def test_special_ids(toy):

@@ -122,7 +122,7 @@ def test_values_that_are_not_finite_are_noticed():
 
 
 def test_official_sizes():
-    """RESERVE.md sections 1 and 5."""
+    """reserve.md sections 1 and 5."""
     for name, count, leaves, plain, with_state in (
         ("base", 316_412_163, 449, 632_841_376, 1898.5e6),
         ("large", 853_117_955, 689, 1_706_262_154, 5118.8e6),

@@ -33,7 +33,7 @@ def flat():
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [  # half widths of the truncated normal's support over 2 (RESERVE.md section 2.7)
+    [  # half widths of the truncated normal's support over 2 (reserve.md section 2.7)
         ("vision_encoder/embedding/kernel", 0.02 / 2**0.5),
         ("audio_encoder/embedding/kernel", 0.02 / 2**0.5),
         ("joint_transformer/layer_00/attention_layer/qkv/kernel", 0.02 / 2**0.5),

@@ -11,7 +11,7 @@ from preprocessing import audio
 
 TOKENIZATIONS = "tokenizations.json"
 # Seconds are cut in three clips of 60 frames, so many left out before each
-# (RESERVE.md section 6.2).
+# (reserve.md section 6.2).
 LEFT_OUT = {"spec_tvqa": 0, "spec_video": 2}
 
 

@@ -1,4 +1,4 @@
-"""TVQA: records to sequences, the read-out at MASK, its loss (RESERVE.md section 3)."""
+"""TVQA: records to sequences, the read-out at MASK, its loss (reserve.md section 3)."""
 
 import types
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Texts of a clip with words of a closed vocabulary hidden (TOY.md section 3)."""
+"""Texts of a clip with words of a closed vocabulary hidden (reserve.md section 9.1)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A record's question as token sequences whose MASK is read out (DESIGN section 7)."""
+"""A record's question as token sequences whose MASK is read out (design.md 7)."""
 
 import dataclasses
 import hashlib
@@ -74,7 +74,7 @@ def sequence(
     The option is "{start} to {end}", START, the question, "answer: " and the
     candidate, if one is given, cut so that MASK fits. Subtitles and sound have
     segments 1..t; sound that is not there is padding, as in pretraining. Nothing here
-    depends on which candidate is right. RESERVE.md section 3.1, DESIGN section 7.
+    depends on which candidate is right. reserve.md section 3.1, design.md section 7.
 
     Args:
       record: of data/records.py.

@@ -52,7 +52,7 @@ def hide(
     The words are dealt into as many stretches of equal length as there are runs, and
     a run lies at random in each: with 640 tokens and 38 runs a run is about 3 words,
     as Reserve's are. Of a long paragraph a part from a random word on is taken.
-    RESERVE.md section 4.1.
+    reserve.md section 4.1.
 
     Args:
       rng: draws.

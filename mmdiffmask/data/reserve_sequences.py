@@ -1,4 +1,4 @@
-"""Records to the token sequences of Reserve's own objective (RESERVE.md section 4.1).
+"""Records to the token sequences of Reserve's own objective (reserve.md section 4.1).
 
 A record is one group: one sequence of each kind, its pieces in order of sub-segments.
 What a sequence shows of a sub-segment:
@@ -131,8 +131,8 @@ def spoken(record: Any) -> tuple[str, ...]:
     """What is said in each sub-segment, "" where nothing.
 
     A word's time is its characters' share of its line's time, and it belongs to the
-    sub-segment of its middle; words outside the record are left out. DESIGN section 5,
-    RESERVE.md section 6.3 (records hold no times of words).
+    sub-segment of its middle; words outside the record are left out. design.md 5,
+    reserve.md section 6.3 (records hold no times of words).
 
     Args:
       record: line texts and times.

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from mmdiffmask.types import Boxes
 
-SUB_SEGMENT_S = 14.0 / 9.0  # of sound: 60 spectrogram frames (DESIGN section 3)
+SUB_SEGMENT_S = 14.0 / 9.0  # of sound: 60 spectrogram frames (design.md section 3)
 TEXTS = ("answers", "subtitles", "line_text")
 BOX_FIELDS = tuple(field.name for field in dataclasses.fields(Boxes))
 

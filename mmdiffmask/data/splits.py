@@ -46,7 +46,7 @@ def first_of_clips(clips: Sequence[str], positions: Sequence[int]) -> list[int]:
 
 
 def split_train(entries: Iterable[Any], dev_share: float, boxed_only: bool) -> Split:
-    """Train's examples without dev's, and dev's. DESIGN section 7 (splits).
+    """Train's examples without dev's, and dev's. design.md section 8 (splits).
 
     At least one group is dev, so that a handful of videos can be used too: the one
     that the hash puts first.

@@ -22,7 +22,7 @@ def is_dev(group: str, dev_share: float) -> bool:
     """Whether a group of TRAIN (a clip, an episode) serves as dev.
 
     Chosen by sha256 of its name alone, so more data never move a group to the other
-    side. DESIGN section 7 (splits).
+    side. design.md section 8 (splits).
     """
     digest = hashlib.sha256(group.encode()).digest()
     return int.from_bytes(digest[:8], "big") < dev_share * 2.0**64
@@ -31,8 +31,8 @@ def is_dev(group: str, dev_share: float) -> bool:
 def option(record: Any, encode: Encode) -> list[int]:
     """Tokens of "{start} to {end}" (per cent of the clip), START, the question.
 
-    Never an answer: the released code puts the right one here. RESERVE.md section
-    3.1, DESIGN section 5 (text).
+    Never an answer: the released code puts the right one here. reserve.md section
+    3.1, design.md section 5 (text).
     """
     start, end = (int(percent) for percent in record.span_percent)
     time = words(encode, f"{start} to {end}")
@@ -60,7 +60,7 @@ def audio_stream(
 
     Segments without sound have their tokens too, as in Reserve: the model finds the
     sound of a token by counting AUDIOSPAN, so a gap would shift all that follow.
-    `is_audio_valid` says which are real. RESERVE.md section 3.1.
+    `is_audio_valid` says which are real. reserve.md section 3.1.
     """
     t, s = record.spectrogram.shape[:2]
     spans = [[AUDIOSPAN] * (TOKENS_PER_SOUND * s)] * t

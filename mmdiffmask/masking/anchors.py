@@ -17,7 +17,7 @@ def count_words(texts: Iterable[str]) -> dict[str, int]:
     """How often each word occurs: lower-cased runs of letters and digits.
 
     Repeated texts count once, so that a sentence that many questions share does not
-    make its words frequent (LANGUAGE.md section 2).
+    make its words frequent (design.md section 4.1).
 
     >>> count_words(["The cell, the CELL", "The cell, the CELL"])
     {'the': 2, 'cell': 2}
@@ -40,7 +40,7 @@ def tf_icf(
     Paper: Eq. 2. Departs: the exact ratio proposes words seen a few times, so only
     the `max_candidates` most frequent target words compete (None: all, Eq. 2 as
     written); words without a web count, whose ratio is infinite, are dropped.
-    Ties by word (LANGUAGE.md section 2).
+    Ties by word (design.md section 4.1).
 
     Args:
       target_counts: word -> count in the target corpus.

@@ -48,7 +48,7 @@ def mask_clip(
 
     The budget counts tokens with something valid in them: patches, or cells with at
     least one valid patch, each cell counting 1; all valid patches of a drawn cell are
-    hidden. A patch strategy makes every token its own unit. DESIGN section 4; paper:
+    hidden. A patch strategy makes every token its own unit. design.md section 4; paper:
     appendix B.
 
     Args:

@@ -35,7 +35,7 @@ def add_moments(
     """The moments with the valid rows of `embedding` counted in.
 
     Merges means and deviations instead of sums of squares, which lose float32
-    digits over a whole data set. DESIGN section 5 (`mask_site`).
+    digits over a whole data set. design.md section 5 (`mask_site`).
     """
     weight = jnp.asarray(is_valid, jnp.float32)[:, None]
     embedding = jnp.asarray(embedding, jnp.float32)
@@ -65,7 +65,7 @@ def noise(
     """Gaussian noise with the mean and sd of each channel, for every patch.
 
     Departs: the released code puts one constant vector everywhere, which marks a
-    hidden patch beyond doubt (RELEASED_CODE.md section 2). DESIGN section 5.
+    hidden patch beyond doubt (reserve.md section 10.1). design.md section 5.
     """
     # Drawn flat: XLA compiles the same numbers in a longer shape for many seconds.
     drawn = jax.random.normal(key, (q * mean.shape[0],), jnp.float32)

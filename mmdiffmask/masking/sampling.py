@@ -72,7 +72,7 @@ def example_key(
 ) -> PRNGKeyArray:
     """The key of one example's mask (or noise): no order, batch or device enters it.
 
-    DESIGN section 4; paper: appendix A (static masks).
+    design.md section 4.4; paper: appendix A (static masks).
 
     Args:
       run_key: `jax.random.key` of the run's seed.
@@ -207,7 +207,7 @@ def draw(
     """Hides exactly `budget` tokens of a clip: drawn units in their order, then fill.
 
     Where boxes are capped and nothing else is left, the drawn order goes on past the
-    cap: the budget holds wherever there are tokens enough. DESIGN section 4.
+    cap: the budget holds wherever there are tokens enough. design.md section 4.
 
     Args:
       key: of one example (`example_key`).

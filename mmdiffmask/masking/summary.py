@@ -46,7 +46,7 @@ def summarise_masks(
     unit_of_token: Int[np.ndarray, "b q"],
     is_box_unit: Bool[np.ndarray, "b u"],
 ) -> MaskSummary:
-    """Counts what masks were made of. DESIGN section 4, end.
+    """Counts what masks were made of. design.md section 4, end.
 
     Hand in the BOX units for every strategy, random ones too: then the rows say the
     same thing.

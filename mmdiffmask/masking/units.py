@@ -151,7 +151,7 @@ def assign(
     A patch belongs to a box that covers more than `min_overlap` of it; of several
     boxes to the one of higher similarity, then of smaller area, then the earlier one.
     With cells the same rule runs over all boxes of all valid patches of the cell.
-    DESIGN sections 3 and 4; paper: appendix B.
+    design.md sections 3 and 4; paper: appendix B.
 
     Args:
       covered_share: share of each patch of its frame that each box covers.

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from mmdiffmask.types import Array
 
-NORM_EPSILON = 1e-5  # RESERVE.md section 2.1
+NORM_EPSILON = 1e-5  # reserve.md section 2.1
 GELU_SLOPE = 1.702
 
 

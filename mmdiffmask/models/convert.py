@@ -1,7 +1,7 @@
 """Checkpoints as parameters of `reserve.Reserve`: read, compared, written.
 
 Module names are the official checkpoints', so a file's names are the model's
-(RESERVE.md section 5). What differs is reported, never adapted.
+(reserve.md section 5). What differs is reported, never adapted.
 """
 
 import os
@@ -19,7 +19,7 @@ from mmdiffmask.models.sizes import Shapes
 Params = dict[str, Any]
 
 # Top names of a whole checkpoint; finetuned ones lack head and span_encoder and have
-# proj (RESERVE.md section 5), the read-out of questions.
+# proj (reserve.md section 5), the read-out of questions.
 PARTS = ("audio_encoder", "contrastive_scales", "head", "joint_transformer")
 PARTS += ("span_encoder", "token_encoder", "vision_encoder")
 BODY = tuple(part for part in PARTS if part not in ("head", "span_encoder"))

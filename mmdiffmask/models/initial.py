@@ -1,4 +1,4 @@
-"""Initial values of a parameter tree by the names of its leaves (RESERVE.md 2.7).
+"""Initial values of a parameter tree by the names of its leaves (reserve.md 2.7).
 
 All kernels are slices of one draw: a draw of its own per leaf takes XLA seconds to
 compile for the smallest model and minutes for the largest.
@@ -65,7 +65,7 @@ def centre_pixels(params: Params, mean_patch: Float[Array, " p"]) -> Params:
     """Patch embeddings of spread 4 times as large and without a mean.
 
     For small models from scratch: values in [0, 1] have a mean far above their spread
-    (TOY.md section 8). `mean_patch` is the mean at each place of a patch.
+    (reserve.md section 9.2). `mean_patch` is the mean at each place of a patch.
     """
     vision = params["vision_encoder"]
     kernel = PIXEL_GAIN * vision["embedding"]["kernel"]

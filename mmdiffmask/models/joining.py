@@ -1,4 +1,4 @@
-"""Puts text, sound and vision into one joint sequence (RESERVE.md section 2.6).
+"""Puts text, sound and vision into one joint sequence (reserve.md section 2.6).
 
 The text part comes first, then the vision part, then padding. What is joined are
 embeddings; `models.reserve` looks tokens up and runs the joint transformer.
@@ -64,7 +64,7 @@ def count_pointers(tokens: Int[Array, "b l"], clips: int) -> Int[Array, "b l"]:
     """The sound clip of each position where clips follow one another, 6 tokens each.
 
     (AUDIOSPAN tokens so far - 1) // 6, modulo `clips`; -1 before the first.
-    RESERVE.md section 3.1.
+    reserve.md section 3.1.
     """
     so_far = jnp.cumsum(tokens == AUDIOSPAN, axis=1)
     pointer = (so_far - 1) // TOKENS_PER_SOUND

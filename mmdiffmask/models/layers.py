@@ -1,7 +1,7 @@
 """Transformer parts of MERLOT-Reserve: attention, MLP, stack, pooling.
 
 Module names are those of the released checkpoints; `models.initial` has the initial
-values. Source: RESERVE.md section 2.
+values. Source: reserve.md section 2.
 """
 
 import functools
@@ -43,7 +43,7 @@ def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
 
 
 def unit_normalize(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-    """x / sqrt(sum(x^2) + 1e-5), in float32 (RESERVE.md section 2.6)."""
+    """x / sqrt(sum(x^2) + 1e-5), in float32 (reserve.md section 2.6)."""
     x = x.astype(jnp.float32)
     return x * jax.lax.rsqrt(jnp.sum(jnp.square(x), -1, keepdims=True) + 1e-5)
 
@@ -158,7 +158,7 @@ class Encoded(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """The transformer stack that all four encoders share (RESERVE.md section 2.1)."""
+    """The transformer stack that all four encoders share (reserve.md section 2.1)."""
 
     hidden: int
     head_size: int
@@ -225,7 +225,7 @@ class Encoder(nn.Module):
 class AttentionPool(nn.Module):
     """Pools groups of vectors by attention with one query, their mean.
 
-    No residual, norm or position (RESERVE.md section 2.3).
+    No residual, norm or position (reserve.md section 2.3).
     """
 
     hidden: int

@@ -2,7 +2,7 @@
 
 A msgpack map of "step", "params" and "opt_state"; an array is extension type 1 (a numpy
 scalar: 3) around [shape, dtype name, little-endian bytes in C order]. Source:
-RESERVE.md section 5. Local files are mapped into memory, so looking at the names and
+reserve.md section 5. Local files are mapped into memory, so looking at the names and
 shapes of gigabytes takes no time; what is damaged is named with its place.
 """
 

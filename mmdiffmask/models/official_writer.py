@@ -26,7 +26,7 @@ def write(path: str | os.PathLike, params: dict[str, Any], step: int = 0) -> Non
     """Writes parameters as the reference does without optimizer; whole or not at all.
 
     Names are sorted and leaves rounded to float16, so that what is below 6e-8 becomes
-    0 (RESERVE.md section 5).
+    0 (reserve.md section 5).
 
     Args:
       path: the file; one that is there is replaced at the end.
@@ -54,7 +54,7 @@ def size(params: dict[str, Any], step: int, has_optimizer: bool = False) -> int:
     Args:
       params: nested maps of arrays, or of anything with `.shape` and `.dtype`.
       step: updates done.
-      has_optimizer: count Adam's moments and counters too (RESERVE.md section 5).
+      has_optimizer: count Adam's moments and counters too (reserve.md section 5).
     """
     content = {"step": step, "params": params, "opt_state": None}
     if has_optimizer:

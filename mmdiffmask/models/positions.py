@@ -1,6 +1,6 @@
 """Coordinates of tokens, and the scaling of queries and keys by them.
 
-Source: RESERVE.md section 2.2.
+Source: reserve.md section 2.2.
 """
 
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def grid_coordinates(
     """Row and column of every patch of a rows x cols grid, row-major.
 
     Both axes share one scale, so a pooled grid has coordinates of its own
-    (RESERVE.md sections 2.2 and 8).
+    (reserve.md sections 2.2 and 8).
     """
     longest = jnp.asarray(max(rows, cols) + 1, dtype)
     row, col = centred(rows, dtype) / longest, centred(cols, dtype) / longest
@@ -66,7 +66,7 @@ def position_scale(
     dimension 2m+1 takes sin(a_m) + cos(a_m), the rest 1.
 
     Released weights: named rotary, but it scales and does not rotate; a textbook
-    rotation does not reproduce them (RESERVE.md section 2.2).
+    rotation does not reproduce them (reserve.md section 2.2).
     """
     angle = angles(coordinates)
     sin, cos = jnp.sin(angle), jnp.cos(angle)

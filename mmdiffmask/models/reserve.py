@@ -1,6 +1,6 @@
 """MERLOT-Reserve: frames, sound and tokens to vectors of a joint transformer.
 
-Source: RESERVE.md section 2. Module names are the released checkpoints', so a
+Source: reserve.md section 2. Module names are the released checkpoints', so a
 checkpoint's `params` is this model's parameter tree.
 """
 
@@ -189,15 +189,15 @@ def init(
     initialiser: initial.Initialiser = "reserve",
     mean_patch: Float[Array, " p"] | None = None,
 ) -> initial.Params:
-    """Float32 parameters of every part (RESERVE.md section 2.7).
+    """Float32 parameters of every part (reserve.md section 2.7).
 
     The values depend on key and settings alone: there are no position parameters, so
     one set serves every grid and length. The other sizes are those that every part is
     traced with, so that what does not fit together shows before a run.
 
     Departs: `initialiser` "lecun" and `mean_patch` are for small models from scratch.
-    Reserve's own kernels are narrow for H 128 and learn more slowly (TOY.md section
-    3); of `mean_patch` see `initial.centre_pixels`.
+    Reserve's own kernels are narrow for H 128 and learn more slowly (reserve.md section
+    9.1); of `mean_patch` see `initial.centre_pixels`.
 
     Args:
       key: decides every value.

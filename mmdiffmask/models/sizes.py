@@ -20,7 +20,7 @@ SETTINGS = ("hidden", "head_size", "vision_layers", "audio_layers", "span_layers
 SETTINGS += ("joint_layers", "vocabulary")
 ENCODERS = ("vision", "audio", "span", "joint")
 OFFICIAL = ("base", "large")
-OFFICIAL_STEP = 750_000  # pretraining's length: the 5 bytes of RESERVE.md section 5
+OFFICIAL_STEP = 750_000  # pretraining's length: the 5 bytes of reserve.md section 5
 
 
 def shapes(settings: config.Model) -> Shapes:
@@ -122,7 +122,7 @@ def describe(sizes: Sizes) -> str:
 
 
 def official_bytes(settings: config.Model, has_optimizer: bool = False) -> int:
-    """The size of an official file of such a model by the format (RESERVE.md 5)."""
+    """The size of an official file of such a model by the format (reserve.md 5)."""
     leaves = {
         path: jax.ShapeDtypeStruct(shape, jnp.float32)
         for path, shape in shapes(settings).items()

@@ -1,6 +1,6 @@
 """Vectors of frames, of sound and of short texts: the joint transformer's input.
 
-Source: RESERVE.md sections 2.3 to 2.5.
+Source: reserve.md sections 2.3 to 2.5.
 """
 
 from typing import NamedTuple
@@ -88,7 +88,7 @@ class VisionTower(nn.Module):
           patches: values in [0, 1], (patch row, patch column, channel) row-major.
           grid: of each frame.
           is_masked: patches whose embedding is replaced before the first layer, so
-            that no other patch can see what they show (DESIGN section 5).
+            that no other patch can see what they show (design.md section 5).
           replacement: what they are replaced by; read only where masked.
         """
         encoded = self._encode(patches, grid, is_masked, replacement)

@@ -1,7 +1,7 @@
 """The convex head over candidate answers: one weight vector per stream, no bias.
 
 A candidate's score is the sum over both streams of weights . features; the right one
-should have the highest. DESIGN section 7.
+should have the highest. design.md section 7.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from mmdiffmask.probe import linear, ties
 
 Link = Literal["softmax", "sigmoid"]
-SCALE = 100.0  # of Reserve's zero-shot scores, RESERVE.md section 6.4
+SCALE = 100.0  # of Reserve's zero-shot scores, reserve.md section 6.4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ def zero_shot(features: Float[np.ndarray, "e c z d"]) -> Float[np.ndarray, "e c"
 def probe(
     train: Questions, dev: Questions, val: Questions, l2: Sequence[float], link: Link
 ) -> Result:
-    """Fits on train, chooses the penalty on dev, scores val once. DESIGN section 7.
+    """Fits on train, chooses the penalty on dev, scores val once. design.md section 7.
 
     Features are standardised by train's mean and sd over questions and candidates.
 

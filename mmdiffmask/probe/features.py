@@ -41,7 +41,7 @@ def without_language(batch: types.VideoBatch) -> types.VideoBatch:
     """The batch with every text and audio token taken out.
 
     Subtitles narrate what a label asks for, so a read-out that saw them would measure
-    reading. DESIGN section 7, read-out `clip`.
+    reading. design.md section 7, read-out `clip`.
     """
     return batch._replace(
         text_tokens=jnp.zeros_like(batch.text_tokens),
@@ -75,7 +75,7 @@ def clip_encoder(
     apply: Callable[[Params, types.VideoBatch], tuple[Array, Array]],
     grid: grids.PatchGrid,
 ) -> Encode:
-    """The read-out `clip` (DESIGN section 7) of a model.
+    """The read-out `clip` (design.md section 7) of a model.
 
     Args:
       apply: (params, batch) -> the joint transformer's output at the visual cells and

@@ -216,7 +216,7 @@ def probe(
     l2: Sequence[float],
     neighbours: int,
 ) -> Result:
-    """Fits on train, chooses the penalty on dev, scores val once. DESIGN section 7.
+    """Fits on train, chooses the penalty on dev, scores val once. design.md section 7.
 
     The penalty is the one of least cross-entropy on dev (accuracy on few clips is too
     coarse to choose by); the larger of two equal ones.

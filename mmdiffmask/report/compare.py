@@ -26,7 +26,7 @@ class Comparison:
       b: another.
       difference: a minus b.
       is_gain: whether a hides something and b is, on this measure, the better of the
-        rows that hide nothing. DESIGN section 7: gains are stated against that one.
+        rows that hide nothing. design.md section 7: gains are stated against that one.
     """
 
     measure: str

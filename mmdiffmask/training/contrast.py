@@ -76,7 +76,7 @@ def row_losses(
 ) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
     """Cross-entropy of each real pair, from x to y and from y to x; 0 elsewhere.
 
-    RESERVE.md section 4.1: extra negatives stand on the side of y alone.
+    reserve.md section 4.1: extra negatives stand on the side of y alone.
     """
     logits = pairs.x.astype(jnp.float32) @ pairs.y.astype(jnp.float32).T
     forth, back = cross_entropies(logits, pairs.is_candidate, pairs.is_row)

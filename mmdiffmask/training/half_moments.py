@@ -3,7 +3,7 @@
 bfloat16 has 8 bits of precision, too few for the second moment: with b2 = 0.98 an
 update lowers it by at most 2 %, and changes below 1 in 256 would round away. So its
 cube is stored, which triples relative changes, and the sign bit, idle in a number that
-is never negative, holds one bit more. RESERVE.md section 4.2.
+is never negative, holds one bit more. reserve.md section 4.2.
 """
 
 from typing import NamedTuple
@@ -46,7 +46,7 @@ def encode_second_moment(nu: Float32[Array, "..."]) -> BFloat16[Array, "..."]:
 
     Comes back within 0.14 % between 1e-12 and 7e12. Below some 1e-13 it comes back as
     0, which Adam does not notice beside its eps of 1e-6; above 7e12 (gradients of some
-    1e7) as infinity, and the weight would stand still. RESERVE.md section 4.2.
+    1e7) as infinity, and the weight would stand still. reserve.md section 4.2.
 
     Args:
       nu: not negative.
@@ -91,7 +91,7 @@ def scale_by_reserve_adam(adam: Adam) -> optax.GradientTransformation:
     moments; the next one starts from their rounded form. The state is optax's (count,
     mu, nu), so flax writes it as the {count, mu, nu} of official checkpoints. Without
     bias correction updates 3 to 100 are longer, by up to 1.55 times (b1 0.9, b2 0.98),
-    which the warm-up hides. RESERVE.md sections 3.3 (correction) and 4.2 (none).
+    which the warm-up hides. reserve.md sections 3.3 (correction) and 4.2 (none).
     """
     b1, b2, eps, bias_correction, half_moments = adam
     dtype = jnp.bfloat16 if half_moments else jnp.float32

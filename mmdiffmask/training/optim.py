@@ -26,10 +26,10 @@ from mmdiffmask import config
 from mmdiffmask.training import half_moments as halves
 from mmdiffmask.training import schedules
 
-FLOOR = 0.02  # of the peak rate, after Reserve's cosine; RESERVE.md section 4.2
+FLOOR = 0.02  # of the peak rate, after Reserve's cosine; reserve.md section 4.2
 PRETRAINING = halves.Adam()
 FINETUNING = halves.Adam(bias_correction=True)
-LARGE = 4096  # elements; smaller arrays are not pulled; RESERVE.md section 3.3
+LARGE = 4096  # elements; smaller arrays are not pulled; reserve.md section 3.3
 
 
 def check(settings: config.Training) -> None:
@@ -51,7 +51,7 @@ def decay_towards(
     """Adds strength * (weights - start), on arrays with more than one axis.
 
     Stands before the scaling by the learning rate, as AdamW's decay does. The start
-    is an argument of `update`, not state: it is held and saved once. RESERVE.md 3.3.
+    is an argument of `update`, not state: it is held and saved once. reserve.md 3.3.
 
     Args:
       strength: of the pull.
@@ -96,7 +96,7 @@ def reserve_pretraining(
     adam: halves.Adam = PRETRAINING,
     floor: float = FLOOR,
 ) -> optax.GradientTransformationExtraArgs:
-    """What Reserve was pretrained with. RESERVE.md section 4.2.
+    """What Reserve was pretrained with. reserve.md section 4.2.
 
     Args:
       lr: the peak rate.
@@ -124,7 +124,7 @@ def reserve_finetuning(
     decay_to: str = "initial",
     adam: halves.Adam = FINETUNING,
 ) -> optax.GradientTransformationExtraArgs:
-    """What Reserve was finetuned with. RESERVE.md section 3.3.
+    """What Reserve was finetuned with. reserve.md section 3.3.
 
     Args:
       lr: the peak rate.

@@ -14,7 +14,7 @@ THIGH, SHIN, TORSO = 0.245, 0.225, 0.29
 UPPER_ARM, FOREARM = 0.165, 0.15
 NECK = 0.025
 HEAD = 0.15  # 6.7 heads: below the classical 8, so that faces pass 24 px
-STRIDE = 0.24  # radians; wider strides lose the person detector (DETECTOR.md)
+STRIDE = 0.24  # radians; wider strides lose the person detector (boxes.md section 2)
 
 
 @dataclasses.dataclass(frozen=True)

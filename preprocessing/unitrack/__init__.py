@@ -1,5 +1,5 @@
 """Multi-object tracking as UniTrack's box association does it.
 
 Wang et al. 2021, "Do Different Tracking Tasks Require Different Appearance Models?";
-PREPROCESSING.md section 2 has the algorithm with every constant.
+boxes.md has the algorithm with every constant.
 """

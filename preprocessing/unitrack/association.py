@@ -1,6 +1,6 @@
 """Costs of taking detections for tracks, and the pairs that cost the least.
 
-PREPROCESSING.md section 2, "One update". Appearance costs are float32 like the
+boxes.md section 6. Appearance costs are float32 like the
 features they come from; boxes and distances are float64.
 """
 

@@ -2,7 +2,7 @@
 
 A frame of the video is shrunk into the test size; that *resized frame* is what boxes
 are reported on. The detector sees it centred on grey, the *letterbox*, and gives boxes
-in units of that. PREPROCESSING.md section 2, "Detection".
+in units of that. boxes.md section 3.
 """
 
 import cv2

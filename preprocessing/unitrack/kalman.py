@@ -1,7 +1,7 @@
 """The tracker's motion model: boxes of many tracks under constant velocity.
 
 A state is (cx, cy, a, h) and the velocities of the four, where a = width / height;
-noise grows with the height of the box. PREPROCESSING.md section 2, "Kalman filter".
+noise grows with the height of the box. boxes.md section 5.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """UniTrack's box association: detections and their looks in, tracks out.
 
-PREPROCESSING.md section 2, "One update"; step numbers below are that section's.
+boxes.md section 6; step numbers below are that section's.
 """
 
 import dataclasses

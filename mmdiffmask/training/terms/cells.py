@@ -45,7 +45,7 @@ def max_cells(ratio: float, mask_unit: str, patches: int, cells: int) -> int:
     """How many cells of a clip a mask can touch: the slots that `choose_cells` needs.
 
     With unit `cell` that is the budget, else the budget of patches but at most all
-    cells. DESIGN section 4; both counts are of a whole clip, all of it valid.
+    cells. design.md section 4; both counts are of a whole clip, all of it valid.
 
     Example: ratio 0.25, 420 patches, 105 cells: 26 for `cell`, 105 for `patch`.
     """
@@ -111,8 +111,8 @@ def compare(
 
     Rows that are not real have weight 0 and are nobody's candidate. Nor are cells of
     another example of the same clip (overlapping windows hold the same frames).
-    Paper: section 3.5 (the objective of MERLOT-Reserve); RESERVE.md section 4.1.
-    Departs: DESIGN section 5 (real cells only, no gradient through the targets).
+    Paper: section 3.5 (the objective of MERLOT-Reserve); reserve.md section 4.1.
+    Departs: design.md section 5 (real cells only, no gradient through the targets).
 
     Args:
       prediction: joint output at the chosen cells.
@@ -160,7 +160,7 @@ def copy_queries(
     """The mean of the same cell's clean feature in the clip's other valid frames.
 
     What somebody retrieves with who only knows that pictures hardly change; 0 where
-    no other frame has the cell. DESIGN section 5 (floor "copy").
+    no other frame has the cell. design.md section 5 (floor "copy").
     """
     weight = is_valid.astype(jnp.float32)[..., None]
     kept = clean.astype(jnp.float32) * weight

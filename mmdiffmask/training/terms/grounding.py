@@ -3,7 +3,7 @@
 For small models that start from nothing.
 
 Reserve's three terms alone stay on a plateau there: the right video helps no more than
-a wrong one (TOY.md section 3). What ended it within minutes: naming a hidden word among
+a wrong one (reserve.md 9.1). What ended it within minutes: naming a hidden word among
 ALL span vectors of a closed vocabulary (extra negatives taken to their end: no
 duplicates within a batch, no word that is never trained against), and asking for each
 narrated word that SOME cell of the picture shows it. Off by default.

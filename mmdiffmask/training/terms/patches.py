@@ -18,8 +18,8 @@ from mmdiffmask.training.terms.shared import Objective, valid_patches
 from mmdiffmask.types import Array, VideoBatch
 
 NAME = "patches"
-SCALE_OF_STREAM = {"audio": 0, "text": 1}  # contrastive_scales, DESIGN section 5
-REFERENCE_KEY = 123457  # of the released code's one vector (RELEASED_CODE.md section 2)
+SCALE_OF_STREAM = {"audio": 0, "text": 1}  # contrastive_scales, design.md section 5
+REFERENCE_KEY = 123457  # of the released code's one vector (reserve.md section 10.1)
 NOISE_MEAN, NOISE_SD = "noise_mean", "noise_sd"  # held fixed by a run
 
 
@@ -98,7 +98,7 @@ def forward(
 ) -> Outcome:
     """Predicts the clean features of masked cells from the masked clip.
 
-    Paper: section 3.5. DESIGN section 5. Pure; `params` may be differentiated.
+    Paper: section 3.5. design.md section 5. Pure; `params` may be differentiated.
     `clean` are the pooled features of the unmasked clip, if they are known already.
     """
     is_valid = valid_patches(batch)
@@ -159,7 +159,7 @@ def masked_cells(
 
     With `mask_site = patch_embedding` the noise stands before the first layer, so no
     visible patch has seen what is hidden. `vit_output` is the released code's reading:
-    one constant vector after the last layer (RELEASED_CODE.md section 2).
+    one constant vector after the last layer (reserve.md section 10.1).
     """
     if objective.settings.mask_site == "patch_embedding":
         noise = _noise(held, batch)

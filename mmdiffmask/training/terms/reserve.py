@@ -1,6 +1,6 @@
 """Reserve's three contrasts, from a batch's sequences and the towers' outputs.
 
-Source: RESERVE.md section 4.1. Sequences come from `data.reserve_sequences`.
+Source: reserve.md section 4.1. Sequences come from `data.reserve_sequences`.
 """
 
 from collections.abc import Callable
