@@ -13,7 +13,7 @@ CORE = [
     "flax>=0.12,<0.13",  # linen modules; tested with 0.12.8
     "optax>=0.2.8,<0.3",
     "orbax-checkpoint>=0.12,<0.13",  # preservation policies moved between minors
-    "tensorflow-datasets>=4.9.10,<5",  # features.serialize internals used by records.py
+    "tensorflow-datasets>=4.9.10,<5",  # features.serialize internals: data/records
     "importlib_resources",  # tensorflow-datasets 4.9.10 needs it and forgets to say so
     "array_record>=0.8.6,<0.9",  # the shard container
     "grain>=0.2.18,<0.3",

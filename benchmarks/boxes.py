@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks import labelled, tvqa_plus
 from mmdiffmask import grid, statistics
-from preprocessing import body_boxes, detectors, face_boxes, people, yolox
+from preprocessing.boxes import body_boxes, detectors, face_boxes, people, yolox
 
 MIN_IOU = {"body": 0.5, "face": 0.4}
 MAX_IGNORED = 0.5  # share of a detection inside an ignore region

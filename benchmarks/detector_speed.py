@@ -25,7 +25,7 @@ import types
 from collections.abc import Callable
 from typing import NamedTuple
 
-from preprocessing import workers
+from preprocessing.work import workers
 
 if __name__ == "__main__":  # before the libraries are loaded that read it
     os.environ.update(workers.ONE_THREAD)  # as in a worker
@@ -33,7 +33,7 @@ if __name__ == "__main__":  # before the libraries are loaded that read it
 import numpy as np  # noqa: E402
 
 from benchmarks import face_speed  # noqa: E402
-from preprocessing import body_boxes, protobuf, ssdlite, weights  # noqa: E402
+from preprocessing.boxes import body_boxes, protobuf, ssdlite, weight_files  # noqa: E402
 
 LIMIT = 1.5  # times onnxruntime's CPU seconds
 FRAMES = 4  # of MEDIA_DIR
@@ -191,7 +191,7 @@ def compare(views: list[np.ndarray], rounds: int) -> Result:
     Raises:
       ValueError: if a package is missing.
     """
-    graph = protobuf.read_graph(weights.read(weights.SSDLITE))
+    graph = protobuf.read_graph(weight_files.read(weight_files.SSDLITE))
     ours, theirs = ssdlite.load(), load_onnxruntime(ssdlite.read_network(graph))
     # These calls are not timed: the first of ours compiles.
     found = [difference(ours(view), theirs(view)) for view in views]

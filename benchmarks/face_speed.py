@@ -25,7 +25,7 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from preprocessing import workers
+from preprocessing.work import workers
 
 if __name__ == "__main__":  # before the libraries are loaded that read it
     os.environ.update(workers.ONE_THREAD)
@@ -33,7 +33,7 @@ if __name__ == "__main__":  # before the libraries are loaded that read it
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from preprocessing import face_boxes, facenet  # noqa: E402
+from preprocessing.boxes import face_boxes, facenet  # noqa: E402
 
 if TYPE_CHECKING:
     import torch

@@ -19,8 +19,8 @@ import numpy as np
 import scipy.cluster.hierarchy
 
 from benchmarks import boxes, tracks
-from preprocessing import appearance
-from preprocessing.unitrack import tracker
+from preprocessing.boxes import appearance
+from preprocessing.boxes.unitrack import tracker
 
 GOLDEN_VIDEO = {"pedestrians_hog": "pedestrians_a.mp4"}
 FAR = 0.6  # cosine distance: looks of one object are within 0.4, others beyond 0.8

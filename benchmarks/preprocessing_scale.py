@@ -18,7 +18,9 @@ import tempfile
 import time
 
 from mmdiffmask.grid import PatchGrid
-from preprocessing import build, finders, items, workers
+from preprocessing import build, items
+from preprocessing.boxes import finders
+from preprocessing.work import workers
 
 SETTINGS = items.Settings(PatchGrid(6, 10), sub_segments=1)
 

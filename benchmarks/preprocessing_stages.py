@@ -18,26 +18,26 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from preprocessing import workers
+from preprocessing.work import workers
 
 os.environ.update(workers.ONE_THREAD)  # before the libraries that read it
 
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from mmdiffmask.data import records  # noqa: E402
-from preprocessing import (  # noqa: E402
+from mmdiffmask.data.records import shards  # noqa: E402
+from preprocessing import items  # noqa: E402
+from preprocessing.boxes import (  # noqa: E402
     appearance,
     body_boxes,
-    clips,
-    decode,
     detectors,
     face_boxes,
     finders,
-    items,
     tracking,
-    video,
 )
+from preprocessing.media import decode  # noqa: E402
+from preprocessing.readers import video  # noqa: E402
+from preprocessing.work import clips  # noqa: E402
 
 STEP_S = 1 / finders.TRACKED_FPS
 SAMPLED_EVERY = 14  # frames: 4.67 s
@@ -110,14 +110,14 @@ def measure_writing(path: pathlib.Path) -> Stage:
     plan = video.Extras().plan(path.parent)
     clip = next(clip for clip in plan.clips[video.TRAIN] if clip.footage == path.name)
     made = list(clips.records(clip, settings, None, items.Losses()))
-    schema = records.features(
+    schema = shards.features(
         settings.segments, settings.sub_segments, settings.grid.n_patches
     )
     with tempfile.TemporaryDirectory() as folder:
         target = pathlib.Path(folder, "shard")
-        records.write_shard(target, made, schema)  # loads the libraries
+        shards.write_shard(target, made, schema)  # loads the libraries
         target.unlink()
-        _, cpu_s = timed(records.write_shard, target, made, schema)
+        _, cpu_s = timed(shards.write_shard, target, made, schema)
     return Stage(cpu_s, sum(int(record.is_frame_valid.sum()) for record in made))
 
 

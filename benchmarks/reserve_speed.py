@@ -29,7 +29,7 @@ from jaxtyping import Array, Float
 
 from mmdiffmask import config
 from mmdiffmask.grid import PatchGrid
-from mmdiffmask.models import towers
+from mmdiffmask.models.reserve import towers
 
 MIB = 2**20
 Compiled = jax.stages.Compiled

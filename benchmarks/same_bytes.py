@@ -31,8 +31,9 @@ RUNNERS = {
 
 def render(workdir: pathlib.Path, train_clips: int, val_clips: int) -> None:
     """Both raw trees, as far as they are not there."""
-    from preprocessing import toy, workers
+    from preprocessing import toy
     from preprocessing.toy import social_layout
+    from preprocessing.work import workers
 
     toy.render(
         workdir / "raw/tvqa",

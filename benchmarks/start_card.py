@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mmdiffmask import probing
 from mmdiffmask.data import tokenizers, vocabulary
 from mmdiffmask.probe import results
+from mmdiffmask.probe import run as probing
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal
 from preprocessing.toy import words

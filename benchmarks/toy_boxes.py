@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from mmdiffmask import statistics
-from preprocessing import body_boxes, face_boxes
+from preprocessing.boxes import body_boxes, face_boxes
 
 MIN_VISIBLE, MIN_FACE_PX = 0.6, 24
 MIN_IOU = {"person": 0.5, "face": 0.4}

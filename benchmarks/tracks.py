@@ -31,8 +31,8 @@ import cv2
 import numpy as np
 
 from benchmarks import boxes, flow
-from preprocessing import appearance, body_boxes
-from preprocessing.unitrack import tracker
+from preprocessing.boxes import appearance, body_boxes
+from preprocessing.boxes.unitrack import tracker
 
 BORDER = 0.05  # share of the picture's side that counts as its border
 FIRST_FRAMES = 2  # a track is reported from its second detection on

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from preprocessing import box_files, box_formats
+from preprocessing.boxes import box_files, box_formats
 
 Labelled = tuple[np.ndarray, np.ndarray]  # RGB frame, boxes (m, 4) in its pixels
 DEPTH = 2  # <vid_name> in the folder, or in a show's folder in it

@@ -160,7 +160,8 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
 
 def _probe(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import probing, runs
+    from mmdiffmask import runs
+    from mmdiffmask.probe import run as probing
     from mmdiffmask.run_folder import RunFolder
 
     RunFolder(arguments.workdir).check_run()
@@ -172,13 +173,13 @@ def _probe(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import collect
+    from mmdiffmask.report import collect
 
     print(collect.write_page(pathlib.Path(arguments.workdir)))
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import sheet
+    from mmdiffmask.report import inspect as sheet
 
     print(sheet.draw(arguments.records, arguments.id, arguments.out))
 

@@ -19,7 +19,8 @@ from mmdiffmask.data import (
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import strategies
-from mmdiffmask.models import convert, reserve
+from mmdiffmask.models.reserve import checkpoints
+from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.training import loop, objective, optim, steps
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training.family import Family
@@ -83,7 +84,7 @@ def find_files(experiment: config.Experiment) -> config.Experiment:
     data, checkpoint = experiment.data, experiment.model.checkpoint
     if data.tokenizer != "reserve":
         return experiment
-    beside = None if checkpoint is None else convert.resolve(checkpoint)
+    beside = None if checkpoint is None else checkpoints.resolve(checkpoint)
     path = str(tokenizers.find_reserve(beside))
     return dataclasses.replace(
         experiment, data=dataclasses.replace(data, tokenizer=path)

@@ -12,16 +12,9 @@ from collections.abc import Iterator
 
 import tqdm
 
-from mmdiffmask import (
-    build,
-    collect,
-    config,
-    configure,
-    examples,
-    probing,
-    runs,
-    versions,
-)
+from mmdiffmask import build, config, configure, examples, runs, versions
+from mmdiffmask.probe import run as probing
+from mmdiffmask.report import collect
 from mmdiffmask.run_files import DONE, STAGE_SECONDS
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal

@@ -13,13 +13,13 @@ from mmdiffmask import config, grid
 from mmdiffmask.data import (
     cloze,
     loader,
-    records,
     reserve_sequences,
     tokenizers,
     video,
     vocabulary,
 )
 from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.data.records import shards
 from mmdiffmask.masking import anchors, clips, sampling, strategies, units
 from mmdiffmask.training import objective
 from mmdiffmask.training.terms import grounding, reserve
@@ -46,7 +46,7 @@ class Chosen:
       dev_clips: the first of each held-out clip, as many as scores are made from.
     """
 
-    source: records.Source
+    source: shards.Source
     train: tuple[int, ...]
     clips: list[int]
     dev_clips: list[int]
@@ -82,7 +82,7 @@ def unit_settings(
 def make_row(
     data: config.Data,
     masking: config.Masking,
-    source: records.Source,
+    source: shards.Source,
     add: AddLanguage | None = None,
     seed: int = EVAL_SEED,
 ) -> Callable[..., VideoBatch]:
@@ -119,7 +119,7 @@ def language(experiment: config.Experiment, seed: int) -> AddLanguage | None:
     data, settings = experiment.data, experiment.reserve
     encode = tokenizers.load(data.tokenizer).encode_plain
 
-    def add(row: VideoBatch, record: records.Record, epoch: int) -> VideoBatch:
+    def add(row: VideoBatch, record: shards.Record, epoch: int) -> VideoBatch:
         rest = (encode, seed, epoch)
         if is_reserve:
             sequences = reserve_sequences.reserve_row(record, data, settings, *rest)
@@ -183,7 +183,7 @@ class HeldOut:
 
 def bare_batches(
     experiment: config.Experiment,
-    source: records.Source,
+    source: shards.Source,
     positions: Sequence[int],
     names: Sequence[str],
     seed: int,
@@ -226,7 +226,7 @@ def masks_of(
 
 
 def held_out_masks(
-    experiment: config.Experiment, source: records.Source, positions: Sequence[int]
+    experiment: config.Experiment, source: shards.Source, positions: Sequence[int]
 ) -> dict[str, HeldOut]:
     """Strategy -> its masks of the dev clips: the same for every run and every seed.
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from etils import epath
 
-from mmdiffmask.data import manifest, tokenizers, vocabulary
+from mmdiffmask.data import tokenizers, vocabulary
+from mmdiffmask.data.records import manifest
 
 RECORDS, START = "records", "model.checkpoint"
 NEEDED = ("data.tokenizer", "masking.label_embeddings")  # also after training

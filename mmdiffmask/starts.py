@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float
 from mmdiffmask import config, grid, weights
 from mmdiffmask.data import tokenizers
 from mmdiffmask.masking import sampling
-from mmdiffmask.models import reserve, towers
+from mmdiffmask.models.reserve import model as reserve
+from mmdiffmask.models.reserve import towers
 from mmdiffmask.training.family import Params
 from mmdiffmask.types import VideoBatch
 

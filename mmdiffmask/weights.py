@@ -11,8 +11,8 @@ import numpy as np
 from etils import epath
 
 from mmdiffmask import config, run_files
-from mmdiffmask.models import (
-    convert,
+from mmdiffmask.models.reserve import (
+    checkpoints,
     official_file,
     official_writer,
     orbax_folder,
@@ -21,13 +21,17 @@ from mmdiffmask.models import (
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 
-CHOICES = {"all": convert.PARTS, "body": convert.BODY, "finetuned": convert.FINETUNED}
+CHOICES = {
+    "all": checkpoints.PARTS,
+    "body": checkpoints.BODY,
+    "finetuned": checkpoints.FINETUNED,
+}
 
 
 def read(
     name_or_path: str | os.PathLike, which: checkpoint.Which = "best"
 ) -> official_file.Stored:
-    """What a checkpoint holds: as `convert.read`, or a run's weights.
+    """What a checkpoint holds: as `checkpoints.read`, or a run's weights.
 
     Args:
       name_or_path: official file, Orbax folder, run, or name of a shipped checkpoint.
@@ -36,9 +40,9 @@ def read(
     Raises:
       ValueError: naming the place, what was expected and what was found.
     """
-    path = convert.resolve(name_or_path)
+    path = checkpoints.resolve(name_or_path)
     if not _is_run(path):
-        return convert.read(path)
+        return checkpoints.read(path)
     folder = RunFolder(path)
     params = checkpoint.load_params(folder, which)
     return official_file.Stored(checkpoint.step_of(folder, which), params)
@@ -66,7 +70,7 @@ def fingerprint_of(name_or_path: str) -> str | None:
     Raises:
       ValueError: as `read`.
     """
-    path = convert.resolve(name_or_path)
+    path = checkpoints.resolve(name_or_path)
     try:
         is_there = epath.Path(path).exists()
     except ImportError:  # a bucket without its package: reading it says so
@@ -77,24 +81,24 @@ def fingerprint_of(name_or_path: str) -> str | None:
 def load(
     name_or_path: str | os.PathLike,
     settings: config.Model,
-    parts: Sequence[str] = convert.PARTS,
+    parts: Sequence[str] = checkpoints.PARTS,
     tokens: int | None = None,
     which: checkpoint.Which = "best",
-) -> convert.Params:
+) -> checkpoints.Params:
     """A checkpoint's parameters for the model of the settings, float32 numpy arrays.
 
     Args:
       name_or_path: as in `read`.
       settings: the model's sizes.
-      parts: as in `convert.fit`.
+      parts: as in `checkpoints.fit`.
       tokens: entries of the tokenizer that goes with the model, if known.
       which: of a run.
 
     Raises:
-      ValueError: as `convert.fit` and `read`.
+      ValueError: as `checkpoints.fit` and `read`.
     """
     stored = read(name_or_path, which)
-    return convert.fit(stored.params, str(name_or_path), settings, parts, tokens)
+    return checkpoints.fit(stored.params, str(name_or_path), settings, parts, tokens)
 
 
 def inspect(path: str, size: str | None = None) -> str:
@@ -109,8 +113,8 @@ def inspect(path: str, size: str | None = None) -> str:
     """
     stored = read(path)
     if size is not None:
-        parts = [part for part in convert.PARTS if part in stored.params]
-        convert.fit(stored.params, path, _named(size), parts)
+        parts = [part for part in checkpoints.PARTS if part in stored.params]
+        checkpoints.fit(stored.params, path, _named(size), parts)
     leaves = official_file.flatten(stored.params)
     types = sorted({leaf.dtype.name for leaf in leaves.values()})
     count, arrays = collections.Counter(), collections.Counter()
@@ -130,7 +134,7 @@ def inspect(path: str, size: str | None = None) -> str:
 
 
 def _kind(path: str) -> str:
-    place = convert.resolve(path)
+    place = checkpoints.resolve(path)
     if _is_run(place):
         return "a run of mmdiffmask, its best step"
     is_folder = epath.Path(place).is_dir()
@@ -139,7 +143,7 @@ def _kind(path: str) -> str:
 
 def _length(path: str) -> int | None:
     """Bytes of a file; a folder has no such number."""
-    place = epath.Path(convert.resolve(path))
+    place = epath.Path(checkpoints.resolve(path))
     return None if place.is_dir() else place.stat().length
 
 
@@ -168,7 +172,7 @@ def _size_lines(path: str, stored: official_file.Stored) -> list[str]:
     if not found:
         return ["sizes: not a MERLOT-Reserve model"]
     lines = [f"sizes: {sizes.describe(found)}"]
-    absent = [part for part in convert.PARTS if part not in stored.params]
+    absent = [part for part in checkpoints.PARTS if part not in stored.params]
     if absent:
         lines.append(f"without {', '.join(absent)}")
     name, differ = sizes.nearest(found)
@@ -215,7 +219,7 @@ def convert_official(
     if size is None and not found:
         raise ValueError(f"{path}: holds no MERLOT-Reserve model; see weights inspect")
     settings = _named(size) if size is not None else sizes.to_settings(found)
-    convert.fit(stored.params, path, settings, kept)
+    checkpoints.fit(stored.params, path, settings, kept)
     params = {part: stored.params[part] for part in sorted(kept)}
     orbax_folder.write(out, params, stored.step)
     left = [part for part in sorted(stored.params) if part not in kept]

@@ -5,7 +5,9 @@ import dataclasses
 import sys
 from typing import Any
 
-from preprocessing import arguments, build, outputs, video
+from preprocessing import arguments, build
+from preprocessing.readers import video
+from preprocessing.work import out_folder
 
 WORKERS = None  # one a core
 
@@ -20,7 +22,7 @@ def _parser() -> arguments.Parser:
 
 def _run(args: argparse.Namespace, execute: Any) -> None:
     if args.command == "check":
-        from mmdiffmask.data import check
+        from mmdiffmask.data.records import check
 
         print("\n".join(check.check(args.records_dir).lines()))
         return
@@ -50,7 +52,7 @@ def _run(args: argparse.Namespace, execute: Any) -> None:
 
 def _tell(out: str, counts: dict[str, int]) -> None:
     told = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
-    files = {"skipped": outputs.SKIPPED, "repaired": outputs.REPAIRED}
+    files = {"skipped": out_folder.SKIPPED, "repaired": out_folder.REPAIRED}
     see = [f"(see {file})" for kind, file in files.items() if counts.get(kind)]
     print(" ".join([f"{out}: {told}", *see]))
 

@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from mmdiffmask.grid import PatchGrid
-from preprocessing import finders, languages, video, workers
+from preprocessing.boxes import finders
 from preprocessing.items import Search, Settings
+from preprocessing.media import languages
+from preprocessing.readers import video
+from preprocessing.work import workers
 
 TRACKS = ("both", "tracked", "none")
 MOST = 10**9  # of any number: seconds, clips

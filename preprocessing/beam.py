@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mmdiffmask import atomic
-from preprocessing import arguments, outputs, workers
+from preprocessing import arguments
+from preprocessing.work import out_folder, workers
 
 TASKS = "tasks"  # folder in OUT/.work
 SHARED = "RAW and OUT must lie on a file system that all workers mount at one path"
@@ -94,7 +95,7 @@ def _put_task(write: Callable[[Any], Any], task: Any) -> str:
     task = _anywhere(task)
     path = task.note.parent / TASKS / f"{task.note.stem}.pickle"
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(path, pickle.dumps((write, task, outputs.versions())))
+    atomic.write(path, pickle.dumps((write, task, out_folder.versions())))
     task.note.unlink(missing_ok=True)  # of a shard that is damaged, or to be mended
     return str(path)
 
@@ -129,15 +130,16 @@ def write_task(path: str) -> str:
         raise ValueError(f"{path}: {error.strerror} on a worker; {SHARED}") from error
     write, task, versions = pickle.loads(content)
     for name, wanted in versions.items():
-        if outputs.versions()[name] != wanted:
+        if out_folder.versions()[name] != wanted:
             raise ValueError(
-                f"a worker has {name} {outputs.versions()[name]}, not {wanted} as the"
-                " machine that started the run; install requirements/beam.txt on both"
+                f"a worker has {name} {out_folder.versions()[name]}, not {wanted} as"
+                " the machine that started the run; install"
+                " requirements/beam.txt on both"
             )
     raw = task.clips[0].raw
     if not os.path.isdir(raw):  # else every clip would count as unreadable
         raise ValueError(f"{raw}: no such folder on a worker; {SHARED}")
-    from preprocessing import shards  # heavy
+    from preprocessing.work import shards  # heavy
 
     for _ in workers.run(write, [task], 1, lambda clips: None, shards.give_up):
         pass

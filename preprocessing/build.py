@@ -10,10 +10,12 @@ from typing import Any
 
 import tqdm
 
-from mmdiffmask.data.manifest import Manifest
-from preprocessing import finders, outputs, plans, social_iq, tvqa, video, workers
-from preprocessing.execution import Execution
+from mmdiffmask.data.records.manifest import Manifest
+from preprocessing.boxes import finders
 from preprocessing.items import Search, Settings
+from preprocessing.readers import plans, social_iq, tvqa, video
+from preprocessing.work import out_folder, workers
+from preprocessing.work.execution import Execution
 
 PEOPLE = finders.People()
 
@@ -93,7 +95,7 @@ def build_toy(
     """
     from preprocessing import toy
 
-    outputs.require_place(pathlib.Path(out))  # before the work of rendering
+    out_folder.require_place(pathlib.Path(out))  # before the work of rendering
     if pathlib.Path(raw).is_file():
         raise ValueError(f"{raw}: is a file; --raw takes a folder")
     finder = options.pop("finder", finders.People(tracks="none"))
@@ -137,7 +139,8 @@ def build_tracks(
     Raises:
       ValueError: whatever a user can mend, in one sentence.
     """
-    from preprocessing import own_boxes, track_files
+    from preprocessing.boxes import own_boxes
+    from preprocessing.work import track_files
 
     raw, out = pathlib.Path(raw), pathlib.Path(out)
     if finder.fps is None:
@@ -198,7 +201,7 @@ def _build(
     raw, out = pathlib.Path(raw), pathlib.Path(out)
     execution = Execution(**options)
     fingerprint = source.reader.fingerprint(raw)
-    described = outputs.describe(
+    described = out_folder.describe(
         source.name,
         fingerprint,
         settings,
@@ -209,7 +212,7 @@ def _build(
     manifest = _finished(out, described, execution.strict)
     if manifest is not None:
         return manifest
-    from preprocessing import runner  # heavy: only when there is work
+    from preprocessing.work import runner  # heavy: only when there is work
 
     if isinstance(finder, finders.People):
         _require_detectors(finder)
@@ -222,11 +225,11 @@ def _finished(
     out: pathlib.Path, described: dict[str, Any], strict: bool
 ) -> Manifest | None:
     """The manifest of records that are there already; None if some are to be made."""
-    manifest = outputs.finished(out, described)
+    manifest = out_folder.finished(out, described)
     if manifest is not None and strict and manifest.counts.get("skipped"):
         raise ValueError(
             f"{out}: {manifest.counts['skipped']} thing(s) were skipped, see"
-            f" {outputs.SKIPPED}; mend them and make the records again"
+            f" {out_folder.SKIPPED}; mend them and make the records again"
         )
     return manifest
 
@@ -235,7 +238,7 @@ def _with_boxes(plan: plans.Plan, finder: Search | None) -> plans.Plan:
     """The plan that also tells of a user's boxes."""
     if not isinstance(finder, finders.People) or finder.boxes is None:
         return plan
-    from preprocessing import own_boxes
+    from preprocessing.boxes import own_boxes
 
     told = own_boxes.lost(finder, plan) + own_boxes.objects(finder)
     return dataclasses.replace(plan, repaired=(*plan.repaired, *told))
@@ -249,19 +252,19 @@ def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:
 
 def _require_detectors(finder: finders.People) -> None:
     """Raises ValueError, with the way out, if a detector cannot be loaded."""
-    from preprocessing import weights
+    from preprocessing.boxes import weight_files
 
-    files = [weights.SSDLITE] if finder.bodies == "ssdlite" else []
+    files = [weight_files.SSDLITE] if finder.bodies == "ssdlite" else []
     if finder.faces != "none":
-        files += [weights.PNET, weights.RNET, weights.ONET]
+        files += [weight_files.PNET, weight_files.RNET, weight_files.ONET]
     for file in files:
-        weights.read(file)
+        weight_files.read(file)
     if finder.faces == "facenet":  # before the work
-        from preprocessing import facenet
+        from preprocessing.boxes import facenet
 
         facenet.load()
     if finder.bodies in ("yolox", "file"):  # a file of the user's
-        from preprocessing import detectors
+        from preprocessing.boxes import detectors
 
         detectors.forget()  # it may have changed since another run of this process
         detectors.load(finder)

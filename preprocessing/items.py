@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from mmdiffmask.data import manifest
+from mmdiffmask.data.records import manifest
 from mmdiffmask.grid import PatchGrid
 
 

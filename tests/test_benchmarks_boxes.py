@@ -4,8 +4,8 @@ import shutil
 
 import cv2
 import numpy as np
-import onnx_models
 import pytest
+from helpers import onnx_models
 
 from benchmarks import boxes, labelled
 

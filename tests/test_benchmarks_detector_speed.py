@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from benchmarks import detector_speed, face_speed
-from preprocessing import protobuf, ssdlite, weights
+from preprocessing.boxes import protobuf, ssdlite, weight_files
 
 HAS_ONNX = all(importlib.util.find_spec(n) for n in ("onnx", "onnxruntime"))
 
 
 @pytest.mark.skipif(not HAS_ONNX, reason="onnx and onnxruntime are not here")
 def test_graph_gives_what_ours_gives():
-    graph = protobuf.read_graph(weights.read(weights.SSDLITE))
+    graph = protobuf.read_graph(weight_files.read(weight_files.SSDLITE))
     theirs = detector_speed.load_onnxruntime(ssdlite.read_network(graph))
     view = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
     found, expected = ssdlite.load()(view), theirs(view)
@@ -32,7 +32,7 @@ def test_missing_packages_are_named(capsys):
 
 
 def test_sides_are_those_of_the_maps():
-    graph = protobuf.read_graph(weights.read(weights.SSDLITE))
+    graph = protobuf.read_graph(weight_files.read(weight_files.SSDLITE))
     network = ssdlite.read_network(graph)
     found = detector_speed.sides(network)
     assert found[0] == (150, 32)

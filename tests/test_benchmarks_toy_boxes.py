@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("preprocessing.body_boxes", reason="person detector not here")
-pytest.importorskip("preprocessing.face_boxes", reason="face detector not here")
+pytest.importorskip("preprocessing.boxes.body_boxes", reason="person detector not here")
+pytest.importorskip("preprocessing.boxes.face_boxes", reason="face detector not here")
 
 from benchmarks import toy_boxes
 

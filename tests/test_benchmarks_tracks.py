@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 
 from benchmarks import flow, golden_tracks, tracks
-from preprocessing.unitrack import tracker
+from preprocessing.boxes.unitrack import tracker
 
 SIZE = (320, 240)
 

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from mmdiffmask import inputs, run_files
-from mmdiffmask.data import manifest, tokenizers
+from mmdiffmask.data import tokenizers
+from mmdiffmask.data.records import manifest
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.inputs import Claim
 from mmdiffmask.run_folder import RunFolder

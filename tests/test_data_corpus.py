@@ -7,9 +7,10 @@ import shutil
 
 import pytest
 
-from mmdiffmask import configure, examples, question_probe, run_files, runs
-from mmdiffmask.data import records, splits
+from mmdiffmask import configure, examples, run_files, runs
 from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.data.records import shards, splits
+from mmdiffmask.probe import questions as question_probe
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py"
 
@@ -18,21 +19,21 @@ TINY = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py"
 def reads(monkeypatch):
     """How often each position of a split was read."""
     count = collections.Counter()
-    read = records.Source.__getitem__
+    read = shards.Source.__getitem__
 
     def counted(self, index):
         count[len(self), index] += 1
         return read(self, index)
 
-    monkeypatch.setattr(records.Source, "__getitem__", counted)
+    monkeypatch.setattr(shards.Source, "__getitem__", counted)
     return count
 
 
 def test_entries_and_splits_are_those_of_the_records(tiny_records):
     corpus = Corpus(tiny_records)
-    assert corpus.split_names == records.splits(tiny_records)
+    assert corpus.split_names == shards.splits(tiny_records)
     for split in corpus.split_names:
-        source = records.open_split(tiny_records, split)
+        source = shards.open_split(tiny_records, split)
         rows = [source[i] for i in range(len(source))]
         entries = corpus.entries(split)
         assert [e.example_id for e in entries] == [r.example_id for r in rows]
@@ -40,7 +41,7 @@ def test_entries_and_splits_are_those_of_the_records(tiny_records):
         first = {row.clip: i for i, row in reversed(list(enumerate(rows)))}
         assert sorted(corpus.first_of_clips(split)) == sorted(first.values())
         assert corpus.groups(split) == {row.clip: row.group for row in rows}
-    source = records.open_split(tiny_records, "train")
+    source = shards.open_split(tiny_records, "train")
     train = [source[i] for i in range(len(source))]
     for boxed_only in (True, False):
         found = corpus.split_train(0.1, boxed_only)

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from question_records import Source, record
+from helpers.question_records import Source, record
 
 from mmdiffmask import config, tokens
 from mmdiffmask.data import question_kinds, questions, tokenizers

@@ -3,9 +3,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from reserve_records import (
+from helpers.reserve_records import (
     PLACE_S,
     VIDEO,
     FakeRecord,
@@ -14,6 +12,8 @@ from reserve_records import (
     places_of,
     tokens_at,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mmdiffmask.data import reserve_sequences
 from mmdiffmask.tokens import AUDIOSPAN, LTOVPOOL, MASK, MASKAUDIO

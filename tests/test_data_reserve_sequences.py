@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-import raw_trees
-from reserve_records import (
+from helpers import raw_trees
+from helpers.reserve_records import (
     ONE_WORD_EACH,
     PLACE_S,
     VIDEO,
@@ -17,9 +17,10 @@ from reserve_records import (
 )
 
 from mmdiffmask import config
-from mmdiffmask.data import records, reserve_sequences, schema, tokenizers
+from mmdiffmask.data import reserve_sequences, tokenizers
+from mmdiffmask.data.records import schema, shards
 from mmdiffmask.tokens import AUDIOSPAN, LTOVPOOL, MASK, MASKAUDIO
-from preprocessing import segments
+from preprocessing.media import segments
 
 
 def test_sub_segments_last_as_long_as_preprocessing_says():
@@ -197,7 +198,7 @@ def test_a_missing_random_text_is_an_error(tmp_path):
 def test_a_record_of_the_pipeline_reads_right(tmp_path):
     raw_trees.write_tvqa(tmp_path / "raw", train=1, val=1)
     raw_trees.make(tmp_path / "raw", tmp_path / "out")
-    record = records.open_split(tmp_path / "out", "train")[0]
+    record = shards.open_split(tmp_path / "out", "train")[0]
     tokenizer = tokenizers.load("toy")
     # A line from 1.33 s to 3.33 s; the middle of "then" is at 3.07 s, of 3.11 s.
     assert reserve_sequences.spoken(record) == ("", "(Ann:)Cafe then", "")

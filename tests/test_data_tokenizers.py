@@ -156,11 +156,11 @@ def test_wrong_files_are_named(tmp_path, toy):
 
 def test_shipped_tokenizer_is_what_the_toy_set_says(toy, tmp_path):
     trainer = pytest.importorskip(
-        "preprocessing.toy_tokenizer", reason="the toy set is not in this tree"
+        "preprocessing.toy.tokenizer", reason="the toy set is not in this tree"
     )
     trainer.write(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == tokenizers.TOY.read_bytes(), (
-        "the toy set's words changed: run python -m preprocessing.toy_tokenizer"
+        "the toy set's words changed: run python -m preprocessing.toy.tokenizer"
     )
     text = " ".join(trainer.texts()).lower()
     counts = collections.Counter(re.findall(r" ([a-z]+)", text))

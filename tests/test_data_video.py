@@ -6,10 +6,11 @@ import hashlib
 import cv2
 import numpy as np
 import pytest
-import raw_trees
+from helpers import raw_trees
 
 from mmdiffmask import config, grid
-from mmdiffmask.data import frames, video
+from mmdiffmask.data import video
+from mmdiffmask.data.records import frames
 from mmdiffmask.masking import strategies, units
 from mmdiffmask.tokens import AUDIOSPAN, START, name_hash
 from mmdiffmask.types import Boxes

@@ -7,7 +7,7 @@ import pytest
 
 from mmdiffmask.data import tokenizers, vocabulary
 from mmdiffmask.tokens import MASK
-from preprocessing import toy_words
+from preprocessing.toy import vocabulary as toy_words
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import raw_trees
+from helpers import raw_trees
 from hypothesis import strategies as st
 
 from mmdiffmask import grid

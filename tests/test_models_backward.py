@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_tools import fast_jit, normal
+from helpers.model_tools import fast_jit, normal
 
 from mmdiffmask.models import backward
 

@@ -1,7 +1,6 @@
 """The shipped start: what it belongs to, its size, and that it looks at pictures."""
 
 import dataclasses
-import pathlib
 
 import jax
 import numpy as np
@@ -9,14 +8,14 @@ import pytest
 
 from benchmarks import start_card
 from mmdiffmask import config, demo
-from mmdiffmask.models import convert, official_file
+from mmdiffmask.models.reserve import checkpoints, official_file
 
-FOLDER = pathlib.Path(convert.__file__).with_name("small")
+FOLDER = checkpoints.SHIPPED["small"].parent
 
 
 @pytest.fixture(scope="module")
 def params():
-    return convert.load("small", demo.get_config().model, tokens=512)
+    return checkpoints.load("small", demo.get_config().model, tokens=512)
 
 
 def test_card_tells_of_this_very_file_tokenizer_and_toy_set():
@@ -44,4 +43,4 @@ def test_it_is_small_with_the_toy_vocabulary(params):
 
 def test_another_vocabulary_is_refused():
     with pytest.raises(ValueError, match="vocabulary of 512"):
-        convert.load("small", config.MODELS["small"])
+        checkpoints.load("small", config.MODELS["small"])

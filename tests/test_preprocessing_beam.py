@@ -9,9 +9,10 @@ import pickle
 import sys
 
 import pytest
-import raw_trees
+from helpers import raw_trees
 
-from preprocessing import beam, build, items, outputs, runner, shards
+from preprocessing import beam, build, items
+from preprocessing.work import out_folder, runner, shards
 
 TESTS = pathlib.Path(__file__).parent
 SETTINGS = items.Settings(raw_trees.GRID, segments=3, sub_segments=1)
@@ -64,7 +65,7 @@ def test_the_folder_is_the_local_runners_byte_for_byte(
     on_beam(flags, raw, tmp_path / "beam")
     assert raw_trees.contents(tmp_path / "two") == local
     assert raw_trees.contents(tmp_path / "beam") == local
-    assert not (tmp_path / "beam" / outputs.WORK).exists()
+    assert not (tmp_path / "beam" / out_folder.WORK).exists()
 
 
 @pytest.mark.beam
@@ -186,9 +187,9 @@ def test_a_pipeline_that_fails_is_told_in_a_sentence(raw, tmp_path, importable):
 
 
 def tasks_of(raw, out):
-    from preprocessing import tvqa
+    from preprocessing.readers import tvqa
 
-    (out / outputs.WORK).mkdir(parents=True)
+    (out / out_folder.WORK).mkdir(parents=True)
     return runner.tasks(tvqa.plan(raw), out, SETTINGS, None, 16)
 
 

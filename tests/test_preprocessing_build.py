@@ -1,7 +1,7 @@
 import pytest
-import raw_trees
+from helpers import raw_trees
 
-from mmdiffmask.data import check, records
+from mmdiffmask.data.records import check, shards
 from preprocessing import build, items
 
 SETTINGS = items.Settings(raw_trees.GRID, sub_segments=1)
@@ -15,7 +15,7 @@ def test_toy_is_rendered_and_becomes_records(tmp_path):
     build.build_toy(raw, out, SETTINGS, **sizes, **options)
     summary = check.check(out)
     assert summary.records["train"] == 3 * summary.records["val"] > 0
-    source = records.open_split(out, "train")
+    source = shards.open_split(out, "train")
     for i in range(len(source)):
         record = source[i]
         assert record.group == record.clip
@@ -29,7 +29,7 @@ def test_toy_is_rendered_and_becomes_records(tmp_path):
     # More clips lie in RAW than are asked for: the first ones become records.
     fewer = sizes | {"train_clips": 2}
     build.build_toy(raw, tmp_path / "fewer", SETTINGS, **fewer, **options)
-    made = records.open_split(tmp_path / "fewer", "train")
+    made = shards.open_split(tmp_path / "fewer", "train")
     assert {made[i].clip for i in range(len(made))} == {
         source[i].clip for i in range(len(made))
     }
@@ -48,7 +48,7 @@ def test_toy_looks_at_out_before_it_renders(tmp_path):
 
 
 def test_people_are_looked_for_by_default(tmp_path):
-    pytest.importorskip("preprocessing.people")
+    pytest.importorskip("preprocessing.boxes.people")
     raw_trees.write_video(tmp_path / "raw/a.mp4", 2.0)
     options = {"worker_count": 0, "bar": False}
     manifest = build.build_video(

@@ -4,19 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import raw_trees
+from helpers import raw_trees
 
-from mmdiffmask.data import records
-from preprocessing import (
-    __main__,
-    box_files,
-    box_words,
-    build,
-    detectors,
-    finders,
-    items,
-    outputs,
-)
+from mmdiffmask.data.records import shards
+from preprocessing import __main__, build, items
+from preprocessing.boxes import box_files, box_words, detectors, finders
+from preprocessing.work import out_folder
 
 SETTINGS = items.Settings(raw_trees.GRID)
 ROW = {"video": "a", "second": 1.0, "xyxy": [0.1, 0.2, 0.4, 0.9], "label": "person"}
@@ -204,7 +197,7 @@ def run(folder, *flags, out="out"):
 
 
 def told(out):
-    text = (out / outputs.REPAIRED).read_text()
+    text = (out / out_folder.REPAIRED).read_text()
     return [json.loads(line)["reason"] for line in text.splitlines()]
 
 
@@ -220,7 +213,7 @@ def test_records_of_other_words_and_a_rerun_with_other_labels(tmp_path, capsys):
     )
     flags = ("--boxes", path, "--boxes-within", 2, "--tracks", "none")
     assert run(tmp_path, *flags) == 0
-    record = records.open_split(tmp_path / "out", "train")[0]
+    record = shards.open_split(tmp_path / "out", "train")[0]
     kinds = dict(zip(record.boxes.label, record.boxes.kind, strict=True))
     assert kinds == {word: "body" for word in words} | {
         "Human face": "face",
@@ -231,7 +224,7 @@ def test_records_of_other_words_and_a_rerun_with_other_labels(tmp_path, capsys):
     assert run(tmp_path, *flags, "--person-labels", "staff") == 2
     assert "made with boxes: person_labels" in capsys.readouterr().err
     assert run(tmp_path, *flags, "--person-labels", "staff", out="more") == 0
-    record = records.open_split(tmp_path / "more", "train")[0]
+    record = shards.open_split(tmp_path / "more", "train")[0]
     assert record.boxes.kind.count("body") == 6
     assert told(tmp_path / "more") == []
 
@@ -243,7 +236,7 @@ def test_records_of_shares(tmp_path, capsys):
     assert run(tmp_path, *flags) == 2
     assert "add --boxes-unit share" in capsys.readouterr().err
     assert run(tmp_path, *flags, "--boxes-unit", "share") == 0
-    (box,) = records.open_split(tmp_path / "out", "train")[0].boxes.xyxy_px
+    (box,) = shards.open_split(tmp_path / "out", "train")[0].boxes.xyxy_px
     np.testing.assert_allclose(box, [16, 19.2, 64, 86.4], rtol=1e-5)
 
 

@@ -1,13 +1,13 @@
 """Sound whose packets are missing, overlap, or run at another clock."""
 
 import av
-import films
 import numpy as np
 import pytest
+from helpers import films
 from test_preprocessing_cases_sound import loud_s, made
 
-from preprocessing import sound, sound_clock
-from preprocessing.audio import DECODED_HZ
+from preprocessing.media import sound, sound_clock
+from preprocessing.media.audio import DECODED_HZ
 
 TONES = (5, 15, 25, 35)
 FRAME_S = 0.02

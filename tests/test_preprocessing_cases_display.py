@@ -3,11 +3,11 @@
 import struct
 from fractions import Fraction
 
-import films
 import numpy as np
 import pytest
+from helpers import films
 
-from preprocessing import decode, display
+from preprocessing.media import decode, display
 
 RED, GREEN, BLUE, WHITE = np.array(
     [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 200)]

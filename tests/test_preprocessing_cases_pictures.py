@@ -4,13 +4,14 @@ import struct
 from fractions import Fraction
 
 import av
-import films
 import numpy as np
 import pytest
-import raw_trees
+from helpers import films, raw_trees
 
-from mmdiffmask.data import records
-from preprocessing import build, decode, items, outputs, video_file
+from mmdiffmask.data.records import shards
+from preprocessing import build, items
+from preprocessing.media import decode, video_file
+from preprocessing.work import out_folder
 
 MIDDLES = [(place + 0.5) * 14 / 3 for place in range(6)]
 
@@ -156,15 +157,15 @@ def test_cases_pictures_without_a_decoder_cost_their_clip(tmp_path):
     without_decoder(write_two(raw / "both.mp4"), times=2)
     options = {"worker_count": 0, "bar": False, "finder": raw_trees.EachFrame(no_boxes)}
     manifest = build.build_video(raw, tmp_path / "out", items.Settings(), **options)
-    source = records.open_split(tmp_path / "out", "train")
+    source = shards.open_split(tmp_path / "out", "train")
     assert [source[i].clip for i in range(len(source))] == ["good"]
-    skipped = (tmp_path / "out" / outputs.SKIPPED).read_text()
+    skipped = (tmp_path / "out" / out_folder.SKIPPED).read_text()
     assert skipped.count("no decoder is known for them") == 2
     assert manifest.counts["skipped"] == 2
 
 
 def no_boxes(images):
-    from preprocessing import patch_groups
+    from preprocessing.boxes import patch_groups
 
     return patch_groups.no_boxes()
 

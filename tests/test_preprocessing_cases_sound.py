@@ -4,15 +4,16 @@ import json
 import struct
 
 import av
-import films
 import numpy as np
 import pytest
 from av.stream import Disposition
+from helpers import films
 
-from mmdiffmask.data import records
+from mmdiffmask.data.records import shards
 from preprocessing import __main__ as command
-from preprocessing import audio, build, items, languages, sound
-from preprocessing.audio import DECODED_HZ
+from preprocessing import build, items
+from preprocessing.media import audio, languages, sound
+from preprocessing.media.audio import DECODED_HZ
 
 SILENT, FIVE, SEVEN = (films.tones(10, at_s) for at_s in ([], [5], [7]))
 AT_SEVEN = [[1, 1], [1, 2]]  # segment, sub-segment
@@ -32,8 +33,8 @@ def made(raw, out, **settings):
     """Clip -> (where it is loud by segment and sub-segment); file -> reasons."""
     build.build_video(raw, out, items.Settings(**settings), **OPTIONS)
     loud = {}
-    for split in records.splits(out):
-        for record in records.open_split(out, split):
+    for split in shards.splits(out):
+        for record in shards.open_split(out, split):
             mel = record.spectrogram[..., :-1].max(axis=(2, 3))
             loud[record.example_id.split("~w")[0]] = np.argwhere(mel > 1).tolist()
     told = {}
@@ -164,7 +165,7 @@ def test_cases_unknown_codecs_of_sound(tmp_path):
     assert "sound track 1 is passed over" in passed or "track 1" in passed
     assert "track 2 of 2 is used: it is the next that can be decoded" in used
     (record,) = [
-        r for r in records.open_split(tmp_path / "out", "train") if r.clip == "only"
+        r for r in shards.open_split(tmp_path / "out", "train") if r.clip == "only"
     ]
     assert not record.is_audio_valid.any() and record.is_frame_valid.any()
 

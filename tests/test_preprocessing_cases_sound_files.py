@@ -3,9 +3,9 @@
 import json
 import shutil
 
-import films
 import numpy as np
 import pytest
+from helpers import films
 from test_preprocessing_cases_sound import (
     AT_SEVEN,
     FIVE,
@@ -16,8 +16,9 @@ from test_preprocessing_cases_sound import (
     write_sound,
 )
 
-from mmdiffmask.data import records
-from preprocessing import build, items, social_iq, sound_files, toy, tvqa, video
+from mmdiffmask.data.records import shards
+from preprocessing import build, items, toy
+from preprocessing.readers import social_iq, sound_files, tvqa, video
 from preprocessing.toy import social_layout
 
 
@@ -88,7 +89,7 @@ def test_of_several_files_the_next_that_can_be_decoded_is_heard(layouts, tmp_pat
         again = reader.plan(raw).clips["train"][0]
         assert again.more_sound[0] == clip.sound
         getattr(build, f"build_{name}")(raw, out, items.Settings(), **OPTIONS)
-        assert records.open_split(out, "train")[0].is_audio_valid.any()
+        assert shards.open_split(out, "train")[0].is_audio_valid.any()
         lines = (out / "repaired.jsonl").read_text().splitlines()
         (row,) = [r for r in map(json.loads, lines) if r["file"] == again.sound]
         assert f"{clip.sound} is used in its place" in row["reason"]
@@ -105,7 +106,7 @@ def test_a_file_beside_a_silent_video_of_social_iq_is_its_sound(layouts, tmp_pat
     write_sound(raw / f"video/{clip.name}.f140.m4a", np.tile(FIVE, 2), "aac")
     assert social_iq.fingerprint(raw) != before
     build.build_social_iq(raw, tmp_path / "out", items.Settings(), **OPTIONS)
-    found = records.open_split(tmp_path / "out", "train")
+    found = shards.open_split(tmp_path / "out", "train")
     of_clip = next(record for record in found if record.clip == clip.name)
     assert of_clip.spectrogram[..., :-1].max() > 1
     assert "is used as the sound of" in (tmp_path / "out/repaired.jsonl").read_text()

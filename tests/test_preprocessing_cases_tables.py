@@ -4,20 +4,13 @@ import json
 import unicodedata
 
 import pytest
-import raw_trees
+from helpers import raw_trees
 
-from mmdiffmask.data import records
-from preprocessing import (
-    box_files,
-    build,
-    items,
-    names,
-    outputs,
-    social_iq,
-    tables,
-    tvqa,
-    video,
-)
+from mmdiffmask.data.records import shards
+from preprocessing import build, items, names
+from preprocessing.boxes import box_files
+from preprocessing.readers import social_iq, tables, tvqa, video
+from preprocessing.work import out_folder
 
 SETTINGS = items.Settings(raw_trees.GRID)
 OPTIONS = {"finder": None, "worker_count": 0, "bar": False}
@@ -182,12 +175,12 @@ def test_records_of_a_name_in_two_forms(tmp_path, own, other):
     text = f"video,mood\n{other},calm\nb,wild\n"
     (raw / "labels.csv").write_text(text, encoding="utf-8")
     build.build_video(raw, tmp_path / "out", SETTINGS, **OPTIONS)
-    sources = [records.open_split(tmp_path / "out", s) for s in ("train", "val")]
+    sources = [shards.open_split(tmp_path / "out", s) for s in ("train", "val")]
     made = {source[0].clip: source[0] for source in sources}
     assert made[own].labels == {"mood": "calm"}
     assert made[own].line_text == ("hello",)
     assert made["b"].labels == {"mood": "wild"}
-    assert (tmp_path / "out" / outputs.REPAIRED).read_text() == ""
+    assert (tmp_path / "out" / out_folder.REPAIRED).read_text() == ""
 
 
 @pytest.mark.parametrize(("own", "other"), FORMS)

@@ -5,10 +5,12 @@ from fractions import Fraction
 
 import av
 import pytest
-import raw_trees
+from helpers import raw_trees
 
-from mmdiffmask.data import records
-from preprocessing import build, cues, items, outputs, subtitle_tracks, subtitles
+from mmdiffmask.data.records import shards
+from preprocessing import build, items
+from preprocessing.media import cues, subtitle_tracks, subtitles
+from preprocessing.work import out_folder
 
 SETTINGS = items.Settings(raw_trees.GRID)
 OPTIONS = {"finder": None, "worker_count": 0, "bar": False}
@@ -420,13 +422,13 @@ def test_records_of_a_track_in_the_file_and_of_a_tapes_clock(tmp_path):
     text = "1\n10:00:01,000 --> 10:00:02,000\nhello\n"
     (tmp_path / "raw/tape.srt").write_text(text)
     build.build_video(tmp_path / "raw", tmp_path / "out", SETTINGS, **OPTIONS)
-    source = records.open_split(tmp_path / "out", "train")
+    source = shards.open_split(tmp_path / "out", "train")
     made = {source[i].clip: source[i] for i in range(len(source))}
     assert made["talk"].line_text == ("hi",)
     assert made["talk"].line_start_s.tolist() == [1.25]
     assert made["tape"].line_text == ("hello",)
     assert made["tape"].line_start_s.tolist() == [1.0]
-    text = (tmp_path / "out" / outputs.REPAIRED).read_text()
+    text = (tmp_path / "out" / out_folder.REPAIRED).read_text()
     told = [json.loads(row) for row in text.splitlines()]
     assert [row["file"] for row in told] == ["talk.mkv", "tape.mkv", "tape.srt"]
     assert "tape.srt is used" in told[1]["reason"]

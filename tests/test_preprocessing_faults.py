@@ -9,17 +9,14 @@ import shutil
 
 import numpy as np
 import pytest
-import raw_trees
+from helpers import raw_trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmdiffmask.data import check, records
-from preprocessing import (
-    build,
-    items,
-    outputs,
-    tvqa,
-)
+from mmdiffmask.data.records import check, shards
+from preprocessing import build, items
+from preprocessing.readers import tvqa
+from preprocessing.work import out_folder
 
 KINDS = "cut empty flip zero noise folder swap latin pipe gone utf16".split()
 # What Python or FFmpeg would say by itself.
@@ -113,7 +110,9 @@ def rows_of(out, name):
 
 def require_told(out, manifest):
     """Counts and lists agree, and no reason is foreign or of this machine."""
-    skipped, repaired = (rows_of(out, n) for n in (outputs.SKIPPED, outputs.REPAIRED))
+    skipped, repaired = (
+        rows_of(out, n) for n in (out_folder.SKIPPED, out_folder.REPAIRED)
+    )
     assert manifest.counts["skipped"] == len(skipped)
     assert manifest.counts["repaired"] == len(repaired)
     for row in skipped + repaired:
@@ -128,7 +127,7 @@ def require_told(out, manifest):
 
 def ids_in(out):
     check.check(out)
-    source = records.open_split(out, "train")
+    source = shards.open_split(out, "train")
     return [source[i].example_id for i in range(len(source))]
 
 
@@ -229,7 +228,7 @@ def test_frames_before_the_start_that_a_video_tells(video_tree, tmp_path):
 
 def test_a_folder_in_place_of_a_video_is_told(video_tree, tmp_path):
     break_video(video_tree, tmp_path / "built", ("folder", 0, 0))
-    (row,) = rows_of(tmp_path / "built" / "out", outputs.SKIPPED)
+    (row,) = rows_of(tmp_path / "built" / "out", out_folder.SKIPPED)
     assert row["file"] == "a.mp4"
     assert row["reason"] == "its folder holds no numbered frames"
 
@@ -280,7 +279,7 @@ def test_odd_spans_are_told(raw, tmp_path, span, reason):
     path = raw / "tvqa_qa_release/tvqa_train.jsonl"
     path.write_text(path.read_text().replace("2.1-3.9", span, 1))
     manifest = raw_trees.make(raw, tmp_path / "out")
-    (row,) = rows_of(tmp_path / "out", outputs.REPAIRED)
+    (row,) = rows_of(tmp_path / "out", out_folder.REPAIRED)
     assert row["question"] == "000000~people_train000"
     assert reason in row["reason"]
     assert manifest.counts["skipped"] == 0
@@ -292,7 +291,7 @@ def test_a_frame_that_two_questions_ask_for_is_one_line(raw, tmp_path):
     cut.write_bytes(cut.read_bytes()[:300])
     gone.unlink()
     raw_trees.make(raw, tmp_path / "out", strict=True)  # a repair does not stop it
-    told = rows_of(tmp_path / "out", outputs.REPAIRED)
+    told = rows_of(tmp_path / "out", out_folder.REPAIRED)
     assert sorted((row["file"][-9:], row["reason"]) for row in told) == [
         ("00010.jpg", "the picture is cut short (no end of image)"),
         ("_train000", "its frame 5 is missing"),
@@ -304,7 +303,7 @@ def repaired_by(raw, out, **options):
     raw_trees.make(raw, out, **options)
     return {
         row["file"].split("/")[-1]: row["reason"]
-        for row in rows_of(out, outputs.REPAIRED)
+        for row in rows_of(out, out_folder.REPAIRED)
     }
 
 
@@ -324,7 +323,7 @@ def test_sound_and_subtitles_that_were_mended(raw, tmp_path):
         "people_train000.srt": "is not UTF-8: read as Windows-1252",
         "people_train001.srt": "is UTF-16 without its mark: read as such",
     }
-    source = records.open_split(tmp_path / "out", "train")
+    source = shards.open_split(tmp_path / "out", "train")
     assert {source[i].subtitles[1] for i in range(4)} == {"(Ann:)Cafe then"}
 
 
@@ -339,12 +338,12 @@ def find_odd(frames):
 def test_boxes_without_numbers_and_outside_are_left_out(raw, tmp_path):
     finder = raw_trees.EachFrame(find_odd)
     raw_trees.make(raw, tmp_path / "out", finder=finder)
-    reasons = [row["reason"] for row in rows_of(tmp_path / "out", outputs.REPAIRED)]
+    reasons = [row["reason"] for row in rows_of(tmp_path / "out", out_folder.REPAIRED)]
     told = "s lies outside the picture or holds no numbers: it is left out"
     assert sorted(reasons) == [
         f"a box at {t} {told}" for t in ("1.33", "1.33", "3.00", "3.00")
     ]
-    source = records.open_split(tmp_path / "out", "train")
+    source = shards.open_split(tmp_path / "out", "train")
     assert [source[i].boxes.frame.tolist() for i in range(4)] == [[2]] * 4
     check.check(tmp_path / "out")
 
@@ -403,7 +402,7 @@ def test_strict_stops_at_a_clip_that_hangs(short, tmp_path):
 
 
 def test_two_runs_into_one_folder(raw, tmp_path):
-    with outputs.lock(tmp_path / "out"):
+    with out_folder.lock(tmp_path / "out"):
         with pytest.raises(ValueError, match="another run is at work in it"):
             raw_trees.make(raw, tmp_path / "out")
     raw_trees.make(raw, tmp_path / "out")

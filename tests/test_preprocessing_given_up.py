@@ -3,9 +3,10 @@
 import dataclasses
 
 import pytest
-import raw_trees
+from helpers import raw_trees
 
-from preprocessing import outputs, runner, shards, tvqa, workers
+from preprocessing.readers import tvqa
+from preprocessing.work import out_folder, runner, shards, workers
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def short(tmp_path):
 
 def test_what_was_given_up_is_not_tried_again(short, tmp_path):
     plan, out = tvqa.plan(short), tmp_path / "out"
-    (out / outputs.WORK).mkdir(parents=True)
+    (out / out_folder.WORK).mkdir(parents=True)
     (task,) = runner.tasks(plan, out, raw_trees.SETTINGS, raw_trees.RED_FINDER, 16)
     shards.give_up(task, "people_train001", "hangs")
     shards.give_up(task, "people_train003", "hangs too")
@@ -34,7 +35,7 @@ def test_what_was_given_up_is_not_tried_again(short, tmp_path):
 def given_up_run(short, tmp_path, reason, deadline_s):
     """A run that gave a clip up, and its shard's task with another deadline."""
     plan, out = tvqa.plan(short), tmp_path / "out"
-    (out / outputs.WORK).mkdir(parents=True)
+    (out / out_folder.WORK).mkdir(parents=True)
     (task,) = runner.tasks(plan, out, raw_trees.SETTINGS, raw_trees.RED_FINDER, 16)
     shards.give_up(task, "people_train001", reason)
     shards.write_shard(task)

@@ -1,11 +1,11 @@
 import sys
 
 import pytest
-import raw_trees
+from helpers import raw_trees
 
-from mmdiffmask.data import check, records
+from mmdiffmask.data.records import check, shards
 from preprocessing import __main__ as command
-from preprocessing import facenet
+from preprocessing.boxes import facenet
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_classes_of_mot_files_are_named(raw, tmp_path, capsys, inline):
     assert run(*given, "--boxes-labels", "person,,car") == 2
     assert "write names with commas between" in capsys.readouterr().err
     assert run(*given, "--boxes-labels", "person, car", "--boxes-within", 1) == 0
-    (record,) = records.open_split(tmp_path / "out", "train")
+    (record,) = shards.open_split(tmp_path / "out", "train")
     assert record.boxes.label == ("car",)
 
 

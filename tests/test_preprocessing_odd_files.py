@@ -6,9 +6,12 @@ import pathlib
 import socket
 
 import pytest
-import raw_trees
+from helpers import raw_trees
 
-from preprocessing import build, finders, items, outputs, video
+from preprocessing import build, items
+from preprocessing.boxes import finders
+from preprocessing.readers import video
+from preprocessing.work import out_folder
 
 SETTINGS = items.Settings(raw_trees.GRID)
 
@@ -39,7 +42,7 @@ def test_files_that_are_no_videos_are_listed_and_none_hangs(tmp_path, monkeypatc
     build.build_video(raw, tmp_path / "out", SETTINGS, **options)
     skipped, repaired = (
         {row["file"]: row["reason"] for row in rows_of(tmp_path / "out", name)}
-        for name in (outputs.SKIPPED, outputs.REPAIRED)
+        for name in (out_folder.SKIPPED, out_folder.REPAIRED)
     )
     assert {file: reason.split(" (")[0] for file, reason in skipped.items()} == {
         "pipe.mp4": "cannot be read",

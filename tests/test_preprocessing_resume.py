@@ -7,12 +7,15 @@ import sys
 import time
 
 import pytest
-import raw_trees
+from helpers import raw_trees
 
-from preprocessing import outputs
+from preprocessing.work import out_folder
 
 TESTS = pathlib.Path(__file__).parent
-START = "import sys; sys.path[:0] = sys.argv[1:3]; import raw_trees as r, pathlib;"
+START = (
+    "import sys; sys.path[:0] = sys.argv[1:3]; import pathlib;"
+    " from helpers import raw_trees as r;"
+)
 MAKE = START + "r.make(pathlib.Path(sys.argv[3]), pathlib.Path(sys.argv[4]),"
 
 
@@ -39,7 +42,7 @@ def start(raw, out, workers):
 def kill_at_random(raw, out, rng, longest_s):
     """Kills a run (not its workers) at a random moment after its first write."""
     run = start(raw, out, 2)
-    while run.poll() is None and not (out / outputs.WORK).is_dir():
+    while run.poll() is None and not (out / out_folder.WORK).is_dir():
         time.sleep(0.01)
     time.sleep(rng.uniform(0.0, longest_s))
     workers = children(run.pid)
@@ -86,7 +89,7 @@ def kill_and_finish(tree, straight, name, kills, seed):
     run = start(raw, out, 2)
     assert run.wait() == 0
     assert raw_trees.contents(out) == straight
-    assert not (out / outputs.WORK).exists()
+    assert not (out / out_folder.WORK).exists()
 
 
 def test_killed_twice_by_two_workers_equals_straight_through_by_one(tree, straight):
@@ -118,7 +121,7 @@ def interrupted(tree, tmp_path):
             raise KeyboardInterrupt
         return raw_trees.find_red(frames)
 
-    finder.__module__, finder.__name__ = "raw_trees", "find_red"
+    finder.__module__, finder.__name__ = "helpers.raw_trees", "find_red"
     finder = raw_trees.EachFrame(finder)
     with pytest.raises(KeyboardInterrupt):
         raw_trees.make(tree / "raw", tmp_path / "out", finder=finder)
@@ -158,7 +161,7 @@ def test_an_unfinished_run_of_other_settings_is_refused(tree, interrupted):
 @pytest.mark.parametrize("text", ["", "[]", '{"shard": '])
 def test_a_damaged_note_of_an_unfinished_run(tree, straight, interrupted, text):
     out, finder, calls = interrupted
-    (note,) = (out / outputs.WORK).glob("train-*.json")
+    (note,) = (out / out_folder.WORK).glob("train-*.json")
     note.write_text(text)
     note.with_suffix(".given_up").write_text(text)
     raw_trees.make(tree / "raw", out, finder=finder)
@@ -169,7 +172,7 @@ def test_a_damaged_note_of_an_unfinished_run(tree, straight, interrupted, text):
 @pytest.mark.parametrize("text", ["", "[]", '{"shard": '])
 def test_an_unfinished_run_of_settings_that_are_damaged(tree, interrupted, text):
     out, _, _ = interrupted
-    (out / outputs.WORK / outputs.STATE).write_text(text)
+    (out / out_folder.WORK / out_folder.STATE).write_text(text)
     with pytest.raises(ValueError, match=f"run.json: is damaged; delete {out} and"):
         raw_trees.make(tree / "raw", out)
 
@@ -198,8 +201,8 @@ def test_leftovers_of_a_kill_at_the_very_end_go(tree, straight, tmp_path):
     out.mkdir()
     for name, data in straight.items():
         (out / name).write_bytes(data)
-    (out / outputs.WORK).mkdir()
-    (out / outputs.WORK / "train-00000.json").write_text("{}")
+    (out / out_folder.WORK).mkdir()
+    (out / out_folder.WORK / "train-00000.json").write_text("{}")
     raw_trees.make(tree / "raw", out)
     assert raw_trees.contents(out) == straight
-    assert not (out / outputs.WORK).exists()
+    assert not (out / out_folder.WORK).exists()

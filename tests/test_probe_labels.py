@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from mmdiffmask import probing
-from mmdiffmask.data import splits
+from mmdiffmask.data.records import splits
 from mmdiffmask.probe import features, labels
+from mmdiffmask.probe import run as probing
 
 ROWS = {
     "a": {" tone": "sad ", "mood (0-5)": "3", "rating": " ", "caf\u00e9": "x"},

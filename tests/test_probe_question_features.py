@@ -2,16 +2,16 @@
 
 import dataclasses
 
-import model_tools
 import numpy as np
 import pytest
-import training_run
-from question_records import record
+from helpers import model_tools, training_run
+from helpers.question_records import record
 
 from mmdiffmask import config, grid
 from mmdiffmask.data import questions, tokenizers, video
 from mmdiffmask.grid import PatchGrid
-from mmdiffmask.models import joining, layers, reserve
+from mmdiffmask.models.reserve import joining, layers
+from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.probe import question_features
 
 MODEL = dataclasses.replace(training_run.MODEL, vocabulary=512)

@@ -2,8 +2,8 @@
 
 import json
 
-import fake_runs
 import pytest
+from helpers import fake_runs
 
 from mmdiffmask.probe import results
 from mmdiffmask.run_files import PROBE

@@ -20,9 +20,10 @@ import pytest
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, examples, inputs, run_files, weights
-from mmdiffmask.data import manifest, tokenizers
-from mmdiffmask.data import records as data
+from mmdiffmask.data import tokenizers
 from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.data.records import manifest
+from mmdiffmask.data.records import shards as data
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 

@@ -6,9 +6,9 @@ bootstrap over clips draws from a binomial of 40 clips.
 
 import dataclasses
 
-import fake_runs
 import numpy as np
 import pytest
+from helpers import fake_runs
 from scipy import stats
 
 from mmdiffmask.probe import results

@@ -2,8 +2,8 @@
 
 import math
 
-import fake_runs
 import pytest
+from helpers import fake_runs
 
 from mmdiffmask.report import curves, history, language, summary
 

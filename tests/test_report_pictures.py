@@ -6,7 +6,7 @@ import types as types_of_python
 import cv2
 import numpy as np
 import pytest
-import raw_trees
+from helpers import raw_trees
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types

@@ -3,10 +3,11 @@
 import cv2
 import numpy as np
 import pytest
-import raw_trees
+from helpers import raw_trees
 
-from mmdiffmask import collect, config, sheet
+from mmdiffmask import config
 from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.report import collect, inspect
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def read(path):
 
 def test_inspect_draws_turned_frames_as_upright_ones(both, tmp_path):
     upright, turned = (
-        read(sheet.draw(records_dir, None, str(tmp_path / f"{name}.png")))
+        read(inspect.draw(records_dir, None, str(tmp_path / f"{name}.png")))
         for name, records_dir in both.items()
     )
     assert upright.shape == turned.shape

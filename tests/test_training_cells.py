@@ -9,7 +9,7 @@ import pytest
 
 from mmdiffmask import grid
 from mmdiffmask.masking import budget as budgets
-from mmdiffmask.models import layers
+from mmdiffmask.models.reserve import layers
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training.terms import cells as cells_lib
 

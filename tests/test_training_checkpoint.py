@@ -10,7 +10,7 @@ import pytest
 
 from mmdiffmask import config, run_files
 from mmdiffmask.inputs import Claim
-from mmdiffmask.models import orbax_folder
+from mmdiffmask.models.reserve import orbax_folder
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint, optim, saved, steps
 from mmdiffmask.training import mesh as meshes

@@ -14,14 +14,14 @@ import time
 import jax
 import numpy as np
 import pytest
-import training_run as tiny
+from helpers import training_run as tiny
 
 from mmdiffmask import config
 from mmdiffmask.inputs import Claim
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint, journal, loop, saved, steps, stopping
 
-PROGRAM = pathlib.Path(__file__).with_name("training_run.py")
+PROGRAM = pathlib.Path(__file__).with_name("helpers") / "training_run.py"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -274,7 +274,7 @@ def _run(run_dir, cache):
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
-        "PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[1]), *sys.path]),
+        "PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[2]), *sys.path]),
     }
     with (run_dir.parent / f"{run_dir.name}.log").open("ab") as log:
         return subprocess.Popen(

@@ -3,10 +3,10 @@
 import dataclasses
 
 import jax
-import language_batch as language
 import numpy as np
 import pytest
-import training_run as tiny
+from helpers import language_batch as language
+from helpers import training_run as tiny
 
 from mmdiffmask import config
 from mmdiffmask.training import evaluate, objective, optim, steps

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import training_run as tiny
+from helpers import training_run as tiny
 
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import objective, optim, steps

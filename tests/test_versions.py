@@ -8,10 +8,11 @@ the new numbers here beside it.
 import jax
 import numpy as np
 import pytest
-import training_run as tiny
+from helpers import training_run as tiny
 
-from mmdiffmask import config, probing, versions
+from mmdiffmask import config, versions
 from mmdiffmask.probe import linear
+from mmdiffmask.probe import run as probing
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import objective, optim, steps
 

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checkpoints import SETTINGS, STEP, assert_same, finetuned, params
+from helpers.checkpoints import SETTINGS, STEP, assert_same, finetuned, params
 from test_main import complaint
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import config, configure, weights
 from mmdiffmask.inputs import Claim
-from mmdiffmask.models import convert, official_writer, sizes
+from mmdiffmask.models.reserve import checkpoints, official_writer, sizes
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint, steps
 
@@ -114,7 +114,7 @@ def test_parts_of_finetuned_files(capsys, tmp_path):
     told = run(capsys, "convert", tuned, out, "--parts", "body")
     assert "left out: proj" in told
     assert_same(
-        weights.read(out).params, halves({k: params()[k] for k in convert.BODY})
+        weights.read(out).params, halves({k: params()[k] for k in checkpoints.BODY})
     )
     run(capsys, "convert", tuned, tmp_path / "all", "--parts", "finetuned")
     assert_same(weights.read(tmp_path / "all").params, finetuned())

@@ -5,14 +5,14 @@ import numpy as np
 from flax import traverse_util
 
 from benchmarks.golden import folder
-from mmdiffmask.models import convert
+from mmdiffmask.models.reserve import checkpoints
 
 CHECKPOINT = "toy_with_optimizer"
 
 
 def toy_with_optimizer(golden: folder.Golden) -> dict:
     """Step and counts, parameters as float32, moments as bit patterns."""
-    stored = convert.read(golden.folder / CHECKPOINT)
+    stored = checkpoints.read(golden.folder / CHECKPOINT)
     state = stored.opt_state
     found = {
         "step": np.asarray(stored.step),

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.golden.folder import Golden, fast_jit
-from mmdiffmask.models import joining, layers, positions
+from mmdiffmask.models.reserve import joining, layers, positions
 from mmdiffmask.tokens import SPAN_LENGTH
 from mmdiffmask.training import half_moments
 

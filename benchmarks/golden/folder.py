@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int
 from mmdiffmask import config
 from mmdiffmask.data import tokenizers
 from mmdiffmask.grid import PatchGrid
-from mmdiffmask.models import convert, joining, positions, reserve, towers
+from mmdiffmask.models.reserve import checkpoints, joining, positions, towers
+from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.tokens import SPAN_LENGTH, TOKENS_PER_SOUND
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -80,7 +81,7 @@ class Golden:
             raise ValueError(f"{folder / 'tolerances.json'}: has no key arrays")
         settings, self.grid = _settings(self.config, folder)
         self.model = reserve.Reserve(settings)
-        self.params = convert.load(folder / "tiny", settings)
+        self.params = checkpoints.load(folder / "tiny", settings)
         self._compiled = {}
 
     def in_dtype(self, dtype: str, params_dtype: str | None = None) -> "Golden":

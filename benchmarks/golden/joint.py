@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from benchmarks.golden.folder import Golden
-from mmdiffmask.models import joining, layers
+from mmdiffmask.models.reserve import joining, layers
 
 
 def joint_full(golden: Golden) -> dict:

@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmarks.golden import questions
 from benchmarks.golden.folder import Golden
-from mmdiffmask.models import towers
-from preprocessing import audio
+from mmdiffmask.models.reserve import towers
+from preprocessing.media import audio
 
 TOKENIZATIONS = "tokenizations.json"
 # Seconds are cut in three clips of 60 frames, so many left out before each

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from jaxtyping import UInt8
 
 from benchmarks.golden.compare import Row
-from preprocessing import face_boxes, mtcnn, resizing
+from preprocessing.boxes import face_boxes, mtcnn, resizing
 
 # The first network's numbers: OpenCV's fast convolutions round more than torch's.
 _FIRST = 2e-5

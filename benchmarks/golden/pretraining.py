@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.golden.folder import Golden, fast_jit
-from mmdiffmask.models import towers
+from mmdiffmask.models.reserve import towers
 from mmdiffmask.training import contrast
 from mmdiffmask.training.terms import reserve as reserve_terms
 from mmdiffmask.types import ReserveBatch, Sequences

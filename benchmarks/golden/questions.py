@@ -13,8 +13,8 @@ from benchmarks.golden.folder import Golden, fast_jit
 from mmdiffmask import grid
 from mmdiffmask.data import questions
 from mmdiffmask.grid import PatchGrid
-from mmdiffmask.models import joining
-from mmdiffmask.models import reserve as reserve_model
+from mmdiffmask.models.reserve import joining
+from mmdiffmask.models.reserve import model as reserve_model
 from mmdiffmask.tokens import MASK, START
 
 RECORDS = "tvqa.tfrecord"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.golden import folder
-from preprocessing.unitrack import detections, mot, tracker
+from preprocessing.boxes.unitrack import detections, mot, tracker
 
 Arrays = dict[str, np.ndarray]
 

@@ -4,7 +4,7 @@ import pathlib
 import struct
 from collections.abc import Iterator
 
-from preprocessing import protobuf
+from preprocessing.boxes import protobuf
 
 Feature = list[int] | list[float] | list[bytes]
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.golden import compare, folder, sequences
-from preprocessing.unitrack import association, coordinates, kalman, roi_align
+from preprocessing.boxes.unitrack import association, coordinates, kalman, roi_align
 
 Arrays = dict[str, np.ndarray]
 Verdicts = Iterator[tuple[str, list[compare.Row]]]
@@ -225,7 +225,7 @@ def _coords(given: Arrays) -> Arrays:
 
 
 def _yolox(given: Arrays) -> Arrays:
-    from preprocessing import yolox
+    from preprocessing.boxes import yolox
 
     size = tuple(given["input_hw"].tolist())
     (raw,) = given["raw"]  # one picture

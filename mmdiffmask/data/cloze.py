@@ -32,7 +32,7 @@ def row(
     its arguments.
 
     Args:
-      record: of data/records.py.
+      record: of data/records/shards.py.
       data: length of the text.
       settings: how much is hidden, how many frames are shown.
       words: the closed vocabulary.

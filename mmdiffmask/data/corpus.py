@@ -4,8 +4,8 @@ import dataclasses
 import functools
 import os
 
-from mmdiffmask.data import manifest as manifests
-from mmdiffmask.data import records, splits
+from mmdiffmask.data.records import manifest as manifests
+from mmdiffmask.data.records import shards, splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Corpus:
     def __init__(self, records_dir: str | os.PathLike):
         self.folder = str(records_dir)
         self.manifest = manifests.read(records_dir)
-        self._sources: dict[str, records.Source] = {}
+        self._sources: dict[str, shards.Source] = {}
         self._entries: dict[str, tuple[Entry, ...]] = {}
         self._train: dict[tuple[float, bool], splits.Split] = {}
 
@@ -66,14 +66,14 @@ class Corpus:
         """Names of the splits, sorted."""
         return tuple(sorted(self.manifest.shards))
 
-    def source(self, split: str) -> records.Source:
+    def source(self, split: str) -> shards.Source:
         """The records of a split.
 
         Raises:
-          ValueError: as `records.open_split`.
+          ValueError: as `shards.open_split`.
         """
         if split not in self._sources:
-            self._sources[split] = records.open_split(self.folder, split)
+            self._sources[split] = shards.open_split(self.folder, split)
         return self._sources[split]
 
     def entries(self, split: str) -> tuple[Entry, ...]:

@@ -77,7 +77,7 @@ def sequence(
     depends on which candidate is right. reserve.md section 3.1, design.md section 7.
 
     Args:
-      record: of data/records.py.
+      record: of data/records/shards.py.
       encode: text -> token ids.
       length: tokens of the sequence.
       view: what is shown.

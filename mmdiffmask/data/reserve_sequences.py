@@ -21,8 +21,9 @@ from jaxtyping import Bool, Int
 
 from mmdiffmask import config, seeds
 from mmdiffmask.data import pieces as pieces_lib
-from mmdiffmask.data import random_text, schema, video
+from mmdiffmask.data import random_text, video
 from mmdiffmask.data.pieces import Piece
+from mmdiffmask.data.records import schema
 from mmdiffmask.tokens import (
     AUDIOSPAN,
     LTOVPOOL,
@@ -79,7 +80,7 @@ def reserve_row(
     decides; a MASK without a span, also one over silence, has text pointer -1.
 
     Args:
-      record: of data/records.py.
+      record: of data/records/shards.py.
       data: length of the sequences.
       settings: shares and numbers; the weights of the terms change nothing here.
       encode: text -> token ids.

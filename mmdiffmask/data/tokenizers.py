@@ -3,7 +3,7 @@
 A tokenizer is a JSON file of the `tokenizers` library: MERLOT-Reserve's own
 `lowercase_encoder.json` ("reserve", looked up: it comes with a checkpoint), one
 trained here by `train_bpe`, or the shipped "toy", whose
-512 entries are trained on the toy set's text (`python -m preprocessing.toy_tokenizer`
+512 entries are trained on the toy set's text (`python -m preprocessing.toy.tokenizer`
 writes it again). Ids 0 to 9 are the same special tokens in all of them: the model
 reads padding, sound and mask positions from the ids.
 """

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import config
 from mmdiffmask import grid as grids
-from mmdiffmask.data import frames
+from mmdiffmask.data.records import frames
 from mmdiffmask.tokens import AUDIOSPAN, N_SPECIAL, START, TOKENS_PER_SOUND, name_hash
 from mmdiffmask.types import VideoBatch
 
@@ -116,7 +116,7 @@ def row(
     """One record as a VideoBatch without its batch axis, in numpy.
 
     Args:
-      record: of data/records.py.
+      record: of data/records/shards.py.
       settings: segments, sub-segments and stream length.
       grid: of the model and of the record's covered shares.
       encode: text -> token ids.

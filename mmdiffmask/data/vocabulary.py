@@ -2,7 +2,7 @@
 
 A JSON file {class: {"is_content": true|false, "texts": [...]}}. Content is what
 pictures show; only content is hidden in narrations. "toy" is the shipped one
-(`python -m preprocessing.toy_words` writes it again).
+(`python -m preprocessing.toy.vocabulary` writes it again).
 """
 
 import dataclasses

@@ -1,1 +1,1 @@
-"""MERLOT-Reserve in Flax."""
+"""Models: a folder for each family; what they share lies beside them."""

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float, Int
 from mmdiffmask import config
 from mmdiffmask.data import loader, questions, video
 from mmdiffmask.grid import PatchGrid
-from mmdiffmask.models import joining, layers, reserve
+from mmdiffmask.models.reserve import joining, layers
+from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.probe import features, ties
 from mmdiffmask.training.family import Params
 from mmdiffmask.types import Array

@@ -45,7 +45,7 @@ def draw(
     units: Units,
     masks: Mapping[str, Bool[np.ndarray, "t n"]],
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """The sheet of a record (`data.schema.Record`).
+    """The sheet of a record (`data.records.schema.Record`).
 
     Args:
       grid: the records' patch grid.

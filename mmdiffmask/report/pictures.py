@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types
-from mmdiffmask.data import frames as stored_frames
+from mmdiffmask.data.records import frames as stored_frames
 
 Colour = tuple[int, int, int]  # RGB
 # Told apart with red-green colour blindness too (Okabe and Ito's palette).
@@ -54,7 +54,7 @@ class Clip:
 
 
 def decode(record: Any) -> Clip:
-    """A record (`data.schema.Record`) as something to draw.
+    """A record (`data.records.schema.Record`) as something to draw.
 
     Raises:
       ValueError: if a frame is no readable picture.

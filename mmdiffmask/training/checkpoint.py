@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from orbax.checkpoint import checkpoint_managers
 
-from mmdiffmask.models import orbax_folder
+from mmdiffmask.models.reserve import orbax_folder
 from mmdiffmask.run_files import START, STEPS
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import mesh as meshes

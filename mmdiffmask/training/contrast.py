@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from mmdiffmask.models import layers
+from mmdiffmask.models.reserve import layers
 from mmdiffmask.types import Array
 
 MAX_LOG_SCALE = math.log(100.0)

@@ -5,7 +5,7 @@ import functools
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from mmdiffmask import config
-from mmdiffmask.models import towers
+from mmdiffmask.models.reserve import towers
 from mmdiffmask.training import evaluate
 from mmdiffmask.training.family import Family, Held, Params, Scores
 from mmdiffmask.training.terms import grounding, patches, reserve

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 import cv2
 
 from mmdiffmask import atomic, seeds
-from preprocessing import workers as pool
 from preprocessing.toy import draw, language, sound, words, world
+from preprocessing.work import workers as pool
 
 PARTIAL = ".partial"  # clips under way
 BOXES = ".boxes"  # the boxes of each finished clip

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int, UInt32
 
 from mmdiffmask.masking import budget
-from mmdiffmask.models import layers
+from mmdiffmask.models.reserve import layers
 from mmdiffmask.training import contrast
 from mmdiffmask.types import Array
 

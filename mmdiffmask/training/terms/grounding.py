@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mmdiffmask.models import joining, layers, towers
+from mmdiffmask.models.reserve import joining, layers, towers
 from mmdiffmask.tokens import MASK
 from mmdiffmask.training import contrast
 from mmdiffmask.training.family import Params, Scores

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, UInt32
 
 from mmdiffmask import grid as grids
 from mmdiffmask.masking import corrupt
-from mmdiffmask.models import reserve, towers
+from mmdiffmask.models.reserve import model as reserve
+from mmdiffmask.models.reserve import towers
 from mmdiffmask.training.family import Held, Params, Scores
 from mmdiffmask.training.terms import cells as cells_lib
 from mmdiffmask.training.terms import streams as streams_lib

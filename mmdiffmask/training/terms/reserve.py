@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from mmdiffmask.grid import PatchGrid
-from mmdiffmask.models import joining, reserve, towers
+from mmdiffmask.models.reserve import joining, towers
+from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.tokens import LTOVPOOL, MASK, MASKAUDIO, PAD
 from mmdiffmask.training import contrast
 from mmdiffmask.training.family import Params

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import config, grid
-from mmdiffmask.models import reserve, towers
+from mmdiffmask.models.reserve import model as reserve
+from mmdiffmask.models.reserve import towers
 from mmdiffmask.training.family import Params
 from mmdiffmask.types import Array, VideoBatch
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from mmdiffmask.models import joining
+from mmdiffmask.models.reserve import joining
 from mmdiffmask.tokens import AUDIOSPAN, PAD, TOKENS_PER_SOUND
 from mmdiffmask.training.family import Params
 from mmdiffmask.training.terms.shared import Objective

@@ -1,0 +1,1 @@
+"""The one on-disk schema: its fields, shards, manifest and checks."""

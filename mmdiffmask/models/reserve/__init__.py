@@ -1,0 +1,1 @@
+"""MERLOT-Reserve in Flax."""

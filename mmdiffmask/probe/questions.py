@@ -1,0 +1,244 @@
+"""The question read-outs of a run: features, heads, floors. design.md section 7."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmdiffmask import build, config, configure, examples, starts, versions
+from mmdiffmask.data import question_kinds, questions, tokenizers, video
+from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.data.records import shards, splits
+from mmdiffmask.probe import features, question_features, question_scores, results
+
+READ_OUTS = ("match", "answer")
+UNTRAINED = "untrained"
+FULL = ("frames and sound", "frames and subtitles")  # views of the two streams
+# What the audio and the text stream hold where something is left out. No frames in
+# any of them, so the vision tower does not run.
+FLOORS = {
+    "answers only": ("answers", "answers"),
+    "question + answers": ("question", "question"),
+    "+ subtitles": ("question", "subtitles"),
+    "+ audio": ("sound", "question"),
+    "frames blanked": ("sound", "subtitles"),
+}
+BLIND = tuple(name for name in questions.VIEWS if name not in FULL)
+LEAST_DEV = 10  # questions of dev, however few train may have
+
+Params = Any
+Sets = dict[str, features.Features]  # of train, dev and val
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """The questions of a run's records.
+
+    Attributes:
+      experiment: the run's settings.
+      manifest: sha256 of the records' manifest.
+      folder: of the feature cache.
+      sources: split -> the records that it is part of.
+      chosen: split -> its questions with a known answer, as many as are asked for.
+      unanswered: split -> how many were left out, their answer not being known.
+    """
+
+    experiment: config.Experiment
+    manifest: str
+    folder: pathlib.Path
+    sources: dict[str, shards.Source]
+    chosen: dict[str, list[questions.Question]]
+    unanswered: dict[str, int]
+
+    @property
+    def read_outs(self) -> tuple[str, ...]:
+        """Those on questions that the settings ask for."""
+        asked = self.experiment.probe.read_outs
+        return tuple(name for name in READ_OUTS if name in asked)
+
+
+def open_task(
+    experiment: config.Experiment, corpus: Corpus, manifest: str, folder: pathlib.Path
+) -> Task:
+    """Chooses the questions: TRAIN's by the hash of their id, VAL's by id.
+
+    Raises:
+      ValueError: if the records have no questions, a split none with an answer, a
+        question is longer than a sequence, or a clip of val stands in train.
+    """
+    split = corpus.split_train(experiment.data.dev_share, boxed_only=False)
+    plan: dict[str, tuple[str, Sequence[int]]] = {
+        "train": ("train", split.train),
+        "dev": ("train", split.dev),
+        "val": ("val", range(len(corpus.entries("val")))),
+    }
+    chosen, unanswered = {}, {}
+    for name, (of, positions) in plan.items():
+        found = choose(experiment, name, corpus.entries(of), positions)
+        chosen[name], unanswered[name] = found
+        if not chosen[name]:
+            raise ValueError(
+                f"{corpus.folder}: no question of {name} has a known answer, so"
+                " probe.read_outs can only be clip"
+            )
+    asked = [question for part in chosen.values() for question in part]
+    questions.check_length(asked, experiment.data)
+    splits.check_apart(
+        split, {question.clip: question.group for question in chosen["val"]}
+    )
+    sources = {name: corpus.source(of) for name, (of, _) in plan.items()}
+    return Task(experiment, manifest, folder, sources, chosen, unanswered)
+
+
+def choose(
+    experiment: config.Experiment, name: str, entries: Any, positions: Sequence[int]
+) -> tuple[list[questions.Question], int]:
+    """The questions of a split that are asked, and how many have no known answer.
+
+    Dev is bounded like train, by its share of what train may have.
+    """
+    settings, share = experiment.probe, experiment.data.dev_share
+    encode = tokenizers.load(experiment.data.tokenizer).encode_plain
+    pieces = experiment.data.segments * experiment.data.sub_segments
+    found = questions.index(entries, positions, encode, pieces, settings.read_outs)
+    known = [question for question in found if question.right >= 0]
+    unanswered = len(found) - len(known)
+    if name == "val":
+        return questions.first_by_id(known, settings.eval_questions), unanswered
+    most = settings.questions
+    if name == "dev":
+        most = max(LEAST_DEV, round(most * share / (1 - share)))
+    return questions.first_by_hash(known, most), unanswered
+
+
+def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questions:
+    """Scores of all question read-outs and their floors: `questions` of probe.json.
+
+    Args:
+      task: the questions.
+      params: of the frozen encoder.
+      weights: their fingerprint, for the cache.
+      seed: of the run: makes the untrained encoder.
+
+    Raises:
+      ValueError: if the checkpoint lacks what `match` needs, or `probe.kinds` is wrong.
+    """
+    settings = task.experiment.probe
+    kinds = question_kinds.parse(settings.kinds)
+    question_features.check_params(params, task.read_outs)
+    start = _encoder(task)
+    sets = _encode(task, start, lambda: params, weights, FULL)
+    by_id = {question.example_id: question for question in task.chosen["val"]}
+    val = [by_id[name] for name in sets["val"].clip]
+    read_outs, floors = _score(task, sets, FULL), {}
+    if settings.floors:
+        found = _score_floors(task, start, params, weights, seed)
+        floors = {
+            name: {
+                floor: results.Scores(is_right=scores[name].is_right)
+                for floor, scores in found.items()
+            }
+            for name in read_outs
+        }
+    return results.Questions(
+        kinds=[question_kinds.of_text(question.text, kinds) for question in val],
+        clips=[question.clip for question in val],
+        ids=[question.example_id for question in val],
+        chance=float(np.mean([1 / question.candidates for question in val])),
+        counts={name: len(found) for name, found in task.chosen.items()},
+        unanswered=task.unanswered,
+        read_outs=read_outs,
+        floors=floors,
+    )
+
+
+def _encoder(task: Task) -> Callable:
+    answers = task.chosen["val"][0].candidates if "answer" in task.read_outs else 0
+    return question_features.encoder(
+        build.model(task.experiment.model),
+        examples.patch_grid(task.experiment.data),
+        answers,
+        "match" in task.read_outs,
+    )
+
+
+def _score_floors(
+    task: Task, start: Callable, params: Params, weights: str, seed: int
+) -> dict[str, dict[str, results.Scores]]:
+    """Floor -> read-out -> scores, each floor with features and head of its own."""
+    blind = _encode(task, start, lambda: params, weights, BLIND)
+    found = {name: _score(task, blind, streams) for name, streams in FLOORS.items()}
+    name = f"{UNTRAINED} {seed}"
+    random = functools.cache(lambda: _untrained(task, seed))
+    untrained = _encode(task, start, random, name, FULL)
+    return found | {UNTRAINED: _score(task, untrained, FULL)}
+
+
+def _untrained(task: Task, seed: int) -> Params:
+    """A random start of the run's sizes, as small models from scratch begin with."""
+    patch_grid = examples.patch_grid(task.experiment.data)
+
+    def mean_patch():
+        first: dict[str, int] = {}
+        for question in task.chosen["train"]:
+            first.setdefault(question.clip, question.position)
+        shown = sorted(first.values())[: starts.PIXEL_CLIPS]
+        source = task.sources["train"]
+        return starts.mean_of(video.pictures(source[i], patch_grid) for i in shown)
+
+    return starts.random(task.experiment, seed, mean_patch)
+
+
+def _encode(
+    task: Task,
+    start: Callable,
+    make_params: Callable[[], Params],
+    weights: str,
+    views: Sequence[str],
+) -> Sets:
+    """Features of every split in some views, from the cache where they are in it."""
+    experiment, settings = task.experiment, task.experiment.probe
+    encode = tokenizers.load(experiment.data.tokenizer).encode_plain
+    found = {}
+    for name, chosen in task.chosen.items():
+        source = task.sources[name]
+        positions = sorted(question.position for question in chosen)
+        bounds = [settings.questions, settings.eval_questions, task.read_outs, views]
+        key = features.cache_key(
+            weights,
+            task.manifest,
+            name,
+            configure.to_json(experiment.data),
+            configure.to_json(experiment.model),
+            json.dumps(bounds),
+            versions.number("features"),
+        )
+
+        def groups(source=source, positions=positions) -> Iterator:
+            return question_features.groups(
+                (source[i] for i in positions),
+                encode,
+                experiment.data,
+                settings.batch_size,
+                views,
+                task.read_outs,
+            )
+
+        def compute(groups=groups):
+            return question_features.extract(start, make_params(), groups, views)
+
+        found[name] = features.cached(task.folder, key, compute)
+    return found
+
+
+def _score(
+    task: Task, sets: Sets, streams: tuple[str, str]
+) -> dict[str, results.Scores]:
+    """Read-out -> scores on val."""
+    return question_scores.score(
+        sets, task.chosen, task.read_outs, streams, task.experiment.probe
+    )

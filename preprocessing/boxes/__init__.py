@@ -1,0 +1,1 @@
+"""Pictures to boxes, their tracks and the patches that they cover."""

@@ -1,0 +1,150 @@
+"""Detectors of bodies and other things behind one interface.
+
+A detector is a function of a clip's name and a few looks that gives what it sees in
+each; what it gives for a frame does not depend on the others in the call.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from preprocessing.boxes import box_files, box_words
+from preprocessing.boxes.finders import People
+from preprocessing.items import Look
+
+
+@dataclasses.dataclass(frozen=True)
+class Detected:
+    """What is seen in one frame; corners in its pixels, `track` -1 = not known."""
+
+    xyxy_px: Float[np.ndarray, "m 4"]
+    score: Float[np.ndarray, " m"]
+    kind: tuple[str, ...]
+    label: tuple[str, ...]
+    track: Int[np.ndarray, " m"]
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    def take(self, index: np.ndarray) -> "Detected":
+        """The boxes at the integer positions `index`, in that order."""
+        return Detected(
+            self.xyxy_px[index],
+            self.score[index],
+            tuple(self.kind[i] for i in index),
+            tuple(self.label[i] for i in index),
+            self.track[index],
+            self.source,
+        )
+
+
+Detector = Callable[[str, Sequence[Look]], list[Detected]]
+
+
+@functools.lru_cache(maxsize=4)
+def load(asked: People) -> Detector:
+    """The detector that is asked for.
+
+    Raises:
+      ValueError: if a file that it needs is missing or is none.
+    """
+    return {"ssdlite": _ssdlite, "yolox": _yolox, "file": _file, "none": _nobody}[
+        asked.bodies
+    ](asked)
+
+
+def forget() -> None:
+    """Has `load` and `boxes_of` read their files again."""
+    load.cache_clear()
+    boxes_of.cache_clear()
+
+
+def seen(
+    xyxy_px: np.ndarray,
+    score: np.ndarray,
+    source: str,
+    label: Sequence[str] = (),
+    person_labels: Sequence[str] = (),
+) -> Detected:
+    """Boxes without tracks, of the kinds of their labels. No label = person."""
+    labels = tuple(label) or ("person",) * len(score)
+    return Detected(
+        np.asarray(xyxy_px, np.float32).reshape(-1, 4),
+        np.asarray(score, np.float32),
+        tuple(box_words.kind_of(name, person_labels) for name in labels),
+        labels,
+        np.full(len(score), -1, np.int32),
+        source,
+    )
+
+
+def _ssdlite(asked: People) -> Detector:
+    from preprocessing.boxes import body_boxes
+
+    def detect(clip: str, looks: Sequence[Look]) -> list[Detected]:
+        found = body_boxes.detect([look.image for look in looks])
+        return [seen(xyxy, score, "ssdlite") for xyxy, score in found]
+
+    return detect
+
+
+def _yolox(asked: People) -> Detector:
+    from preprocessing.boxes import yolox
+
+    model = yolox.Yolox(asked.yolox, normalise=asked.normalise)
+
+    def detect(clip: str, looks: Sequence[Look]) -> list[Detected]:
+        found = model.detect([look.image for look in looks])
+        return [
+            seen(
+                xyxy,
+                score,
+                "yolox",
+                [model.labels[i] for i in index],
+                asked.person_labels,
+            )
+            for xyxy, score, index in found
+        ]
+
+    return detect
+
+
+@functools.lru_cache(maxsize=1)
+def boxes_of(asked: People) -> box_files.BoxFile:
+    """The user's file of boxes.
+
+    Raises:
+      ValueError: if it cannot be read.
+    """
+    return box_files.read(
+        asked.boxes,
+        mot_pixels=asked.boxes_pixels,
+        mot_labels=asked.boxes_labels,
+        unit=asked.boxes_unit,
+        person_labels=asked.person_labels,
+    )
+
+
+def _file(asked: People) -> Detector:
+    boxes = boxes_of(asked)
+
+    def one(clip: str, look: Look) -> Detected:
+        size = look.image.shape[1], look.image.shape[0]
+        found = boxes.boxes_at(
+            clip, look.time_s, asked.boxes_fps, size, asked.boxes_within
+        )
+        return Detected(
+            found.xyxy_px, found.score, found.kind, found.label, found.track, "file"
+        )
+
+    return lambda clip, looks: [one(clip, look) for look in looks]
+
+
+def _nobody(asked: People) -> Detector:
+    return lambda clip, looks: (
+        [seen(np.zeros((0, 4)), np.zeros(0), "none")] * len(looks)
+    )

@@ -1,0 +1,1 @@
+"""Video, sound and subtitle files to pictures, log-mel values and text."""

@@ -1,0 +1,1 @@
+"""Raw downloads and loose videos to plans: which clips, which questions."""

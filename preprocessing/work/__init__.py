@@ -1,0 +1,1 @@
+"""Plans to a folder of records: clips, shards, workers."""

@@ -1,0 +1,1 @@
+"""What several tests share: raw trees, small models, made-up runs."""
