@@ -240,14 +240,7 @@ def draw(
         n_others=jnp.sum(in_others),
         is_filled=is_without_box | is_filled,
     )
-    is_taken = take_and_trim(
-        rank,
-        unit,
-        is_drawable=in_drawable,
-        lottery=lottery,
-        position=position,
-        budget=n_take,
-    )
+    is_taken = take_and_trim(rank, unit, in_drawable, lottery, position, n_take)
     in_box = is_box_unit[unit]
     is_fill = fill(lottery, in_others & ~in_box, in_others & in_box, n_fill)
     is_box, is_whole = is_taken & is_box_strategy, _is_whole(is_taken, unit, size)
