@@ -95,7 +95,9 @@ def test_cases_any_error_costs_its_clip_only(films, tmp_path, kind, workers):
     (row,) = rows_of(out, out_folder.SKIPPED)
     assert row["file"] == "b.mkv"
     name = kind.__name__
-    assert row["reason"].startswith(f"is given up: {name} in test_preprocessing_breaks")
+    assert row["reason"].startswith(
+        f"is given up: {name} in test_preprocessing_work_breaks"
+    )
     assert "/home" not in row["reason"]
     assert "second line" not in row["reason"]
     assert manifest.counts["skipped"] == 1

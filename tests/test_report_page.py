@@ -69,7 +69,7 @@ def _run(label=EVIL, **kw):
         summary.StrategyRow(
             name, f"hides {EVIL}", 0 if name == "none" else 150,
             None if name == "none" else _masks(),
-            {label: _cell(rate, i)},
+            {label: _cell(rate, i)}, name == "random",
         )
         for i, (name, rate) in enumerate(rates.items())
     )  # fmt: skip

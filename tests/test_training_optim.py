@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from mmdiffmask import atomic, config
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint, half_moments, optim, schedules, steps
 from mmdiffmask.training import mesh as meshes
 
@@ -211,7 +212,7 @@ def test_saved_state_goes_on_to_the_same_bits(tmp_path, optimiser, devices):
     grads = [{"large": rng.normal(size=(72, 64)).astype(np.float32)} for _ in range(5)]
     for grad in grads[:3]:
         state = step(state, grad)
-    with checkpoint.open_steps(tmp_path) as manager:
+    with checkpoint.open_steps(RunFolder(tmp_path)) as manager:
         checkpoint.save(manager, state, checkpoint.Progress(3))
         again = checkpoint.restore(manager, steps.first_state(tx, start, mesh), mesh)
     for grad in grads[3:]:

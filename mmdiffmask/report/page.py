@@ -82,7 +82,7 @@ def _derived(run: summary.RunSummary) -> dict:
         "plain": sentences.join(list(run.plain)),
         "has_none": any(row.masks is None and not row.steps for row in run.rows),
         "has_replay": any(row.masks is None and row.steps for row in run.rows),
-        "has_random": any(name.startswith("random") for name in hiding),
+        "has_random": bool(run.uniform),
         "has_floors": any(column.floors for t in run.questions for column in t.columns),
         "hiding": hiding,
         "no_interval": sentences.NO_INTERVAL,
