@@ -211,19 +211,15 @@ def kinds_without_boxes(
 ) -> list[str]:
     """Strategies whose held-out masks are fill alone: no clip has a box to draw.
 
-    None where no patches are hidden: then detectors need not have seen the clips.
-
     Args:
       experiment: its anchors and overlap.
       source: the train split.
       positions: of the held-out clips.
     """
     found: list[str] = []
-    if not experiment.data.boxed_only:
-        return found
     masking, overlap = experiment.masking, experiment.data.min_overlap
     embeddings = examples.embeddings_of(masking)
-    for name in strategies.held_out(masking):
+    for name in examples.held_out_names(experiment):
         units = strategies.find(name).units
         if units.is_box:
             rows = (source[i] for i in positions)

@@ -225,18 +225,30 @@ def masks_of(
     return HeldOut(np.asarray(batch.example_hash), is_masked)
 
 
+def held_out_names(experiment: config.Experiment) -> list[str]:
+    """The strategies of `held_out_masks`; one that hides is judged by its own.
+
+    Without `data.boxed_only` others that have boxes are left out: detectors need not
+    have seen these clips.
+    """
+    masking = experiment.masking
+    judged = {masking.strategy} if experiment.is_hiding else set()
+    return [
+        name
+        for name in strategies.held_out(masking)
+        if experiment.data.boxed_only
+        or name in judged
+        or not strategies.find(name).units.is_box
+    ]
+
+
 def held_out_masks(
     experiment: config.Experiment, source: shards.Source, positions: Sequence[int]
 ) -> dict[str, HeldOut]:
-    """Strategy -> its masks of the dev clips: the same for every run and every seed.
-
-    Without `data.boxed_only` only strategies without boxes are there: detectors need
-    not have seen these clips.
-    """
-    names = strategies.held_out(experiment.masking)
-    if not experiment.data.boxed_only:
-        names = [name for name in names if not strategies.find(name).units.is_box]
-    batches = bare_batches(experiment, source, positions, names, EVAL_SEED)
+    """Strategy -> its masks of the dev clips: the same for every run and every seed."""
+    batches = bare_batches(
+        experiment, source, positions, held_out_names(experiment), EVAL_SEED
+    )
     return {
         name: masks_of(experiment, name, batch, EVAL_SEED)
         for name, batch in batches.items()

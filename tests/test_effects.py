@@ -72,7 +72,9 @@ def test_cases_of_records_without_boxes():
     assert effects.kinds_without_boxes(masked(), CLIPS, range(3)) == []
     assert effects.kinds_without_boxes(masked(), CLIPS, [1, 2]) == ["difference-face"]
     unseen = masked(boxed_only=False)
-    assert effects.kinds_without_boxes(unseen, empty, range(2)) == []
+    assert effects.kinds_without_boxes(unseen, empty, range(2)) == ["difference"]
+    plain = configure.override(unseen, ["terms.patches=0"])
+    assert effects.kinds_without_boxes(plain, empty, range(2)) == []
 
 
 def test_cases_of_one_anchor_beside_a_good_one(caplog):
