@@ -95,7 +95,8 @@ def check_boxes(
     """
     masking = experiment.masking
     units = strategies.find(masking.strategy).units
-    if not units.is_box or not experiment.is_hiding:
+    # A start that is not trained is scored on its strategy's held-out masks as well.
+    if not units.is_box or not experiment.terms.patches:
         return
     found = _look(
         (source[i] for i in positions),

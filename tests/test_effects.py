@@ -58,7 +58,10 @@ def test_cases_of_boxes_that_hide_nothing(experiment, words):
         effects.check_boxes(experiment, CLIPS, range(3))
     for word in words:
         assert word in str(error.value)
-    for change in ("training.steps=0", "masking.strategy=random", "terms.patches=0"):
+    start = configure.override(experiment, ["training.steps=0"])
+    with pytest.raises(ValueError, match="nothing but random fill in the 3"):
+        effects.check_boxes(start, CLIPS, range(3))
+    for change in ("masking.strategy=random", "terms.patches=0"):
         plain = configure.override(experiment, [change])  # they need no boxes
         effects.check_boxes(plain, CLIPS, range(3))
 
