@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and locks that die with their process."""
+"""Writes files whole or not at all, and locks files as long as a process lives."""
 
 import contextlib
 import errno
@@ -21,26 +21,26 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextlib.contextmanager
 def place(path: Path, work: Path | None = None) -> Iterator[Path]:
-    """Gives the place where a file is made; it gets its own place when that is done.
+    """Gives a path to make a file at, and moves the file to `path` when it is whole.
 
     A file that was at `path` stays until then, and stays where making fails.
 
     Args:
       path: of the file.
-      work: where it is made, on the same file system; None: beside it.
+      work: the folder to make it in, on the same file system; None: beside `path`.
     """
-    made = partial(path, work)
+    unfinished = partial(path, work)
     try:
-        yield made
-        made.replace(path)
+        yield unfinished
+        unfinished.replace(path)
     finally:
-        made.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def partial(path: Path, work: Path | None = None) -> Path:
-    """Where something is made before it gets its place; `work` as in `place`.
+    """The path to make something at before it is moved to `path`; `work` as in `place`.
 
-    Nobody else's: several machines, processes and threads may write the same file.
+    It names machine, process and thread: several may write the same file at once.
     """
     maker = f"{platform.node()}.{os.getpid()}.{threading.get_ident()}"
     return (path.parent if work is None else work) / f"{path.name}.{maker}{UNFINISHED}"
@@ -54,8 +54,8 @@ def is_partial_of(name: str, path: Path) -> bool:
 def write(path: Path, content: str | bytes, work: Path | None = None) -> None:
     """Writes a whole file or nothing; arguments as in `place`."""
     data = content.encode() if isinstance(content, str) else content
-    with place(path, work) as made:
-        made.write_bytes(data)
+    with place(path, work) as unfinished:
+        unfinished.write_bytes(data)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -81,10 +81,10 @@ def read_json(path: pathlib.Path, remedy: str = "put it back as it was") -> Any:
 
 @contextlib.contextmanager
 def lock(path: pathlib.Path, busy: str) -> Iterator[None]:
-    """Keeps others who ask for the same file out while it lasts.
+    """Holds the lock of a file; a process that asks for a held one is refused.
 
     The file is made if it is absent, and left there. Whoever holds the lock may delete
-    it: one who waits at the door with the deleted file in hand is turned away.
+    the file: a process that opened it before that is refused too.
 
     Args:
       path: of the lock's file; its folder exists.

@@ -26,12 +26,12 @@ def load(path: str | pathlib.Path) -> config.Experiment:
     if not path.is_file():
         raise ValueError(f"{path}: no such config file")
     try:
-        found = runpy.run_path(str(path)).get("get_config")
-        experiment = found() if callable(found) else None
+        get_config = runpy.run_path(str(path)).get("get_config")
+        experiment = get_config() if callable(get_config) else None
     except (Exception, SystemExit) as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         hint = _nearest_keyword(error)
-        raise ValueError(f"{path}: does not run as a config: {said}{hint}") from error
+        raise ValueError(f"{path}: does not run as a config: {reason}{hint}") from error
     if not isinstance(experiment, config.Experiment):
         raise ValueError(
             f"{path}: needs a function get_config() that returns config.Experiment"
@@ -45,14 +45,15 @@ def load(path: str | pathlib.Path) -> config.Experiment:
 
 def _nearest_keyword(error: BaseException) -> str:
     """For a keyword that no dataclass has: the setting that it looks like."""
-    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    if not isinstance(error, TypeError) or not found:
+    match = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if not isinstance(error, TypeError) or not match:
         return ""
+    keyword = match[1]
     for name, instead in config.RENAMED.items():
-        if name.split(".")[-1] == found[1]:
+        if name.split(".")[-1] == keyword:
             return f"; no such setting any more; {instead}"
     names = [name.split(".")[-1] for name in settings(config.Experiment("x"))]
-    nearest = difflib.get_close_matches(found[1], names, 1, 0.0)
+    nearest = difflib.get_close_matches(keyword, names, n=1, cutoff=0.0)
     return f"; did you mean {nearest[0]}?"
 
 
@@ -83,27 +84,27 @@ def rows(experiment: config.Experiment) -> dict[str, config.Experiment]:
       ValueError: for a row of another form, a name twice, or a setting that does not
         exist.
     """
-    found: dict[str, config.Experiment] = {}
+    experiments: dict[str, config.Experiment] = {}
     for row in experiment.rows:
         name, sign, changes = (part.strip() for part in row.partition(":"))
         if not sign or not re.fullmatch(r"[\w][\w .%+()-]*", name):
             raise ValueError(
                 f"row {row!r}: write it as 'name: setting=value; setting=value'"
             )
-        if name in found:
+        if name in experiments:
             raise ValueError(f"row {name}: stands twice in rows")
-        given = [part.strip() for part in changes.split(";") if part.strip()]
-        for item in given:
+        assignments = [part.strip() for part in changes.split(";") if part.strip()]
+        for item in assignments:
             if item.partition("=")[0].strip() == "rows":
                 raise ValueError(f"row {name}: cannot change rows")
-        found[name] = override(experiment, given)
-    return found
+        experiments[name] = override(experiment, assignments)
+    return experiments
 
 
 def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
     hints = typing.get_type_hints(type(node))
-    if said := _renamed(full_name, text):
-        raise ValueError(said)
+    if message := _renamed(full_name, text):
+        raise ValueError(message)
     if path[0] not in hints:
         raise ValueError(_unknown(full_name, node, path[0]))
     value = getattr(node, path[0])
@@ -121,30 +122,30 @@ def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
 
 
 def _renamed(full_name: str, text: str) -> str:
-    """What stands in place of a setting of earlier versions; "" for other names."""
-    asked = f"{full_name}={text.strip()}"
-    instead = config.RENAMED.get(asked) or config.RENAMED.get(full_name)
-    return f"--set {asked}: no such setting any more; {instead}" if instead else ""
+    """What to set instead of a setting of earlier versions; "" for other names."""
+    assignment = f"{full_name}={text.strip()}"
+    instead = config.RENAMED.get(assignment) or config.RENAMED.get(full_name)
+    return f"--set {assignment}: no such setting any more; {instead}" if instead else ""
 
 
 def _unknown(full_name: str, node: Any, name: str) -> str:
     prefix = full_name[: full_name.rfind(name)] if "." in full_name else ""
     known = [prefix + field.name for field in dataclasses.fields(node)]
     everything = known + list(settings(config.Experiment("x")))
-    nearest = difflib.get_close_matches(full_name, everything, 1, 0.0)
+    nearest = difflib.get_close_matches(full_name, everything, n=1, cutoff=0.0)
     return f"--set {full_name}: no such setting; did you mean {nearest[0]}?"
 
 
 def settings(node: Any, prefix: str = "") -> dict[str, Any]:
     """All settings by their dotted names."""
-    found = {}
+    value_of_name = {}
     for field in dataclasses.fields(node):
         value = getattr(node, field.name)
         if dataclasses.is_dataclass(value):
-            found |= settings(value, f"{prefix}{field.name}.")
+            value_of_name |= settings(value, f"{prefix}{field.name}.")
         else:
-            found[prefix + field.name] = value
-    return found
+            value_of_name[prefix + field.name] = value
+    return value_of_name
 
 
 def from_settings(stored: dict[str, Any]) -> config.Experiment:
@@ -157,7 +158,7 @@ def from_settings(stored: dict[str, Any]) -> config.Experiment:
 
 
 def _gather(kind: type, stored: dict[str, Any], prefix: str) -> Any:
-    hints, found = typing.get_type_hints(kind), {}
+    hints, arguments = typing.get_type_hints(kind), {}
     for field in dataclasses.fields(kind):
         name, hint = prefix + field.name, hints[field.name]
         inner = [
@@ -165,12 +166,13 @@ def _gather(kind: type, stored: dict[str, Any], prefix: str) -> Any:
         ]
         if name in stored:
             value = stored[name]
-            found[field.name] = tuple(value) if isinstance(value, list) else value
+            is_list = isinstance(value, list)
+            arguments[field.name] = tuple(value) if is_list else value
         elif inner and any(key.startswith(name + ".") for key in stored):
-            found[field.name] = _gather(inner[0], stored, name + ".")
+            arguments[field.name] = _gather(inner[0], stored, name + ".")
         else:
             raise ValueError(f"setting {name} is missing: written by another version")
-    return kind(**found)
+    return kind(**arguments)
 
 
 def check(experiment: config.Experiment) -> None:
@@ -209,7 +211,7 @@ def _check_node(node: Any, prefix: str) -> None:
 
 
 def _present(hint: Any, value: Any) -> Any:
-    """What is asked of a value that may be missing: the type, or None if it is."""
+    """The type that a value must have; None if it is missing and may be."""
     kinds = typing.get_args(hint)
     if type(None) not in kinds:
         return hint
@@ -218,9 +220,9 @@ def _present(hint: Any, value: Any) -> Any:
 
 def _check_section(name: str, kind: type, value: Any) -> None:
     if not isinstance(value, kind):
-        found = f"{value!r:.60}" if not isinstance(value, type) else "the class itself"
+        shown = f"{value!r:.60}" if not isinstance(value, type) else "the class itself"
         raise ValueError(
-            f"{name} is {found}: must be a section, config.{kind.__name__}(...)"
+            f"{name} is {shown}: must be a section, config.{kind.__name__}(...)"
         )
 
 
@@ -258,7 +260,7 @@ def _check_choice(name: str, hint: Any, value: Any) -> None:
             _check_choice(name, typing.get_args(hint)[0], item)
     if typing.get_origin(hint) is Literal and value not in typing.get_args(hint):
         choices = typing.get_args(hint)
-        near = difflib.get_close_matches(str(value), choices, 1, 0.0)
+        near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)
         raise ValueError(
             f"{name}={value}: must be one of {', '.join(choices)};"
             f" did you mean {near[0]}?"

@@ -103,8 +103,8 @@ def digest(name: str, value: str) -> str | None:
 def of_settings(settings: Mapping[str, Any], records_dir: str) -> Inputs:
     """What a run of these settings reads, but for the weights that it starts from."""
     values = {RECORDS: records_dir} | {name: settings.get(name) for name in FILES}
-    found = {n: (v, digest(n, v)) for n, v in values.items() if v is not None}
-    return {n: {"value": v, "sha256": d} for n, (v, d) in found.items() if d}
+    digests = {n: digest(n, v) for n, v in values.items() if v is not None}
+    return {n: {"value": values[n], "sha256": d} for n, d in digests.items() if d}
 
 
 def first_difference(before: Claim, now: Claim) -> str | None:

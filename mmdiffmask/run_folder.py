@@ -1,7 +1,7 @@
-"""A run's folder: its JSON, whose it is, who works in it, where what it read lies.
+"""A run's folder: its JSON files, the run it belongs to, its lock, what the run read.
 
-config.json says what the run is, by content (`inputs`); places.json where what it reads
-was found last. `run_files` has the names.
+config.json says which run it is, and knows what the run reads by content (`inputs`);
+places.json holds the paths where that was found last. `run_files` has the names.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ class RunFolder:
         return str(self.path)
 
     def at(self, name: str) -> pathlib.Path:
-        """The place of a file or a folder of the run."""
+        """The path of a file or a folder of the run."""
         return self.path / name
 
     def has(self, name: str) -> bool:
@@ -83,13 +83,13 @@ class RunFolder:
         Raises:
           ValueError: if its version did not note that yet.
         """
-        found = self.owner().inputs
-        if inputs.RECORDS not in found:
+        read = self.owner().inputs
+        if inputs.RECORDS not in read:
             raise ValueError(
                 f"{self}: was begun by a version that did not note which records it"
                 " read; train it again in another --workdir"
             )
-        return found
+        return read
 
     def versions(self) -> dict[str, str]:
         """Package -> version that the run was begun with; empty where not noted."""
@@ -201,45 +201,49 @@ class RunFolder:
                     path.rmdir()
 
     def find(
-        self, name: str, asked: str | None = None, also: Iterable["RunFolder"] = ()
+        self,
+        name: str,
+        requested: str | None = None,
+        also: Iterable["RunFolder"] = (),
     ) -> str:
         """Where something that the run read lies now, its content being the same.
 
         Args:
           name: `inputs.RECORDS` or one of `inputs.FILES`; the run read it.
-          asked: where the user says that it is; else it is looked for where the run
-            read it, and where it was found last.
-          also: other runs, whose places are looked at too.
+          requested: where the user says that it is; else it is looked for where the
+            run read it, and where it was found last.
+          also: other runs; where they found it last is looked at too.
 
         Raises:
           ValueError: naming what it was, and what lies there now.
         """
         entry = self.inputs()[name]
-        last = [run._places().get(name, entry["value"]) for run in (*also, self)]
-        known = (entry["value"], *last) if asked is None else (asked,)
+        last = [run._last_paths().get(name, entry["value"]) for run in (*also, self)]
+        known = (entry["value"], *last) if requested is None else (requested,)
         others, once = [], {os.path.abspath(value): value for value in reversed(known)}
         for value in reversed(once.values()):
-            found = inputs.digest(name, value)
-            if found == entry["sha256"]:
+            sha256 = inputs.digest(name, value)
+            if sha256 == entry["sha256"]:
                 return value
-            if found is not None:
-                told = f"is other content ({inputs.short(found)})"
-                others.append(f"what lies at {value} {told}")
+            if sha256 is not None:
+                content = f"other content ({inputs.short(sha256)})"
+                others.append(f"what lies at {value} is {content}")
         if not others and name not in (inputs.RECORDS, *inputs.NEEDED):
             return entry["value"]  # gone, and of no use after training
         others = others or [f"nothing is at {known[-1]}"]
-        is_records = name == inputs.RECORDS
-        what, how = f"with {name}", f"--set {name}="
-        what, how = ("on", "--data") if is_records else (what, how)
-        what = f"was trained {what} {entry['value']} ({inputs.short(entry['sha256'])})"
+        use, option = f"with {name}", f"--set {name}="
+        if name == inputs.RECORDS:
+            use, option = "on", "--data"
         raise ValueError(
-            f"{self}: {what}, but {' and '.join(others)}; put it back, or name the"
-            f" place of the same content with {how} to mmdiffmask pretrain or probe"
+            f"{self}: was trained {use} {entry['value']}"
+            f" ({inputs.short(entry['sha256'])}), but {' and '.join(others)}; put it"
+            " back, or name the place of the same content with"
+            f" {option} to mmdiffmask pretrain or probe"
         )
 
     def remember(self, values: Mapping[str, str]) -> None:
-        """Notes where things were found, for who does not say where they are."""
-        before = self._places()
+        """Notes the paths where inputs were found, for commands that name none."""
+        before = self._last_paths()
         now = before | {
             name: value
             if value in inputs.NAMES or "://" in value
@@ -249,26 +253,28 @@ class RunFolder:
         if now != before:
             self.write(PLACES, now)
 
-    def _places(self) -> dict[str, str]:
+    def _last_paths(self) -> dict[str, str]:
         return self.read(PLACES) if self.has(PLACES) else {}
 
     def experiment(
-        self, settings: Mapping[str, Any], asked: Mapping[str, str | None] | None = None
+        self,
+        settings: Mapping[str, Any],
+        requested: Mapping[str, str | None] | None = None,
     ) -> config.Experiment:
         """Settings of the run as objects, the files that it read where they lie now.
 
         Args:
           settings: its own, as it noted them, or some of them changed.
-          asked: where the user says that files are; found places are remembered.
+          requested: where the user says that files are; remembered where they are.
 
         Raises:
           ValueError: if a file is not as it was, or gone.
         """
-        read, asked = self.inputs(), asked or {}
-        places = {
-            name: self.find(name, asked.get(name))
+        read, requested = self.inputs(), requested or {}
+        paths = {
+            name: self.find(name, requested.get(name))
             for name in inputs.FILES
             if name in read
         }
-        self.remember({n: v for n, v in places.items() if asked.get(n)})
-        return configure.from_settings({**settings, **places})
+        self.remember({n: v for n, v in paths.items() if requested.get(n)})
+        return configure.from_settings({**settings, **paths})

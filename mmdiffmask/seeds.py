@@ -1,4 +1,4 @@
-"""Seeds up to 2^63 - 1, all of them different, also where 32 bits are taken."""
+"""Generators and 32-bit words from seeds up to 2^63 - 1, different for every seed."""
 
 from collections.abc import Sequence
 

@@ -51,12 +51,12 @@ def parse(name: str, hint: Any, text: str) -> Any:
         return text.strip()
     if hint is str:
         return text
-    found = _number(hint, text.strip())
-    if found is None:
+    value = _number(hint, text.strip())
+    if value is None:
         kind = {int: "a whole number", float: "a number"}
         needed = kind.get(hint, "true or false (or yes, no, on, off, 1, 0)")
         raise ValueError(f"--set {name}={text}: needs {needed}")
-    return found
+    return value
 
 
 def _number(hint: type, text: str) -> bool | int | float | None:
@@ -100,26 +100,26 @@ def several(text: str) -> list[str]:
 
 def _json_list(text: str) -> list[str]:
     try:
-        found = json.loads(text)
+        items = json.loads(text)
     except json.JSONDecodeError as error:
-        found = _python_list(text)
-        if found is None:
+        items = _python_list(text)
+        if items is None:
             raise ValueError(
                 f'what begins with "[" is a JSON list, its texts in double quotes, such'
                 f' as \'["a, b", "c"]\' ({error.msg} at character {error.pos + 1})'
             ) from None
-    if not all(isinstance(item, (str, int, float)) for item in found):
+    if not all(isinstance(item, (str, int, float)) for item in items):
         raise ValueError("a list holds texts and numbers, no lists or null")
-    return [item if isinstance(item, str) else json.dumps(item) for item in found]
+    return [item if isinstance(item, str) else json.dumps(item) for item in items]
 
 
 def _python_list(text: str) -> list[Any] | None:
     """The list that Python would read, with texts in single quotes too."""
     try:
-        found = ast.literal_eval(text)
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    return found if isinstance(found, list) else None
+    return value if isinstance(value, list) else None
 
 
 def _next(text: str, start: int) -> tuple[str, int]:
@@ -129,10 +129,10 @@ def _next(text: str, start: int) -> tuple[str, int]:
             item, end = json.JSONDecoder().raw_decode(text, start)
         except json.JSONDecodeError:
             raise ValueError(f"a quote is not closed; {AS_JSON}") from None
-        rest = re.compile(r"\s*(,|$)").match(text, end)
-        if rest is None:
+        separator = re.compile(r"\s*(,|$)").match(text, end)
+        if separator is None:
             raise ValueError(f"a comma must follow a closing quote; {AS_JSON}")
-        return item, rest.end()
+        return item, separator.end()
     end = start
     while end < len(text) and text[end] != ",":
         if text[end] == "\\":
@@ -153,16 +153,16 @@ def _end_of_bracket(text: str, start: int) -> int | None:
     As in a regular expression a backslash takes away the meaning of what follows, and
     brackets mean nothing within "[...]".
     """
-    place, opened = start, []
-    while place < len(text):
-        sign = text[place]
+    position, opened = start, []
+    while position < len(text):
+        sign = text[position]
         if sign == "\\":
-            place += 1
+            position += 1
         elif opened and sign == CLOSES[opened[-1]]:
             opened.pop()
             if not opened:
-                return place
+                return position
         elif sign in CLOSES and opened[-1:] != ["["]:
             opened.append(sign)
-        place += 1
+        position += 1
     return None

@@ -19,14 +19,14 @@ NUMBERS = {
 
 
 def number(*stages: str) -> str:
-    """The numbers of some stages, as part of the key of what they made."""
+    """The numbers of some stages, as part of the key of their cached results."""
     return ", ".join(f"{stage} {NUMBERS[stage]}" for stage in stages)
 
 
 def of_packages() -> dict[str, str]:
     """Name -> version of Python and of the packages that results depend on."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **found}
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **packages}
 
 
 def of_runs(noted: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
@@ -37,11 +37,17 @@ def of_runs(noted: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     Args:
       noted: row -> what its run noted; empty where it did not.
     """
-    found: dict[str, str] = {}
+    version_of_name: dict[str, str] = {}
     for name in dict.fromkeys(name for row in noted.values() for name in row):
-        rows: dict[str, list[str]] = {}
+        rows_of_version: dict[str, list[str]] = {}
         for row, packages in noted.items():
-            rows.setdefault(packages.get(name, "not noted"), []).append(row)
-        told = [f"{version} ({', '.join(of)})" for version, of in rows.items()]
-        found[name] = "; ".join(told) if len(rows) > 1 else next(iter(rows))
-    return found
+            version = packages.get(name, "not noted")
+            rows_of_version.setdefault(version, []).append(row)
+        if len(rows_of_version) == 1:
+            version_of_name[name] = next(iter(rows_of_version))
+            continue
+        version_of_name[name] = "; ".join(
+            f"{version} ({', '.join(rows)})"
+            for version, rows in rows_of_version.items()
+        )
+    return version_of_name

@@ -1,4 +1,4 @@
-"""Checkpoints of every kind, runs included, and what `mmdiffmask weights` does."""
+"""Reads, describes and converts checkpoints: official files, Orbax folders, runs."""
 
 import collections
 import difflib
@@ -38,7 +38,7 @@ def read(
       which: of a run.
 
     Raises:
-      ValueError: naming the place, what was expected and what was found.
+      ValueError: naming the path, what was expected and what was found.
     """
     path = checkpoints.resolve(name_or_path)
     if not _is_run(path):
@@ -134,17 +134,17 @@ def inspect(path: str, size: str | None = None) -> str:
 
 
 def _kind(path: str) -> str:
-    place = checkpoints.resolve(path)
-    if _is_run(place):
+    path = checkpoints.resolve(path)
+    if _is_run(path):
         return "a run of mmdiffmask, its best step"
-    is_folder = epath.Path(place).is_dir()
+    is_folder = epath.Path(path).is_dir()
     return "an Orbax folder" if is_folder else "an official file (msgpack)"
 
 
 def _length(path: str) -> int | None:
     """Bytes of a file; a folder has no such number."""
-    place = epath.Path(checkpoints.resolve(path))
-    return None if place.is_dir() else place.stat().length
+    target = epath.Path(checkpoints.resolve(path))
+    return None if target.is_dir() else target.stat().length
 
 
 def _bytes(path: str, stored: official_file.Stored) -> list[str]:
@@ -168,14 +168,14 @@ def _optimizer(state: Any) -> str:
 
 def _size_lines(path: str, stored: official_file.Stored) -> list[str]:
     """Which named size the parameters have, and how an official file would differ."""
-    found = sizes.of_params(stored.params)
-    if not found:
+    model_sizes = sizes.of_params(stored.params)
+    if not model_sizes:
         return ["sizes: not a MERLOT-Reserve model"]
-    lines = [f"sizes: {sizes.describe(found)}"]
+    lines = [f"sizes: {sizes.describe(model_sizes)}"]
     absent = [part for part in checkpoints.PARTS if part not in stored.params]
     if absent:
         lines.append(f"without {', '.join(absent)}")
-    name, differ = sizes.nearest(found)
+    name, differ = sizes.nearest(model_sizes)
     if name in sizes.OFFICIAL and not differ:
         plain = sizes.official_bytes(config.MODELS[name])
         with_state = sizes.official_bytes(config.MODELS[name], has_optimizer=True)
@@ -189,7 +189,7 @@ def _size_lines(path: str, stored: official_file.Stored) -> list[str]:
 
 def _named(size: str) -> config.Model:
     if size not in config.MODELS:
-        near = difflib.get_close_matches(size, config.MODELS, 1, 0.0)
+        near = difflib.get_close_matches(size, config.MODELS, n=1, cutoff=0.0)
         raise ValueError(
             f"--size {size}: must be one of {', '.join(config.MODELS)}; did you mean"
             f" {near[0]}?"
@@ -215,10 +215,10 @@ def convert_official(
       ValueError: if the parameters are not whole, or `out` exists.
     """
     stored, kept = read(path), CHOICES[parts]
-    found = sizes.of_params(stored.params)
-    if size is None and not found:
+    model_sizes = sizes.of_params(stored.params)
+    if size is None and not model_sizes:
         raise ValueError(f"{path}: holds no MERLOT-Reserve model; see weights inspect")
-    settings = _named(size) if size is not None else sizes.to_settings(found)
+    settings = _named(size) if size is not None else sizes.to_settings(model_sizes)
     checkpoints.fit(stored.params, path, settings, kept)
     params = {part: stored.params[part] for part in sorted(kept)}
     orbax_folder.write(out, params, stored.step)
@@ -248,9 +248,10 @@ def export(path: str, out: str, which: checkpoint.Which = "best") -> str:
     if epath.Path(out).exists():
         raise ValueError(f"{out}: exists already; name a file to be made")
     stored = read(path, which)
-    found = sizes.of_params(stored.params)
-    if not found:
+    model_sizes = sizes.of_params(stored.params)
+    if not model_sizes:
         raise ValueError(f"{path}: holds no MERLOT-Reserve model; see weights inspect")
     official_writer.write(out, stored.params, stored.step)
     length = epath.Path(out).stat().length
-    return f"{out}: step {stored.step}, {length:,} bytes, {sizes.describe(found)}"
+    described = sizes.describe(model_sizes)
+    return f"{out}: step {stored.step}, {length:,} bytes, {described}"
