@@ -151,7 +151,7 @@ def test_wrong_sizes_are_named(params, patches):
         run(params, "span", jnp.ones((1, 16), int))
     text = joining.TextPart(jnp.ones((1, 4), int))
     with pytest.raises(ValueError, match="4 positions do not fit in length=3"):
-        run(params, "join", text, length=3)
+        run(params, "joint", text, length=3)
     part = joining.VisionPart(jnp.zeros((1, 1, 5, TINY.hidden)))
     with pytest.raises(ValueError, match="5 cells a frame do not fill"):
-        run(params, "join", vision=part, grid=GRID)
+        run(params, "joint", vision=part, grid=GRID)

@@ -91,7 +91,7 @@ def fit(
     parts: Sequence[str] = PARTS,
     tokens: int | None = None,
 ) -> Params:
-    """The asked parts of a checkpoint as float32, if they are the model's.
+    """The wanted parts of a checkpoint as float32, if they are the model's.
 
     Args:
       params: as stored.
@@ -99,7 +99,7 @@ def fit(
       settings: the model's sizes.
       parts: top names that must be there and come back: `PARTS`, `BODY` or
         `FINETUNED`. Parts that a checkpoint may have (`PARTS`, proj) and that are not
-        asked for are left out; any other name is an error.
+        among them are left out; any other name is an error.
       tokens: entries of the tokenizer that goes with the model, if known.
 
     Raises:

@@ -65,7 +65,7 @@ def centre_pixels(params: Params, mean_patch: Float[Array, " p"]) -> Params:
     """Patch embeddings of spread 4 times as large and without a mean.
 
     For small models from scratch: values in [0, 1] have a mean far above their spread
-    (reserve.md section 9.2). `mean_patch` is the mean at each place of a patch.
+    (reserve.md section 9.2). `mean_patch` is the mean of each value of a patch.
     """
     vision = params["vision_encoder"]
     kernel = PIXEL_GAIN * vision["embedding"]["kernel"]

@@ -19,10 +19,11 @@ class TextPart(NamedTuple):
     """The text part of joint sequences: tokens, and sound in place of some.
 
     `segment` places each token in time (0 = question, 1..t; None: coordinate 0).
-    `audio_spans` are the pooled sound tokens of m clips; where a token is AUDIOSPAN
-    its embedding becomes audio_spans[pointer, k], k counting the row's AUDIOSPAN
-    tokens modulo 6 and pointer being `audio_pointer`, at least 0 (None: the clips in
-    order, see `count_pointers`). Without `audio_spans` AUDIOSPAN is a word like others.
+    `audio_spans` are the pooled sound tokens of m pieces of sound; where a token is
+    AUDIOSPAN its embedding becomes audio_spans[pointer, k], k counting the sequence's
+    AUDIOSPAN tokens modulo 6 and pointer being `audio_pointer`, at least 0 (None: the
+    pieces in order, see `count_pointers`). Without `audio_spans` AUDIOSPAN is a word
+    like others.
     """
 
     tokens: Int[Array, "b l"]
@@ -60,33 +61,33 @@ class Joined(NamedTuple):
     attend: Bool[Array, "b n n"]
 
 
-def count_pointers(tokens: Int[Array, "b l"], clips: int) -> Int[Array, "b l"]:
-    """The sound clip of each position where clips follow one another, 6 tokens each.
+def count_pointers(tokens: Int[Array, "b l"], sounds: int) -> Int[Array, "b l"]:
+    """The piece of sound of each position where they follow each other, 6 tokens each.
 
-    (AUDIOSPAN tokens so far - 1) // 6, modulo `clips`; -1 before the first.
+    (AUDIOSPAN tokens so far - 1) // 6, modulo `sounds`; -1 before the first.
     reserve.md section 3.1.
     """
     so_far = jnp.cumsum(tokens == AUDIOSPAN, axis=1)
     pointer = (so_far - 1) // TOKENS_PER_SOUND
-    return jnp.where(so_far > 0, pointer % clips, -1)
+    return jnp.where(so_far > 0, pointer % sounds, -1)
 
 
 def put_sound(x: Float[Array, "b l d"], text: TextPart) -> Float[Array, "b l d"]:
     """Token embeddings with AUDIOSPAN's replaced by the sound they point at.
 
-    The count k runs over the whole row, not per clip, so a clip's tokens can be cut
-    only at the end of the row.
+    The count k runs over the whole sequence, not per piece of sound, so the tokens of
+    a piece can be cut only at the end of the sequence.
     """
     if text.audio_spans is None:
         return x
-    batch, clips, size, hidden = text.audio_spans.shape
+    batch, sounds, size, hidden = text.audio_spans.shape
     pointer = text.audio_pointer
     if pointer is None:
-        pointer = count_pointers(text.tokens, clips)
+        pointer = count_pointers(text.tokens, sounds)
     is_sound = text.tokens == AUDIOSPAN
-    index = jnp.clip(pointer, 0, clips - 1) * size
+    index = jnp.clip(pointer, 0, sounds - 1) * size
     index = index + (jnp.cumsum(is_sound, axis=1) - 1) % size
-    flat = text.audio_spans.astype(x.dtype).reshape(batch, clips * size, hidden)
+    flat = text.audio_spans.astype(x.dtype).reshape(batch, sounds * size, hidden)
     sound = jnp.take_along_axis(flat, index[..., None], axis=1)
     return jnp.where(is_sound[..., None], sound, x)
 
@@ -107,7 +108,7 @@ def text_part(embedded: Float[Array, "b l d"], text: TextPart) -> Part:
 
 
 def vision_part(vision: VisionPart, grid: PatchGrid, dtype: jnp.dtype) -> Part:
-    """The vision part; places are those of the pooled grid, with its own scale.
+    """The vision part; coordinates are those of the pooled grid, with its own scale.
 
     Raises:
       ValueError: if the cells do not fill the grid.
@@ -125,11 +126,12 @@ def vision_part(vision: VisionPart, grid: PatchGrid, dtype: jnp.dtype) -> Part:
     at = jnp.tile(at[None], (batch, frames, 1))
     segment = jnp.repeat(segment, count, axis=1)
     time = segment.astype(dtype)
+    row, col, step = at[..., 0], at[..., 1], jnp.zeros_like(time)
     return Part(
-        vision.cells.astype(dtype).reshape(batch, frames * count, hidden),
-        positions.joint_coordinates(at[..., 0], at[..., 1], time, jnp.zeros_like(time)),
-        jnp.repeat(is_valid, count, axis=1),
-        segment,
+        x=vision.cells.astype(dtype).reshape(batch, frames * count, hidden),
+        coordinates=positions.joint_coordinates(row, col, time, step),
+        is_valid=jnp.repeat(is_valid, count, axis=1),
+        segment=segment,
     )
 
 

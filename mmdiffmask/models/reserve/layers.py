@@ -18,6 +18,11 @@ from mmdiffmask.types import Array
 
 NOT_ALLOWED = -1e10  # added to a logit; -inf would be NaN in rows without any key
 
+Vectors = Float[Array, "b n d"]  # of a batch of sequences
+Scale = Float[Array, "#b n s"]  # `positions.position_scale`: of queries and keys
+Bias = Float[Array, "#b 1 n n"] | None  # added to the logits: 0 or `NOT_ALLOWED`
+Weights = Float[Array, "b h n n"]  # how much query i (axis 2) takes of key j (axis 3)
+
 
 def pair_mask(is_valid: Bool[Array, "b n"]) -> Bool[Array, "b n n"]:
     """True where position i may look at j: both are real."""
@@ -62,23 +67,8 @@ class SelfAttention(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "b n d"],
-        scale: Float[Array, "#b n s"],
-        bias: Float[Array, "#b 1 n n"] | None,
-    ) -> tuple[Float[Array, "b n d"], Float[Array, "b h n n"]]:
-        """Attends.
-
-        Args:
-          x: the sequence, after its LayerNorm.
-          scale: what `positions.position_scale` gives; multiplies queries and keys.
-          bias: added to the logits: 0 or `NOT_ALLOWED`.
-
-        Returns:
-          The projected output, and the weights: how much query i (axis 2) takes
-          of key j (axis 3).
-        """
+    def __call__(self, x: Vectors, scale: Scale, bias: Bias) -> tuple[Vectors, Weights]:
+        """The projected output and the weights, for `x` after its LayerNorm."""
         heads = self.hidden // self.head_size
         qkv = nn.DenseGeneral(
             (3 * heads, self.head_size),
@@ -128,12 +118,7 @@ class Layer(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "b n d"],
-        scale: Float[Array, "#b n s"],
-        bias: Float[Array, "#b 1 n n"] | None,
-    ) -> tuple[Float[Array, "b n d"], Float[Array, "b h n n"]]:
+    def __call__(self, x: Vectors, scale: Scale, bias: Bias) -> tuple[Vectors, Weights]:
         """The new sequence and this layer's attention weights."""
         norm = functools.partial(LayerNorm, dtype=self.dtype)
         attention = SelfAttention(

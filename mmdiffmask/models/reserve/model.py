@@ -28,7 +28,7 @@ class JointOutput(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Of the inputs that every part is traced with."""
+    """Sizes of the inputs that every part is traced with."""
 
     grid: PatchGrid
     segments: int
@@ -94,7 +94,7 @@ class Reserve(nn.Module):
         return self.vision_encoder.attention(patches, grid)
 
     def audio(self, spectrogram: Float[Array, "*b 60 65"]) -> towers.Tower:
-        """Encodes sound clips: see `towers.AudioTower`."""
+        """Encodes pieces of sound: see `towers.AudioTower`."""
         return self.audio_encoder(spectrogram)
 
     def embed_tokens(self, tokens: Int[Array, "*b l"]) -> Float[Array, "*b l d"]:
@@ -113,15 +113,15 @@ class Reserve(nn.Module):
         """`contrastive_scales`: log-temperatures of the audio, text and span terms."""
         return self.contrastive_scales
 
-    def join(
+    def joint(
         self,
         text: joining.TextPart | None = None,
         vision: joining.VisionPart | None = None,
         grid: PatchGrid | None = None,
         length: int | None = None,
         video_of_segment: Int[Array, "b z"] | None = None,
-    ) -> joining.Joined:
-        """Builds joint sequences of text, vision or both: see `joining.join`.
+    ) -> JointOutput:
+        """Runs the joint transformer over text, vision or both: see `joining.join`.
 
         Args:
           text: the text part, or None.
@@ -136,29 +136,14 @@ class Reserve(nn.Module):
         if vision is not None:
             dtype = jnp.dtype(self.settings.dtype)
             parts.append(joining.vision_part(vision, grid, dtype))
-        return joining.join(parts, length, video_of_segment)
-
-    def encode_joint(self, joined: joining.Joined) -> Float[Array, "b n d"]:
-        """The joint transformer alone, after final_ln."""
-        encoded = self.joint_transformer(
+        joined = joining.join(parts, length, video_of_segment)
+        seq = self.joint_transformer(
             joined.x, joined.coordinates, attend=joined.attend
-        )
-        return encoded.seq
-
-    def joint(
-        self,
-        text: joining.TextPart | None = None,
-        vision: joining.VisionPart | None = None,
-        grid: PatchGrid | None = None,
-        length: int | None = None,
-        video_of_segment: Int[Array, "b z"] | None = None,
-    ) -> JointOutput:
-        """`join`, then the joint transformer, the output split into its parts."""
-        seq = self.encode_joint(self.join(text, vision, grid, length, video_of_segment))
+        ).seq
         end = 0 if text is None else text.tokens.shape[1]
         of_text = None if text is None else seq[:, :end]
         if vision is None:
-            return JointOutput(seq, of_text, None)
+            return JointOutput(seq, of_text, vision=None)
         count = vision.cells.shape[1] * vision.cells.shape[2]
         return JointOutput(seq, of_text, seq[:, end : end + count])
 
@@ -204,11 +189,10 @@ def init(
       settings: the model's sizes; `scale_init` is where log-temperatures start.
       grid: the patch grid.
       segments: frames per clip.
-      sub_segments: sound clips per segment.
+      sub_segments: pieces of sound per segment.
       text_length: tokens of a text or audio stream.
       initialiser: of all kernels but those of attention pools (LeCun always).
-      mean_patch: mean of the pixels at each place of a patch, over training data.
-
+      mean_patch: mean of each value of a patch, over training data.
     """
     sizes = Sizes(grid, segments, sub_segments, text_length)
     params = _init(key, settings, sizes, initialiser)

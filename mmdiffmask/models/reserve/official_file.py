@@ -3,7 +3,7 @@
 A msgpack map of "step", "params" and "opt_state"; an array is extension type 1 (a numpy
 scalar: 3) around [shape, dtype name, little-endian bytes in C order]. Source:
 reserve.md section 5. Local files are mapped into memory, so looking at the names and
-shapes of gigabytes takes no time; what is damaged is named with its place.
+shapes of gigabytes takes no time; what is damaged is named with its byte.
 """
 
 import math
@@ -114,20 +114,22 @@ class _Reader:
 
     def fail(self, problem: str) -> NoReturn:
         """Raises the sentence on what is wrong here."""
-        place = "/".join(self.path) or "its beginning"
         raise ValueError(
-            f"{self.name}: is damaged, or no official checkpoint: in {place},"
+            f"{self.name}: is damaged, or no official checkpoint: in {self._where()},"
             f" byte {self.at:,}: {problem}"
         )
+
+    def _where(self) -> str:
+        """The map entry that is being read."""
+        return "/".join(self.path) or "its beginning"
 
     def take(self, count: int) -> memoryview:
         """The next bytes."""
         end = self.at + count
         if end > len(self.data):
-            place = "/".join(self.path) or "its beginning"
             raise CutError(
-                f"{self.name}: breaks off in {place}: expected at least {end:,} bytes,"
-                f" found {len(self.data):,}",
+                f"{self.name}: breaks off in {self._where()}: expected at least"
+                f" {end:,} bytes, found {len(self.data):,}",
                 self.shapes,
             )
         piece, self.at = self.data[self.at : end], end

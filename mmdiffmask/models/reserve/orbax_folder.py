@@ -1,4 +1,4 @@
-"""Weights in a folder of Orbax: ours, and the parts of a run's folder.
+"""Reads and writes weights in Orbax folders: our own, and parts of a run's folder.
 
 `write` makes a folder of {"step", "params"}, leaves as given. `read` also takes what
 training saves: a run's start/ and any step of its steps/.

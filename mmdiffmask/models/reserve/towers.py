@@ -17,14 +17,14 @@ from mmdiffmask.types import Array
 
 PATCH_VALUES = 16 * 16 * 3  # of a patch: pixels x colours
 POOL = 2  # patches per side of a pooled cell
-AUDIO_FRAMES = 60  # spectrogram frames of a sound clip
+AUDIO_FRAMES = 60  # spectrogram frames of a piece of sound
 AUDIO_CHANNELS = 65  # 64 log-mel values and the playback speed
 AUDIO_PATCH = 2  # frames per token before pooling
 AUDIO_POOL = 5  # tokens per pooled token
 
 
 class Tower(NamedTuple):
-    """What a tower gives, per picture or sound clip.
+    """What a tower gives, per picture or piece of sound.
 
     `cls` is projected, `seq` the last layer's sequence, `seq_attnpool` that sequence
     pooled by attention (2x2 patches, or 5 sound tokens): the joint transformer's input.
@@ -72,7 +72,7 @@ class VisionTower(nn.Module):
         self.seq_attnpool = layers.AttentionPool(size.hidden, size.head_size, dtype)
 
     def embed(self, patches: Float[Array, "*b n p"]) -> Float[Array, "*b n d"]:
-        """The patch embeddings alone: what a hidden patch's are replaced by noise."""
+        """The patch embeddings alone; noise replaces those of hidden patches."""
         return self.embedding(patches)
 
     def __call__(
@@ -133,7 +133,7 @@ class VisionTower(nn.Module):
 
 
 class AudioTower(nn.Module):
-    """Sound clips of 1.5556 s as log-mel frames -> CLS, 30 and 6 vectors."""
+    """Pieces of 1.5556 s of sound as log-mel frames -> CLS, 30 and 6 vectors."""
 
     settings: config.Model
 
@@ -146,7 +146,7 @@ class AudioTower(nn.Module):
         self.seq_attnpool = layers.AttentionPool(size.hidden, size.head_size, dtype)
 
     def __call__(self, spectrogram: Float[Array, "*b 60 65"]) -> Tower:
-        """Encodes clips of 64 log-mel values and, last, the playback speed."""
+        """Encodes frames of 64 log-mel values and, last, the playback speed."""
         lead, hidden = spectrogram.shape[:-2], self.settings.hidden
         count = AUDIO_FRAMES // AUDIO_PATCH
         pairs = spectrogram.reshape(-1, count, AUDIO_PATCH, AUDIO_CHANNELS)
