@@ -44,9 +44,9 @@ class Row:
     stream: str
     metric: str
     value: float | None
-    low: float | None
-    high: float | None
-    count: int
+    low: float | None = None
+    high: float | None = None
+    count: int = 0
 
 
 def masked(
@@ -167,9 +167,8 @@ def _rows(
         for metric, (total, count) in metrics.items():
             if count is None:
                 value = float(np.mean(total.astype(float)))
-                rows.append(
-                    Row(step, kind, stream, metric, value, None, None, len(total))
-                )
+                row = Row(step, kind, stream, metric, value, count=len(total))
+                rows.append(row)
             else:
                 pair = [(total, count)]
                 rows.append(row_of(step, kind, stream, metric, pair, weights))
@@ -224,13 +223,22 @@ def row_of(
     pairs = [(np.asarray(x, float), np.asarray(n, float)) for x, n in pairs]
     pairs = [(x, n) for x, n in pairs if n.sum() > 0]
     if not pairs:
-        return Row(step, kind, stream, metric, None, None, None, 0)
+        return Row(step, kind, stream, metric, value=None)
     value = sum(x.sum() / n.sum() for x, n in pairs)
     drawn = sum((weights @ x) / np.maximum(weights @ n, 1e-9) for x, n in pairs)
     is_some = np.all([weights @ n > 0 for _, n in pairs], axis=0)
     low, high = np.percentile(drawn[is_some], [2.5, 97.5])
     count = int(sum(n.sum() for _, n in pairs))
-    return Row(step, kind, stream, metric, float(value), float(low), float(high), count)
+    return Row(
+        step,
+        kind,
+        stream,
+        metric,
+        value=float(value),
+        low=float(low),
+        high=float(high),
+        count=count,
+    )
 
 
 def resamples(

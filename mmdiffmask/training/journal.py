@@ -1,4 +1,4 @@
-"""A run's line files: metrics.jsonl, without clocks, and times.jsonl."""
+"""Appends, cuts and reads a run's metrics.jsonl and times.jsonl."""
 
 import json
 import os
@@ -12,10 +12,10 @@ from mmdiffmask.run_folder import RunFolder
 
 
 class Journal:
-    """Appends what happened at each step, and takes back what will happen again.
+    """Appends a line for each step, and drops those that a resumed run writes again.
 
     metrics.jsonl of a run that was killed and resumed is byte for byte that of an
-    undisturbed one; seconds go to times.jsonl.
+    undisturbed one; seconds, which differ from run to run, go to times.jsonl.
     """
 
     def __init__(self, folder: RunFolder):
@@ -25,9 +25,11 @@ class Journal:
         """Appends metrics; every line has a `step`."""
         _append(self.metrics, lines)
 
-    def note_time(self, step: int, what: str, seconds: float, updates: int = 0) -> None:
-        """Appends how long something took that ended at `step`."""
-        line = {"step": step, "what": what, "seconds": round(seconds, 4)}
+    def note_time(
+        self, step: int, stage: str, seconds: float, updates: int = 0
+    ) -> None:
+        """Appends how long a stage ("train", "eval") took that ended at `step`."""
+        line = {"step": step, "what": stage, "seconds": round(seconds, 4)}
         _append(self.times, [line | ({"updates": updates} if updates else {})])
 
     def flush(self) -> None:

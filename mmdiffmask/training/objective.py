@@ -2,14 +2,13 @@
 
 import functools
 
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Bool, PRNGKeyArray
 
 from mmdiffmask import config
-from mmdiffmask.models.reserve import towers
 from mmdiffmask.training import evaluate
 from mmdiffmask.training.family import Family, Held, Params, Scores
 from mmdiffmask.training.terms import grounding, patches, reserve
-from mmdiffmask.training.terms.shared import Objective
+from mmdiffmask.training.terms.shared import Clean, Losses, Objective
 from mmdiffmask.types import Array, VideoBatch
 
 WORDS, ALL = "words", "all"
@@ -44,7 +43,7 @@ def losses(
     batch: VideoBatch,
     is_masked: Bool[Array, "b t n"] | None,
     key: PRNGKeyArray | None = None,
-) -> tuple[dict[str, Float[Array, ""]], dict[str, Array]]:
+) -> tuple[Losses, dict[str, Array]]:
     """`Family.terms`; the clean vision pass serves every term that needs it.
 
     `key` plays no part: nothing here changes from update to update but the batch.
@@ -64,21 +63,14 @@ def losses(
 
 
 def unmasked(
-    objective: Objective,
-    params: Params,
-    batch: VideoBatch,
-    clean: towers.Tower | None = None,
-) -> dict[str, Float[Array, ""]]:
-    """The terms that need no masks, as far as they have weight.
-
-    `clean`: the vision tower's output of all frames, if it is known.
-    """
+    objective: Objective, params: Params, batch: VideoBatch, clean: Clean = None
+) -> Losses:
+    """The terms that need no masks, as far as they have weight."""
     weights = weights_of(objective.terms)
-    terms: dict[str, Float[Array, ""]] = {}
-    if any(name in weights for name in reserve.TERMS):
-        terms |= reserve.losses(objective, params, batch, clean)
-    if any(name in weights for name in grounding.TERMS):
-        terms |= grounding.losses(objective, params, batch, clean)
+    terms: Losses = {}
+    for group in (reserve, grounding):
+        if any(name in weights for name in group.TERMS):
+            terms |= group.losses(objective, params, batch, clean)
     return terms
 
 

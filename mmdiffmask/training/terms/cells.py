@@ -1,4 +1,4 @@
-"""Predicted cells: which of a clip, their contrast with clean ones, what they score."""
+"""Cells to predict, from masks; their contrast with clean cells, and its scores."""
 
 from typing import NamedTuple
 

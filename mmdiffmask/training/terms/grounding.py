@@ -4,9 +4,9 @@ For small models that start from nothing.
 
 Reserve's three terms alone stay on a plateau there: the right video helps no more than
 a wrong one (reserve.md 9.1). What ended it within minutes: naming a hidden word among
-ALL span vectors of a closed vocabulary (extra negatives taken to their end: no
-duplicates within a batch, no word that is never trained against), and asking for each
-narrated word that SOME cell of the picture shows it. Off by default.
+ALL span vectors of a closed vocabulary (so that every other word is a negative, and
+none is so twice), and asking for each narrated word that SOME cell of the picture shows
+it. Off by default.
 """
 
 from typing import NamedTuple
@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mmdiffmask.models.reserve import joining, layers, towers
+from mmdiffmask.models.reserve import joining, layers
 from mmdiffmask.tokens import MASK
 from mmdiffmask.training import contrast
 from mmdiffmask.training.family import Params, Scores
-from mmdiffmask.training.terms.shared import Objective, valid_frames
+from mmdiffmask.training.terms.shared import Clean, Losses, Objective, valid_frames
 from mmdiffmask.types import VideoBatch
 
 TERMS = ("closed_span", "pooled_cells")
@@ -43,15 +43,9 @@ class Shown(NamedTuple):
 
 
 def losses(
-    objective: Objective,
-    params: Params,
-    batch: VideoBatch,
-    clean: towers.Tower | None = None,
-) -> dict[str, Float[Array, ""]]:
-    """Those of the two terms that have weight, not weighted.
-
-    `clean`: the vision tower's output of all frames, if it is known.
-    """
+    objective: Objective, params: Params, batch: VideoBatch, clean: Clean = None
+) -> Losses:
+    """Those of the two terms that have weight."""
     shown = show(objective, params, batch, clean)
     words = span_vectors(objective, params)
     terms = {}
@@ -64,12 +58,9 @@ def losses(
 
 
 def show(
-    objective: Objective,
-    params: Params,
-    batch: VideoBatch,
-    clean: towers.Tower | None = None,
+    objective: Objective, params: Params, batch: VideoBatch, clean: Clean = None
 ) -> Shown:
-    """The frames that go with the cloze texts; arguments as in `losses`."""
+    """The frames that go with the cloze texts."""
     frame = jnp.asarray(batch.cloze.frame)
     is_valid = jnp.take_along_axis(valid_frames(batch), frame, axis=1)
     at = frame[:, :, None, None]
@@ -170,7 +161,7 @@ def scores(objective: Objective, params: Params, batch: VideoBatch) -> Scores:
     once, so it always is another.
     """
     shown, words = show(objective, params, batch), span_vectors(objective, params)
-    # Rows that only fill up the last batch have no picture to lend.
+    # Examples that only fill up the last batch have no picture to lend.
     last = jnp.maximum(jnp.sum(batch.is_real) - 1, 0)
     index = jnp.arange(len(shown.cells))
     other = jnp.where(index == 0, last, index - 1)

@@ -25,7 +25,7 @@ NOISE_MEAN, NOISE_SD = "noise_mean", "noise_sd"  # held fixed by a run
 
 
 class Outcome(NamedTuple):
-    """One forward pass: loss, what each stream's rows did, and the copy floor's."""
+    """One forward pass: the loss, and what each stream and the copy floor predict."""
 
     loss: Float[Array, ""]
     streams: dict[str, cells_lib.Compared]
@@ -189,7 +189,7 @@ def _pool(
 
 def _noise(held: Held, batch: VideoBatch) -> Float[Array, "b t n d"]:
     """Noise for every patch, from (the run's key, example) alone."""
-    rows, frames, n, _ = batch.patches.shape
+    examples, frames, n, _ = batch.patches.shape
     mean, sd = held.values[NOISE_MEAN], held.values[NOISE_SD]
 
     def one(example_hash: UInt32[Array, ""]) -> Float[Array, "n d"]:
@@ -197,7 +197,7 @@ def _noise(held: Held, batch: VideoBatch) -> Float[Array, "b t n d"]:
         return corrupt.noise(key, mean, sd, frames * n)
 
     drawn = jax.vmap(one)(jnp.asarray(batch.example_hash))
-    return drawn.reshape(rows, frames, n, -1)
+    return drawn.reshape(examples, frames, n, -1)
 
 
 def _any_of_cell(

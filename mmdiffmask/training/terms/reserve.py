@@ -16,7 +16,7 @@ from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.tokens import LTOVPOOL, MASK, MASKAUDIO, PAD
 from mmdiffmask.training import contrast
 from mmdiffmask.training.family import Params
-from mmdiffmask.training.terms.shared import Objective, valid_frames
+from mmdiffmask.training.terms.shared import Clean, Losses, Objective, valid_frames
 from mmdiffmask.types import Array, ReserveBatch, Sequences, VideoBatch
 
 TERMS = ("imgs_to_audio", "text_to_audio", "stuff_to_span")
@@ -43,24 +43,20 @@ class Seen(NamedTuple):
 
 
 def losses(
-    objective: Objective,
-    params: Params,
-    batch: VideoBatch,
-    clean: towers.Tower | None = None,
-) -> dict[str, Float[Array, ""]]:
-    """Those of the three terms that have weight, not weighted.
+    objective: Objective, params: Params, batch: VideoBatch, clean: Clean = None
+) -> Losses:
+    """Those of the three terms that have weight.
 
-    On the batch, or on its first `reserve.clips` clips. `clean`: the vision tower's
-    output of all frames, if it is known.
+    On the batch, or on its first `reserve.clips` clips.
     """
     count = objective.reserve.clips
     if count:
         batch, clean = jax.tree.map(lambda x: x[:count], (batch, clean))
     frames = objective.vision(params, batch.patches) if clean is None else clean
-    rows, segments, clips, *shape = batch.spectrogram.shape
-    spectrogram = batch.spectrogram.reshape(rows, segments * clips, *shape)
+    examples, segments, per_segment, *shape = batch.spectrogram.shape
+    spectrogram = batch.spectrogram.reshape(examples, segments * per_segment, *shape)
     is_real = jnp.asarray(batch.is_real)[:, None]
-    is_heard = jnp.repeat(jnp.asarray(batch.is_audio_valid) & is_real, clips, axis=1)
+    is_heard = jnp.asarray(batch.is_audio_valid) & is_real
     pairs_of_term = forward(
         objective.model,
         params,
@@ -68,7 +64,7 @@ def losses(
         frames=frames,
         sound=objective.call(params, "audio", spectrogram),
         is_frame_valid=valid_frames(batch),
-        is_sound_valid=is_heard,
+        is_sound_valid=jnp.repeat(is_heard, per_segment, axis=1),
         grid=objective.grid,
     )
     return {
@@ -111,7 +107,7 @@ def forward(
     hidden = [(batch.text2audio, text2audio), (batch.audio2text, audio2text)]
     if batch.random_text is not None:
         tokens = batch.random_text.tokens
-        alone = joining.TextPart(_rows(tokens))
+        alone = joining.TextPart(_together(tokens))
         seq = call("joint", alone).seq
         hidden.append((batch.random_text, seq.reshape(*tokens.shape, -1)))
     scales = call("scales")
@@ -133,8 +129,8 @@ def _caller(model: reserve.Reserve, params: Params) -> Call:
     return call
 
 
-def _rows(x: Array) -> Array:
-    """Sequences of all examples as one batch."""
+def _together(x: Array) -> Array:
+    """What lies within examples (b, n, ..) as one batch (b * n, ..)."""
     return x.reshape(-1, *x.shape[2:])
 
 
@@ -149,15 +145,14 @@ def _with_frames(
     each = seen.is_frame_valid.shape[1] // groups  # frames of a group
     cells = seen.frames.seq_attnpool
     text = joining.TextPart(
-        _rows(sequences.tokens),
-        _rows((sequences.audio_pointer // seen.per_segment) % each),
-        jnp.repeat(seen.sound.seq_attnpool, groups, axis=0),
-        _rows(sequences.audio_pointer),
+        tokens=_together(sequences.tokens),
+        segment=_together((sequences.audio_pointer // seen.per_segment) % each),
+        audio_spans=jnp.repeat(seen.sound.seq_attnpool, groups, axis=0),
+        audio_pointer=_together(sequences.audio_pointer),
     )
     vision = joining.VisionPart(
         cells.reshape(examples * groups, each, *cells.shape[2:]),
-        None,
-        seen.is_frame_valid.reshape(-1, each),
+        is_frame_valid=seen.is_frame_valid.reshape(-1, each),
     )
     video = seen.video_of_segment.reshape(-1, each)
     seq = call("joint", text, vision, grid, video_of_segment=video).text
@@ -191,15 +186,15 @@ def _frames_term(
     scales: Float[Array, " 3"],
 ) -> contrast.Pairs:
     """LTOVPOOL of each segment, which has heard or read it, with its frame's CLS."""
-    tokens = _rows(sequences.tokens)
+    tokens = _together(sequences.tokens)
     examples, groups, length = sequences.tokens.shape
     is_pool = tokens == LTOVPOOL
     so_far = jnp.cumsum(is_pool, axis=1)
     text = joining.TextPart(
         tokens,
-        so_far,
-        jnp.repeat(sound.seq_attnpool, groups, axis=0),
-        _rows(sequences.audio_pointer),
+        segment=so_far,
+        audio_spans=jnp.repeat(sound.seq_attnpool, groups, axis=0),
+        audio_pointer=_together(sequences.audio_pointer),
     )
     seq = call("joint", text).seq
     index = jnp.where(is_pool, so_far - 1, -1).reshape(examples, groups * length)
@@ -208,7 +203,7 @@ def _frames_term(
     is_row = (is_there & is_frame_valid).reshape(-1)
     x = contrast.scaled(call("project", pooled), scales[0])
     y = contrast.scaled(frames.cls, scales[0])
-    return contrast.Pairs(_rows(x), _rows(y), is_row, is_row)
+    return contrast.Pairs(_together(x), _together(y), is_row, is_candidate=is_row)
 
 
 def _sound_term(
@@ -227,7 +222,9 @@ def _sound_term(
     x = contrast.scaled(call("project", pooled), scales[1])
     y = contrast.scaled(sound.cls, scales[1])
     is_row = (is_there & is_sound_valid).reshape(-1)
-    return contrast.Pairs(_rows(x), _rows(y), is_row, is_sound_valid.reshape(-1))
+    return contrast.Pairs(
+        _together(x), _together(y), is_row, is_candidate=is_sound_valid.reshape(-1)
+    )
 
 
 def _span_term(
@@ -248,4 +245,10 @@ def _span_term(
     x = contrast.scaled(call("project", total), scales[2])
     y = contrast.scaled(call("span", spans), scales[2])
     is_row = ((source >= 0) & jnp.any(spans != PAD, axis=2)).reshape(-1)
-    return contrast.Pairs(_rows(x), _rows(y), is_row, is_row, source.reshape(-1))
+    return contrast.Pairs(
+        _together(x),
+        _together(y),
+        is_row,
+        is_candidate=is_row,
+        source=source.reshape(-1),
+    )

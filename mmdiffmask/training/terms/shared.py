@@ -12,6 +12,9 @@ from mmdiffmask.models.reserve import towers
 from mmdiffmask.training.family import Params
 from mmdiffmask.types import Array, VideoBatch
 
+Losses = dict[str, Float[Array, ""]]  # of terms, by name; not weighted
+Clean = towers.Tower | None  # the vision tower's output of all frames, if it is known
+
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
@@ -68,10 +71,10 @@ class Objective:
 
 
 def valid_frames(batch: VideoBatch) -> Bool[Array, "b t"]:
-    """Real frames of real rows."""
+    """Real frames of real examples."""
     return jnp.asarray(batch.is_frame_valid) & jnp.asarray(batch.is_real)[:, None]
 
 
 def valid_patches(batch: VideoBatch) -> Bool[Array, "b t n"]:
-    """Patches that are picture of a real frame of a real row."""
+    """Patches that are picture of a real frame of a real example."""
     return jnp.asarray(batch.is_patch_valid) & valid_frames(batch)[:, :, None]

@@ -27,8 +27,8 @@ def joint_cells(
     streams = objective.settings.streams
     parts = [_text_part(objective, params, batch, name) for name in streams]
     text = jax.tree.map(lambda *x: _interleave(x), *parts)
-    rows, frames = batch.is_frame_valid.shape
-    segment = jnp.broadcast_to(jnp.arange(1, frames + 1)[None], (rows, frames))
+    examples, frames = batch.is_frame_valid.shape
+    segment = jnp.broadcast_to(jnp.arange(1, frames + 1)[None], (examples, frames))
     count = len(streams)
     vision = joining.VisionPart(
         cells=_interleave([pooled] * count),
@@ -36,7 +36,7 @@ def joint_cells(
         is_frame_valid=_interleave([jnp.asarray(batch.is_frame_valid)] * count),
     )
     joined = objective.call(params, "joint", text, vision, objective.grid).vision
-    joined = joined.reshape(rows, count, *pooled.shape[1:])
+    joined = joined.reshape(examples, count, *pooled.shape[1:])
     return {name: joined[:, i] for i, name in enumerate(streams)}
 
 
@@ -49,23 +49,24 @@ def _text_part(
     objective: Objective, params: Params, batch: VideoBatch, stream: str
 ) -> joining.TextPart:
     """One stream's tokens. Sound that is not there becomes padding, seen by nobody."""
-    rows, frames, clips = batch.spectrogram.shape[:3]
+    examples, frames, per_frame = batch.spectrogram.shape[:3]
+    sounds = frames * per_frame
     if stream == "text":
         settings = objective.model.settings
         tokens, segment = jnp.asarray(batch.text_tokens), batch.text_segment
         spans = jnp.zeros(
-            (rows, frames * clips, TOKENS_PER_SOUND, settings.hidden),
+            (examples, sounds, TOKENS_PER_SOUND, settings.hidden),
             jnp.dtype(settings.dtype),
         )
         pointer = jnp.full(tokens.shape, -1, jnp.int32)
         return joining.TextPart(tokens, jnp.asarray(segment), spans, pointer)
     tokens, segment = jnp.asarray(batch.audio_tokens), jnp.asarray(batch.audio_segment)
-    pointer = joining.count_pointers(tokens, frames * clips)
+    pointer = joining.count_pointers(tokens, sounds)
     is_heard = jnp.take_along_axis(
         jnp.asarray(batch.is_audio_valid), jnp.clip(segment - 1, 0, frames - 1), 1
     )
     is_silent = (tokens == AUDIOSPAN) & ~is_heard
-    spectrogram = batch.spectrogram.reshape(rows, frames * clips, 60, 65)
+    spectrogram = batch.spectrogram.reshape(examples, sounds, 60, 65)
     heard = objective.call(params, "audio", spectrogram).seq_attnpool
     tokens = jnp.where(is_silent, PAD, tokens)
     return joining.TextPart(tokens, segment, heard, pointer)
