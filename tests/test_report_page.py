@@ -24,7 +24,7 @@ def _right(rate, seed, n=200):
 def _cell(rate, seed):
     right, vit = _right(rate, seed), _right(0.3, 9)
     scores = [statistics.accuracy(x) for x in (right, ~right, vit, ~vit)]
-    return summary.ProbeCell(*scores, l2=0.01)
+    return summary.ProbeScores(*scores, l2=0.01)
 
 
 def _masks(**kw):
@@ -296,7 +296,7 @@ def test_cases_of_intervals_that_are_points(low, high):
     )
     (text,) = sentences.retrieval(task, ["difference"])
     assert "not above chance" in text and sentences.NO_INTERVAL in text
-    cell = summary.ProbeCell(score, score, score, score, 1.0)
+    cell = summary.ProbeScores(score, score, score, score, 1.0)
     rows = tuple(dataclasses.replace(row, probes={"action": cell}) for row in run.rows)
     alone = dataclasses.replace(run, rows=rows)
     assert sentences.interval_width(alone).startswith("The accuracies have no interval")

@@ -57,14 +57,15 @@ def _is_above(table: compare.QuestionTable, name: str) -> bool:
 
 def in_words(item: compare.Comparison) -> str:
     """A paired difference as a short sentence."""
-    found = item.difference
-    if found.is_seen:
-        return f"{item.a if found.value > 0 else item.b} is ahead"
-    smallest = sentences.points(found.smallest, is_signed=False)
+    difference = item.difference
+    if difference.is_seen:
+        return f"{item.a if difference.value > 0 else item.b} is ahead"
+    smallest = sentences.points(difference.smallest, is_signed=False)
     return f"no difference seen; one of about {smallest} points would have been"
 
 
-Pair = tuple[str, list[compare.Comparison]]  # what is compared -> a cell per column
+# The heading of a row of differences, and the difference in each column.
+Pair = tuple[str, list[compare.Comparison]]
 
 
 def gains(table: compare.QuestionTable, plain: tuple[str, ...]) -> list[Pair]:
@@ -75,14 +76,17 @@ def gains(table: compare.QuestionTable, plain: tuple[str, ...]) -> list[Pair]:
     columns = [c for c in table.columns if c.comparisons]
     if len(plain) < 2 or not columns:
         return []
-    found: dict[str, list[compare.Comparison]] = {}
+    gains_of_row: dict[str, list[compare.Comparison]] = {}
     for column in columns:
         for item in column.comparisons:
             if item.is_gain:
-                found.setdefault(item.a, []).append(item)
+                gains_of_row.setdefault(item.a, []).append(item)
     start = sentences.join(list(plain))
     minus = "\N{MINUS SIGN}"
-    return [(f"{a} {minus} better of {start}", found[a]) for a in reversed(found)]
+    return [
+        (f"{row} {minus} better of {start}", items)
+        for row, items in reversed(gains_of_row.items())
+    ]
 
 
 def pairs(table: compare.QuestionTable) -> list[Pair]:

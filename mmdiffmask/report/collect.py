@@ -39,11 +39,11 @@ def panels(
     )
 
 
-def _probe_cell(entry: results.Label) -> summary.ProbeCell:
+def _probe_scores(entry: results.Label) -> summary.ProbeScores:
     def score(is_right: results.Hits) -> statistics.Score:
         return statistics.accuracy(np.array(is_right, float))
 
-    return summary.ProbeCell(
+    return summary.ProbeScores(
         joint=score(entry.joint.is_right),
         joint_knn=score(entry.joint.is_right_knn),
         vit=score(entry.vit.is_right),
@@ -259,7 +259,7 @@ def _row(run: runs.Run, is_probed: bool) -> summary.StrategyRow:
         is_uniform=run.is_hiding and strategy.is_uniform,
         steps=_steps(run),
         masks=run.masks,
-        probes={label: _probe_cell(entry) for label, entry in labels.items()},
+        probes={label: _probe_scores(entry) for label, entry in labels.items()},
     )
 
 

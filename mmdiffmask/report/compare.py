@@ -170,7 +170,7 @@ def question_tables(
 
 
 class _Bootstrap(NamedTuple):
-    """Of the intervals."""
+    """How the intervals are drawn."""
 
     seed: int
     resamples: int
@@ -222,21 +222,28 @@ def _column(
     drawn = statistics.Resampled(
         table, answers.clip, seed=bootstrap.seed, resamples=bootstrap.resamples
     )
-    place = {name: i for i, name in enumerate(names)}
-    rows = {name: drawn.score(place[name]) for name in right}
-    floors = {name: drawn.score(place["floor", name]) for name in floor}
+    column = {name: i for i, name in enumerate(names)}
+    rows = {name: drawn.score(column[name]) for name in right}
+    floors = {name: drawn.score(column["floor", name]) for name in floor}
     best = max(floors, key=lambda name: floors[name].value, default=CHANCE)
     best = best if floors and floors[best].value > answers.chance else CHANCE
     pairs, over = [], {}
     if drawn.clips >= FEW_CLIPS:
         shares = {name: score.value for name, score in rows.items()}
         for b, a in itertools.combinations(right, 2):
-            difference = drawn.difference(place[a], place[b])
+            difference = drawn.difference(column[a], column[b])
             is_gain = _is_gain(a, b, shares, plain)
             pairs.append(Comparison(answers.read_out, a, b, difference, is_gain))
         if best != CHANCE:
-            best_place = place["floor", best]
-            over = {n: drawn.difference(place[n], best_place) for n in right}
+            best_column = column["floor", best]
+            over = {n: drawn.difference(column[n], best_column) for n in right}
     return KindOfQuestion(
-        kind, len(table), drawn.clips, rows, floors, best, tuple(pairs), over
+        kind=kind,
+        questions=len(table),
+        clips=drawn.clips,
+        scores=rows,
+        floors=floors,
+        best_floor=best,
+        comparisons=tuple(pairs),
+        over_floor=over,
     )

@@ -1,6 +1,6 @@
 """A contact sheet of one record, from its boxes, units and masks.
 
-Four panels, each with the places up to the last that has a frame: the boxes in the
+Panels of the segments up to the last that has a frame: the boxes in the
 colours of their tracks; the units that masks are made of; what each strategy hides.
 """
 
@@ -17,9 +17,18 @@ from mmdiffmask.report import marks, paper, pictures
 
 # RGB; the first seven are Okabe and Ito's, the others differ from them in lightness.
 PALETTE = (
-    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178)),
-    *((213, 94, 0), (204, 121, 167), (190, 255, 130), (140, 90, 255), (255, 170, 190)),
-    *((120, 70, 20), (0, 230, 230)),
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+    (190, 255, 130),
+    (140, 90, 255),
+    (255, 170, 190),
+    (120, 70, 20),
+    (0, 230, 230),
 )
 _FILL = 0.5  # opacity of a unit
 
@@ -88,7 +97,7 @@ def box_colours(boxes: types.Boxes) -> UInt8[np.ndarray, "m 3"]:
     """One colour for each track, in the order of their numbers.
 
     Boxes without a track have colours by their place among those of their frame and
-    kind: they say which box is which in one frame and nothing over time.
+    kind, so colours tell them apart in one frame, and say nothing over time.
     """
     tracks = np.unique(boxes.track[boxes.track >= 0])
     place = np.searchsorted(tracks, boxes.track)
@@ -201,7 +210,7 @@ def _draw_borders(
 
 
 def _end(record: Any) -> int:
-    """How many places there are up to the last that has a frame."""
+    """How many segments there are up to the last that has a frame."""
     return 1 + int(np.flatnonzero(record.is_frame_valid).max(initial=0))
 
 

@@ -11,8 +11,14 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 40
 _ROW = 19  # height of a legend row
 # Okabe and Ito's palette, dark enough on white; blue and vermilion first.
 COLOURS = (
-    *("#0072b2", "#d55e00", "#009e73", "#aa4499"),
-    *("#7a6a00", "#444444", "#4aa3df", "#8c564b"),
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#aa4499",
+    "#7a6a00",
+    "#444444",
+    "#4aa3df",
+    "#8c564b",
 )
 _DASHES = ("6 4", "2 3", "9 3 2 3", "1 5")
 
@@ -27,7 +33,7 @@ class Line:
       values: y values; not finite ones leave a gap.
       low: lower ends of the 95 % intervals, or empty.
       high: upper ends, or empty.
-      of: the strategy whose colour it has; empty: the name says it.
+      row: the row whose colour it has; empty: the one of the same name.
       is_dashed: drawn dashed and without its band, as the other of a pair.
     """
 
@@ -36,7 +42,7 @@ class Line:
     values: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
-    of: str = ""
+    row: str = ""
     is_dashed: bool = False
 
 
@@ -90,7 +96,7 @@ def draw(panel: Panel, names: Sequence[str]) -> str:
     for i, level in enumerate(panel.levels):
         parts.append(axes.level(level.value, _DASHES[i % len(_DASHES)]))
     for line in panel.lines:
-        colour = colour_of(line.of or line.name, names)
+        colour = colour_of(line.row or line.name, names)
         parts += [axes.band(line, colour), axes.curve(line, colour)]
     rows = len(panel.lines) + len(panel.levels)
     parts.append(_legend(panel, names, axes))
@@ -220,7 +226,7 @@ def _legend(panel: Panel, names: Sequence[str], axes: _Axes) -> str:
     """A row per curve and floor, with the last value, below the axes."""
     parts, y = [], HEIGHT + 12
     for line in panel.lines:
-        colour = colour_of(line.of or line.name, names)
+        colour = colour_of(line.row or line.name, names)
         mark = (
             f'<path stroke="{colour}" stroke-width="3"{_dash(line)}'
             f' d="M{_LEFT} {y - 4}h26"/>'

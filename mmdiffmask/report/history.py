@@ -1,4 +1,4 @@
-"""What the lines of metrics.jsonl become: held-out scores and curves."""
+"""Held-out scores and curves, from the lines of metrics.jsonl."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -47,16 +47,14 @@ def trained(history: History) -> History:
     }
 
 
-def line_of(name: str, rows: Lines, **kw: Any) -> curves.Line:
+def line_of(name: str, rows: Lines) -> curves.Line:
     """A curve with its intervals through some of the lines."""
 
     def column(key: str) -> tuple[float, ...]:
         return tuple(math.nan if r.get(key) is None else r[key] for r in rows)
 
     steps = tuple(row["step"] for row in rows)
-    return curves.Line(
-        name, steps, column("value"), column("low"), column("high"), **kw
-    )
+    return curves.Line(name, steps, column("value"), column("low"), column("high"))
 
 
 def _start_floor(history: History, is_random_start: bool) -> str:
@@ -99,11 +97,15 @@ def retrieval_tasks(
             rows[COPY] = _best_copy(history, kind, f"copy_{suffix}")
             scores = {name: _score(row) for name, row in rows.items() if row}
             chance = _chance(first, kind, cells)
-            tasks.append(
-                summary.RetrievalTask(
-                    strategies.label(kind), cells, 1 / chance, chance, scores, start
-                )
+            task = summary.RetrievalTask(
+                masks=strategies.label(kind),
+                cells=cells,
+                candidates=1 / chance,
+                chance=chance,
+                scores=scores,
+                start=start,
             )
+            tasks.append(task)
     return tuple(tasks)
 
 
@@ -168,8 +170,8 @@ def _training_panels(rows: History, has_replay_terms: bool) -> list[curves.Panel
 def _training_lines(rows: History, name: str) -> tuple[curves.Line, ...]:
     """A value of the updates, averaged to few enough points."""
     lines = []
-    for row, lines_ in rows.items():
-        known = [x for x in lines_ if x["kind"] == "train" and x.get(name) is not None]
+    for row, metrics in rows.items():
+        known = [x for x in metrics if x["kind"] == "train" and x.get(name) is not None]
         if not known:
             continue
         size = -(-len(known) // POINTS)
@@ -203,4 +205,4 @@ def _finding_panel(rows: History, kind: str, title: str, start: str) -> curves.P
     levels += [curves.Level(n, row["value"]) for n, row in floors.items() if row]
     note = "The same held-out masks for every row; bands are 95 % over clips."
     lines = tuple(line_of(n, held_out(x, kind, metric)) for n, x in rows.items())
-    return curves.Panel(title, note, lines, tuple(levels), True, PATCHES)
+    return curves.Panel(title, note, lines, tuple(levels), is_share=True, group=PATCHES)

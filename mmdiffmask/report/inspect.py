@@ -1,4 +1,4 @@
-"""One record as a picture: its tracks, its units and what strategies would hide."""
+"""Draws one record's tracks, units and masks of the strategies into a PNG."""
 
 import pathlib
 from typing import Any
@@ -24,7 +24,7 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
       The absolute path of the PNG.
 
     Raises:
-      ValueError: if there is no such record, or the PNG can not be written.
+      ValueError: if there is no such record, or the PNG cannot be written.
     """
     path = pathlib.Path(out)
     if path.suffix.lower() != ".png" or not path.parent.is_dir() or path.is_dir():
@@ -43,9 +43,9 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
         ),
     )
     names = _shown(record)
-    batches = examples.bare_batches(experiment, source, [position], names, 0)
+    batches = examples.bare_batches(experiment, source, [position], names, seed=0)
     masks = {
-        strategies.label(name): examples.masks_of(experiment, name, batch, 0)
+        strategies.label(name): examples.masks_of(experiment, name, batch, seed=0)
         for name, batch in batches.items()
     }
     shown = batches[names[-1]]
@@ -54,7 +54,7 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
         np.asarray(shown.unit_of_token[0]).reshape(shown.is_patch_valid.shape[1:]),
         np.asarray(shown.is_box_unit[0]),
     )
-    hidden = {name: found.is_masked[0] for name, found in masks.items()}
+    hidden = {name: mask.is_masked[0] for name, mask in masks.items()}
     image = contact.draw(manifest.grid, record, units, hidden)
     path.write_bytes(pictures.to_png(image))
     return path.resolve()
@@ -68,8 +68,8 @@ def _shown(record: Any) -> tuple[str, ...]:
     rows = strategies.REGISTRY.values()
     alone = [row.name for row in rows if not row.units.is_box]
     boxed = [row for row in rows if row.units.is_box]
-    found = [row for row in boxed if row.units.kind in record.boxes.kind]
-    return (*alone, (found or boxed)[0].name)
+    with_box = [row for row in boxed if row.units.kind in record.boxes.kind]
+    return (*alone, (with_box or boxed)[0].name)
 
 
 def _find(corpus: Corpus, example_id: str | None) -> tuple[shards.Source, int]:

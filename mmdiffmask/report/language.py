@@ -1,5 +1,7 @@
 """Curves of language and pictures together, from the lines of metrics.jsonl."""
 
+import dataclasses
+
 from mmdiffmask.report import curves, history
 
 NAMING = "Hidden words, named with the right video and with another one"
@@ -46,7 +48,7 @@ def word_panels(rows: history.History) -> tuple[curves.Panel, ...]:
     for name in sorted(classes, key=lambda name: (name != "all", name)):
         title = "All classes of words" if name == "all" else f"Words: {name}"
         if lines := _word_lines(rows, name):
-            panels.append(curves.Panel(title, note, lines, (), True, NAMING))
+            panels.append(curves.Panel(title, note, lines, is_share=True, group=NAMING))
     return tuple(panels)
 
 
@@ -59,8 +61,9 @@ def _word_lines(rows: history.History, word_class: str) -> tuple[curves.Line, ..
         ):
             values = history.held_out(of_row, "words", metric, word_class)
             if values:
-                dashed = {"of": row, "is_dashed": metric == "wrong_video"}
-                lines.append(history.line_of(f"{row}, {video}", values, **dashed))
+                line = history.line_of(f"{row}, {video}", values)
+                is_dashed = metric == "wrong_video"
+                lines.append(dataclasses.replace(line, row=row, is_dashed=is_dashed))
     return tuple(lines)
 
 

@@ -1,4 +1,4 @@
-"""What a page of runs must say of masks without boxes, classes and versions."""
+"""Sentences on what limits a page's numbers, from what its runs noted."""
 
 from collections.abc import Sequence
 
@@ -8,38 +8,38 @@ from mmdiffmask.probe import run as probing
 from mmdiffmask.report import runs
 
 
-def of_runs(found: Sequence[runs.Run]) -> list[str]:
+def of_runs(shown: Sequence[runs.Run]) -> list[str]:
     """Limits of these very runs that their numbers do not show, a sentence each."""
     said = [
         f"{run.name} hid random patches alone: no box was drawn in any of its masks, so"
         " it differs from random masking by name."
-        for run in found
+        for run in shown
         if run.masks is not None
         and strategies.find(run.settings["masking.strategy"]).units.is_box
         and run.masks.whole_box + run.masks.cut_box == 0
     ]
-    kinds = dict.fromkeys(kind for run in found for kind in run.fill_only)
+    kinds = dict.fromkeys(kind for run in shown for kind in run.fill_only)
     if kinds:
         labels_of = [strategies.label(name) for name in kinds]
         said.append(
             f"Held-out masks of {' and '.join(labels_of)} hide random patches: no"
             " held-out clip has a box for them."
         )
-    if found[0].probe is not None:
-        said += [f"{text}." for text in found[0].probe.left_out.values()]
-        for label, entry in found[0].probe.labels.items():
+    if shown[0].probe is not None:
+        said += [f"{text}." for text in shown[0].probe.left_out.values()]
+        for label, entry in shown[0].probe.labels.items():
             if entry.unknown:
                 text = probing.lacking(label, entry.unknown, len(entry.clips))
                 said.append(f"{text}.")
     lengths = {
-        run.name: run.probe.key.data.get("text_length") for run in found if run.probe
+        run.name: run.probe.key.data.get("text_length") for run in shown if run.probe
     }
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        said.append(f"The rows were probed with different data.text_length: {told}.")
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        said.append(f"The rows were probed with different data.text_length: {listed}.")
     packages = {
         name: value
-        for name, value in versions.of_runs({r.name: r.versions for r in found}).items()
+        for name, value in versions.of_runs({r.name: r.versions for r in shown}).items()
         if ";" in value
     }
     if packages:

@@ -55,7 +55,7 @@ def write_tag(
     (width, height), _ = cv2.getTextSize(text, paper.FONT, _TAG, 1)
     width, height = width + 5, height + 6
     low, high = (corners[:2] - 2).tolist(), (corners[2:] + 3).tolist()
-    places = [
+    upper_left = [  # of the text, the best first
         (low[0], low[1] - height),
         (low[0], high[1]),
         (high[0], low[1]),
@@ -63,7 +63,7 @@ def write_tag(
         (high[0] - width, low[1] - height),
         (high[0], high[1] - height),
     ]
-    free = [place for place in places if _is_free(is_taken, *place, width, height)]
+    free = [xy for xy in upper_left if _is_free(is_taken, *xy, width, height)]
     limit = max(0, image.shape[1] - width), max(0, image.shape[0] - height)
     left, top = (int(x) for x in np.clip((free or [low])[0], 0, limit))
     is_taken[top : top + height, left : left + width] = True

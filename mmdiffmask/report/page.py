@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run."""
+"""One self-contained HTML page, from the summary of its runs."""
 
 import base64
 import collections
@@ -142,7 +142,7 @@ def duration(seconds: float | int) -> str:
     """`2 h 5 min`, `3 min 12 s` or `4.2 s`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min {seconds} s"
     return f"{minutes // 60} h {minutes % 60} min"

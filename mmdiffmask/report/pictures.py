@@ -101,7 +101,8 @@ def draw_frame(
     size = patch_size(grid) if size is None else size
     image = draw_picture(grid, clip, i, size)
     if is_hidden is not None:
-        image = _shade(image, pixels(grid, is_hidden, size), _HIDDEN, _HATCH, 0.88)
+        covered = pixels(grid, is_hidden, size)
+        image = _shade(image, covered, _HIDDEN, _HATCH, opacity=0.88)
     image = draw_lines(image, size)
     boxes, corners = drawn_boxes(grid, clip, i, size)
     return _draw_boxes(image, corners, boxes, with_labels)
@@ -121,7 +122,7 @@ def draw_picture(
         fitted = np.round(grids.fit_image(grid, stored, frame) * 255).astype(np.uint8)
         image = cv2.resize(fitted, shape[::-1], interpolation=cv2.INTER_CUBIC)
     outside = pixels(grid, ~valid_patches(grid, clip)[i], size)
-    return _shade(image, outside, _PADDING, _PAPER, 1.0)
+    return _shade(image, outside, _PADDING, _PAPER, opacity=1.0)
 
 
 def drawn_boxes(
@@ -168,7 +169,7 @@ def draw_lines(
     lines = np.zeros(image.shape[:2], bool)
     lines[::size] = lines[:, ::size] = True
     lines[-1] = lines[:, -1] = True
-    return _shade(image, lines, _PAPER, _PAPER, 0.3)
+    return _shade(image, lines, _PAPER, _PAPER, opacity=0.3)
 
 
 def _draw_boxes(

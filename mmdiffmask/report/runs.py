@@ -1,4 +1,4 @@
-"""What the folders of finished runs hold, as the report reads them."""
+"""Finished runs as the report needs them, read from their folders."""
 
 import dataclasses
 import pathlib
@@ -14,7 +14,7 @@ from mmdiffmask.training import journal
 
 # What tells the rows of a page from one another, beside what their config's rows say.
 OF_ROW = ("masking.strategy", "name", "rows", "report_clips")
-# In these a row that hides nothing differs from the others by its very nature.
+# In these a row that hides nothing differs from the others because it hides nothing.
 OF_PLAIN_ROW = ("training.steps", "terms.patches")
 NOT_TRAINED, NOT_HIDING = "none", "replay"  # names of rows that hide nothing
 
@@ -72,15 +72,13 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
       ValueError: if there is no finished run, or runs do not belong together.
     """
     if not workdir.is_dir():
-        what = "is a file, not a folder" if workdir.exists() else "no such folder"
-        raise ValueError(f"{workdir}: {what}")
-    places = [workdir, *sorted(p for p in workdir.iterdir() if p.is_dir())]
-    found = [
-        folder for folder in map(RunFolder, places) if folder.has(run_files.CONFIG)
-    ]
-    done = [folder for folder in found if folder.has(run_files.DATA)]
+        problem = "is a file, not a folder" if workdir.exists() else "no such folder"
+        raise ValueError(f"{workdir}: {problem}")
+    paths = [workdir, *sorted(p for p in workdir.iterdir() if p.is_dir())]
+    begun = [run for run in map(RunFolder, paths) if run.has(run_files.CONFIG)]
+    done = [folder for folder in begun if folder.has(run_files.DATA)]
     if not done:
-        state = "no finished run" if found else "no run"
+        state = "no finished run" if begun else "no run"
         raise ValueError(
             f"{workdir}: {state} here; mmdiffmask pretrain CONFIG.py --workdir"
             f" {workdir} makes one"
@@ -104,7 +102,7 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
         # A row that hides nothing may have other terms; others agree.
         if run in hiding:
             _check_comparable(hiding[0], run)
-    return _with_unique_names(read), [f.path.name for f in found if f not in done]
+    return _with_unique_names(read), [f.path.name for f in begun if f not in done]
 
 
 def _place(order: list[str], run: Run) -> int:
@@ -134,7 +132,7 @@ def _check_comparable(first: Run, other: Run) -> None:
     for name, (one, two) in pairs.items():
         if one != two:
             if name in same:
-                one, two = (_told(run, name) for run in (first, other))
+                one, two = (_described(run, name) for run in (first, other))
             raise ValueError(
                 f"{first.folder} and {other.folder} differ in {name} ({one}, {two}), so"
                 " they do not belong on one page; report on each alone"
@@ -145,7 +143,7 @@ def _content(run: Run, name: str) -> str:
     return run.inputs[name]["sha256"]
 
 
-def _told(run: Run, name: str) -> str:
+def _described(run: Run, name: str) -> str:
     entry = run.inputs[name]
     return f"{entry['value']} with {inputs.short(entry['sha256'])}"
 
@@ -188,11 +186,11 @@ def _read(folder: RunFolder) -> Run:
     )
 
 
-def _with_unique_names(found: list[Run]) -> list[Run]:
-    names = [run.name for run in found]
+def _with_unique_names(read: list[Run]) -> list[Run]:
+    names = [run.name for run in read]
     return [
         run
         if names.count(run.name) == 1
         else dataclasses.replace(run, name=f"{run.name}, {run.folder.path.name}")
-        for run in found
+        for run in read
     ]

@@ -12,7 +12,7 @@ CELL_WORDS = {
 
 def percent(value: float) -> str:
     """A share as the page writes it everywhere."""
-    return curves.number(value, True)
+    return curves.number(value, is_share=True)
 
 
 NO_INTERVAL = "no interval: one clip, or no spread among clips"
@@ -38,31 +38,32 @@ def comparison(item: compare.Comparison, plain: tuple[str, ...] = ()) -> str:
       item: the difference.
       plain: the rows that hide nothing, if it is worth saying which one is better.
     """
-    found = item.difference
+    difference = item.difference
     b = (
         f"{item.b}, the better of {join(list(plain))},"
         if _is_chosen(item, plain)
         else ""
     )
     text = (
-        f"{item.measure}: {item.a} minus {b or item.b} is {points(found.value)} points"
-        f" ({ends(found)}, {found.n} clips)."
+        f"{item.measure}: {item.a} minus {b or item.b} is"
+        f" {points(difference.value)} points"
+        f" ({ends(difference)}, {difference.n} clips)."
     )
-    if found.is_seen:
-        better, worse = (item.a, item.b) if found.value > 0 else (item.b, item.a)
+    if difference.is_seen:
+        better, worse = (item.a, item.b) if difference.value > 0 else (item.b, item.a)
         return f"{text} {better} is ahead of {worse} here."
-    smallest = points(found.smallest, is_signed=False)
+    smallest = points(difference.smallest, is_signed=False)
     return (
         f"{text} No difference seen; the smallest difference that could have been seen"
         f" here is about {smallest} points."
     )
 
 
-def ends(found: statistics.Difference) -> str:
+def ends(difference: statistics.Difference) -> str:
     """The interval of a difference, or that there is none."""
-    if not found.has_interval:
+    if not difference.has_interval:
         return NO_INTERVAL
-    return f"95 % interval {points(found.low)} to {points(found.high)}"
+    return f"95 % interval {points(difference.low)} to {points(difference.high)}"
 
 
 def _is_chosen(item: compare.Comparison, plain: tuple[str, ...]) -> bool:
@@ -127,35 +128,35 @@ def _the(start: str) -> str:
     return named.get(start, f"the start ({start})")
 
 
-def _side(is_above: bool, what: str, value: str) -> str:
-    return f"{'above' if is_above else 'not above'} {what} ({value})"
+def _side(is_above: bool, floor: str, value: str) -> str:
+    return f"{'above' if is_above else 'not above'} {floor} ({value})"
 
 
 def in_short(run: summary.RunSummary) -> list[str]:
     """The findings for a reader in a hurry, by counting comparisons."""
     is_enough = run.clips.get("dev", 0) >= compare.FEW_CLIPS
-    found = [_learned(task, run) for task in run.retrieval if is_enough]
-    found = [text for text in found if text]
+    findings = [_learned(task, run) for task in run.retrieval if is_enough]
+    findings = [text for text in findings if text]
     labels = [c for c in run.comparisons if c.measure in run.floors]
-    asked = [c for table in run.questions for c in table.columns[0].comparisons]
+    questions = [c for table in run.questions for c in table.columns[0].comparisons]
     hiding = [name for name in run.names if name not in run.plain]
     start = join(list(run.plain))
     over = f"the better of {start}" if len(run.plain) > 1 else start
-    for items, what in (
+    for items, ability in (
         (labels, "labels can be read out of the frozen network"),
-        (asked, "questions are answered"),
+        (questions, "questions are answered"),
     ):
         for a in hiding:
             gains = [c for c in items if c.a == a and c.is_gain]
             if gains:
-                text = f"Did {a} improve how {what}, against {over}?"
-                found.append(f"{text} {_tally(gains)}")
+                text = f"Did {a} improve how {ability}, against {over}?"
+                findings.append(f"{text} {_tally(gains)}")
         for a in hiding:
             for b in run.uniform:
                 pairs = [c for c in items if (c.a, c.b) == (a, b)]
                 if pairs:
-                    found.append(f"Did {a} beat {b} there? {_tally(pairs)}")
-    return found + _plain_wins(run)
+                    findings.append(f"Did {a} beat {b} there? {_tally(pairs)}")
+    return findings + _plain_wins(run)
 
 
 def _plain_wins(run: summary.RunSummary) -> list[str]:
@@ -237,7 +238,7 @@ def join(words: list[str]) -> str:
 
 def interval_width(run: summary.RunSummary) -> str:
     """How wide the accuracies' intervals are, and why."""
-    scores = [cell.joint for row in run.rows for cell in row.probes.values()]
+    scores = [probe.joint for row in run.rows for probe in row.probes.values()]
     for table in run.questions:
         scores += table.columns[0].scores.values()
     if not scores:

@@ -1,4 +1,4 @@
-"""What a report is made of: plain values, as JSON on disk, pictures apart."""
+"""The values that a page shows, and its strips of frames, from clips and masks."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ START = "before training"
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbeCell:
+class ProbeScores:
     """One label under one strategy: four read-outs of the same clips.
 
     Attributes:
@@ -51,7 +51,7 @@ class StrategyRow:
     description: str
     steps: int
     masks: mask_summary.MaskSummary | None
-    probes: dict[str, ProbeCell]
+    probes: dict[str, ProbeScores]
     is_uniform: bool = False
 
 
@@ -177,8 +177,7 @@ def make_example(
     """
     is_valid = pictures.valid_patches(grid, clip)
     first = pictures.to_jpeg(pictures.draw_strip(grid, clip, with_labels=True))
-    found = pictures.count_boxes(clip.boxes)
-    rows = [ExampleRow("what was found", found, first)]
+    rows = [ExampleRow("what was found", pictures.count_boxes(clip.boxes), first)]
     for name, is_hidden in masks.items():
         counts = mask_summary.summarise_masks(
             grid,
@@ -200,9 +199,9 @@ def _mask_note(counts: mask_summary.MaskSummary) -> str:
         (counts.cut_box, "in boxes hidden in part"),
         (counts.fill, "outside boxes"),
     )
-    made = ", ".join(f"{100 * share:.0f} % {what}" for share, what in parts)
+    shares = ", ".join(f"{100 * share:.0f} % {part}" for share, part in parts)
     return (
         f"{counts.hidden_patches:.0f} patches hidden"
         f" ({100 * counts.hidden_share:.0f} % of the picture), in"
-        f" {counts.cells_touched:.0f} of {counts.cells:.0f} cells: {made}"
+        f" {counts.cells_touched:.0f} of {counts.cells:.0f} cells: {shares}"
     )
