@@ -47,7 +47,9 @@ def row(
     is_question = rng.random() < settings.cloze_questions and answer >= 0
     if is_question:
         view = questions.VIEWS["subtitles"]
-        question = questions.sequence(record, encode, data.text_length, view, None)
+        question = questions.sequence(
+            record, encode, data.text_length, view=view, answer=None
+        )
         tokens, segment = question.tokens, question.segment
         target[0] = answer
     else:
@@ -82,9 +84,9 @@ def _hide(
     rng: np.random.Generator,
 ) -> tuple[list[Parts], list[int]]:
     """The texts with drawn content words behind MASK, and these words in order."""
-    places = [(i, *place) for i, text in enumerate(texts) for place in words.find(text)]
-    drawn = rng.permutation(len(places))[:most]
-    chosen = [places[i] for i in sorted(drawn)]
+    mentions = [(i, *span) for i, text in enumerate(texts) for span in words.find(text)]
+    drawn = rng.permutation(len(mentions))[:most]
+    chosen = [mentions[i] for i in sorted(drawn)]
     hidden = []
     for i, text in enumerate(texts):
         parts: Parts = []

@@ -12,7 +12,7 @@ from mmdiffmask.types import Sequences
 
 
 class Piece(NamedTuple):
-    """Tokens that belong together: the words, the sound or the MASK of one place.
+    """Tokens that belong together: words, sound or MASK of one sub-segment.
 
     Attributes:
       tokens: their ids.

@@ -39,7 +39,7 @@ VIEWS = {
 class Tokens(NamedTuple):
     """One sequence, or many: `segment` and `audio_pointer` as in `joining.TextPart`.
 
-    `mask_at` is the position of MASK, the place that is read out.
+    `mask_at` is the position of MASK, which is read out.
     """
 
     tokens: Int[np.ndarray, "*b l"]

@@ -224,9 +224,9 @@ def _cut_in_two(
     """All segments of video 0; or, with probability `share`, the last ones of 1."""
     video_of_segment = np.zeros(len(clip.words) // clip.sub_segments, np.int32)
     is_cut, there = rng.random() < share, _segments_there(clip)
-    place = int(rng.integers(1, max(2, there)))
+    first = int(rng.integers(1, max(2, there)))
     if is_cut and there > 1:
-        video_of_segment[place:] = 1
+        video_of_segment[first:] = 1
     return video_of_segment
 
 
@@ -241,7 +241,7 @@ def _random_text(
         rng,
         paragraphs[int(rng.integers(len(paragraphs)))],
         encode,
-        data.text_length,
-        settings.target_share,
-        settings.random_spans,
+        length=data.text_length,
+        share=settings.target_share,
+        spans=settings.random_spans,
     )

@@ -87,7 +87,7 @@ def find_reserve(checkpoint: str | os.PathLike | None = None) -> epath.Path:
     $MMDIFFMASK_CACHE or, without that, in ~/.cache/mmdiffmask.
 
     Raises:
-      ValueError: if it is nowhere; names the places, the file and its checksum.
+      ValueError: if it is nowhere; names the folders, the file and its checksum.
     """
     cache = os.environ.get(CACHE) or os.path.join("~", ".cache", "mmdiffmask")
     folders = [epath.Path(cache).expanduser()]
@@ -107,9 +107,9 @@ def find_reserve(checkpoint: str | os.PathLike | None = None) -> epath.Path:
                 RESERVE_SHA256[:12],
             )
         return folder / RESERVE
-    places = ", ".join(str(folder) for folder in folders)
+    listed = ", ".join(str(folder) for folder in folders)
     raise ValueError(
-        f"tokenizer reserve: no {RESERVE} in {places}; put the file (sha256"
+        f"tokenizer reserve: no {RESERVE} in {listed}; put the file (sha256"
         f" {RESERVE_SHA256}) beside the checkpoint, or set data.tokenizer to its path"
     )
 

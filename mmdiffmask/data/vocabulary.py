@@ -39,17 +39,17 @@ class Vocabulary:
     def find(self, text: str) -> list[tuple[int, int, int]]:
         """(start, end, entry) of the content that a text mentions, longest first.
 
-        Whole words only, none twice in the same place, in the order of the text.
+        Whole words only, no two that overlap, in the order of the text.
         """
-        places: list[tuple[int, int, int]] = []
+        mentions: list[tuple[int, int, int]] = []
         order = [i for i in range(len(self)) if self.is_content[i]]
         for entry in sorted(order, key=lambda i: -len(self.texts[i])):
             pattern = rf"(?<!\w){re.escape(self.texts[entry])}(?!\w)"
             for match in re.finditer(pattern, text, re.IGNORECASE):
                 start, end = match.span()
-                if all(end <= a or b <= start for a, b, _ in places):
-                    places.append((start, end, entry))
-        return sorted(places)
+                if all(end <= a or b <= start for a, b, _ in mentions):
+                    mentions.append((start, end, entry))
+        return sorted(mentions)
 
     def spans(self, encode: Callable[[str], Sequence[int]]) -> Int[np.ndarray, "v 15"]:
         """The tokens of every entry, 0 = padding.
@@ -94,8 +94,8 @@ def load(name_or_path: str | os.PathLike) -> Vocabulary:
         ) from error
     if not rows:
         raise ValueError(f"{path}: has no entry")
-    texts, classes_, content = zip(*rows, strict=True)
-    return Vocabulary(texts, classes_, np.array(content))
+    texts, word_class, is_content = zip(*rows, strict=True)
+    return Vocabulary(texts, word_class, np.array(is_content))
 
 
 def tokens_of(

@@ -1,4 +1,4 @@
-"""Difference anchors and how similar a label is to them (paper sections 3.4, 3.5)."""
+"""Anchors from word counts, and labels' similarity to them (paper: 3.4, 3.5)."""
 
 import collections
 import pathlib

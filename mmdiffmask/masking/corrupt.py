@@ -1,4 +1,4 @@
-"""What a hidden patch is replaced by: noise that looks like patch embeddings."""
+"""Noise in place of hidden patches, from the moments of patch embeddings."""
 
 from typing import NamedTuple
 

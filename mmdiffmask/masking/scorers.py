@@ -1,4 +1,4 @@
-"""What fills the one score per box or patch that travels in the batch."""
+"""Scores of boxes, by which methods weigh units, from their labels and anchors."""
 
 import numpy as np
 from jaxtyping import Float

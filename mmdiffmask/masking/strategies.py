@@ -1,4 +1,4 @@
-"""A masking method is a weight per unit; the registry is the paper's Table 1."""
+"""Masking methods as weights of units, from their scores; the paper's Table 1."""
 
 import dataclasses
 import difflib
@@ -114,7 +114,7 @@ def find(name: str, setting: str = "masking.strategy") -> Strategy:
       ValueError: for an unknown name in `setting`, with the nearest known one.
     """
     if name not in REGISTRY:
-        nearest = difflib.get_close_matches(name, REGISTRY, 1, 0.0)[0]
+        nearest = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.0)[0]
         raise ValueError(
             f"{setting}={name}: must be one of {', '.join(REGISTRY)};"
             f" did you mean {nearest}?"

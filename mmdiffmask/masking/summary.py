@@ -1,4 +1,4 @@
-"""What masks were made of: hidden patches by whole box, cut box and background."""
+"""Counts of what masks hide (whole boxes, cut boxes, background), from the masks."""
 
 import dataclasses
 

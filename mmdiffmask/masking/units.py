@@ -1,4 +1,4 @@
-"""Patches and boxes to units: what is masked as a whole."""
+"""Units, which are masked as a whole, from the patches and boxes of a clip."""
 
 import dataclasses
 import functools
@@ -109,7 +109,7 @@ def of_boxes(
       score: of these boxes (m,); None: all 0.
       settings: grid, overlap, mask unit, selection.
     """
-    chosen = np.flatnonzero([of == kind for of in record.boxes.kind])
+    chosen = np.flatnonzero([box_kind == kind for box_kind in record.boxes.kind])
     boxes = record.boxes.take(chosen)
     return assign(
         np.asarray(record.covered_share, np.float64)[chosen],
