@@ -32,6 +32,10 @@ OPENCV = ("mmdiffmask/grid", "mmdiffmask/data", "mmdiffmask/report", "preprocess
 SOURCES = sorted(
     [*(ROOT / "mmdiffmask").rglob("*.py"), *(ROOT / "preprocessing").rglob("*.py")]
 )
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
+CONFIGS = sorted((ROOT / "tpu_configs").rglob("*.py"))
+# Words that name nothing: a variable is called by what it holds.
+NO_NAMES = {"found", "made", "told", "asked", "given", "rest", "own", "of", "what"}
 
 
 def imports(path):
@@ -52,37 +56,38 @@ def part(module):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_point_one_way(path):
-    place = path.relative_to(ROOT)
-    own = place.parts[1].removesuffix(".py") if len(place.parts) > 1 else None
+    relative = path.relative_to(ROOT)
+    importer = relative.parts[1].removesuffix(".py")
     for module, line in imports(path):
-        where = f"{place}:{line} imports {module}"
+        where = f"{relative}:{line} imports {module}"
         assert module.split(".")[0] not in FORBIDDEN, where
         if module.split(".")[0] == "cv2":
-            assert str(place).startswith(OPENCV), where
+            assert str(relative).startswith(OPENCV), where
         other = part(module)
-        if place.parts[0] == "preprocessing":
+        if relative.parts[0] == "preprocessing":
             allowed = (None, "types", "seeds", "config", "grid", "data", "versions")
             allowed += ("atomic",)
             assert other in allowed, where
-        elif own in RANK and other in RANK and other != own:
-            assert RANK[other] < RANK[own], where
-        if module.split(".")[0] == "preprocessing" and place.parts[0] == "mmdiffmask":
-            assert own in ("demo", "__main__"), where
+        elif importer in RANK and other in RANK and other != importer:
+            assert RANK[other] < RANK[importer], where
+        is_of_package = relative.parts[0] == "mmdiffmask"
+        if is_of_package and module.split(".")[0] == "preprocessing":
+            assert importer in ("demo", "__main__"), where
 
 
 def test_imports_form_no_circle():
     """Also those inside functions: a file can be read after all that it names."""
-    sources = [*SOURCES, *(ROOT / "benchmarks").rglob("*.py")]
-    places = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources
+    path_of = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in (*SOURCES, *BENCHMARKS)
     }
     below = {
         name: {
-            module if module in places else module.rpartition(".")[0]
+            module if module in path_of else module.rpartition(".")[0]
             for module, _ in imports(path)
         }
-        & places.keys() - {name}
-        for name, path in places.items()
+        & path_of.keys() - {name}
+        for name, path in path_of.items()
     }
     assert below["preprocessing.work.shards"] >= {"preprocessing.work.clips"}
     graphlib.TopologicalSorter(below).prepare()  # raises CycleError, which names it
@@ -118,8 +123,7 @@ def test_files_of_a_run_are_named_once():
     strings = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant))
     names = {s for s in strings if re.fullmatch(r"\w+\.jsonl?", str(s))}
     assert {"config.json", "probe.json", "metrics.jsonl", "done.json"} <= names
-    places = [ROOT / "mmdiffmask", ROOT / "benchmarks"]
-    for path in sorted(path for place in places for path in place.rglob("*.py")):
+    for path in (*sorted((ROOT / "mmdiffmask").rglob("*.py")), *BENCHMARKS):
         if path.stem in ("run_files", "folder"):  # the latter is of golden data
             continue
         for node in ast.walk(ast.parse(path.read_text())):
@@ -134,9 +138,9 @@ def test_files_are_replaced_in_one_place():
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            own = name.endswith((".replace", ".rename")) and len(node.args) == 1
+            is_move = name.endswith((".replace", ".rename")) and len(node.args) == 1
             is_folder = path.stem in ("orbax_folder", "write")  # of many files
-            assert is_folder or not own or node.keywords, (path, node.lineno, name)
+            assert is_folder or not is_move or node.keywords, (path, node.lineno, name)
             assert name not in ("os.replace", "os.rename"), (path, node.lineno)
             assert not name.startswith("tempfile.mkstemp"), (path, node.lineno)
 
@@ -166,3 +170,50 @@ def test_files_and_functions_stay_short(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 60, node.name
+
+
+def _nodes():
+    """(file:line, node) of all code that users run."""
+    for path in (*SOURCES, *BENCHMARKS, *CONFIGS):
+        for node in ast.walk(ast.parse(path.read_text())):
+            line = getattr(node, "lineno", 0)
+            yield f"{path.relative_to(ROOT)}:{line}", node
+
+
+def _name(node):
+    """What a node binds as a variable or a parameter, if it does."""
+    if isinstance(node, ast.arg):
+        return node.arg
+    is_stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    return node.id if is_stored else None
+
+
+def _has_star_tuple(node):
+    """Whether a node is a call such as f(*(a, b), c)."""
+    arguments = node.args if isinstance(node, ast.Call) else []
+    starred = [x.value for x in arguments if isinstance(x, ast.Starred)]
+    return any(isinstance(value, ast.Tuple | ast.List) for value in starred)
+
+
+def test_names_say_what_they_name():
+    bad = [
+        f"{where}: {_name(node)}" for where, node in _nodes() if _name(node) in NO_NAMES
+    ]
+    assert not bad, "\n".join(bad)
+
+
+def test_arguments_are_written_one_by_one():
+    bad = [where for where, node in _nodes() if _has_star_tuple(node)]
+    assert not bad, "\n".join(bad)
+
+
+def test_the_rules_on_names_and_arguments_see_what_they_forbid():
+    code = (
+        "def f(made, *what, own=1): rest: int = 2\nfor of in g(*(1, 2), *x): found = of"
+    )
+    nodes = list(ast.walk(ast.parse(code)))
+    names = {_name(node) for node in nodes} & NO_NAMES
+    assert names == {"made", "what", "own", "rest", "of", "found"}
+    assert sum(map(_has_star_tuple, nodes)) == 1
+    plain = ast.walk(ast.parse("f(*x, a, *g((1, 2)))"))
+    assert not any(map(_has_star_tuple, plain))
