@@ -16,7 +16,7 @@ Z_POWER = 0.8416212335729143  # seen in 80 % of repetitions
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A share with its 95 % interval over clips; `n` clips, or cells, were counted."""
+    """A share with its 95 % interval over clips; `n` clips or cells were counted."""
 
     value: float
     low: float
@@ -146,11 +146,15 @@ def difference(
     delta = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     drawn = resampled(np.stack([delta, weight], 1), seed, resamples)
     drawn = drawn[drawn[:, 1] > 0]
-    shares = drawn[:, 0] / drawn[:, 1]
-    low, high = np.quantile(shares, [0.025, 0.975])
-    # Rows that agree on every clip still cannot tell less than one clip apart.
-    error = max(float(shares.std()), 1.0 / n)
     value = float(delta.sum() / weight.sum())
+    return _with_interval(value, drawn[:, 0] / drawn[:, 1], n)
+
+
+def _with_interval(value: float, drawn: Float[np.ndarray, " r"], n: int) -> Difference:
+    """A difference over n clips, with the interval of its resamples."""
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    # Rows that agree on every clip still cannot tell less than one clip apart.
+    error = max(float(drawn.std()), 1.0 / n)
     smallest = (Z_95 + Z_POWER) * error
     return Difference(value, float(low), float(high), smallest, n)
 
@@ -212,13 +216,9 @@ class Resampled:
 
     def difference(self, a: int, b: int) -> Difference:
         """Column a minus column b."""
-        drawn = self.shares[:, a] - self.shares[:, b]
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        # As in `difference`: never finer than one clip.
-        error = max(float(drawn.std()), 1.0 / self.clips)
-        smallest = (Z_95 + Z_POWER) * error
         value = float(self.values[a] - self.values[b])
-        return Difference(value, float(low), float(high), smallest, self.clips)
+        drawn = self.shares[:, a] - self.shares[:, b]
+        return _with_interval(value, drawn, self.clips)
 
 
 def floors(train: Sequence[str], val: Sequence[str]) -> Floors:

@@ -146,10 +146,10 @@ def test_numbers_shown_are_the_numbers_given():
     run = _run(label="action")
     _, shown = _read(page.build(run))
     for row in run.rows:
-        cell = row.probes["action"]
-        for score in (cell.joint, cell.joint_knn, cell.vit, cell.vit_knn):
+        probe = row.probes["action"]
+        for score in (probe.joint, probe.joint_knn, probe.vit, probe.vit_knn):
             assert f"{100 * score.value:.1f} %" in shown
-        joint = cell.joint
+        joint = probe.joint
         assert f"{100 * joint.low:.1f} to {100 * joint.high:.1f} %" in shown
     wanted = [
         "51.2 % boxes hidden whole", "20.1 % boxes hidden in part",
@@ -296,8 +296,8 @@ def test_cases_of_intervals_that_are_points(low, high):
     )
     (text,) = sentences.retrieval(task, ["difference"])
     assert "not above chance" in text and sentences.NO_INTERVAL in text
-    cell = summary.ProbeScores(score, score, score, score, 1.0)
-    rows = tuple(dataclasses.replace(row, probes={"action": cell}) for row in run.rows)
+    probe = summary.ProbeScores(score, score, score, score, 1.0)
+    rows = tuple(dataclasses.replace(row, probes={"action": probe}) for row in run.rows)
     alone = dataclasses.replace(run, rows=rows)
     assert sentences.interval_width(alone).startswith("The accuracies have no interval")
     assert "cannot be held against" in sentences.against_floors(alone)[0]
