@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from mmdiffmask.probe import choices, linear
+from mmdiffmask.probe import choices, linear, question_scores
 
 LINKS = ("softmax", "sigmoid")
 
@@ -129,3 +129,31 @@ def test_a_split_without_questions_is_refused():
     empty = choices.Questions(part.features[:0], part.right[:0])
     with pytest.raises(ValueError, match="in dev"):
         choices.probe(part, empty, part, (0.1,), "softmax")
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_head_does_not_depend_on_how_many_questions_are_read_at_once(
+    link, monkeypatch
+):
+    parts = [asked(130, 15), asked(40, 16), asked(50, 17)]
+    one = choices.probe(*parts, (1e-3, 0.1), link)
+    monkeypatch.setattr(choices, "CHUNK", 7)
+    many = choices.probe(*parts, (1e-3, 0.1), link)
+    np.testing.assert_allclose(many.weights, one.weights, atol=1e-9)
+    np.testing.assert_array_equal(many.is_right, one.is_right)
+    assert many.l2 == one.l2
+
+
+def test_streams_are_put_together_a_stretch_at_a_time():
+    rng = np.random.default_rng(18)
+    audio, text = rng.normal(size=(2, 9, 3)).astype(np.float32)
+    span = rng.normal(size=(9, 4, 3)).astype(np.float32)
+    whole = np.stack([audio[:, None] * span, text[:, None] * span], axis=2)
+    match = question_scores.Streams((audio, text), span)
+    assert match.shape == (9, 4, 2, 3)
+    np.testing.assert_array_equal(match[2:7], whole[2:7])
+    answer = question_scores.Streams((span, 2 * span))
+    assert answer.shape == (9, 4, 2, 3)
+    np.testing.assert_array_equal(answer[4:], np.stack([span, 2 * span], 2)[4:])
+    half = question_scores.Streams((audio.astype(np.float16), text), span)
+    assert half[0:3].dtype == np.float32

@@ -5,8 +5,8 @@ should have the highest. design.md section 7.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.special
@@ -15,15 +15,49 @@ from jaxtyping import Float, Int
 from mmdiffmask.probe import linear, ties
 
 Link = Literal["softmax", "sigmoid"]
+CHUNK = 512  # questions in float64 at once; TVQA's of `base` take 31 MB
 SCALE = 100.0  # of Reserve's zero-shot scores, reserve.md section 6.4
+
+
+@runtime_checkable
+class Candidates(Protocol):
+    """Features (e, c, z, d) of which a stretch of questions is made when it is asked.
+
+    An array is one. TVQA's questions of `base` take 3.7 GB in float32, and a product
+    of two streams need not exist whole.
+    """
+
+    shape: tuple[int, ...]
+
+    def __getitem__(self, part: slice) -> Float[np.ndarray, "k c z d"]:
+        """The features of some questions."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Questions:
     """Questions of one split: features of each candidate in both streams."""
 
-    features: Float[np.ndarray, "e c z d"]
+    features: Candidates
     right: Int[np.ndarray, " e"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Standardised:
+    """Features (e, c, k) of both streams in float64, standardised where they are read.
+
+    So no split is ever held in float64.
+    """
+
+    features: Candidates
+    scale: linear.Standardiser
+
+    def __getitem__(self, part: slice) -> Float[np.ndarray, "k c x"]:
+        """Some questions' features, their streams side by side."""
+        values = np.array(self.features[part], np.float64)
+        values = values.reshape(*values.shape[:2], -1)
+        values -= self.scale.mean
+        values /= self.scale.sd
+        return values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +79,15 @@ class Result:
     gradient: float
 
 
+def chunks(count: int) -> Iterator[slice]:
+    """Stretches of `CHUNK` questions, in order."""
+    for start in range(0, count, CHUNK):
+        yield slice(start, min(start + CHUNK, count))
+
+
 def objective(
     weights: Float[np.ndarray, " k"],
-    features: Float[np.ndarray, "e c k"],
+    features: Float[np.ndarray, "e c k"] | Standardised,
     right: Int[np.ndarray, " e"],
     l2: float,
     link: Link,
@@ -60,21 +100,27 @@ def objective(
     Departs: the released code adds a cross-entropy per stream; here the streams'
     scores are added first, as they are when it answers.
     """
-    scores = features @ weights  # (e, c)
-    is_right = np.zeros(scores.shape)
-    is_right[np.arange(len(right)), right] = 1.0
-    if link == "softmax":
-        log_p = scipy.special.log_softmax(scores, axis=1)
-        loss, error = -(is_right * log_p).sum(1).mean(), np.exp(log_p) - is_right
-    else:
-        loss = (np.logaddexp(0.0, scores) - is_right * scores).mean()
-        error = (scipy.special.expit(scores) - is_right) / scores.shape[1]
-    gradient = np.tensordot(error, features, 2) / len(right)
+    loss, gradient = 0.0, np.zeros(len(weights))
+    for part in chunks(len(right)):
+        values = features[part]
+        scores = np.einsum("eck,k->ec", values, weights, optimize=True)
+        is_right = np.zeros(scores.shape)
+        is_right[np.arange(len(scores)), right[part]] = 1.0
+        if link == "softmax":
+            log_p = scipy.special.log_softmax(scores, axis=1)
+            loss -= (is_right * log_p).sum()
+            error = np.exp(log_p) - is_right
+        else:
+            n_answers = scores.shape[1]
+            loss += (np.logaddexp(0.0, scores) - is_right * scores).sum() / n_answers
+            error = (scipy.special.expit(scores) - is_right) / n_answers
+        gradient += np.tensordot(error, values, 2)
+    loss, gradient = loss / len(right), gradient / len(right)
     return float(loss + 0.5 * l2 * (weights**2).sum()), gradient + l2 * weights
 
 
 def fit(
-    features: Float[np.ndarray, "e c k"],
+    features: Float[np.ndarray, "e c k"] | Standardised,
     right: Int[np.ndarray, " e"],
     l2: Sequence[float],
     link: Link,
@@ -84,11 +130,11 @@ def fit(
     Raises:
       ValueError: if the solver stops before the gradient is practically zero.
     """
-    root = _root(features, link)
+    root = _root(features, len(right), link)
     heads = {}
     for penalty in sorted(set(l2)):
         if np.isinf(penalty):
-            heads[penalty] = (np.zeros(features.shape[-1]), 0.0)
+            heads[penalty] = (np.zeros(root.shape[-1]), 0.0)
             continue
         basis = linear.basis(root, penalty)  # (k, r)
 
@@ -105,22 +151,33 @@ def fit(
     return heads
 
 
-def _root(features: Float[np.ndarray, "e c k"], link: Link) -> np.ndarray:
+def _root(
+    features: Float[np.ndarray, "e c k"] | Standardised, count: int, link: Link
+) -> Float[np.ndarray, "k k"]:
     """A square matrix with the second moments of what the scores depend on.
 
     Under softmax only differences within a question count, so what all its candidates
     share is taken out. Only for the solver's basis, whose curvature it decides.
     """
-    if link == "softmax":
-        features = features - features.mean(1, keepdims=True)
-    flat = features.reshape(-1, features.shape[-1])
-    root = np.linalg.qr(flat, mode="r")
-    return root * np.sqrt(len(root) / len(flat))
+    moments, n_rows = 0.0, 0
+    for part in chunks(count):
+        values = features[part]
+        if link == "softmax":
+            values = values - values.mean(1, keepdims=True)
+        flat = values.reshape(-1, values.shape[-1])
+        moments, n_rows = moments + flat.T @ flat, n_rows + len(flat)
+    squares, axes = np.linalg.eigh(moments / n_rows)
+    # `linear.basis` divides by the rows of what it is given.
+    return (axes * np.sqrt(np.maximum(squares, 0.0) * len(squares))).T
 
 
-def zero_shot(features: Float[np.ndarray, "e c z d"]) -> Float[np.ndarray, "e c"]:
+def zero_shot(features: Candidates) -> Float[np.ndarray, "e c"]:
     """Reserve's own score of match features: all weights 1, streams added."""
-    return SCALE * np.asarray(features, np.float64).sum((2, 3))
+    parts = [
+        np.asarray(features[part], np.float64).sum((2, 3))
+        for part in chunks(features.shape[0])
+    ]
+    return SCALE * np.concatenate(parts)
 
 
 def probe(
@@ -139,10 +196,9 @@ def probe(
                 f"no question with a known answer in {name}: a head needs some; add"
                 " clips, or change data.dev_share"
             )
-    streams, width = train.features.shape[2:]
-    scale = linear.standardiser(train.features.reshape(-1, streams * width))
+    scale = _standardiser(train.features)
     x_train, x_dev, x_val = (
-        _standardise(scale, part.features) for part in (train, dev, val)
+        Standardised(part.features, scale) for part in (train, dev, val)
     )
     heads = fit(x_train, train.right, l2, link)
     losses = {
@@ -151,18 +207,32 @@ def probe(
     }
     chosen = linear.least(losses)
     weights, gradient = heads[chosen]
+    # Each row is summed alone: BLAS may give equal rows unequal last digits.
+    scores = [
+        np.einsum("eck,k->ec", x_val[part], weights) for part in chunks(len(val.right))
+    ]
     return Result(
-        weights=weights.reshape(streams, width),
+        weights=weights.reshape(train.features.shape[2:]),
         l2=chosen,
         dev_loss=losses,
-        # Each row is summed alone: BLAS may give equal rows unequal last digits.
-        is_right=ties.hits(np.einsum("eck,k->ec", x_val, weights), val.right),
+        is_right=ties.hits(np.concatenate(scores), val.right),
         gradient=gradient,
     )
 
 
-def _standardise(
-    scale: linear.Standardiser, features: Float[np.ndarray, "e c z d"]
-) -> Float[np.ndarray, "e c k"]:
-    flat = scale(features.reshape(-1, len(scale.mean)))
-    return flat.reshape(*features.shape[:2], -1)
+def _standardiser(features: Candidates) -> linear.Standardiser:
+    """`linear.standardiser` over all candidates, a stretch of questions at a time."""
+    count = features.shape[0] * features.shape[1]
+    mean = sum(part.sum(0) for part in _candidates(features)) / count
+    square, largest = np.zeros_like(mean), np.zeros_like(mean)
+    for part in _candidates(features):
+        np.maximum(largest, np.abs(part).max(0), out=largest)
+        square += ((part - mean) ** 2).sum(0)
+    return linear.standardiser_of(mean, np.sqrt(square / count), largest)
+
+
+def _candidates(features: Candidates) -> Iterator[Float[np.ndarray, "k x"]]:
+    """Stretches of the candidates of all questions, in float64."""
+    for part in chunks(features.shape[0]):
+        values = np.asarray(features[part], np.float64)
+        yield values.reshape(len(values) * values.shape[1], -1)

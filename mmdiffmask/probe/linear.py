@@ -86,11 +86,20 @@ def label_clips(
 def standardiser(features: Float[np.ndarray, "e d"]) -> Standardiser:
     """Mean and sd over the rows, in float64."""
     features = np.asarray(features, np.float64)
-    sd = features.std(0)
+    largest = np.abs(features).max(0, initial=0.0)
+    return standardiser_of(features.mean(0), features.std(0), largest)
+
+
+def standardiser_of(
+    mean: Float[np.ndarray, " d"],
+    sd: Float[np.ndarray, " d"],
+    largest: Float[np.ndarray, " d"],
+) -> Standardiser:
+    """`standardiser` of rows with this mean, sd and largest magnitude."""
     # Rounding leaves a tiny sd where all rows are equal; dividing by it would turn
     # that rounding into a feature.
-    is_constant = sd <= 1e-7 * np.maximum(np.abs(features).max(0, initial=0.0), 1e-30)
-    return Standardiser(features.mean(0), np.where(is_constant, 1.0, sd))
+    is_constant = sd <= 1e-7 * np.maximum(largest, 1e-30)
+    return Standardiser(mean, np.where(is_constant, 1.0, sd))
 
 
 def class_index(labels: Sequence[str], classes: Sequence[str]) -> Int[np.ndarray, " e"]:

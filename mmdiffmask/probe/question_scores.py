@@ -1,8 +1,10 @@
 """Scores of the question read-outs from their features, with a head for each."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from mmdiffmask import config
 from mmdiffmask.data import questions
@@ -52,18 +54,47 @@ def score(
     return result
 
 
+@dataclasses.dataclass(frozen=True)
+class Streams:
+    """Candidates' features (e, c, 2, d), put together where a stretch is asked for.
+
+    Attributes:
+      streams: features of the audio and of the text stream, (e, c, d), or (e, d) where
+        candidates are told apart by `span` alone.
+      span: of each candidate, (e, c, d), multiplied in; None: there is nothing to.
+    """
+
+    streams: tuple[np.ndarray, np.ndarray]
+    span: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(e, c, 2, d)."""
+        count, candidates, width = (
+            self.streams[0] if self.span is None else self.span
+        ).shape
+        return count, candidates, len(self.streams), width
+
+    def __getitem__(self, part: slice) -> Float[np.ndarray, "k c z d"]:
+        """The features of some questions."""
+        parts = [stream[part].astype(np.float32) for stream in self.streams]
+        if self.span is not None:
+            span = self.span[part].astype(np.float32)
+            parts = [values[:, None] * span for values in parts]
+        return np.stack(parts, axis=2)
+
+
 def _part(
     frozen: features.Features,
     read_out: str,
     streams: tuple[str, str],
     chosen: Sequence[questions.Question],
 ) -> choices.Questions:
-    """Candidates' features (e, c, 2, d): audio stream, text stream."""
-    parts = [frozen.vectors[f"{read_out}/{view}"] for view in streams]
-    if read_out == "match":  # the product is made here: the cache holds its factors
-        span = frozen.vectors[question_features.SPAN]
-        parts = [part[:, None] * span for part in parts]
+    """Candidates' features: audio stream, text stream."""
+    audio, text = (frozen.vectors[f"{read_out}/{view}"] for view in streams)
+    # The product is made chunk by chunk: the cache holds its factors.
+    span = frozen.vectors[question_features.SPAN] if read_out == "match" else None
     right = {question.example_id: question.right for question in chosen}
     return choices.Questions(
-        np.stack(parts, axis=2), np.array([right[name] for name in frozen.clip])
+        Streams((audio, text), span), np.array([right[name] for name in frozen.clip])
     )
