@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mmdiffmask.data import tokenizers, vocabulary
-from mmdiffmask.probe import results
-from mmdiffmask.probe import run as probing
+from mmdiffmask.probe import results, table
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal
 from preprocessing.toy import words
@@ -82,9 +81,7 @@ def read_outs(asked: results.Questions) -> Iterator[str]:
         for row, scores in rows.items():
             cells = []
             for is_kind in groups.values():
-                score = probing.by_clip(
-                    scores.is_right, asked.clips, is_kind, RESAMPLES
-                )
+                score = table.by_clip(scores.is_right, asked.clips, is_kind, RESAMPLES)
                 low, high = 100 * score.low, 100 * score.high
                 cells.append(f"{100 * score.value:5.1f} [{low:5.1f}, {high:5.1f}]")
             yield f"{row:24}" + " ".join(f"{cell:>20}" for cell in cells)

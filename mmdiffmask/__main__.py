@@ -162,14 +162,14 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 def _probe(arguments: argparse.Namespace) -> None:
     from mmdiffmask import runs
     from mmdiffmask.probe import run as probing
+    from mmdiffmask.probe import table
     from mmdiffmask.run_folder import RunFolder
 
     RunFolder(arguments.workdir).check_run()
     experiment = runs.of_run(
         arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
     )
-    found = probing.probe(experiment, arguments.workdir, arguments.data)
-    print(probing.table(found))
+    print(table.lines(probing.probe(experiment, arguments.workdir, arguments.data)))
 
 
 def _report(arguments: argparse.Namespace) -> None:

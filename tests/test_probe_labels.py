@@ -5,8 +5,7 @@ import logging
 import pytest
 
 from mmdiffmask.data.records import splits
-from mmdiffmask.probe import features, labels
-from mmdiffmask.probe import run as probing
+from mmdiffmask.probe import clips, features, labels
 
 ROWS = {
     "a": {" tone": "sad ", "mood (0-5)": "3", "rating": " ", "caf\u00e9": "x"},
@@ -52,6 +51,6 @@ def test_cases_of_a_clip_in_both_splits(caplog):
 def test_cases_of_a_label_with_one_class():
     train = features.Features(("a", "b"), {})
     rows = {"a": {"tone": " sad"}, "b": {"tone": "sad"}, "v": {"tone": "glad"}}
-    assert "every clip of train is 'sad'" in probing._left_out("tone", train, rows)
-    assert probing._left_out("tone", train, rows | {"b": {"tone": "glad"}}) == ""
-    assert probing._left_out("tone", train, rows | {"b": {"tone": " "}}) != ""
+    assert "every clip of train is 'sad'" in clips.why_left_out("tone", train, rows)
+    assert clips.why_left_out("tone", train, rows | {"b": {"tone": "glad"}}) == ""
+    assert clips.why_left_out("tone", train, rows | {"b": {"tone": " "}}) != ""

@@ -7,12 +7,12 @@ import pytest
 from helpers import model_tools, training_run
 from helpers.question_records import record
 
-from mmdiffmask import config, grid
+from mmdiffmask import build, config, grid
 from mmdiffmask.data import questions, tokenizers, video
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models.reserve import joining, layers
-from mmdiffmask.models.reserve import model as reserve
-from mmdiffmask.probe import question_features
+from mmdiffmask.probe import encoders, question_features
+from mmdiffmask.training.read_outs import questions as read_outs
 
 MODEL = dataclasses.replace(training_run.MODEL, vocabulary=512)
 DATA = config.Data(rows=4, cols=6, segments=2, sub_segments=1, text_length=40)
@@ -20,7 +20,7 @@ GRID = grid.PatchGrid(4, 6)
 ENCODE = tokenizers.load("toy").encode_plain
 FULL = ("frames and sound", "frames and subtitles")
 BOTH = ("match", "answer")
-NETWORK = reserve.Reserve(MODEL)
+EXPERIMENT = config.Experiment("x", data=DATA, model=MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def params():
 
 @pytest.fixture(scope="module")
 def start():
-    return question_features.encoder(NETWORK, GRID, 3, True)
+    return encoders.of_questions(EXPERIMENT, BOTH)
 
 
 def extract(start, params, rows, views=FULL, size=3):
@@ -66,7 +66,7 @@ def one_sequence(params, wave, patches, kept, tokens, segment, pointer, spans):
     """The whole model on one sequence: at every text place joint, head; span."""
 
     def call(*args, method):
-        return NETWORK.apply({"params": params}, *args, method=method)
+        return build.model(MODEL).apply({"params": params}, *args, method=method)
 
     sound = call(wave, method="audio").seq_attnpool
     text = joining.TextPart(tokens[None], segment[None], sound[None], pointer)
@@ -181,11 +181,11 @@ def test_blind_views_equal_frames_that_nobody_may_look_at(start, params):
 
 
 def test_checkpoints_without_head_or_span_encoder_can_not_match(params):
-    question_features.check_params(params, BOTH)
+    read_outs.check_params(params, BOTH)
     bare = {k: v for k, v in params.items() if k not in ("head", "span_encoder")}
-    question_features.check_params(bare, ("answer",))
+    read_outs.check_params(bare, ("answer",))
     with pytest.raises(ValueError, match="no head and no span_encoder"):
-        question_features.check_params(bare, BOTH)
+        read_outs.check_params(bare, BOTH)
 
 
 def test_a_broken_feature_is_named(start, params, rows):

@@ -57,6 +57,17 @@ def test_a_key_of_an_earlier_version_differs(tmp_path):
     assert results.read(folder).key == results.Key(probe={})
 
 
+def test_a_label_without_read_outs_is_damage(tmp_path):
+    folder = RunFolder(tmp_path)
+    results.write(folder, probed("none"))
+    content = json.loads(folder.at(PROBE).read_text())
+    for name in ("joint", "vit"):
+        del content["labels"]["action"][name]
+    folder.write(PROBE, content)
+    with pytest.raises(ValueError, match="probe.json: damaged .*read-outs of a label"):
+        results.read(folder)
+
+
 @pytest.mark.parametrize("part", ["key", "labels", "step"])
 def test_damage_is_named_with_what_to_do(tmp_path, part):
     folder = RunFolder(tmp_path)

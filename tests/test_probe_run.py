@@ -8,7 +8,7 @@ import pytest
 
 from mmdiffmask import configure, run_files, runs
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.probe import question_features
+from mmdiffmask.probe import question_features, table
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import run as probing
 from mmdiffmask.run_folder import RunFolder
@@ -119,7 +119,7 @@ def test_wrong_kinds_and_bare_checkpoints_are_refused(run, experiment, tiny_reco
 
 
 def test_the_table_shows_kinds_and_the_best_floor(found):
-    lines = probing.table(found).splitlines()
+    lines = table.lines(found).splitlines()
     rows = [line for line in lines if line.startswith("match")]
     assert any(
         "all questions" in row and "18 questions of 6 clips" in row for row in rows
@@ -137,9 +137,9 @@ def test_the_interval_is_over_clips():
     clips, every = [f"c{i // 5}" for i in range(100)], np.ones(100, bool)
     alike = [int(i // 5 % 2) for i in range(100)]  # a clip's questions go together
     mixed = [i % 2 for i in range(100)]
-    wide = probing.by_clip(alike, clips, every, 500)
-    narrow = probing.by_clip(mixed, clips, every, 500)
+    wide = table.by_clip(alike, clips, every, 500)
+    narrow = table.by_clip(mixed, clips, every, 500)
     assert wide.value == narrow.value == 0.5 and wide.n == 20
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
-    all_right = probing.by_clip([1] * 100, clips, every, 500)
+    all_right = table.by_clip([1] * 100, clips, every, 500)
     assert all_right.high == 1.0 and 0.8 < all_right.low < 0.9

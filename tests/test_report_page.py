@@ -23,8 +23,13 @@ def _right(rate, seed, n=200):
 
 def _cell(rate, seed):
     right, vit = _right(rate, seed), _right(0.3, 9)
-    scores = [statistics.accuracy(x) for x in (right, ~right, vit, ~vit)]
-    return summary.ProbeScores(*scores, l2=0.01)
+    pairs = {"joint": (right, ~right), "vit": (vit, ~vit)}
+    return summary.ProbeScores(
+        {
+            name: summary.ReadOut(*map(statistics.accuracy, pair))
+            for name, pair in pairs.items()
+        }
+    )
 
 
 def _masks(**kw):
@@ -146,11 +151,13 @@ def test_numbers_shown_are_the_numbers_given():
     run = _run(label="action")
     _, shown = _read(page.build(run))
     for row in run.rows:
-        probe = row.probes["action"]
-        for score in (probe.joint, probe.joint_knn, probe.vit, probe.vit_knn):
+        cell = row.probes["action"]
+        for score in (score for pair in cell.read_outs.values() for score in pair):
             assert f"{100 * score.value:.1f} %" in shown
-        joint = probe.joint
+        joint = cell.read_outs["joint"].linear
         assert f"{100 * joint.low:.1f} to {100 * joint.high:.1f} %" in shown
+        near = cell.read_outs["vit"].near.value
+        assert f"· near {100 * near:.1f} %" in shown
     wanted = [
         "51.2 % boxes hidden whole", "20.1 % boxes hidden in part",
         "28.7 % outside boxes", "units of boxes: 43.3 %", "no box in 3 of 20 clips",
@@ -296,8 +303,8 @@ def test_cases_of_intervals_that_are_points(low, high):
     )
     (text,) = sentences.retrieval(task, ["difference"])
     assert "not above chance" in text and sentences.NO_INTERVAL in text
-    probe = summary.ProbeScores(score, score, score, score, 1.0)
-    rows = tuple(dataclasses.replace(row, probes={"action": probe}) for row in run.rows)
+    cell = summary.ProbeScores({"joint": summary.ReadOut(score, score)})
+    rows = tuple(dataclasses.replace(row, probes={"action": cell}) for row in run.rows)
     alone = dataclasses.replace(run, rows=rows)
     assert sentences.interval_width(alone).startswith("The accuracies have no interval")
     assert "cannot be held against" in sentences.against_floors(alone)[0]

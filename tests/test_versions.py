@@ -11,8 +11,7 @@ import pytest
 from helpers import training_run as tiny
 
 from mmdiffmask import config, versions
-from mmdiffmask.probe import linear
-from mmdiffmask.probe import run as probing
+from mmdiffmask.probe import encoders, linear
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import objective, optim, steps
 
@@ -59,7 +58,7 @@ def test_three_updates():
 def test_one_feature():
     data = config.Data(rows=tiny.GRID.rows, cols=tiny.GRID.cols)
     experiment = config.Experiment("x", data=data, model=tiny.MODEL)
-    encode = probing._clip_encoder(experiment)
+    encode = encoders.of_clips(experiment)
     found = np.asarray(encode(tiny.start(), tiny.make_batch(range(2)))["joint"])
     _check("features", found[0, :3])
 

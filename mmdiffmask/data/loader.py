@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Int
 
 from mmdiffmask import seeds
-from mmdiffmask.types import VideoBatch
 
 AHEAD = 2  # batches that are made before they are needed
-MakeRow = Callable[[int], VideoBatch]
-MakeEpochRow = Callable[[int, int], VideoBatch]
+Arrays = Any  # a row, or a batch of them: a NamedTuple, with `unit_of_token`
+MakeRow = Callable[[int], Arrays]
+MakeEpochRow = Callable[[int, int], Arrays]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,18 +72,18 @@ def epoch_at(step: int, batch_size: int, n_examples: int) -> int:
     return step * batch_size // n_examples
 
 
-def stack(rows: Sequence[VideoBatch]) -> VideoBatch:
+def stack(rows: Sequence[Arrays]) -> Arrays:
     """Rows as a batch."""
     return jax.tree.map(lambda *fields: np.stack(fields), *rows)
 
 
-def blank(row: VideoBatch) -> VideoBatch:
+def blank(row: Arrays) -> Arrays:
     """A row that only fills up a batch: nothing valid, nothing to mask, not real."""
     zeros = jax.tree.map(np.zeros_like, row)
     return zeros._replace(unit_of_token=np.full_like(row.unit_of_token, -1))
 
 
-def to_devices(batch: VideoBatch, sharding: jax.sharding.Sharding | None) -> VideoBatch:
+def to_devices(batch: Arrays, sharding: jax.sharding.Sharding | None) -> Arrays:
     """This host's rows as global arrays of that sharding; None: left in numpy."""
     if sharding is None:
         return batch
@@ -118,7 +118,7 @@ def train_batches(
       An iterator to use in a `with` block, which stops its thread.
     """
 
-    def batches() -> Iterator[VideoBatch]:
+    def batches() -> Iterator[Arrays]:
         step = start_step
         while stop_step is None or step < stop_step:
             examples = order_at(seed, step, batch_size, n_examples)
@@ -144,7 +144,7 @@ def eval_batches(
     As `train_batches`; `examples` are the indices to make, `make_row` takes no epoch.
     """
 
-    def batches() -> Iterator[VideoBatch]:
+    def batches() -> Iterator[Arrays]:
         for start in range(0, len(examples), batch_size):
             part = [int(i) for i in examples[start : start + batch_size]]
             n_empty = batch_size - len(part)

@@ -6,22 +6,15 @@ import hashlib
 import os
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
 
-from mmdiffmask import atomic, types
-from mmdiffmask import grid as grids
-from mmdiffmask.training.family import Params
+from mmdiffmask import atomic
+from mmdiffmask.training.family import Batch, Encode, Params
 
 SCHEMA = "clip-features-1"  # change it whenever the same inputs give other numbers
 _PREFIX = "vector/"  # of the arrays in the cache file
-
-Encode = Callable[[Any, types.VideoBatch], Mapping[str, Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,82 +23,16 @@ class Features:
 
     Attributes:
       clip: the clips' names, each once.
-      vectors: read-out name ("joint", "vit") -> float32 (clips, d).
+      vectors: read-out -> float32 (clips, d), as the encoder names them.
     """
 
     clip: tuple[str, ...]
     vectors: dict[str, np.ndarray]
 
 
-def without_language(batch: types.VideoBatch) -> types.VideoBatch:
-    """The batch with every text and audio token taken out.
-
-    Subtitles narrate what a label asks for, so a read-out that saw them would measure
-    reading. design.md section 7, read-out `clip`.
-    """
-    return batch._replace(
-        text_tokens=jnp.zeros_like(batch.text_tokens),
-        text_segment=jnp.zeros_like(batch.text_segment),
-        audio_tokens=jnp.zeros_like(batch.audio_tokens),
-        audio_segment=jnp.zeros_like(batch.audio_segment),
-        spectrogram=jnp.zeros_like(batch.spectrogram),
-        is_audio_valid=jnp.zeros_like(batch.is_audio_valid),
-    )
-
-
-def valid_cells(
-    grid: grids.PatchGrid, is_patch_valid: Bool[Array, "b t n"]
-) -> Bool[Array, "b t c"]:
-    """Cells with at least one valid patch."""
-    cell = grids.cell_of_patch(grid)
-    count = jnp.zeros((*is_patch_valid.shape[:2], grid.n_cells), jnp.int32)
-    return count.at[:, :, cell].add(is_patch_valid.astype(jnp.int32)) > 0
-
-
-def mean_over_cells(
-    cells: Float[Array, "b t c d"], is_valid: Bool[Array, "b t c"]
-) -> Float[Array, "b d"]:
-    """Mean over a clip's valid cells, in float32; 0 for a clip without any."""
-    weight = is_valid.astype(jnp.float32)[..., None]
-    kept = jnp.where(is_valid[..., None], cells.astype(jnp.float32), 0.0)
-    return kept.sum((1, 2)) / jnp.maximum(weight.sum((1, 2)), 1.0)
-
-
-def clip_encoder(
-    apply: Callable[[Params, types.VideoBatch], tuple[Array, Array]],
-    grid: grids.PatchGrid,
-) -> Encode:
-    """The read-out `clip` (design.md section 7) of a model.
-
-    Args:
-      apply: (params, batch) -> the joint transformer's output at the visual cells and
-        the vision tower's own pooled cells (`seq_attnpool`): both (b, t, c, d) or
-        (b, t * c, d), frame after frame.
-      grid: the patch grid of the batches.
-
-    Returns:
-      A jitted (params, batch) -> {"joint": (b, d), "vit": (b, d)}: means over the
-      valid cells. It takes text and sound out of the batch itself.
-    """
-
-    @jax.jit
-    def encode(
-        params: Params, batch: types.VideoBatch
-    ) -> dict[str, Float[Array, "b d"]]:
-        joint, vit = apply(params, without_language(batch))
-        is_valid = valid_cells(grid, batch.is_patch_valid)
-        is_valid = is_valid & batch.is_frame_valid[:, :, None]
-        return {
-            name: mean_over_cells(cells.reshape(*is_valid.shape, -1), is_valid)
-            for name, cells in (("joint", joint), ("vit", vit))
-        }
-
-    return encode
-
-
 def named(
-    clips: Sequence[str], batches: Iterable[types.VideoBatch]
-) -> Iterator[tuple[Sequence[str], types.VideoBatch]]:
+    clips: Sequence[str], batches: Iterable[Batch]
+) -> Iterator[tuple[Sequence[str], Batch]]:
     """The batches of a loader that runs through `clips` in order, with their names."""
     start = 0
     for batch in batches:
@@ -116,13 +43,13 @@ def named(
 
 def extract(
     encode: Encode,
-    params: Any,
-    batches: Iterable[tuple[Sequence[str], types.VideoBatch]],
+    params: Params,
+    batches: Iterable[tuple[Sequence[str], Batch]],
 ) -> Features:
     """Runs the frozen encoder over all clips.
 
     Args:
-      encode: (params, batch) -> name -> (b, d); see `clip_encoder`.
+      encode: `Family.encode`, jitted.
       params: the checkpoint's parameters; only read.
       batches: the names of a batch's clips and the batch. Rows past the names only
         fill up the last batch and are dropped.

@@ -10,29 +10,29 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def find(asked: str, known: Sequence[str]) -> str:
-    """The name in the records that is asked for.
+def find(name: str, known: Sequence[str]) -> str:
+    """The name as the records have it.
 
     One that is written just so goes before one that differs in blanks around it.
 
     Raises:
       ValueError: if there is none, or several that differ in blanks.
     """
-    if asked in known:
-        return asked
-    alike = [name for name in known if plain(name) == plain(asked)]
+    if name in known:
+        return name
+    alike = [other for other in known if plain(other) == plain(name)]
     if len(alike) == 1:
         return alike[0]
-    names = ", ".join(repr(name) for name in sorted(known)) or "none at all"
+    names = ", ".join(repr(other) for other in sorted(known)) or "none at all"
     if alike:
         raise ValueError(
-            f"probe.labels: {asked!r} may be {' or '.join(map(repr, alike))}; write it"
+            f"probe.labels: {name!r} may be {' or '.join(map(repr, alike))}; write it"
             " as a JSON list with its blanks"
         )
-    near = difflib.get_close_matches(asked, known, 1, 0.6)
+    near = difflib.get_close_matches(name, known, 1, 0.6)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(
-        f"probe.labels: the records have no label {asked!r}; they have {names}{hint}"
+        f"probe.labels: the records have no label {name!r}; they have {names}{hint}"
     )
 
 

@@ -5,17 +5,25 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from mmdiffmask import build, config, configure, examples, starts, versions
+from mmdiffmask import config, configure, examples, starts, versions
 from mmdiffmask.data import question_kinds, questions, tokenizers, video
-from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.data.corpus import Corpus, Entry
 from mmdiffmask.data.records import shards, splits
-from mmdiffmask.probe import features, question_features, question_scores, results
+from mmdiffmask.probe import (
+    encoders,
+    features,
+    question_features,
+    question_scores,
+    results,
+)
+from mmdiffmask.training.family import Params, ReadQuestions
+from mmdiffmask.training.question_batch import ANSWER, MATCH
 
-READ_OUTS = ("match", "answer")
+READ_OUTS = (MATCH, ANSWER)
 UNTRAINED = "untrained"
 FULL = ("frames and sound", "frames and subtitles")  # views of the two streams
 # What the audio and the text stream hold where something is left out. No frames in
@@ -30,7 +38,6 @@ FLOORS = {
 BLIND = tuple(name for name in questions.VIEWS if name not in FULL)
 LEAST_DEV = 10  # questions of dev, however few train may have
 
-Params = Any
 Sets = dict[str, features.Features]  # of train, dev and val
 
 
@@ -57,8 +64,8 @@ class Task:
     @property
     def read_outs(self) -> tuple[str, ...]:
         """Those on questions that the settings ask for."""
-        asked = self.experiment.probe.read_outs
-        return tuple(name for name in READ_OUTS if name in asked)
+        requested = self.experiment.probe.read_outs
+        return tuple(name for name in READ_OUTS if name in requested)
 
 
 def open_task(
@@ -77,25 +84,29 @@ def open_task(
         "val": ("val", range(len(corpus.entries("val")))),
     }
     chosen, unanswered = {}, {}
-    for name, (of, positions) in plan.items():
-        found = choose(experiment, name, corpus.entries(of), positions)
-        chosen[name], unanswered[name] = found
+    for name, (records, positions) in plan.items():
+        chosen[name], unanswered[name] = choose(
+            experiment, name, corpus.entries(records), positions
+        )
         if not chosen[name]:
             raise ValueError(
                 f"{corpus.folder}: no question of {name} has a known answer, so"
                 " probe.read_outs can only be clip"
             )
-    asked = [question for part in chosen.values() for question in part]
-    questions.check_length(asked, experiment.data)
+    every = [question for part in chosen.values() for question in part]
+    questions.check_length(every, experiment.data)
     splits.check_apart(
         split, {question.clip: question.group for question in chosen["val"]}
     )
-    sources = {name: corpus.source(of) for name, (of, _) in plan.items()}
+    sources = {name: corpus.source(records) for name, (records, _) in plan.items()}
     return Task(experiment, manifest, folder, sources, chosen, unanswered)
 
 
 def choose(
-    experiment: config.Experiment, name: str, entries: Any, positions: Sequence[int]
+    experiment: config.Experiment,
+    name: str,
+    entries: Sequence[Entry],
+    positions: Sequence[int],
 ) -> tuple[list[questions.Question], int]:
     """The questions of a split that are asked, and how many have no known answer.
 
@@ -104,9 +115,9 @@ def choose(
     settings, share = experiment.probe, experiment.data.dev_share
     encode = tokenizers.load(experiment.data.tokenizer).encode_plain
     pieces = experiment.data.segments * experiment.data.sub_segments
-    found = questions.index(entries, positions, encode, pieces, settings.read_outs)
-    known = [question for question in found if question.right >= 0]
-    unanswered = len(found) - len(known)
+    listed = questions.index(entries, positions, encode, pieces, settings.read_outs)
+    known = [question for question in listed if question.right >= 0]
+    unanswered = len(listed) - len(known)
     if name == "val":
         return questions.first_by_id(known, settings.eval_questions), unanswered
     most = settings.questions
@@ -129,18 +140,17 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
     """
     settings = task.experiment.probe
     kinds = question_kinds.parse(settings.kinds)
-    question_features.check_params(params, task.read_outs)
-    start = _encoder(task)
+    start = encoders.of_questions(task.experiment, task.read_outs)
     sets = _encode(task, start, lambda: params, weights, FULL)
     by_id = {question.example_id: question for question in task.chosen["val"]}
     val = [by_id[name] for name in sets["val"].clip]
     read_outs, floors = _score(task, sets, FULL), {}
     if settings.floors:
-        found = _score_floors(task, start, params, weights, seed)
+        of_floors = _score_floors(task, start, params, weights, seed)
         floors = {
             name: {
                 floor: results.Scores(is_right=scores[name].is_right)
-                for floor, scores in found.items()
+                for floor, scores in of_floors.items()
             }
             for name in read_outs
         }
@@ -149,40 +159,30 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
         clips=[question.clip for question in val],
         ids=[question.example_id for question in val],
         chance=float(np.mean([1 / question.candidates for question in val])),
-        counts={name: len(found) for name, found in task.chosen.items()},
+        counts={name: len(chosen) for name, chosen in task.chosen.items()},
         unanswered=task.unanswered,
         read_outs=read_outs,
         floors=floors,
     )
 
 
-def _encoder(task: Task) -> Callable:
-    answers = task.chosen["val"][0].candidates if "answer" in task.read_outs else 0
-    return question_features.encoder(
-        build.model(task.experiment.model),
-        examples.patch_grid(task.experiment.data),
-        answers,
-        "match" in task.read_outs,
-    )
-
-
 def _score_floors(
-    task: Task, start: Callable, params: Params, weights: str, seed: int
+    task: Task, start: ReadQuestions, params: Params, weights: str, seed: int
 ) -> dict[str, dict[str, results.Scores]]:
     """Floor -> read-out -> scores, each floor with features and head of its own."""
     blind = _encode(task, start, lambda: params, weights, BLIND)
-    found = {name: _score(task, blind, streams) for name, streams in FLOORS.items()}
+    scores = {name: _score(task, blind, streams) for name, streams in FLOORS.items()}
     name = f"{UNTRAINED} {seed}"
     random = functools.cache(lambda: _untrained(task, seed))
     untrained = _encode(task, start, random, name, FULL)
-    return found | {UNTRAINED: _score(task, untrained, FULL)}
+    return scores | {UNTRAINED: _score(task, untrained, FULL)}
 
 
 def _untrained(task: Task, seed: int) -> Params:
     """A random start of the run's sizes, as small models from scratch begin with."""
     patch_grid = examples.patch_grid(task.experiment.data)
 
-    def mean_patch():
+    def mean_patch() -> Float[np.ndarray, " p"]:
         first: dict[str, int] = {}
         for question in task.chosen["train"]:
             first.setdefault(question.clip, question.position)
@@ -195,18 +195,15 @@ def _untrained(task: Task, seed: int) -> Params:
 
 def _encode(
     task: Task,
-    start: Callable,
+    start: ReadQuestions,
     make_params: Callable[[], Params],
     weights: str,
     views: Sequence[str],
 ) -> Sets:
     """Features of every split in some views, from the cache where they are in it."""
     experiment, settings = task.experiment, task.experiment.probe
-    encode = tokenizers.load(experiment.data.tokenizer).encode_plain
-    found = {}
-    for name, chosen in task.chosen.items():
-        source = task.sources[name]
-        positions = sorted(question.position for question in chosen)
+    sets = {}
+    for name in task.chosen:
         bounds = [settings.questions, settings.eval_questions, task.read_outs, views]
         key = features.cache_key(
             weights,
@@ -217,22 +214,33 @@ def _encode(
             json.dumps(bounds),
             versions.number("features"),
         )
+        compute = functools.partial(_extract, task, name, start, make_params, views)
+        sets[name] = features.cached(task.folder, key, compute)
+    return sets
 
-        def groups(source=source, positions=positions) -> Iterator:
-            return question_features.groups(
-                (source[i] for i in positions),
-                encode,
-                experiment.data,
-                settings.batch_size,
-                views,
-                task.read_outs,
-            )
 
-        def compute(groups=groups):
-            return question_features.extract(start, make_params(), groups, views)
+def _extract(
+    task: Task,
+    name: str,
+    start: ReadQuestions,
+    make_params: Callable[[], Params],
+    views: Sequence[str],
+) -> features.Features:
+    """Features of the questions of a split."""
+    data, source = task.experiment.data, task.sources[name]
+    positions = sorted(question.position for question in task.chosen[name])
 
-        found[name] = features.cached(task.folder, key, compute)
-    return found
+    def groups() -> Iterator[question_features.Group]:
+        return question_features.groups(
+            (source[i] for i in positions),
+            tokenizers.load(data.tokenizer).encode_plain,
+            data,
+            task.experiment.probe.batch_size,
+            views,
+            task.read_outs,
+        )
+
+    return question_features.extract(start, make_params(), groups, views)
 
 
 def _score(

@@ -52,16 +52,16 @@ class LabelHead:
 class Label:
     """The read-outs of one label.
 
+    In the file the heads stand beside the other fields, each by its name.
+
     Attributes:
-      joint: from the joint transformer's output.
-      vit: from the vision tower's own pooled output.
+      heads: read-out -> its head and scores.
       floors: what needs no features.
       unknown: class that train lacks -> how many clips of val are of it.
       clips: the clips of val that have the label, in the order of the hits.
     """
 
-    joint: LabelHead
-    vit: LabelHead
+    heads: dict[str, LabelHead]
     floors: statistics.Floors
     unknown: dict[str, int] = dataclasses.field(default_factory=dict)
     clips: Sequence[str]
@@ -129,11 +129,21 @@ class Probed:
 
 # Fields that the file lacks where they are None or empty.
 OPTIONAL = ("questions", "left_out", "unknown", "l2", "dev_loss")
+OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"heads"}
 
 
 def write(folder: RunFolder, probed: Probed) -> None:
     """Writes probe.json."""
-    folder.write(PROBE, dataclasses.asdict(probed, dict_factory=_present))
+    content = dataclasses.asdict(probed, dict_factory=_present)
+    labels = {name: _beside(entry) for name, entry in content["labels"].items()}
+    folder.write(PROBE, content | {"labels": labels})
+
+
+def _beside(entry: dict[str, Any]) -> dict[str, Any]:
+    """A label with its heads beside the other fields."""
+    heads = entry.pop("heads")
+    assert not heads.keys() & OF_LABEL, "a read-out is called like a field"
+    return heads | entry
 
 
 def _present(fields: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -178,14 +188,13 @@ def make_key(**parts: Any) -> Key:
 
 
 def _label(content: Mapping[str, Any]) -> Label:
-    return Label(
-        **dict(content)
-        | {
-            "joint": LabelHead(**content["joint"]),
-            "vit": LabelHead(**content["vit"]),
-            "floors": statistics.Floors(**content["floors"]),
-        }
-    )
+    fields = {name: content[name] for name in OF_LABEL if name in content}
+    fields["floors"] = statistics.Floors(**content["floors"])
+    read_outs = [name for name in content if name not in OF_LABEL]
+    if not read_outs:
+        raise KeyError("read-outs of a label")
+    heads = {name: LabelHead(**content[name]) for name in read_outs}
+    return Label(heads=heads, **fields)
 
 
 def _questions(content: Mapping[str, Any]) -> Questions:
@@ -194,7 +203,7 @@ def _questions(content: Mapping[str, Any]) -> Questions:
         **dict(content)
         | {
             "read_outs": _scores(read_outs),
-            "floors": {name: _scores(of) for name, of in floors.items()},
+            "floors": {name: _scores(entry) for name, entry in floors.items()},
         }
     )
 

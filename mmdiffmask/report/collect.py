@@ -23,6 +23,7 @@ from mmdiffmask.report import (
     summary,
 )
 from mmdiffmask.run_folder import RunFolder
+from mmdiffmask.training.read_outs import clips
 
 SHIPPED = "small"  # the value of model.checkpoint that names the project's own
 
@@ -44,11 +45,10 @@ def _probe_scores(entry: results.Label) -> summary.ProbeScores:
         return statistics.accuracy(np.array(is_right, float))
 
     return summary.ProbeScores(
-        joint=score(entry.joint.is_right),
-        joint_knn=score(entry.joint.is_right_knn),
-        vit=score(entry.vit.is_right),
-        vit_knn=score(entry.vit.is_right_knn),
-        l2=entry.joint.l2,
+        {
+            name: summary.ReadOut(score(head.is_right), score(head.is_right_knn))
+            for name, head in entry.heads.items()
+        }
     )
 
 
@@ -66,9 +66,10 @@ def comparisons(found: Sequence[runs.Run]) -> tuple[compare.Comparison, ...]:
     """Every pair of probed rows on every label; named by the settings, not chosen."""
     made: list[compare.Comparison] = []
     for label in found[0].probe.labels:
+        heads = {run.name: run.probe.labels[label].heads for run in found}
         is_right = {
-            run.name: np.array(run.probe.labels[label].joint.is_right, float)
-            for run in found
+            name: np.array(entry[clips.ordered(entry)[0]].is_right, float)
+            for name, entry in heads.items()
         }
         resamples = found[0].settings["probe.bootstrap"]
         plain = _plain(found)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mmdiffmask import versions
 from mmdiffmask.masking import strategies
-from mmdiffmask.probe import run as probing
+from mmdiffmask.probe import table
 from mmdiffmask.report import runs
 
 
@@ -29,7 +29,7 @@ def of_runs(shown: Sequence[runs.Run]) -> list[str]:
         said += [f"{text}." for text in shown[0].probe.left_out.values()]
         for label, entry in shown[0].probe.labels.items():
             if entry.unknown:
-                text = probing.lacking(label, entry.unknown, len(entry.clips))
+                text = table.lacking(label, entry.unknown, len(entry.clips))
                 said.append(f"{text}.")
     lengths = {
         run.name: run.probe.key.data.get("text_length") for run in shown if run.probe

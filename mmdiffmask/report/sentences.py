@@ -74,8 +74,8 @@ def against_floors(run: summary.RunSummary) -> list[str]:
     """A sentence per label: the best row beside what needs no features."""
     sentences = []
     for label, floors in run.floors.items():
-        best = max(run.rows, key=lambda row, n=label: row.probes[n].joint.value)
-        score = best.probes[label].joint
+        best = max(run.rows, key=lambda row, n=label: row.probes[n].main.linear.value)
+        score = best.probes[label].main.linear
         floor = max(floors.chance, floors.largest_class)
         verdict = "above" if score.is_above(floor) else "not above"
         side = f"the lower end of the interval is {verdict} both."
@@ -162,7 +162,7 @@ def in_short(run: summary.RunSummary) -> list[str]:
 def _plain_wins(run: summary.RunSummary) -> list[str]:
     """Says so where no row that hides something is the best."""
     measured = {
-        label: {row.name: row.probes[label].joint.value for row in run.rows}
+        label: {row.name: row.probes[label].main.linear.value for row in run.rows}
         for label in run.floors
     }
     for table in run.questions:
@@ -238,7 +238,7 @@ def join(words: list[str]) -> str:
 
 def interval_width(run: summary.RunSummary) -> str:
     """How wide the accuracies' intervals are, and why."""
-    scores = [probe.joint for row in run.rows for probe in row.probes.values()]
+    scores = [cell.main.linear for row in run.rows for cell in row.probes.values()]
     for table in run.questions:
         scores += table.columns[0].scores.values()
     if not scores:

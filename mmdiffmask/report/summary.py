@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -10,28 +11,39 @@ from mmdiffmask import grid as grids
 from mmdiffmask import statistics
 from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.report import compare, curves, pictures
+from mmdiffmask.training.read_outs import clips
 
 UNTRAINED = "untrained network"
 START = "before training"
 
 
+class ReadOut(NamedTuple):
+    """Accuracies from the same features: of a linear head, of nearest neighbours."""
+
+    linear: statistics.Score
+    near: statistics.Score
+
+
 @dataclasses.dataclass(frozen=True)
 class ProbeScores:
-    """One label under one strategy: four read-outs of the same clips.
+    """One label under one strategy.
 
     Attributes:
-      joint: linear head on the joint transformer's output.
-      joint_knn: nearest neighbours on the same features.
-      vit: linear head on the vision tower's own pooled output.
-      vit_knn: nearest neighbours on those.
-      l2: the penalty of `joint`, chosen on dev.
+      read_outs: name of the features -> accuracies, all on the same clips.
     """
 
-    joint: statistics.Score
-    joint_knn: statistics.Score
-    vit: statistics.Score
-    vit_knn: statistics.Score
-    l2: float
+    read_outs: dict[str, ReadOut]
+
+    @property
+    def main(self) -> ReadOut:
+        """The read-out that rows are compared by."""
+        return self.read_outs[clips.ordered(self.read_outs)[0]]
+
+    @property
+    def others(self) -> dict[str, ReadOut]:
+        """How a page names it beside a number -> each other read-out."""
+        names = clips.ordered(self.read_outs)[1:]
+        return {clips.words(name).short: self.read_outs[name] for name in names}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +169,13 @@ class RunSummary:
     def plain(self) -> tuple[str, ...]:
         """The rows that hide nothing: `none` and `replay`."""
         return tuple(row.name for row in self.rows if row.masks is None)
+
+    @property
+    def features(self) -> tuple[clips.Words, ...]:
+        """What labels are read out of, the one that rows are compared by first."""
+        cells = [cell for row in self.rows for cell in row.probes.values()]
+        names = {name for cell in cells for name in cell.read_outs}
+        return tuple(map(clips.words, clips.ordered(names)))
 
 
 def make_example(

@@ -1,16 +1,25 @@
-"""A model as the loop, the steps and the checkpoints know it: a record of functions.
+"""A model as the loop, the steps, the checkpoints and the probe know it: a `Family`.
 
-A batch is any NamedTuple of arrays (b, ...) with `unit_of_token`, `unit_score`,
-`is_box_unit`, `example_hash`, `clip_hash` and `is_real`; what else it holds is between
-a family's rows and its terms.
+What a new model brings, and where it is joined to a run (build.py, `loop.Job`):
+
+1. Rows: (position in a split, epoch) -> a NamedTuple of arrays. examples.py makes those
+   of video. A batch stacks them (data/loader.py). The project reads `unit_of_token`,
+   `unit_score`, `is_box_unit`, `example_hash`, `clip_hash` and `is_real` of it; what
+   else it holds is between rows and family. `Job.train_batches`, `dev_batches` and
+   `hold_batches` hand batches to the loop, probe/clips.py to `encode`.
+2. Masks of a batch: `Job.draw_masks` and `eval_masks`.
+3. First weights, and their shapes: `Job.start` and `shapes`. starts.py makes them.
+4. A `Family`. training/objective.py makes that of MERLOT-Reserve out of training/terms
+   and training/read_outs, where a page's words for its read-outs stand too.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jaxtyping import Bool, PRNGKeyArray
+from jaxtyping import Bool, Float, PRNGKeyArray
 
+from mmdiffmask.training.question_batch import Rows, Windows
 from mmdiffmask.types import Array
 
 Params = Any
@@ -34,9 +43,14 @@ class Held(NamedTuple):
     key: PRNGKeyArray
 
 
-# The functions of a family as they are compiled; see `Family.scores` and `others`.
+# The functions of a family as they are compiled; see the fields of `Family`.
 ScoreStep = Callable[[Params, Held, Batch, Bool[Array, "b ..."]], tuple[Scores, Array]]
 OthersStep = Callable[[Params, Held, Batch], dict[str, Scores]]
+Encode = Callable[[Params, Batch], Mapping[str, Float[Array, "b d"]]]
+# (params, windows) -> rows -> {feature: (q, ...)}: what sees a window runs once for all
+# questions about it. MATCH (q, v, d) and SPAN (q, c, d) are compared as they are, of
+# ANSWER there is one for each candidate (q, v, c, d); v views, c candidates.
+ReadQuestions = Callable[[Params, Windows], Callable[[Rows], dict[str, Array]]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,8 +67,12 @@ class Family:
         `is_masked` is None where `masked` is; `key` is of the run's seed and the
         update. A metric "dropped" counts what found no slot to be predicted in.
       scores: (params, held, batch, is_masked) -> (Scores, dropped), on held-out clips.
+      encode: (params, batch) -> {read-out: features (b, d)}, what heads for labels are
+        fitted on; nothing of it may tell the label in words.
       others: (params, held, batch) -> {kind: Scores} of what needs no masks; None:
         there is nothing.
+      questions: read-outs of question_batch.py -> `ReadQuestions`; None: the model
+        reads no questions.
     """
 
     weights: Mapping[str, float]
@@ -65,4 +83,6 @@ class Family:
         tuple[dict[str, Array], dict[str, Array]],
     ]
     scores: ScoreStep
+    encode: Encode
     others: OthersStep | None = None
+    questions: Callable[[Sequence[str]], ReadQuestions] | None = None

@@ -1,4 +1,4 @@
-"""The terms of a MERLOT-Reserve that have weight, as the `Family` that is trained."""
+"""A MERLOT-Reserve as the `Family` that is trained and read out: terms, read-outs."""
 
 import functools
 
@@ -7,6 +7,7 @@ from jaxtyping import Bool, PRNGKeyArray
 from mmdiffmask import config
 from mmdiffmask.training import evaluate
 from mmdiffmask.training.family import Family, Held, Params, Scores
+from mmdiffmask.training.read_outs import clips, questions
 from mmdiffmask.training.terms import grounding, patches, reserve
 from mmdiffmask.training.terms.shared import Clean, Losses, Objective
 from mmdiffmask.types import Array, VideoBatch
@@ -32,7 +33,9 @@ def family(objective: Objective) -> Family:
         hold=functools.partial(patches.hold, objective),
         terms=functools.partial(losses, objective),
         scores=functools.partial(scores, objective),
+        encode=functools.partial(clips.encode, objective),
         others=functools.partial(others, objective) if has_others else None,
+        questions=functools.partial(questions.encoder, objective),
     )
 
 

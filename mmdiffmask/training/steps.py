@@ -15,6 +15,7 @@ from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import optim
 from mmdiffmask.training.family import (
     Batch,
+    Encode,
     Family,
     Held,
     OthersStep,
@@ -123,6 +124,12 @@ def make_others_step(family: Family, mesh: Mesh) -> OthersStep:
     """(params, held, batch) -> {kind: Scores}, of a held-out batch without masks."""
     same, cut = meshes.replicated(mesh), meshes.by_example(mesh)
     return jax.jit(family.others, in_shardings=(same, same, cut), out_shardings=same)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def make_encode(family: Family) -> Encode:
+    """(params, batch) -> {read-out: features (b, d)}."""
+    return jax.jit(family.encode)
 
 
 @functools.lru_cache(maxsize=4 * KEPT)

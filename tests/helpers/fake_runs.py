@@ -118,9 +118,10 @@ def labelled(row: str, n: int = 100) -> dict[str, results.Label]:
     """ "labels" of probe.json."""
     right = first_right({"none": 30, "replay": 50, "random": 44}.get(row, 48), n)
     head = results.LabelHead(l2=0.01, is_right=right, is_right_knn=right[::-1])
+    heads = {"joint": head, "vit": head}
     floors = statistics.Floors(chance=0.25, largest_class=0.27, n_classes=4)
     clips = [f"clip{i:03}" for i in range(n)]
-    label = results.Label(joint=head, vit=head, floors=floors, clips=clips)
+    label = results.Label(heads=heads, floors=floors, clips=clips)
     return {"action": label}
 
 

@@ -15,7 +15,7 @@ from mmdiffmask.models.reserve import towers
 from mmdiffmask.training.family import Held, Params, Scores
 from mmdiffmask.training.terms import cells as cells_lib
 from mmdiffmask.training.terms import streams as streams_lib
-from mmdiffmask.training.terms.shared import Objective, valid_patches
+from mmdiffmask.training.terms.shared import Objective, valid_cells, valid_patches
 from mmdiffmask.types import Array, VideoBatch
 
 NAME = "patches"
@@ -114,7 +114,7 @@ def forward(
     if clean is None or objective.settings.target != "live":
         clean = clean_cells(objective, params, held, batch)
     clean = jax.lax.stop_gradient(clean)
-    copies = cells_lib.copy_queries(clean, _any_of_cell(objective.grid, is_valid))
+    copies = cells_lib.copy_queries(clean, valid_cells(objective.grid, is_valid))
     predicted = streams_lib.joint_cells(objective, params, batch, pooled)
     target = cells_lib.take_cells(clean, cells.index)
     scales = objective.call(params, "scales")
@@ -198,10 +198,3 @@ def _noise(held: Held, batch: VideoBatch) -> Float[Array, "b t n d"]:
 
     drawn = jax.vmap(one)(jnp.asarray(batch.example_hash))
     return drawn.reshape(examples, frames, n, -1)
-
-
-def _any_of_cell(
-    grid: grids.PatchGrid, is_valid: Bool[Array, "b t n"]
-) -> Bool[Array, "b t c"]:
-    zeros = jnp.zeros((*is_valid.shape[:2], grid.n_cells), bool)
-    return zeros.at[:, :, grids.cell_of_patch(grid)].max(is_valid)

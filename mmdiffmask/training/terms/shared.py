@@ -6,7 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
-from mmdiffmask import config, grid
+from mmdiffmask import config
+from mmdiffmask import grid as grids
 from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.models.reserve import towers
 from mmdiffmask.training.family import Params
@@ -48,7 +49,7 @@ class Objective:
     """
 
     model: reserve.Reserve
-    grid: grid.PatchGrid
+    grid: grids.PatchGrid
     settings: config.Training
     slots: int
     terms: config.Terms
@@ -78,3 +79,11 @@ def valid_frames(batch: VideoBatch) -> Bool[Array, "b t"]:
 def valid_patches(batch: VideoBatch) -> Bool[Array, "b t n"]:
     """Patches that are picture of a real frame of a real example."""
     return jnp.asarray(batch.is_patch_valid) & valid_frames(batch)[:, :, None]
+
+
+def valid_cells(
+    grid: grids.PatchGrid, is_patch_valid: Bool[Array, "b t n"]
+) -> Bool[Array, "b t c"]:
+    """Cells with at least one valid patch."""
+    zeros = jnp.zeros((*is_patch_valid.shape[:2], grid.n_cells), bool)
+    return zeros.at[:, :, grids.cell_of_patch(grid)].max(is_patch_valid)

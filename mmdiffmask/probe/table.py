@@ -1,0 +1,97 @@
+"""The content of probe.json as lines to read: accuracies, intervals, floors."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool
+
+from mmdiffmask import statistics
+from mmdiffmask.probe import results
+
+BOOTSTRAP_SEED = 0
+
+
+def lines(probed: results.Probed) -> str:
+    """Every read-out: accuracy, interval, what needs less than it."""
+    shown = [f"after {probed.step} steps; accuracy in % with its 95 % interval"]
+    for label, entry in probed.labels.items():
+        for read_out, head in entry.heads.items():
+            score = statistics.accuracy(np.array(head.is_right, float))
+            shown.append(
+                f"{label:10} {read_out:6} {100 * score.value:5.1f}"
+                f" {_interval(score)}"
+                f"  chance {100 * entry.floors.chance:.1f}"
+                f"  largest class {100 * entry.floors.largest_class:.1f}"
+                f"  {score.n} clips"
+            )
+        if entry.unknown:
+            shown.append(lacking(label, entry.unknown, len(entry.clips)))
+    shown += probed.left_out.values()
+    if probed.questions is not None:
+        shown += _question_lines(probed.questions, probed.key.probe["bootstrap"])
+    return "\n".join(shown)
+
+
+def lacking(label: str, unknown: Mapping[str, int], clips: int) -> str:
+    """Says which clips of val no head can name."""
+    count = sum(unknown.values())
+    names = ", ".join(sorted(unknown))
+    return (
+        f"{label}: {count} of {clips} clips of val are of classes that train lacks"
+        f" ({names}): none of them can be named rightly"
+    )
+
+
+def _interval(score: statistics.Score) -> str:
+    if not score.has_interval:
+        return "[no interval: one clip or no spread]"
+    return f"[{100 * score.low:.1f}, {100 * score.high:.1f}]"
+
+
+def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
+    """`questions` of probe.json to read: accuracy, interval over clips, best floor."""
+    kinds = np.array(questions.kinds)
+    names = [name for name in dict.fromkeys(questions.kinds) if name]
+    groups = {"all questions": np.ones(len(kinds), bool)}
+    if len(names) > 1 or not (kinds == names[:1]).all():
+        groups |= {name: kinds == name for name in names}
+    result = []
+    for read_out, entry in questions.read_outs.items():
+        floors = questions.floors.get(read_out, {})
+        for name, is_kind in groups.items():
+            score = by_clip(entry.is_right, questions.clips, is_kind, resamples)
+            best = {
+                floor: float(np.mean(np.array(scores.is_right)[is_kind]))
+                for floor, scores in floors.items()
+            } | {"chance": questions.chance}
+            floor = max(best, key=lambda name, best=best: best[name])
+            result.append(
+                f"{read_out:10} {name:14} {100 * score.value:5.1f}"
+                f" {_interval(score)}"
+                f"  best floor {100 * best[floor]:.1f} ({floor})"
+                f"  {int(is_kind.sum())} questions of {score.n} clips"
+            )
+    return result
+
+
+def by_clip(
+    is_right: Sequence[int | float],
+    clips: Sequence[str],
+    is_kind: Bool[np.ndarray, " e"],
+    resamples: int,
+) -> statistics.Score:
+    """Share of right questions; the 95 % interval is over clips, a bootstrap.
+
+    Questions of one clip share its frames, so clips are drawn, not questions. Where
+    all questions are right, or none, resampling shows no spread: Wilson's interval
+    for so many clips then. `n` counts clips.
+    """
+    right = np.array(is_right)[is_kind]
+    _, clip = np.unique(np.array(clips)[is_kind], return_inverse=True)
+    count = np.bincount(clip)
+    hits = np.bincount(clip, weights=right)
+    score = statistics.ratio(hits, count, BOOTSTRAP_SEED, resamples)
+    if 0 < right.sum() < len(right):
+        return score
+    low, high = statistics.wilson(len(count) if right.all() else 0, len(count))
+    return statistics.Score(score.value, low, high, len(count))

@@ -1,0 +1,113 @@
+"""Features of questions: joint outputs at MASK, towers run once a window."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float
+
+from mmdiffmask.models.reserve import joining, layers
+from mmdiffmask.training.family import Params, ReadQuestions
+from mmdiffmask.training.question_batch import ANSWER, MATCH, SPAN, Rows, Windows
+from mmdiffmask.training.terms.shared import Objective
+from mmdiffmask.types import Array
+
+
+class Seen(NamedTuple):
+    """What the towers make of windows: pooled cells and sound tokens."""
+
+    cells: Float[Array, "w t k d"] | None
+    sound: Float[Array, "w m 6 d"]
+    is_frame_valid: Bool[Array, "w t"]
+
+
+def encoder(objective: Objective, read_outs: Sequence[str]) -> ReadQuestions:
+    """`Family.questions`, jitted.
+
+    Args:
+      objective: the model and the grid.
+      read_outs: MATCH, ANSWER or both.
+
+    Returns:
+      (params, windows) -> rows -> MATCH (q, v, d), unit-normalised head outputs;
+      ANSWER (q, v, c, d), joint outputs; SPAN (q, c, d), unit-normalised, where MATCH
+      is. It raises ValueError as `check_params`.
+    """
+    has_match, has_answer = (name in read_outs for name in (MATCH, ANSWER))
+    look = jax.jit(functools.partial(_look, objective))
+
+    @jax.jit
+    def read(params: Params, seen: Seen, rows: Rows) -> dict[str, Array]:
+        at_mask = _at_mask(objective, params, seen, rows)
+        result = {}
+        if has_match:
+            spans = objective.call(params, "span", rows.spans)
+            result[SPAN] = layers.unit_normalize(spans)
+            heads = objective.call(params, "project", at_mask[:, :, 0])
+            result[MATCH] = layers.unit_normalize(heads)
+        if has_answer:
+            result[ANSWER] = at_mask[:, :, int(has_match) :]
+        return result
+
+    def start(params: Params, windows: Windows) -> Callable[[Rows], dict[str, Array]]:
+        check_params(params, read_outs)
+        seen = look(params, windows)
+        return lambda rows: read(params, seen, rows)
+
+    return start
+
+
+def check_params(params: Params, read_outs: Sequence[str]) -> None:
+    """Checks that the checkpoint kept what a read-out needs.
+
+    Raises:
+      ValueError: if MATCH is asked for without head or span encoder.
+    """
+    missing = [name for name in ("head", "span_encoder") if name not in params]
+    if MATCH in read_outs and missing:
+        raise ValueError(
+            f"probe.read_outs=match compares texts, but the checkpoint has no"
+            f" {' and no '.join(missing)} (finetuned ones drop them); ask for answer"
+            " or clip, or start from a pretrained checkpoint"
+        )
+
+
+def _look(objective: Objective, params: Params, windows: Windows) -> Seen:
+    count, frames, clips = windows.spectrogram.shape[:3]
+    wave = windows.spectrogram.reshape(count, frames * clips, 60, 65)
+    sound = objective.call(params, "audio", wave).seq_attnpool
+    cells = None
+    if windows.patches is not None:
+        cells = objective.vision(params, windows.patches).seq_attnpool
+    return Seen(cells, sound, windows.is_frame_valid)
+
+
+def _at_mask(
+    objective: Objective, params: Params, seen: Seen, rows: Rows
+) -> Float[Array, "q v a d"]:
+    """Joint outputs at MASK; all sequences of all questions are one batch.
+
+    Frames have segments 1..t, as text and sound have; frames that are not there are
+    looked at by nobody.
+    """
+    lead = rows.sequences.tokens.shape[:-1]
+    each = lead[1] * lead[2]
+    window = jnp.repeat(jnp.asarray(rows.window), each)
+    tokens, segment, pointer = (
+        jnp.asarray(x).reshape(-1, x.shape[-1]) for x in rows.sequences[:3]
+    )
+    text = joining.TextPart(tokens, segment, seen.sound[window], pointer)
+    vision = None
+    if seen.cells is not None:
+        frames = seen.cells.shape[1]
+        segment = jnp.broadcast_to(
+            jnp.arange(1, frames + 1)[None], (len(window), frames)
+        )
+        vision = joining.VisionPart(
+            seen.cells[window], segment, jnp.asarray(seen.is_frame_valid)[window]
+        )
+    joined = objective.call(params, "joint", text, vision, objective.grid).text
+    mask_at = jnp.asarray(rows.sequences.mask_at).reshape(-1, 1, 1)
+    return jnp.take_along_axis(joined, mask_at, 1).reshape(*lead, -1)
