@@ -33,7 +33,7 @@ def batch(z: dict) -> ReserveBatch:
 
 
 def terms(golden: Golden, params: dict) -> dict[str, contrast.Pairs]:
-    """The pairs of each term, every frame and clip real, as in the reference."""
+    """The pairs of each term, every frame and sound real, as in the reference."""
     z = golden.arrays("pretrain")
     sequences = batch(z)
     examples, segments = sequences.video_of_segment.shape
