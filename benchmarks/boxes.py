@@ -27,7 +27,7 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from benchmarks import labelled, tvqa_plus
+from benchmarks import commands, labelled, tvqa_plus
 from mmdiffmask import grid, statistics
 from preprocessing.boxes import body_boxes, detectors, face_boxes, people, yolox
 
@@ -38,7 +38,7 @@ MAX_IGNORED = 0.5  # share of a detection inside an ignore region
 class Score(NamedTuple):
     """Counts over pictures."""
 
-    found: int = 0
+    hits: int = 0
     labelled: int = 0
     false: int = 0
     patches_both: int = 0
@@ -49,7 +49,7 @@ class Score(NamedTuple):
         return Score(*(a + b for a, b in zip(self, other, strict=True)))
 
     def __str__(self) -> str:
-        precision = share(self.found, self.found + self.false)
+        precision = share(self.hits, self.hits + self.false)
         each = self.patches_both, self.patches_any
         patches = f"{each[0] / each[1]:.3f}" if each[1] else "-"
         return (
@@ -58,9 +58,9 @@ class Score(NamedTuple):
         )
 
     def recall(self) -> str:
-        """How many of the labels are found."""
-        found = share(self.found, self.labelled)
-        return f"recall {found} ({self.found}/{self.labelled})"
+        """Which share of the labels are found."""
+        recall = share(self.hits, self.labelled)
+        return f"recall {recall} ({self.hits}/{self.labelled})"
 
 
 def share(part: int, whole: int) -> str:
@@ -86,7 +86,7 @@ def score_picture(
     ignored = patches_touched(labels.ignored, width, height)
     counts = labels.is_covered | ~ignored
     return Score(
-        found=int(is_found.sum()),
+        hits=int(is_found.sum()),
         labelled=len(labels.boxes),
         false=int((~is_found & ~is_left_out).sum()),
         patches_both=int((covered & labels.is_covered).sum()),
@@ -100,14 +100,16 @@ def _match(boxes: np.ndarray, labels: labelled.Labels, min_iou: float):
     is_found, is_left_out = np.zeros((2, len(boxes)), bool)
     for i, box in enumerate(boxes):
         shared, area = body_boxes.shared_area(box, labels.boxes)
-        own = body_boxes.box_area(box)
-        iou = np.where(is_free, shared / np.maximum(own + area - shared, 1e-6), 0.0)
+        box_area = body_boxes.box_area(box)
+        iou = np.where(
+            is_free, shared / np.maximum(box_area + area - shared, 1e-6), 0.0
+        )
         if iou.max(initial=0.0) >= min_iou:
             is_free[iou.argmax()] = False
             is_found[i] = True
             continue
         shared, _ = body_boxes.shared_area(box, labels.ignored)
-        is_left_out[i] = shared.max(initial=0.0) > MAX_IGNORED * own
+        is_left_out[i] = shared.max(initial=0.0) > MAX_IGNORED * box_area
     return is_found, is_left_out
 
 
@@ -122,20 +124,21 @@ def detections(
     pixels: np.ndarray, network: yolox.Yolox | None = None
 ) -> dict[tuple[str, str], tuple]:
     """(detector, kind of box) -> (boxes, confidence) in one picture."""
-    (body,), (face,) = body_boxes.detect([pixels]), face_boxes.detect([pixels])
+    ((xyxy, score),) = body_boxes.detect([pixels])
+    (face,) = face_boxes.detect([pixels])
     size = (pixels.shape[1], pixels.shape[0])
-    joined = people.join([detectors.seen(*body, "ssdlite")], [face], [size])
+    joined = people.join([detectors.seen(xyxy, score, "ssdlite")], [face], [size])
     bodies = joined.take(np.flatnonzero([kind == "body" for kind in joined.kind]))
-    found = {
-        ("ssdlite", "body"): body,
+    by_kind = {
+        ("ssdlite", "body"): (xyxy, score),
         ("mtcnn", "face"): face[:2],
         ("joined", "body"): (bodies.xyxy_px, bodies.score),
     }
     if network is not None:
         ((xyxy, score, index),) = network.detect([pixels])
         is_person = index == network.labels.index("person")
-        found["yolox", "body"] = xyxy[is_person], score[is_person]
-    return found
+        by_kind["yolox", "body"] = xyxy[is_person], score[is_person]
+    return by_kind
 
 
 def score_all(
@@ -153,7 +156,12 @@ def score_all(
             if kind not in picture.labels:
                 continue
             one = score_picture(
-                boxes, confidence, picture.labels[kind], MIN_IOU[kind], width, height
+                boxes,
+                confidence,
+                labels=picture.labels[kind],
+                min_iou=MIN_IOU[kind],
+                width=width,
+                height=height,
             )
             key = (name, kind, picture.kind)
             total[key] = total[key].plus(one)
@@ -179,19 +187,25 @@ def _network(options: argparse.Namespace) -> yolox.Yolox | None:
     return network
 
 
-def _print(options: argparse.Namespace) -> None:
+def _print(options: argparse.Namespace) -> int:
     detect = functools.partial(detections, network=_network(options))
     if options.media is not None:
         for key, score in sorted(
             score_all(labelled.read_media(options.media), detect).items()
         ):
-            print("{:8} {:5} {:12}".format(*key), score)
+            print(_name(key), score)
     if options.tvqa_plus is not None:
         source = tvqa_plus.Source(options.tvqa_plus, options.frames)
         total = score_all(read_tvqa_plus(source), detect)
         print(source.summary())
         for key, score in sorted(total.items()):
-            print("{:8} {:5} {:12}".format(*key), score.recall())
+            print(_name(key), score.recall())
+    return 0
+
+
+def _name(key: tuple[str, str, str]) -> str:
+    detector, kind, pictures = key
+    return f"{detector:8} {kind:5} {pictures:12}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -215,12 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--tvqa-plus FILE and --frames DIR go together")
     if options.media is None and options.tvqa_plus is None:
         parser.error("give MEDIA_DIR or --tvqa-plus FILE --frames DIR")
-    try:
-        _print(options)
-    except ValueError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return commands.status(parser.prog, lambda: _print(options))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ if __name__ == "__main__":  # before the libraries are loaded that read it
 
 import numpy as np  # noqa: E402
 
-from benchmarks import face_speed  # noqa: E402
+from benchmarks import commands, face_speed  # noqa: E402
 from preprocessing.boxes import body_boxes, protobuf, ssdlite, weight_files  # noqa: E402
 
 LIMIT = 1.5  # times onnxruntime's CPU seconds
@@ -50,13 +50,13 @@ class Sides(NamedTuple):
 
 def sides(network: ssdlite.Network) -> list[Sides]:
     """The size of each step's result."""
-    found: list[Sides] = []
+    results: list[Sides] = []
     for step, param in zip(network.steps, network.params, strict=True):
         at = step.inputs[0]
-        given = Sides(ssdlite.VIEW_PX, 3) if at < 0 else found[at]
-        channels = len(param[1]) if param else given.channels
-        found.append(Sides(-(-given.cells // step.stride), channels))
-    return found
+        source = Sides(ssdlite.VIEW_PX, 3) if at < 0 else results[at]
+        channels = len(param[1]) if param else source.channels
+        results.append(Sides(-(-source.cells // step.stride), channels))
+    return results
 
 
 def to_onnx(network: ssdlite.Network) -> bytes:
@@ -106,15 +106,15 @@ def _convolution(network: ssdlite.Network, i: int) -> tuple[np.ndarray, dict]:
     """Kernel (outputs, inputs, rows, columns) and settings of step i, "SAME" padded."""
     step, kernel = network.steps[i], network.params[i][0]
     before = step.inputs[0]
-    given = Sides(ssdlite.VIEW_PX, 3) if before < 0 else sides(network)[before]
+    source = Sides(ssdlite.VIEW_PX, 3) if before < 0 else sides(network)[before]
     size, group = (1 if step.kind == "dense" else 3), 1
-    total = max((-(-given.cells // step.stride) - 1) * step.stride + size, 0)
-    total = max(total - given.cells, 0)
+    total = max((-(-source.cells // step.stride) - 1) * step.stride + size, 0)
+    total = max(total - source.cells, 0)
     pads = [total // 2] * 2 + [total - total // 2] * 2
     if step.kind == "depthwise":
-        kernel, group = kernel.transpose(2, 0, 1)[:, None], given.channels
+        kernel, group = kernel.transpose(2, 0, 1)[:, None], source.channels
     else:
-        kernel = kernel.reshape(size, size, given.channels, -1).transpose(3, 2, 0, 1)
+        kernel = kernel.reshape(size, size, source.channels, -1).transpose(3, 2, 0, 1)
     strides, shape = [step.stride] * 2, [size] * 2
     settings = {"strides": strides, "kernel_shape": shape, "pads": pads, "group": group}
     return kernel, settings
@@ -194,8 +194,8 @@ def compare(views: list[np.ndarray], rounds: int) -> Result:
     graph = protobuf.read_graph(weight_files.read(weight_files.SSDLITE))
     ours, theirs = ssdlite.load(), load_onnxruntime(ssdlite.read_network(graph))
     # These calls are not timed: the first of ours compiles.
-    found = [difference(ours(view), theirs(view)) for view in views]
-    said = [f"view {i}: {one}" for i, one in enumerate(found) if one]
+    differences = [difference(ours(view), theirs(view)) for view in views]
+    said = [f"view {i}: {one}" for i, one in enumerate(differences) if one]
     turns = itertools.islice(itertools.cycle(views), rounds)
     pairs = [(_seconds(ours, view), _seconds(theirs, view)) for view in turns]
     ratio = statistics.median(one / two for one, two in pairs)
@@ -224,13 +224,15 @@ def run(options: argparse.Namespace) -> int:
 
 def frame_cost(media: pathlib.Path, size: tuple[int, int]) -> str:
     """What a whole frame of (width, height) costs, in words."""
+    width, height = size
+    width, height = size
     frames = face_speed.read_frames(media, size, FRAMES)
     bodies = sum(len(score) for _, score in body_boxes.detect(frames))
     spent = [_seconds(body_boxes.detect, frames) for _ in range(3)]
     cost_ms = 1e3 * statistics.median(spent) / len(frames)
     return (
-        f"{size[0]:>4}x{size[1]:<4} {len(frames)} frames,"
-        f" {len(body_boxes.views(*size))} views each, {bodies} bodies:"
+        f"{width:>4}x{height:<4} {len(frames)} frames,"
+        f" {len(body_boxes.views(width, height))} views each, {bodies} bodies:"
         f" {cost_ms:.0f} ms a frame"
     )
 
@@ -243,11 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
-    try:
-        return run(options)
-    except ValueError as error:
-        print(f"python -m benchmarks.detector_speed: {error}", file=sys.stderr)
-        return 2
+    return commands.status(parser.prog, lambda: run(options))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ if __name__ == "__main__":  # before the libraries are loaded that read it
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
+from benchmarks import commands  # noqa: E402
 from preprocessing.boxes import face_boxes, facenet  # noqa: E402
 
 if TYPE_CHECKING:
@@ -68,13 +69,13 @@ def fit_torchvision() -> bool:
     except (ImportError, RuntimeError, OSError):
         pass
     names = ("", ".transforms", ".transforms.functional", ".ops", ".ops.boxes")
-    made = {name: types.ModuleType(f"torchvision{name}") for name in names}
-    made[".transforms"].functional = made[".transforms.functional"]
-    made[".ops"].boxes = made[".ops.boxes"]
-    made[".ops.boxes"].batched_nms = _batched_nms
+    modules = {name: types.ModuleType(f"torchvision{name}") for name in names}
+    modules[".transforms"].functional = modules[".transforms.functional"]
+    modules[".ops"].boxes = modules[".ops.boxes"]
+    modules[".ops.boxes"].batched_nms = _batched_nms
     for name in [name for name in sys.modules if name.startswith("torchvision")]:
         del sys.modules[name]
-    sys.modules.update({module.__name__: module for module in made.values()})
+    sys.modules.update({module.__name__: module for module in modules.values()})
     return True
 
 
@@ -153,7 +154,7 @@ def compare(frames: Sequence[np.ndarray], rounds: int) -> tuple[Times, list[str]
         times.ours.append(ours_s)
         times.theirs.append(statistics.mean(theirs_s))
         times.ratio.append(ours_s / times.theirs[-1])
-    return times, said, sum(len(found[0]) for found in ours)
+    return times, said, sum(len(faces[0]) for faces in ours)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -188,11 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if min(options.frames, options.rounds) < 1:
         parser.error("--frames and --rounds must be at least 1")
-    try:
-        return run(options)
-    except ValueError as error:
-        print(f"python -m benchmarks.face_speed: {error}", file=sys.stderr)
-        return 2
+    return commands.status(parser.prog, lambda: run(options))
 
 
 if __name__ == "__main__":

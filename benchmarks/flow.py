@@ -31,7 +31,7 @@ def links(frames: Sequence[np.ndarray], xyxy: Sequence[np.ndarray]) -> list[np.n
 def _links(
     before: np.ndarray, after: np.ndarray, xyxy: np.ndarray, later: np.ndarray
 ) -> np.ndarray:
-    found = []
+    matched = []
     for i, box in enumerate(xyxy):
         points = _points(before, box, np.delete(xyxy, i, axis=0))
         landed = _followed(before, after, points)
@@ -41,8 +41,8 @@ def _links(
         best = int(share.argmax())
         elsewhere = np.delete(share, best).max(initial=0.0)
         if share[best] >= LEAST_SHARE and elsewhere < MOST_ELSEWHERE:
-            found.append((i, best))
-    pairs = np.array(found, int).reshape(-1, 2)
+            matched.append((i, best))
+    pairs = np.array(matched, int).reshape(-1, 2)
     claims = np.bincount(pairs[:, 1], minlength=len(later))
     return pairs[claims[pairs[:, 1]] == 1]
 
@@ -71,10 +71,10 @@ def _followed(before: np.ndarray, after: np.ndarray, points: np.ndarray) -> np.n
     """(k, 2): where the points lie in the next frame, those that find back."""
     if not len(points):
         return points
-    given = points.astype(np.float32).reshape(-1, 1, 2)
-    there, is_found, _ = cv2.calcOpticalFlowPyrLK(before, after, given, None)
+    origin = points.astype(np.float32).reshape(-1, 1, 2)
+    there, is_found, _ = cv2.calcOpticalFlowPyrLK(before, after, origin, None)
     back, is_back, _ = cv2.calcOpticalFlowPyrLK(after, before, there, None)
-    away = np.linalg.norm((back - given).reshape(-1, 2), axis=1)
+    away = np.linalg.norm((back - origin).reshape(-1, 2), axis=1)
     keep = (is_found & is_back).reshape(-1).astype(bool) & (away <= MAX_RETURN_PX)
     return there.reshape(-1, 2)[keep]
 

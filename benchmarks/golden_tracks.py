@@ -35,31 +35,31 @@ def lines(
         raise ValueError(f"{golden}: holds no seq_<name>.npz")
     for path in paths:
         with np.load(path) as arrays:
-            given = dict(arrays)
-        if "det_embedding" not in given:  # another sequence's input once more
+            sequence = dict(arrays)
+        if "det_embedding" not in sequence:  # another sequence's input once more
             continue
         name = path.stem.removeprefix("seq_")
-        config = json.loads(str(given["config"]))
+        config = json.loads(str(sequence["config"]))
         del config["category_gate"], config["embedding_from"]
         settings = tracker.Settings(**config)
         if name in GOLDEN_VIDEO:
             video = media / "videos" / GOLDEN_VIDEO[name]
             yield from _real_lines(
-                name, tracks.read_video(video)[0], given, settings, looks
+                name, tracks.read_video(video)[0], sequence, settings, looks
             )
         else:
-            yield from drawn_lines(name, given, settings)
+            yield from drawn_lines(name, sequence, settings)
 
 
 def drawn_lines(
-    name: str, given: dict[str, np.ndarray], settings: tracker.Settings
+    name: str, sequence: dict[str, np.ndarray], settings: tracker.Settings
 ) -> Iterator[str]:
     """Exact switches, where looks tell the objects apart."""
-    objects = objects_of(given["det_embedding"], given["det_frame"])
+    objects = objects_of(sequence["det_embedding"], sequence["det_frame"])
     if objects is None:
         yield f"{name:22} looks do not tell its objects apart"
         return
-    frames = list(frames_of(given))
+    frames = list(frames_of(sequence))
     plain = [frame._replace(feature=np.ones_like(frame.feature)) for frame in frames]
     for kind, some in {"none": plain, "recorded": frames}.items():
         ids = np.concatenate(tracks.follow(some, settings))
@@ -75,29 +75,29 @@ def drawn_lines(
 def _real_lines(
     name: str,
     frames: Sequence[np.ndarray],
-    given: dict[str, np.ndarray],
+    sequence: dict[str, np.ndarray],
     settings: tracker.Settings,
     looks: dict[str, appearance.Describe],
 ) -> Iterator[str]:
     """The recorded looks go through the same counts as ours."""
-    recorded = list(frames_of(given))
+    recorded = list(frames_of(sequence))
     detected = [(frame.xyxy, frame.score) for frame in recorded]
     features = iter(frame.feature for frame in recorded)
     both = {**looks, "recorded": lambda frame, xyxy: next(features)}
     yield from tracks.clip_lines(name, frames, detected, settings, both)
 
 
-def frames_of(given: dict[str, np.ndarray]) -> Iterator[tracks.Frame]:
+def frames_of(sequence: dict[str, np.ndarray]) -> Iterator[tracks.Frame]:
     """The detections of each frame of a recorded sequence."""
-    xyxy = given["det_tlwh"].astype(np.float64)
+    xyxy = sequence["det_tlwh"].astype(np.float64)
     xyxy[:, 2:] += xyxy[:, :2]
-    is_gated = json.loads(str(given["config"]))["category_gate"]
-    category = given["det_category"] if is_gated else np.full(len(xyxy), -1)
-    feature = given["det_embedding"].astype(np.float32)
-    for number in range(1, int(given["num_frames"]) + 1):
-        own = np.flatnonzero(given["det_frame"] == number)
+    is_gated = json.loads(str(sequence["config"]))["category_gate"]
+    category = sequence["det_category"] if is_gated else np.full(len(xyxy), -1)
+    feature = sequence["det_embedding"].astype(np.float32)
+    for number in range(1, int(sequence["num_frames"]) + 1):
+        index = np.flatnonzero(sequence["det_frame"] == number)
         yield tracks.Frame(
-            xyxy[own], given["det_score"][own], category[own], feature[own]
+            xyxy[index], sequence["det_score"][index], category[index], feature[index]
         )
 
 
@@ -115,10 +115,10 @@ def against_objects(ids: np.ndarray, objects: np.ndarray) -> tuple[int, int, int
     """Changes of id along objects, steps at which one could be, and mixed tracks."""
     switches = steps = 0
     for one in np.unique(objects):
-        own = ids[objects == one]
-        own = own[own >= 0]
-        steps += max(len(own) - 1, 0)
-        switches += int((own[1:] != own[:-1]).sum())
+        ids_of_one = ids[objects == one]
+        ids_of_one = ids_of_one[ids_of_one >= 0]
+        steps += max(len(ids_of_one) - 1, 0)
+        switches += int((ids_of_one[1:] != ids_of_one[:-1]).sum())
     pairs = np.unique(np.stack([ids, objects])[:, ids >= 0], axis=1)
     mixed = int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
     return switches, steps, mixed
@@ -132,11 +132,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--appearance", type=pathlib.Path, metavar="FILE")
     options = parser.parse_args(arguments)
 
-    def told() -> Iterator[str]:
+    def scored() -> Iterator[str]:
         looks = tracks.looks_of(options.appearance)
         return lines(options.golden, options.media, looks)
 
-    return tracks.tell(parser.prog, told)
+    return tracks.tell(parser.prog, scored)
 
 
 if __name__ == "__main__":

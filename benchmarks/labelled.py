@@ -77,16 +77,16 @@ def _read_coverage(path: pathlib.Path, count: int) -> dict[str, np.ndarray]:
     _existing(path)
     try:
         with np.load(path) as arrays:
-            found = {kind: arrays[f"fit_topleft_{kind}"] for kind in KINDS}
+            coverage = {kind: arrays[f"fit_topleft_{kind}"] for kind in KINDS}
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} holds no patch coverage: {error!r}") from error
-    for kind, array in found.items():
+    for kind, array in coverage.items():
         if array.shape != (count, GRID.rows, GRID.cols):
             raise ValueError(
                 f"{path}: fit_topleft_{kind} is {array.shape}, but"
                 f" {count} pictures need {(count, GRID.rows, GRID.cols)}"
             )
-    return found
+    return coverage
 
 
 def _read_image(path: pathlib.Path) -> np.ndarray:

@@ -15,6 +15,7 @@ import pathlib
 import sys
 from collections.abc import Iterable
 
+from benchmarks import commands
 from benchmarks.golden import compare, files, folder, mtcnn, unitrack
 
 
@@ -87,12 +88,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints a line per array; the exit status."""
-    options = _parser().parse_args(arguments)
-    try:
-        return options.run(options)
-    except (OSError, ValueError) as error:
-        print(f"python -m benchmarks.parity: {error}", file=sys.stderr)
-        return 2
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    mistakes = (OSError, ValueError)
+    return commands.status(parser.prog, lambda: options.run(options), mistakes)
 
 
 if __name__ == "__main__":

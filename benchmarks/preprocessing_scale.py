@@ -53,7 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     counts = [int(count) for count in options.clips.split(",")]
     if options.one:
-        cpu_s, peak_mib = make(*options.one, counts[0], options.people)
+        raw, out = options.one
+        cpu_s, peak_mib = make(raw, out, counts[0], is_people=options.people)
         print(
             f"{counts[0]:5d} clips: {cpu_s:.3f} CPU s a clip, peak {peak_mib:.0f} MiB"
         )

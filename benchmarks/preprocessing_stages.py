@@ -63,8 +63,8 @@ class Stage(NamedTuple):
 def timed(function: Any, *args: Any) -> tuple[Any, float]:
     """What a call gives, and its CPU seconds."""
     before = time.process_time()
-    found = function(*args)
-    return found, time.process_time() - before
+    result = function(*args)
+    return result, time.process_time() - before
 
 
 def read_frames(path: pathlib.Path, most: int) -> Iterator[tuple[decode.Frame, float]]:
@@ -93,9 +93,9 @@ def measure(path: pathlib.Path, most: int) -> dict[str, Stage]:
             describe(frame.image, np.zeros((0, 4)))
             is_warm = True
         stages["decode"] = stages["decode"].plus(decode_s, 1)
-        (found,), cpu_s = timed(body_boxes.detect, [frame.image])
+        ((xyxy, score),), cpu_s = timed(body_boxes.detect, [frame.image])
         stages["bodies"] = stages["bodies"].plus(cpu_s, 1)
-        seen = detectors.seen(*found, "ssdlite")
+        seen = detectors.seen(xyxy, score, "ssdlite")
         _, cpu_s = timed(follower.update, frame.image, seen)
         stages["tracking"] = stages["tracking"].plus(cpu_s, 1)
         if number % SAMPLED_EVERY == 0:
@@ -109,16 +109,16 @@ def measure_writing(path: pathlib.Path) -> Stage:
     settings = items.Settings()
     plan = video.Extras().plan(path.parent)
     clip = next(clip for clip in plan.clips[video.TRAIN] if clip.footage == path.name)
-    made = list(clips.records(clip, settings, None, items.Losses()))
+    records = list(clips.records(clip, settings, None, items.Losses()))
     schema = shards.features(
         settings.segments, settings.sub_segments, settings.grid.n_patches
     )
     with tempfile.TemporaryDirectory() as folder:
         target = pathlib.Path(folder, "shard")
-        shards.write_shard(target, made, schema)  # loads the libraries
+        shards.write_shard(target, records, schema)  # loads the libraries
         target.unlink()
-        _, cpu_s = timed(shards.write_shard, target, made, schema)
-    return Stage(cpu_s, sum(int(record.is_frame_valid.sum()) for record in made))
+        _, cpu_s = timed(shards.write_shard, target, records, schema)
+    return Stage(cpu_s, sum(int(record.is_frame_valid.sum()) for record in records))
 
 
 def main(arguments: list[str] | None = None) -> int:

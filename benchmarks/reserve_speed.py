@@ -103,7 +103,8 @@ def joint_case(name: str, sequences: int, tokens: int) -> Case:
         for last in (size.hidden, 4, tokens)
     )
     params = _shapes(
-        lambda key, x, *rest: stack.init(key, x, rest[0], attend=rest[1] > 0), *inputs
+        lambda key, x, *others: stack.init(key, x, others[0], attend=others[1] > 0),
+        *inputs,
     )
     flops = sequences * stack_flops(size.hidden, size.joint_layers, tokens)
     label = f"{name} joint transformer, {sequences} sequences of {tokens}"
@@ -113,10 +114,10 @@ def joint_case(name: str, sequences: int, tokens: int) -> Case:
 def cases(is_quick: bool) -> list[Case]:
     """What is timed; quick: one small tower, for tests of this program."""
     if is_quick:
-        return [vision_case("tiny", 1, 4, 6)]
+        return [vision_case("tiny", frames=1, rows=4, cols=6)]
     return [
-        vision_case("base", 4, 12, 20),
-        vision_case("small", 16 * 7, 6, 10),
+        vision_case("base", frames=4, rows=12, cols=20),
+        vision_case("small", frames=16 * 7, rows=6, cols=10),
         joint_case("small", 32, 169),
     ]
 
@@ -227,25 +228,22 @@ def report(
     flops = case.flops * PASSES[name]
     rows, inside, cols = PRODUCT
     product, pairs = 2 * rows * inside * cols, zip(cost, plain, strict=True)
-    ratio = Cost(*((flops / own) / (product / other) for own, other in pairs))
+    ratio = Cost(*((flops / spent) / (product / other) for spent, other in pairs))
     memory = compiled.memory_analysis()
-    buffers = (
-        memory.argument_size_in_bytes,
-        memory.temp_size_in_bytes,
-        memory.output_size_in_bytes,
-    )
+    taken, out = memory.argument_size_in_bytes, memory.output_size_in_bytes
+    temporary = memory.temp_size_in_bytes
     print(f"{name}: {flops / 1e9:.1f} GFLOP")
-    for unit, own, share in zip(("wall", "processor"), cost, ratio, strict=True):
+    for unit, spent, share in zip(("wall", "processor"), cost, ratio, strict=True):
         print(
-            f"  {unit:9} {own:8.3f} s {flops / own / 1e9:7.1f} GFLOP/s {share:6.2f} x"
+            f"  {unit:9} {spent:8.3f} s {flops / spent / 1e9:7.1f} GFLOP/s"
+            f" {share:6.2f} x"
         )
     print(
         f"  compiling {compiling.wall_s:.1f} s wall, {compiling.cpu_s:.1f} s processor"
     )
     print(
-        "  buffers   {:.0f} MiB in, {:.0f} temporary, {:.0f} out".format(
-            *(size / MIB for size in buffers)
-        )
+        f"  buffers   {taken / MIB:.0f} MiB in, {temporary / MIB:.0f} temporary,"
+        f" {out / MIB:.0f} out"
     )
 
 

@@ -18,6 +18,8 @@ import subprocess
 import sys
 import time
 
+from benchmarks import commands
+
 GRID = ("--grid", "6x10", "--sub-segments", "1")
 RUNNERS = {
     "one worker": ("preprocessing", ("--workers", "1")),
@@ -85,12 +87,12 @@ def run(options: argparse.Namespace) -> int:
         first: dict[str, str] = {}
         for runner in RUNNERS:
             out, seconds = build(options.workdir, source, runner, options.boxed_clips)
-            found = digests(out)
-            first = first or found
-            names = sorted(first.keys() | found.keys())
-            other = [name for name in names if first.get(name) != found.get(name)]
+            hashes = digests(out)
+            first = first or hashes
+            names = sorted(first.keys() | hashes.keys())
+            other = [name for name in names if first.get(name) != hashes.get(name)]
             differing += [f"{out}: {name} differs" for name in other]
-            shards = sum("array_record" in name for name in found)
+            shards = sum("array_record" in name for name in hashes)
             megabytes = sum(path.stat().st_size for path in out.iterdir()) / 1e6
             lines.append(
                 f"{source:>9}  {runner:11}  {seconds:6.0f} s  {shards:4} shards"
@@ -108,11 +110,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--train-clips", type=int, default=1500, metavar="N")
     parser.add_argument("--val-clips", type=int, default=1500, metavar="N")
     parser.add_argument("--boxed-clips", type=int, default=32, metavar="N")
-    try:
-        return run(parser.parse_args(arguments))
-    except (ValueError, subprocess.CalledProcessError) as error:
-        print(f"python -m benchmarks.same_bytes: {error}", file=sys.stderr)
-        return 2
+    options = parser.parse_args(arguments)
+    mistakes = (ValueError, subprocess.CalledProcessError)
+    return commands.status(parser.prog, lambda: run(options), mistakes)
 
 
 if __name__ == "__main__":

@@ -44,13 +44,13 @@ def curves(lines: Sequence[dict]) -> Iterator[str]:
     steps = sorted({line["step"] for line in held_out})
 
     def row(name: str, *key: str) -> str:
-        found = {
+        values = {
             line["step"]: line["value"]
             for line in held_out
             if (line["masks"], line["stream"], line["metric"]) == key
         }
         cells = [
-            f"{found[s]:7.3f}" if found.get(s) is not None else " " * 7 for s in steps
+            f"{values[s]:7.3f}" if values.get(s) is not None else " " * 7 for s in steps
         ]
         return f"{name:34}" + " ".join(cells)
 
@@ -67,21 +67,23 @@ def curves(lines: Sequence[dict]) -> Iterator[str]:
             yield row(f"{name} masks: {metric}", name, "all", metric)
 
 
-def read_outs(asked: results.Questions) -> Iterator[str]:
+def read_outs(questions: results.Questions) -> Iterator[str]:
     """Accuracy in % of each read-out and kind, with its interval, and every floor."""
-    kinds = np.array(asked.kinds)
-    names = [name for name in dict.fromkeys(asked.kinds) if name]
+    kinds = np.array(questions.kinds)
+    names = [name for name in dict.fromkeys(questions.kinds) if name]
     groups = {"all": np.ones(len(kinds), bool)} | {n: kinds == n for n in names}
-    for read_out, entry in asked.read_outs.items():
-        rows = {"this checkpoint": entry} | asked.floors.get(read_out, {})
+    for read_out, entry in questions.read_outs.items():
+        rows = {"this checkpoint": entry} | questions.floors.get(read_out, {})
         yield ""
-        yield f"{read_out} (chance {100 * asked.chance:.0f})"
+        yield f"{read_out} (chance {100 * questions.chance:.0f})"
         head = " ".join(f"{name:>20}" for name in groups)
         yield f"{'':24}{head}"
         for row, scores in rows.items():
             cells = []
             for is_kind in groups.values():
-                score = table.by_clip(scores.is_right, asked.clips, is_kind, RESAMPLES)
+                score = table.by_clip(
+                    scores.is_right, questions.clips, is_kind, RESAMPLES
+                )
                 low, high = 100 * score.low, 100 * score.high
                 cells.append(f"{100 * score.value:5.1f} [{low:5.1f}, {high:5.1f}]")
             yield f"{row:24}" + " ".join(f"{cell:>20}" for cell in cells)
@@ -97,12 +99,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         folder = RunFolder(options.run)
-        found = results.read(folder)
+        probed = results.read(folder)
         print("\n".join(identity(options.checkpoint)))
         print("\nTraining, on held-out clips of train\n")
         print("\n".join(curves(journal.read_metrics(folder))))
         print("\nRead-outs, on validation clips, in % with 95 % intervals over clips")
-        print("\n".join(read_outs(found.questions)))
+        print("\n".join(read_outs(probed.questions)))
     except (OSError, ValueError, AttributeError) as error:
         print(f"{parser.prog}: {options.run}: {error!r}", file=sys.stderr)
         return 2

@@ -74,18 +74,18 @@ def score_clip(
             if box["label"] == label and box["frame"] == int(path.stem)
         ]
         picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        found = detect([picture])[0]
-        order = np.argsort(-found[1], kind="stable")
-        total += match(found[0][order], true, label)
+        detected = detect([picture])[0]
+        order = np.argsort(-detected[1], kind="stable")
+        total += match(detected[0][order], true, label)
     return tuple(total)
 
 
-def match(found: np.ndarray, true: list[dict], label: str) -> Counts:
+def match(detected: np.ndarray, true: list[dict], label: str) -> Counts:
     """Gives each detection, the best first, the true box it overlaps most."""
     must = [is_required(box, label) for box in true]
     free = set(range(len(true)))
     n_found = right = wrong = 0
-    for box in found:
+    for box in detected:
         best = max(free, key=lambda j: iou(box, true[j]["xyxy"]), default=None)
         if best is None or iou(box, true[best]["xyxy"]) < MIN_IOU[label]:
             wrong += 1
@@ -114,12 +114,12 @@ def iou(a: np.ndarray, b: list[int]) -> float:
 
 def summary(label: str, counts: np.ndarray) -> str:
     """One line: recall with its bootstrap interval over clips, and precision."""
-    found, wanted, right, wrong = counts.sum(0)
+    hit, wanted, right, wrong = counts.sum(0)
     if not wanted:
         return f"{label}: nothing to find in {len(counts)} clips ({wrong} wrong)"
     recall = statistics.ratio(counts[:, 0], counts[:, 1], 0, RESAMPLES)
     return (
-        f"{label}: found {found} of {wanted}, recall {recall.value:.3f}"
+        f"{label}: found {hit} of {wanted}, recall {recall.value:.3f}"
         f" [{recall.low:.3f}, {recall.high:.3f}],"
         f" precision {right / max(right + wrong, 1):.3f} ({wrong} wrong),"
         f" {len(counts)} clips"

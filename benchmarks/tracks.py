@@ -30,7 +30,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from benchmarks import boxes, flow
+from benchmarks import boxes, commands, flow
 from preprocessing.boxes import appearance, body_boxes
 from preprocessing.boxes.unitrack import tracker
 
@@ -71,16 +71,16 @@ def follow(frames: Iterable[Frame], settings: tracker.Settings) -> Ids:
     """Which id each detection is reported under."""
     machine, ids = tracker.Tracker(settings), []
     for frame in frames:
-        own = np.full(len(frame.score), -1)
-        if len(own):  # else the tracker is not called, as upstream
+        ids_here = np.full(len(frame.score), -1)
+        if len(ids_here):  # else the tracker is not called, as upstream
             tlwh = frame.xyxy.astype(np.float64)
             tlwh[:, 2:] -= tlwh[:, :2]
             reported = machine.update(
                 tracker.Detections(tlwh, frame.score, frame.category, frame.feature)
             )
             took = reported.detection >= 0
-            own[reported.detection[took]] = reported.id[took]
-        ids.append(own)
+            ids_here[reported.detection[took]] = reported.id[took]
+        ids.append(ids_here)
     return ids
 
 
@@ -101,8 +101,8 @@ def count(
     """
     length: dict[int, int] = collections.Counter()
     inside = switches = checked = 0
-    for number, (xyxy, own) in enumerate(zip(detected, ids, strict=True)):
-        for box, one in zip(xyxy, own, strict=True):
+    for number, (xyxy, ids_here) in enumerate(zip(detected, ids, strict=True)):
+        for box, one in zip(xyxy, ids_here, strict=True):
             is_new = one >= 0 and one not in length
             inside += is_new and number >= FIRST_FRAMES and not at_border(box, size)
             if one >= 0:
@@ -126,10 +126,10 @@ def at_border(box: np.ndarray, size: tuple[int, int]) -> bool:
 
 def looks_of(network: pathlib.Path | None) -> dict[str, appearance.Describe]:
     """Name -> describer."""
-    found = {"none": alike, "colours": appearance.colour_gradient}
+    describers = {"none": alike, "colours": appearance.colour_gradient}
     if network is not None:
-        found["network"] = appearance.OnnxFeatures(network)
-    return found
+        describers["network"] = appearance.OnnxFeatures(network)
+    return describers
 
 
 def alike(frame: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
@@ -182,26 +182,26 @@ def clip_lines(
 ) -> Iterator[str]:
     """One line per kind of looks; (xyxy, score) are those of the frames."""
     size = (frames[0].shape[1], frames[0].shape[0])
-    xyxy = [found for found, _ in detected]
+    xyxy = [box for box, _ in detected]
     links = flow.links(frames, xyxy)
     for kind, describe in looks.items():
-        given = (
+        described = (
             Frame(box, score, np.zeros(len(score), int), describe(frame, box))
             for frame, (box, score) in zip(frames, detected, strict=True)
         )
-        ids = follow(given, settings)
+        ids = follow(described, settings)
         yield f"{name:22} {kind:9} {count(xyxy, ids, links, size)}"
 
 
 def tell(prog: str, lines: Callable[[], Iterable[str]]) -> int:
     """Prints lines as they come; the exit status, 2 for what a user can mend."""
-    try:
+
+    def work() -> int:
         for line in lines():
             print(line, flush=True)
-    except ValueError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return commands.status(prog, work)
 
 
 def main(arguments: list[str] | None = None) -> int:

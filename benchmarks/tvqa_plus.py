@@ -1,4 +1,4 @@
-"""TVQA+'s persons on the frames that somebody holds."""
+"""TVQA+'s labels and a folder of its frames to pictures with boxes of persons."""
 
 import os
 import pathlib
@@ -27,17 +27,17 @@ class Source:
         self._frames = frames
         self._boxes = box_files.read(labels)
         self._folders = dict(_folders(frames, DEPTH))
-        self._asked = self._there = self._persons = 0
+        self._labelled = self._there = self._persons = 0
 
     def __iter__(self) -> Iterator[Labelled]:
         fps = box_formats.TVQA_PLUS_FPS
-        self._asked = self._there = self._persons = 0
+        self._labelled = self._there = self._persons = 0
         for video in self._boxes.videos:
             for number in self._boxes.frames_of(video, fps):
                 time_s = (number - 1) / fps
                 if "body" not in self._boxes.boxes_at(video, time_s, fps).kind:
                     continue
-                self._asked += 1
+                self._labelled += 1
                 pixels = self._read(video, number)
                 if pixels is None:
                     continue
@@ -49,14 +49,14 @@ class Source:
                 yield pixels, boxes.xyxy_px[is_body]
         if not self._there:
             raise ValueError(
-                f"{self._frames}: holds none of the {self._asked} labelled frames;"
+                f"{self._frames}: holds none of the {self._labelled} labelled frames;"
                 " it must hold <vid_name>/00001.jpg, directly or by show"
             )
 
     def summary(self) -> str:
         """How much of the labels could be used, after the frames were gone through."""
         return (
-            f"{self._there} of {self._asked} labelled frames are there, with"
+            f"{self._there} of {self._labelled} labelled frames are there, with"
             f" {self._persons} persons"
         )
 
@@ -75,8 +75,8 @@ class Source:
 def _folders(folder: pathlib.Path, depth: int) -> Iterator[tuple[str, pathlib.Path]]:
     """Name and path of every folder down to that depth, inner ones first."""
     with os.scandir(folder) as entries:
-        found = sorted(entry.path for entry in entries if entry.is_dir())
-    for path in map(pathlib.Path, found):
+        paths = sorted(entry.path for entry in entries if entry.is_dir())
+    for path in map(pathlib.Path, paths):
         if depth > 1:
             yield from _folders(path, depth - 1)
         yield path.name, path

@@ -51,10 +51,10 @@ def _run(args: argparse.Namespace, execute: Any) -> None:
 
 
 def _tell(out: str, counts: dict[str, int]) -> None:
-    told = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
+    counted = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()))
     files = {"skipped": out_folder.SKIPPED, "repaired": out_folder.REPAIRED}
     see = [f"(see {file})" for kind, file in files.items() if counts.get(kind)]
-    print(" ".join([f"{out}: {told}", *see]))
+    print(" ".join([f"{out}: {counted}", *see]))
 
 
 def main(argv: list[str] | None = None, execute: Any = None) -> int:

@@ -93,8 +93,8 @@ def at_least(low: int):
 
 def parser(prog: str, description: str) -> tuple[Parser, Any]:
     """A parser with a command for each kind of raw data, and its subparsers."""
-    found = Parser(prog, description=description)
-    commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    top = Parser(prog, description=description)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in HELP.items():
         command = commands.add_parser(name, help=text, description=text)
         _add_run(command.add_argument, "records")
@@ -106,13 +106,13 @@ def parser(prog: str, description: str) -> tuple[Parser, Any]:
             _add_toy(command.add_argument)
         if name == "video":
             _add_video(command.add_argument)
-    return found, commands
+    return top, commands
 
 
-def _add_run(add: Add, made: str) -> None:
+def _add_run(add: Add, product: str) -> None:
     folder = {"required": True, "type": _folder, "metavar": "DIR"}
     add("--raw", **folder, help="folder of raw data")
-    add("--out", **folder, help=f"folder of {made} to make")
+    add("--out", **folder, help=f"folder of {product} to make")
     whole, default = at_least(1), workers.DEADLINE_S
     add("--workers", type=whole, metavar="N", help="processes; default: one a core")
     text = (

@@ -107,8 +107,8 @@ def _anywhere(task: Any) -> Any:
     named = {name: getattr(task.finder, name, None) for name in files}
     finder = task.finder
     if any(named.values()):
-        found = {name: absolute(file) for name, file in named.items() if file}
-        finder = dataclasses.replace(finder, **found)
+        paths = {name: absolute(file) for name, file in named.items() if file}
+        finder = dataclasses.replace(finder, **paths)
     clips = [dataclasses.replace(c, raw=absolute(c.raw)) for c in task.clips]
     return dataclasses.replace(
         task, out=absolute(task.out), clips=tuple(clips), finder=finder
@@ -141,7 +141,13 @@ def write_task(path: str) -> str:
         raise ValueError(f"{raw}: no such folder on a worker; {SHARED}")
     from preprocessing.work import shards  # heavy
 
-    for _ in workers.run(write, [task], 1, lambda clips: None, shards.give_up):
+    for _ in workers.run(
+        write,
+        [task],
+        workers=1,
+        on_tick=lambda clips: None,
+        give_up=shards.give_up,
+    ):
         pass
     return path
 
@@ -164,16 +170,16 @@ def _pipeline(flags: Sequence[str]) -> Any:
     logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO)
     # What it warns of twice, `_require_known` refuses.
     logging.getLogger(pipeline_options.__name__).setLevel(logging.ERROR)
-    told = io.StringIO()
+    usage = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told):  # argparse's usage: a screen of it
+        with contextlib.redirect_stderr(usage):  # argparse's usage: a screen of it
             options = pipeline_options.PipelineOptions(list(flags))
             options.get_all_options()  # reads them, which else the run would do
             pipeline = apache_beam.Pipeline(options=options)
             _require_known(options, flags)  # a runner may bring options of its own
         return pipeline
     except SystemExit:
-        reason = told.getvalue().strip().splitlines()[-1].split("error: ")[-1]
+        reason = usage.getvalue().strip().splitlines()[-1].split("error: ")[-1]
         raise ValueError(f"{reason}; see docs/beam.md") from None
     except (ValueError, ImportError) as error:  # no such runner; one not installed
         raise ValueError(f"{error}; see docs/beam.md") from error
@@ -186,7 +192,9 @@ def _require_known(options: Any, flags: Sequence[str]) -> None:
     known, unknown = parsers[0].parse_known_args(list(flags))
     if unknown:
         names = [f"--{name}" for name in vars(known)]
-        near = difflib.get_close_matches(unknown[0].split("=")[0], names, 1, 0.8)
+        near = difflib.get_close_matches(
+            unknown[0].split("=")[0], names, n=1, cutoff=0.8
+        )
         hint = f"; do you mean {near[0]}?" if near else ""
         raise ValueError(f"{unknown[0]}: is no option of Beam's{hint}")
 
@@ -208,8 +216,8 @@ def _run_pipeline(pipeline: Any, paths: Sequence[str]) -> None:
 def _failed(message: str) -> str:
     """A sentence from what may be a worker's whole traceback."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    own = [line for line in lines if line.startswith("ValueError: ")]
-    last = (own or lines or ["no reason given"])[-1]
+    errors = [line for line in lines if line.startswith("ValueError: ")]
+    last = (errors or lines or ["no reason given"])[-1]
     reason = last.removeprefix("ValueError: ").split(" [while running")[0]
     return (
         f"the pipeline failed: {reason}; shards that are done stay, the same command"

@@ -240,13 +240,13 @@ def _with_boxes(plan: plans.Plan, finder: Search | None) -> plans.Plan:
         return plan
     from preprocessing.boxes import own_boxes
 
-    told = own_boxes.lost(finder, plan) + own_boxes.objects(finder)
-    return dataclasses.replace(plan, repaired=(*plan.repaired, *told))
+    reports = own_boxes.lost(finder, plan) + own_boxes.objects(finder)
+    return dataclasses.replace(plan, repaired=(*plan.repaired, *reports))
 
 
 def _limited(plan: plans.Plan, limits: dict[str, int]) -> plans.Plan:
-    clips = {split: found[: limits.get(split)] for split, found in plan.clips.items()}
-    kept = {split: found for split, found in clips.items() if found}
+    clips = {split: every[: limits.get(split)] for split, every in plan.clips.items()}
+    kept = {split: some for split, some in clips.items() if some}
     return dataclasses.replace(plan, clips=kept)
 
 

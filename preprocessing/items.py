@@ -119,12 +119,15 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Skip:
-    """Something of the raw data that could not be used or was mended, and why."""
+    """Something of the raw data that could not be used or was mended, and why.
 
-    video: str
-    question: str
-    file: str
-    reason: str
+    `video` and `question` are empty where it concerns no single one.
+    """
+
+    video: str = ""
+    question: str = ""
+    file: str = dataclasses.field(kw_only=True)
+    reason: str = dataclasses.field(kw_only=True)
 
 
 @dataclasses.dataclass
@@ -142,5 +145,7 @@ class Losses:
 
     def skip(self, clip: Clip, reason: str) -> None:
         """The whole clip yields no record: each of its questions is listed."""
-        for example_id in [asked.example_id for asked in clip.questions] or [""]:
-            self.skipped.append(Skip(clip.name, example_id, clip.footage, reason))
+        for example_id in [question.example_id for question in clip.questions] or [""]:
+            self.skipped.append(
+                Skip(clip.name, example_id, file=clip.footage, reason=reason)
+            )

@@ -24,32 +24,32 @@ def spelled(name: str) -> str:
 class Names(Mapping[str, V]):
     """A mapping by names that finds one in either form; as it is written goes first."""
 
-    def __init__(self, found: Mapping[str, V]):
-        self._found = dict(found)
-        self._key_of = {spelled(key): key for key in self._found}
+    def __init__(self, values: Mapping[str, V]):
+        self._values = dict(values)
+        self._key_of = {spelled(key): key for key in self._values}
 
     def __getitem__(self, name: str) -> V:
-        return self._found[self.key(name)]
+        return self._values[self.key(name)]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._values)
 
     def key(self, name: str) -> str:
         """How the mapping writes a name; the name itself where it has none."""
-        if name in self._found:
+        if name in self._values:
             return name
         return self._key_of.get(spelled(name), name)
 
 
-def twins(found: Mapping[str, V]) -> list[str]:
+def twins(names: Mapping[str, V]) -> list[str]:
     """Names that differ from another in their form alone, but for the first of each."""
-    count = collections.Counter(map(spelled, found))
+    count = collections.Counter(map(spelled, names))
     seen: set[str] = set()
     odd = []
-    for name in sorted(found):
+    for name in sorted(names):
         if count[spelled(name)] > 1 and spelled(name) in seen:
             odd.append(name)
         seen.add(spelled(name))

@@ -1,3 +1,5 @@
+"""Scores of detections on drawn labels, and the command on real pictures."""
+
 import json
 import pathlib
 import shutil
@@ -32,7 +34,7 @@ def test_each_label_is_found_once_by_the_surest_detection():
     found = score(
         [[0, 0, 32, 30], [0, 0, 32, 32], [160, 0, 200, 60]], [0.5, 0.9, 0.8], truth
     )
-    assert (found.found, found.labelled, found.false) == (1, 2, 2)
+    assert (found.hits, found.labelled, found.false) == (1, 2, 2)
 
 
 def test_detections_mostly_in_an_ignore_region_count_neither_way():
@@ -42,7 +44,7 @@ def test_detections_mostly_in_an_ignore_region_count_neither_way():
     found = score(
         [[0, 0, 32, 32], [165, 0, 205, 40], [190, 0, 230, 40]], [0.9, 0.8, 0.7], truth
     )
-    assert (found.found, found.false) == (1, 1)
+    assert (found.hits, found.false) == (1, 1)
     # The false box touches columns 11..14 of rows 0..2; the region leaves out 11, 12.
     assert (found.patches_both, found.patches_any) == (4, 4 + 6)
 
@@ -70,7 +72,7 @@ def test_perfect_detections_score_one(shared):
         answer = {("true", "body"): (truth.boxes, np.ones(len(truth.boxes)))}
         total = boxes.score_all([picture], lambda _, answer=answer: answer)
         (one,) = total.values()
-        assert one.found == one.labelled == len(truth.boxes)
+        assert one.hits == one.labelled == len(truth.boxes)
         assert one.false == 0
         assert one.patches_both == one.patches_any
 
@@ -158,7 +160,7 @@ def test_persons_of_tvqa_plus_are_the_labels_at_the_size_of_the_frame(tmp_path):
     }
     total = boxes.score_all([picture], lambda _: answer)
     assert list(total) == [("true", "body", "tvqa+")]
-    assert total["true", "body", "tvqa+"].found == 1
+    assert total["true", "body", "tvqa+"].hits == 1
 
 
 def test_tvqa_plus_on_the_command_line_tells_recall_alone(tmp_path, capsys):
@@ -205,10 +207,10 @@ def test_yolox_is_scored_beside_the_others(folder, tmp_path, capsys):
 def test_detectors_find_people_in_real_pictures(shared):
     total = boxes.score_all(labelled.read_media(shared / "media"))
     for name in ("ssdlite", "joined"):
-        assert total[name, "body", "pedestrians"].found >= 19
-        assert total[name, "body", "others"].found >= 26
+        assert total[name, "body", "pedestrians"].hits >= 19
+        assert total[name, "body", "others"].hits >= 26
         both = total[name, "body", "pedestrians"].plus(total[name, "body", "others"])
-        assert both.found / (both.found + both.false) >= 0.85
+        assert both.hits / (both.hits + both.false) >= 0.85
     faces = total["mtcnn", "face", "others"].plus(total["mtcnn", "face", "pedestrians"])
-    assert faces.found >= 17
+    assert faces.hits >= 17
     assert faces.false <= 2

@@ -1,3 +1,5 @@
+"""FLOP of the towers counted by hand, and the command's lines."""
+
 import json
 import re
 

@@ -1,3 +1,5 @@
+"""Counts of identities on made sequences, links by flow, and the commands."""
+
 import cv2
 import numpy as np
 

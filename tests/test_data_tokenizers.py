@@ -1,4 +1,4 @@
-"""The tokenizer format: the released file's ids, training, errors."""
+"""The tokenizer format: the released file's ids, what comes back, errors."""
 
 import collections
 import functools
@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from mmdiffmask import tokens
 from mmdiffmask.data import tokenizers
-
-TEXTS = ["The ball is red.", "the cup is blue", "Where is the red ball?"] * 3
 
 
 @pytest.fixture(scope="module")
@@ -120,21 +118,6 @@ def test_special_tokens_in_a_users_text_are_words(toy):
     assert min(toy.encode_plain("a <|MASK|> b <|PAD|>")) >= 10
 
 
-def test_training_twice_gives_the_same_bytes(tmp_path):
-    for name in ("one.json", "two.json"):
-        found = tokenizers.train_bpe(iter(TEXTS), 210, tmp_path / name)
-        assert found.vocabulary <= 210
-    one, two = sorted(tmp_path.iterdir())  # nothing else is left behind
-    assert one.read_bytes() == two.read_bytes()
-    assert len(found.encode("the")) == 1
-    assert found.decode(found.encode("The BALL")) == " the ball"
-
-
-def test_too_small_a_vocabulary_is_named(tmp_path):
-    with pytest.raises(ValueError, match="vocabulary of 100 is too small"):
-        tokenizers.train_bpe(TEXTS, 100, tmp_path / "t.json")
-
-
 def test_wrong_files_are_named(tmp_path, toy):
     with pytest.raises(ValueError, match="no such tokenizer file"):
         tokenizers.load(tmp_path / "none.json")
@@ -158,7 +141,8 @@ def test_shipped_tokenizer_is_what_the_toy_set_says(toy, tmp_path):
     trainer = pytest.importorskip(
         "preprocessing.toy.tokenizer", reason="the toy set is not in this tree"
     )
-    trainer.write(tmp_path / "again.json")
+    assert trainer.PATH == tokenizers.TOY
+    assert trainer.write(tmp_path / "again.json") == toy.vocabulary
     assert (tmp_path / "again.json").read_bytes() == tokenizers.TOY.read_bytes(), (
         "the toy set's words changed: run python -m preprocessing.toy.tokenizer"
     )

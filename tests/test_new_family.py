@@ -198,7 +198,9 @@ def test_it_is_probed_by_the_names_of_its_read_outs(run):
         ["kind", "sizes"],
     ]
     scores = collect._probe_scores(label)
-    assert cell.main.linear.value == hits["signs"] and list(cell.others) == ["sizes"]
+    assert scores.main.linear.value == hits["signs"] and list(scores.others) == [
+        "sizes"
+    ]
 
 
 def test_questions_are_refused_by_a_model_that_reads_none(monkeypatch):

@@ -1,3 +1,5 @@
+"""Features of boxes: what changes them, what does not, and networks of users."""
+
 import cv2
 import numpy as np
 import pytest

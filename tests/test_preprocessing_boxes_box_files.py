@@ -1,3 +1,5 @@
+"""Files of boxes of each form: what is read, at which time, and what is refused."""
+
 import json
 import math
 

@@ -1,3 +1,5 @@
+"""MTCNN against recorded arrays of its reference, stage by stage."""
+
 import json
 import math
 

@@ -1,3 +1,5 @@
+"""Bodies and faces joined to people, and the finder that records use."""
+
 import dataclasses
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Weight files that are missing, damaged, or hold more than arrays."""
+
 import dataclasses
 import os
 import pickle

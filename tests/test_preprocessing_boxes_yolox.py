@@ -1,3 +1,5 @@
+"""YOLOX from a user's file: decoding, suppression, classes, and files that are none."""
+
 import pickle
 
 import cv2

@@ -1,3 +1,5 @@
+"""Records of the toy set in one call, and settings that are refused."""
+
 import pytest
 from helpers import raw_trees
 

@@ -46,12 +46,18 @@ def test_cases_joined_bytes_that_cannot_be_reached_are_told(tmp_path, ending):
     assert "another file's bytes follow it after 5.0 s: they are not used" in told
 
 
-def test_cases_a_header_that_says_less(tmp_path):
-    path = films.write(tmp_path / "a.mkv", 30)
+def film_that_says(path, duration_s, header_s):
+    """A Matroska film whose header names another duration."""
+    films.write(path, duration_s)
     data = bytearray(path.read_bytes())
     at = data.index(b"\x44\x89\x88") + 3
-    data[at : at + 8] = struct.pack(">d", 10_000.0)
+    data[at : at + 8] = struct.pack(">d", 1000.0 * header_s)
     path.write_bytes(data)
+    return path
+
+
+def test_cases_a_header_that_says_less(tmp_path):
+    path = film_that_says(tmp_path / "a.mkv", 30, header_s=10)
     assert decode.open_footage(path).duration_s == pytest.approx(30, abs=0.1)
     found, told = shown(path)
     assert found == [2, 7, 11, 16, 21, 25]
@@ -59,11 +65,7 @@ def test_cases_a_header_that_says_less(tmp_path):
 
 
 def test_cases_a_header_that_says_more(tmp_path):
-    path = films.write(tmp_path / "a.mkv", 10)
-    data = bytearray(path.read_bytes())
-    at = data.index(b"\x44\x89\x88") + 3
-    data[at : at + 8] = struct.pack(">d", 30_000.0)
-    path.write_bytes(data)
+    path = film_that_says(tmp_path / "a.mkv", 10, header_s=30)
     assert decode.open_footage(path).duration_s == 30.0
     assert shown(path, [9.5, 16])[1] == ["its pictures end at 9.8 of 30.0 s"]
 

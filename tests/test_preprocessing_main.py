@@ -1,3 +1,5 @@
+"""The command line: what it prints, and mistakes in one sentence with status 2."""
+
 import sys
 
 import pytest

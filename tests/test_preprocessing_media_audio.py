@@ -1,3 +1,5 @@
+"""Sound files to samples and log-mel pictures, against the reference's numbers."""
+
 import fractions
 
 import av

@@ -1,3 +1,5 @@
+"""Folders of frames and video files to the picture that is shown at a time."""
+
 import av
 import numpy as np
 import pytest

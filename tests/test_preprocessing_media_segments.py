@@ -1,3 +1,5 @@
+"""Windows of segments for time spans, whole clips and loose videos."""
+
 import math
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Subtitle files to the text of each segment and to lines with their times."""
+
 import math
 
 import numpy as np

@@ -123,35 +123,32 @@ def moved(places, by_s):
     return change
 
 
+def require_damage_alone(path, places, by_s):
+    """Of a film of 10 s the moved stamps are damaged, and nothing else changes."""
+    with files.open_container(path) as container:
+        line = timeline.Timeline(Changed(container, moved(places, by_s)))
+        for _ in line.packets():
+            pass
+    assert line.restarts_s == []
+    assert line.damaged == len(places)
+    assert line.start_s == 0.0
+    assert line.end_s == pytest.approx(10, abs=0.1)
+
+
 @pytest.mark.parametrize("by_s", [-4.0, 20.0, 1e9, -1e9])
 @pytest.mark.parametrize("places", [[300], [300, 340], [301], [-2]])
 def test_a_damaged_stamp_starts_nothing_anew(tmp_path, places, by_s):
     path = films.write(tmp_path / "a.mkv", 10, [films.tones(10, [5])])
     with files.open_container(path) as container:
         count = sum(packet.dts is not None for packet in container.demux())
-    places = [place % count for place in places]
-    with files.open_container(path) as container:
-        line = timeline.Timeline(Changed(container, moved(places, by_s)))
-        for _ in line.packets():
-            pass
-    assert line.restarts_s == []
-    assert line.damaged == len(places)
-    assert line.start_s == 0.0
-    assert line.end_s == pytest.approx(10, abs=0.1)
+    require_damage_alone(path, [place % count for place in places], by_s)
 
 
 @pytest.mark.parametrize("by_s", [7e3, 1e9, -1e9])
 @pytest.mark.parametrize("places", [[0], [1], [0, 1]])
 def test_a_damaged_first_stamp(tmp_path, places, by_s):
     path = films.write(tmp_path / "a.mkv", 10, [films.tones(10, [5])])
-    with files.open_container(path) as container:
-        line = timeline.Timeline(Changed(container, moved(places, by_s)))
-        for _ in line.packets():
-            pass
-    assert line.restarts_s == []
-    assert line.damaged == len(places)
-    assert line.start_s == 0.0
-    assert line.end_s == pytest.approx(10, abs=0.1)
+    require_damage_alone(path, places, by_s)
 
 
 def test_stamps_of_an_ordinary_film_stay(tmp_path):

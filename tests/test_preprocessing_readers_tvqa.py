@@ -1,3 +1,5 @@
+"""TVQA: the toy set in its layout to records, real lines, and broken ones."""
+
 import json
 import shutil
 

@@ -1,3 +1,5 @@
+"""Folders of loose videos to work items and records, with and without questions."""
+
 import dataclasses
 import json
 import os

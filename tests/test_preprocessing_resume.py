@@ -1,6 +1,9 @@
+"""Runs that are killed, resumed or repeated end with the same files."""
+
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,23 +113,33 @@ def test_several_shards_and_nothing_else(straight):
     )
 
 
-@pytest.fixture
-def interrupted(tree, tmp_path):
-    """A run that stopped in its second shard, and a finder that counts its calls."""
+def counting(stop_at=None):
+    """A finder as that of the undisturbed run, and the list that its calls go to."""
     calls = []
 
     def finder(frames):
         calls.append(len(frames))
-        if len(calls) == 20:
+        if len(calls) == stop_at:
             raise KeyboardInterrupt
         return raw_trees.find_red(frames)
 
     finder.__module__, finder.__name__ = "helpers.raw_trees", "find_red"
-    finder = raw_trees.EachFrame(finder)
+    return raw_trees.EachFrame(finder), calls
+
+
+@pytest.fixture(scope="module")
+def second_shard(tree):
+    """The folder of a run that stopped in its second shard."""
+    finder, _ = counting(stop_at=20)
     with pytest.raises(KeyboardInterrupt):
-        raw_trees.make(tree / "raw", tmp_path / "out", finder=finder)
-    calls[:] = [0] * 20
-    return tmp_path / "out", finder, calls
+        raw_trees.make(tree / "raw", tree / "interrupted", finder=finder)
+    return tree / "interrupted"
+
+
+@pytest.fixture
+def interrupted(second_shard, tmp_path):
+    """A copy of that folder, and a finder that counts its calls."""
+    return shutil.copytree(second_shard, tmp_path / "out"), *counting()
 
 
 def test_a_finished_shard_is_not_made_again(tree, straight, interrupted):
@@ -134,7 +147,7 @@ def test_a_finished_shard_is_not_made_again(tree, straight, interrupted):
     (done,) = out.glob("records-*")
     before = done.stat().st_mtime_ns
     raw_trees.make(tree / "raw", out, finder=finder)
-    assert len(calls) - 20 == 53 - 16
+    assert len(calls) == 53 - 16
     assert done.stat().st_mtime_ns == before
     assert raw_trees.contents(out) == straight
 
@@ -146,7 +159,7 @@ def test_a_damaged_shard_of_an_unfinished_run_is_made_again(
     (done,) = out.glob("records-*")
     done.write_bytes(done.read_bytes()[:-9] + b"something")
     raw_trees.make(tree / "raw", out, finder=finder)
-    assert len(calls) - 20 == 53
+    assert len(calls) == 53
     assert raw_trees.contents(out) == straight
 
 
@@ -165,7 +178,7 @@ def test_a_damaged_note_of_an_unfinished_run(tree, straight, interrupted, text):
     note.write_text(text)
     note.with_suffix(".given_up").write_text(text)
     raw_trees.make(tree / "raw", out, finder=finder)
-    assert len(calls) - 20 == 53
+    assert len(calls) == 53
     assert raw_trees.contents(out) == straight
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint with its optimiser's state: what loading it gives."""
+"""A checkpoint file with its optimiser's state to the arrays that loading it gives."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,15 +14,15 @@ def toy_with_optimizer(golden: folder.Golden) -> dict:
     """Step and counts, parameters as float32, moments as bit patterns."""
     stored = checkpoints.read(golden.folder / CHECKPOINT)
     state = stored.opt_state
-    found = {
+    arrays = {
         "step": np.asarray(stored.step),
         "count": state["0"]["count"],
         "schedule_count": state["2"]["count"],
     }
     for path, x in traverse_util.flatten_dict(stored.params).items():
-        found["/".join(("params_loaded", *path))] = x.astype(np.float32)
+        arrays["/".join(("params_loaded", *path))] = x.astype(np.float32)
     for kind in ("mu", "nu"):
         for path, x in traverse_util.flatten_dict(state["0"][kind]).items():
             bits = np.asarray(x, jnp.bfloat16).view(np.uint16)
-            found["/".join((f"{kind}_bits", *path))] = bits
-    return found
+            arrays["/".join((f"{kind}_bits", *path))] = bits
+    return arrays

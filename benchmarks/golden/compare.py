@@ -1,4 +1,4 @@
-"""How far an array is from its reference, and how far it may be."""
+"""An array and its reference to a verdict: how far apart they are and may be."""
 
 import dataclasses
 import fnmatch
@@ -55,11 +55,15 @@ def rows(
     entry = tolerance_of(tolerances, file, array)
     ours = ours if isinstance(ours, np.ma.MaskedArray) else np.asarray(ours)
     if ours.shape != theirs.shape:
-        return [Row(name, np.inf, 0.0, f"shape {ours.shape}, not {theirs.shape}")]
+        return [
+            Row(name, np.inf, 0.0, measure=f"shape {ours.shape}, not {theirs.shape}")
+        ]
     if theirs.dtype.kind in "US":
-        return [Row(name, float(np.sum(ours != theirs)), 0.0, "unequal strings")]
+        return [
+            Row(name, float(np.sum(ours != theirs)), 0.0, measure="unequal strings")
+        ]
     if ours.dtype.kind == "b" and theirs.dtype.kind != "b":
-        return [Row(name, np.inf, 0.0, "booleans, not numbers")]
+        return [Row(name, np.inf, 0.0, measure="booleans, not numbers")]
     if entry is None:
         return [Row(name, largest(ours, theirs), _default(array, theirs))]
     if entry["atol"] is not None:
@@ -67,7 +71,7 @@ def rows(
     relative = re.search(r"relative (\S+)", entry.get("note", ""))
     if relative:
         difference = _relative(ours, theirs)
-        return [Row(name, difference, float(relative[1]), "relative")]
+        return [Row(name, difference, float(relative[1]), measure="relative")]
     return _half(name, ours, theirs, exact)
 
 
@@ -123,13 +127,23 @@ def _half(
 ) -> list[Row]:
     """Whether bfloat16 is as near to float32 as the reference's own bfloat16."""
     if exact is None:
-        return [Row(name, np.inf, 0.0, "no float32 array to compare with")]
+        return [Row(name, np.inf, 0.0, measure="no float32 array to compare with")]
     ours, exact = _plain(ours, exact)
     error = np.sqrt(np.mean((ours - exact) ** 2))
     allowed = np.sqrt(np.mean((theirs.astype(np.float64) - exact) ** 2))
     norms = np.linalg.norm(ours, axis=-1) * np.linalg.norm(exact, axis=-1)
     cosine = float(((ours * exact).sum(axis=-1) / norms).min())
     return [
-        Row(name, float(error), RMS_FACTOR * float(allowed), "rms to float32"),
-        Row(name, 1.0 - cosine, 1.0 - LEAST_COSINE, "1 - cosine to float32"),
+        Row(
+            name,
+            float(error),
+            RMS_FACTOR * float(allowed),
+            measure="rms to float32",
+        ),
+        Row(
+            name,
+            1.0 - cosine,
+            1.0 - LEAST_COSINE,
+            measure="1 - cosine to float32",
+        ),
     ]

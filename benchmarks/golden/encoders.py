@@ -1,4 +1,4 @@
-"""Positions, small functions and the three towers."""
+"""The reference's inputs to positions, small functions and outputs of the towers."""
 
 import re
 
@@ -19,32 +19,34 @@ def rotary(golden: Golden) -> dict:
 
 
 def _rotary(z: dict) -> dict:
-    found = {}
+    arrays = {}
     for name in z:
         kind, _, size = name.rpartition("_")
         if kind == "coords1d_centered":
-            found[name] = positions.centred(int(size))
+            arrays[name] = positions.centred(int(size))
         elif kind == "coords1d_onebased":
-            found[name] = _one_based(int(size))
+            arrays[name] = _one_based(int(size))
         elif kind == "coords2d":
-            found[name] = positions.grid_coordinates(*map(int, size.split("x")))
+            rows, cols = map(int, size.split("x"))
+            rows, cols = map(int, size.split("x"))
+            arrays[name] = positions.grid_coordinates(rows, cols)
         elif kind == "sin_in":
             angle = jnp.repeat(positions.angles(z[name]), 2, axis=-1)
             both = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-3)
-            found[f"sinusoids_{size}"] = both
+            arrays[f"sinusoids_{size}"] = both
         elif kind == "apply_in":
             scale = positions.position_scale(z[f"sin_in_{size}"], z[name].shape[-1])
             shape = (*z[name].shape[:-2], scale.shape[-1])
             scale = jnp.broadcast_to(scale, shape)[..., None, :]
-            found[f"apply_out_{size}"] = z[name] * scale
+            arrays[f"apply_out_{size}"] = z[name] * scale
     row, col, segment, token = (
         z[f"mm_{k}"] for k in ("h", "w", "segment_idx", "token_idx")
     )
     zero = np.zeros_like(row)
-    found["mm_coords_all"] = positions.joint_coordinates(row, col, segment, token)
-    found["mm_coords_text"] = positions.joint_coordinates(zero, zero, segment, token)
-    found["mm_coords_image"] = positions.joint_coordinates(row, col, segment, zero)
-    return found
+    arrays["mm_coords_all"] = positions.joint_coordinates(row, col, segment, token)
+    arrays["mm_coords_text"] = positions.joint_coordinates(zero, zero, segment, token)
+    arrays["mm_coords_image"] = positions.joint_coordinates(row, col, segment, zero)
+    return arrays
 
 
 def _one_based(count: int) -> jax.Array:
@@ -85,25 +87,25 @@ def vision(golden: Golden) -> dict:
 
     out, inside = fast_jit(run)(golden.params)
     inside = inside["intermediates"]["vision_encoder"]["transformer"]
-    found = out._asdict()
-    found["inter_embedding"] = golden.call("embed_patches", z["images"][:1])
+    arrays = out._asdict()
+    arrays["inter_embedding"] = golden.call("embed_patches", z["images"][:1])
     for name in z:
-        place = re.fullmatch(r"inter_(pre_ln|layer_\d\d)(_attn)?", name)
-        if place:
-            part = inside[place[1]]
-            part = part["attention_layer"] if place[2] else part
-            found[name] = jax.tree.leaves(part["__call__"])[0][:1]
-    return found
+        match = re.fullmatch(r"inter_(pre_ln|layer_\d\d)(_attn)?", name)
+        if match:
+            part = inside[match[1]]
+            part = part["attention_layer"] if match[2] else part
+            arrays[name] = jax.tree.leaves(part["__call__"])[0][:1]
+    return arrays
 
 
 def vision_bf16(golden: Golden) -> dict:
     """The vision tower in bfloat16, its parameters float32 or bfloat16."""
     images = golden.arrays("vision")["images"]
-    found = {}
+    arrays = {}
     for suffix, dtype in (("", "float32"), ("_bf16params", "bfloat16")):
         out = golden.in_dtype("bfloat16", dtype).vision(images)
-        found |= {f"{name}{suffix}": x for name, x in out._asdict().items()}
-    return found
+        arrays |= {f"{name}{suffix}": x for name, x in out._asdict().items()}
+    return arrays
 
 
 def audio(golden: Golden) -> dict:

@@ -1,4 +1,4 @@
-"""Which function computes which file, and what is not compared."""
+"""Names of a folder's arrays to the functions that compute them, and to verdicts."""
 
 import fnmatch
 import functools
@@ -94,10 +94,10 @@ def is_input(file: str, array: str) -> bool:
 
 def names(golden: Golden) -> list[str]:
     """The files of a folder that hold arrays."""
-    found = golden.names()
+    listed = golden.names()
     if (golden.folder / media.TOKENIZATIONS).is_file():
-        found.append("tokenizations")
-    return found
+        listed.append("tokenizations")
+    return listed
 
 
 def expected(golden: Golden, file: str) -> dict[str, np.ndarray]:
@@ -113,10 +113,10 @@ class Checker:
 
     def __init__(self, golden: Golden):
         self.golden = golden
-        self.found = functools.cache(self._found)
+        self.computed = functools.cache(self._compute)
         self.expected = functools.cache(lambda file: expected(golden, file))
 
-    def _found(self, file: str) -> dict:
+    def _compute(self, file: str) -> dict:
         if file not in FILES:
             return {}
         try:
@@ -129,7 +129,7 @@ class Checker:
 
     def array(self, file: str, array: str) -> list[compare.Row]:
         """The verdict on one array; none if nothing here computes it."""
-        if array not in self.found(file):
+        if array not in self.computed(file):
             return []
         exact = None
         if file == "vision_bf16":
@@ -138,7 +138,7 @@ class Checker:
             self.golden.tolerances,
             file,
             array,
-            self.found(file)[array],
+            self.computed(file)[array],
             self.expected(file)[array],
             exact,
         )

@@ -116,8 +116,8 @@ class Golden:
         """One of the model's methods; `static` are arguments after the first."""
         if (method, static) not in self._compiled:
 
-            def run(params: dict, first: Any, *rest, **kwargs):
-                args = (first, *static, *rest)
+            def run(params: dict, first: Any, *others, **kwargs):
+                args = (first, *static, *others)
                 return self.model.apply(
                     {"params": params}, *args, method=method, **kwargs
                 )
@@ -179,10 +179,10 @@ def _read_json(path: pathlib.Path) -> dict:
         raise ValueError(f"{path}: not JSON: {error}") from error
 
 
-def _settings(found: dict, folder: pathlib.Path) -> tuple[config.Model, PatchGrid]:
+def _settings(settings: dict, folder: pathlib.Path) -> tuple[config.Model, PatchGrid]:
     """The model and grid of config.json, and whether this project has such a model."""
     for keys, ours in FIXED.items():
-        value = found
+        value = settings
         for key in keys:
             value = value.get(key, {})
         if value not in ({}, ours):
@@ -191,16 +191,16 @@ def _settings(found: dict, folder: pathlib.Path) -> tuple[config.Model, PatchGri
                 f" MERLOT-Reserve model here has {ours}"
             )
     try:
-        sizes = found["model"]
+        sizes = settings["model"]
         grid = PatchGrid(*sizes["output_grid"])
         model = config.Model(
             hidden=sizes["hidden_size"],
-            head_size=found.get("size_per_head", 64),
+            head_size=settings.get("size_per_head", 64),
             vision_layers=sizes["vit_num_layers"],
             audio_layers=sizes["audio_num_layers"],
             span_layers=sizes["span_num_layers"],
             joint_layers=sizes["joint_num_layers"],
-            vocabulary=found.get("vocab_size", 32768),
+            vocabulary=settings.get("vocab_size", 32768),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

@@ -40,8 +40,8 @@ def joint_text(golden: Golden) -> dict:
 def joint_text_nosegment(golden: Golden) -> dict:
     """Text without segments; the sequence of the first row."""
     text = joining.TextPart(golden.arrays("joint_full")["tokens"])
-    found = _arrays(*golden.joint(text))
-    return {**found, "seq": found["seq"][:1]}
+    arrays = _arrays(*golden.joint(text))
+    return {**arrays, "seq": arrays["seq"][:1]}
 
 
 def joint_text_vision(golden: Golden) -> dict:
@@ -82,11 +82,11 @@ def embed_video(golden: Golden) -> dict:
         length = tokens.shape[1]
         return _without_padding(head[0, :length], joined.attend[0, :length])
 
-    rest = golden.vision(z["images"][1:]).seq_attnpool
+    later = golden.vision(z["images"][1:]).seq_attnpool
     return {
         "imgseq": cells,
         "audioseq": sound,
         "out": embed(cells, sound[None], part),
         "out_noaudio": embed(cells),
-        "out_prompt": embed(jnp.concatenate([cells[:1], rest])),
+        "out_prompt": embed(jnp.concatenate([cells[:1], later])),
     }

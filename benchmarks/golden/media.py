@@ -27,14 +27,14 @@ def image(golden: Golden) -> dict:
 def spectrogram(golden: Golden) -> dict:
     """Log-mel values of the waves, with the playback speed 1, and the mel bands."""
     z = golden.arrays("spectrogram")
-    found = {"mel_filterbank": audio.mel_filterbank()}
+    arrays = {"mel_filterbank": audio.mel_filterbank()}
     for name in LEFT_OUT.keys() & z.keys():
         mel = audio.log_mel(z[name.replace("spec_", "wave_", 1)])
         mel = np.pad(mel, ((0, 0), (0, 1)), constant_values=1.0)
         step = towers.AUDIO_FRAMES + LEFT_OUT[name]
         starts = LEFT_OUT[name] + step * np.arange(len(z[name]))
-        found[name] = np.stack([mel[i : i + towers.AUDIO_FRAMES] for i in starts])
-    return found
+        arrays[name] = np.stack([mel[i : i + towers.AUDIO_FRAMES] for i in starts])
+    return arrays
 
 
 def tokenizations(golden: Golden) -> dict:

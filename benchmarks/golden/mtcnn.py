@@ -99,8 +99,8 @@ def _first_stage(
 
 def batch(arrays: Mapping[str, np.ndarray]) -> Iterator[Row]:
     """Six small pictures in one call, in both orders."""
-    found = face_boxes.detect(list(arrays["batch320/pixels"]))
-    for j, one in enumerate(found):
+    faces = face_boxes.detect(list(arrays["batch320/pixels"]))
+    for j, one in enumerate(faces):
         yield from _faces(arrays, f"batch320/{j}", one)
         order = np.argsort(-one[1])
         by_probability = tuple(array[order] for array in one)
@@ -146,12 +146,12 @@ def picture(
             thresholds=tuple(index[run]["thresholds"]),
             factor=index[run]["factor"],
         )
-        (found,) = face_boxes.detect([pixels], settings)
-        yield from _faces(arrays, f"{key}/{run}", found)
+        (faces,) = face_boxes.detect([pixels], settings)
+        yield from _faces(arrays, f"{key}/{run}", faces)
 
 
-def _faces(arrays: Mapping[str, np.ndarray], name: str, found: tuple) -> Iterator[Row]:
-    for ours, (part, tolerance) in zip(found, _TOLERANCE.items(), strict=True):
+def _faces(arrays: Mapping[str, np.ndarray], name: str, faces: tuple) -> Iterator[Row]:
+    for ours, (part, tolerance) in zip(faces, _TOLERANCE.items(), strict=True):
         yield _row(f"{name}/{part}", ours, arrays[f"{name}/{part}"], tolerance)
 
 

@@ -33,7 +33,7 @@ def batch(z: dict) -> ReserveBatch:
 
 
 def terms(golden: Golden, params: dict) -> dict[str, contrast.Pairs]:
-    """The pairs of each term, every frame and clip real, as in the reference."""
+    """The pairs of each term, every frame and sound real, as in the reference."""
     z = golden.arrays("pretrain")
     sequences = batch(z)
     examples, segments = sequences.video_of_segment.shape
@@ -65,18 +65,18 @@ def loss(golden: Golden, params: dict) -> jax.Array:
 
 def pretrain(golden: Golden) -> dict:
     """Pairs of one device, their losses; spans in the order of their index."""
-    found = fast_jit(lambda params: terms(golden, params))(golden.params)
-    values = {name: contrast.loss(term) for name, term in found.items()}
-    info = values | _by_source(found["stuff_to_span"])
+    pairs_of = fast_jit(lambda params: terms(golden, params))(golden.params)
+    values = {name: contrast.loss(term) for name, term in pairs_of.items()}
+    info = values | _by_source(pairs_of["stuff_to_span"])
     arrays = {f"loss_info/{name}": value for name, value in info.items()}
     arrays["loss"] = sum(values.values())
-    for name, term in found.items():
+    for name, term in pairs_of.items():
         is_row = np.asarray(term.is_row)
         arrays[f"out/{name}/x"] = term.x[is_row]
         arrays[f"out/{name}/y"] = term.y[is_row]
         extra = np.asarray(term.is_candidate) & ~is_row
         arrays[f"out/{name}/y_extra"] = term.y[extra]
-    spans = found["stuff_to_span"]
+    spans = pairs_of["stuff_to_span"]
     index = np.flatnonzero(spans.is_row)
     arrays["out/stuff_to_span/span_index"] = index
     arrays["out/stuff_to_span/_sources"] = spans.source[index]

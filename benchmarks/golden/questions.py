@@ -93,7 +93,7 @@ def tvqa(golden: Golden) -> dict:
     audio, text = _logits(golden, inputs)
     half_audio, half_text = _logits(golden.in_dtype("bfloat16", "bfloat16"), inputs)
     loss_audio, loss_text = losses(jnp.stack([audio, text]), inputs.labels)
-    found = {
+    arrays = {
         "logits_from_audio_bf16": half_audio,
         "logits_from_text_bf16": half_text,
         "loss_audio": loss_audio,
@@ -103,13 +103,13 @@ def tvqa(golden: Golden) -> dict:
     }
     for stream, scores in (("audio", audio), ("text", text)):
         best = scores.argmax(axis=-1)
-        found |= {
+        arrays |= {
             f"logits_from_{stream}": scores,
             f"pred_logprobs_{stream}": jax.nn.log_softmax(scores),
             f"pred_preds_{stream}": best,
             f"is_right_{stream}": (best == inputs.labels).mean(),
         }
-    return {**found, **from_records(golden, z)}
+    return {**arrays, **from_records(golden, z)}
 
 
 def _logits(golden: Golden, inputs: Batch) -> jax.Array:
@@ -153,12 +153,12 @@ def _sequences(
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Tokens and segments (c, l) of the candidates, from subtitles and from sound."""
     length, encode = z["audio_seqs"].shape[2], golden.tokenizer.encode_plain
-    asked = _question(golden, record, z)
+    question = _question(golden, record, z)
     streams = []
     for view in ("subtitles", "sound"):
         one = [
-            questions.sequence(asked, encode, length, questions.VIEWS[view], answer)
-            for answer in asked.answers
+            questions.sequence(question, encode, length, questions.VIEWS[view], answer)
+            for answer in question.answers
         ]
         tokens = np.stack([each.tokens for each in one])
         streams.append((tokens, np.stack([each.segment for each in one])))

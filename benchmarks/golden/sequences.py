@@ -42,72 +42,70 @@ class Run(NamedTuple):
     num_detections: int
 
 
-def run(path: pathlib.Path, given: Arrays) -> Run:
+def run(path: pathlib.Path, arrays: Arrays) -> Run:
     """The tracker over the detections of one file.
 
     Args:
       path: of the file; another one beside it may hold the appearance.
-      given: the file's arrays.
+      arrays: the file's arrays.
     """
-    config = json.loads(str(given["config"]))
+    config = json.loads(str(arrays["config"]))
     is_gated = config.pop("category_gate")
     source = config.pop("embedding_from", path.stem[4:])
-    if "det_embedding" not in given:
+    if "det_embedding" not in arrays:
         source = folder.read_arrays(path.with_name(f"seq_{source}.npz"))
-        given = {**given, "det_embedding": source["det_embedding"]}
+        arrays = {**arrays, "det_embedding": source["det_embedding"]}
     machine = tracker.Tracker(tracker.Settings(**config))
-    kept_costs = set(given["cost_frame"].tolist())
-    found = collections.defaultdict(list)
-    for frame, one in frames(given, is_gated):
-        _add_reported(found, frame, machine.update(one))
-        _add_matches(found, frame, machine.decision)
-        _add_states(found, frame, machine)
+    kept_costs = set(arrays["cost_frame"].tolist())
+    columns = collections.defaultdict(list)
+    for frame, one in frames(arrays, is_gated):
+        _add_reported(columns, frame, machine.update(one))
+        _add_matches(columns, frame, machine.decision)
+        _add_states(columns, frame, machine)
         if frame in kept_costs:
-            _add_costs(found, machine.decision)
+            _add_costs(columns, machine.decision)
     return Run(
-        {name: _array(name, found[name]) for name in _names()},
-        int(given["num_frames"]),
-        len(given["det_frame"]),
+        {name: _array(name, columns[name]) for name in _names()},
+        int(arrays["num_frames"]),
+        len(arrays["det_frame"]),
     )
 
 
 def frames(
-    given: Arrays, is_gated: bool
+    arrays: Arrays, is_gated: bool
 ) -> Iterator[tuple[int, detections.Detections]]:
     """(number, detections) of each frame that has any.
 
     Args:
-      given: the arrays of a sequence.
+      arrays: the arrays of a sequence.
       is_gated: whether the tracker is told the classes.
 
     Raises:
       ValueError: if there are not as many boxes as features, scores, ...
     """
-    counts = {name: len(x) for name, x in given.items() if name.startswith("det_")}
+    counts = {name: len(x) for name, x in arrays.items() if name.startswith("det_")}
     if len(set(counts.values())) > 1:
         raise ValueError(f"the lengths of what was detected differ: {counts}")
-    for frame in np.unique(given["det_frame"]).tolist():
-        index = np.flatnonzero(given["det_frame"] == frame)
-        category = given["det_category"][index]
+    for frame in np.unique(arrays["det_frame"]).tolist():
+        index = np.flatnonzero(arrays["det_frame"] == frame)
+        category = arrays["det_category"][index]
         yield (
             frame,
             detections.Detections(
-                tlwh=given["det_tlwh"][index],
-                score=given["det_score"][index],
+                tlwh=arrays["det_tlwh"][index],
+                score=arrays["det_score"][index],
                 category=category if is_gated else np.full_like(category, -1),
-                feature=given["det_embedding"][index],
+                feature=arrays["det_embedding"][index],
             ),
         )
 
 
 def _names() -> list[str]:
+    life = ("frame", "id", "state", "activated", "length", "start", "last", "clock")
     parts = {
         "out": ("frame", "id", "tlwh", "score", "category"),
         "match": ("frame", "stage", "track", "det"),
-        "state": (
-            *("frame", "id", "state", "activated", "length", "start", "last", "clock"),
-            *("tlwh", "mean", "cov_diag"),
-        ),
+        "state": (*life, "tlwh", "mean", "cov_diag"),
         "cost": ("shape", "track_ids", "det_index", "appearance", "final"),
     }
     return [f"{part}_{name}" for part, names in parts.items() for name in names]
@@ -118,21 +116,21 @@ def _array(name: str, values: list) -> np.ndarray:
     return np.array(values, kind).reshape(-1, *shape)
 
 
-def _add_reported(found: dict, frame: int, reported: tracker.Reported) -> None:
-    found["out_frame"] += [frame] * len(reported.id)
+def _add_reported(columns: dict, frame: int, reported: tracker.Reported) -> None:
+    columns["out_frame"] += [frame] * len(reported.id)
     for name in ("id", "tlwh", "score", "category"):
-        found[f"out_{name}"].extend(getattr(reported, name))
+        columns[f"out_{name}"].extend(getattr(reported, name))
 
 
-def _add_matches(found: dict, frame: int, decision: tracker.Decision) -> None:
+def _add_matches(columns: dict, frame: int, decision: tracker.Decision) -> None:
     for stage, track, detection in decision.matches:
-        found["match_frame"].append(frame)
-        found["match_stage"].append(stage)
-        found["match_track"].append(track)
-        found["match_det"].append(detection)
+        columns["match_frame"].append(frame)
+        columns["match_stage"].append(stage)
+        columns["match_track"].append(track)
+        columns["match_det"].append(detection)
 
 
-def _add_states(found: dict, frame: int, machine: tracker.Tracker) -> None:
+def _add_states(columns: dict, frame: int, machine: tracker.Tracker) -> None:
     nothing = np.full(8, np.nan)
     for one in machine.tracked + machine.lost:
         is_filtered = one.mean is not None
@@ -150,15 +148,15 @@ def _add_states(found: dict, frame: int, machine: tracker.Tracker) -> None:
             "cov_diag": one.covariance.diagonal() if is_filtered else nothing,
         }
         for name, value in values.items():
-            found[f"state_{name}"].append(value)
+            columns[f"state_{name}"].append(value)
 
 
-def _add_costs(found: dict, decision: tracker.Decision) -> None:
-    found["cost_shape"].append(decision.cost.shape)
-    found["cost_track_ids"].extend(decision.track_id)
-    found["cost_det_index"].extend(decision.detection)
-    found["cost_appearance"].extend(decision.appearance.ravel())
-    found["cost_final"].extend(decision.cost.ravel())
+def _add_costs(columns: dict, decision: tracker.Decision) -> None:
+    columns["cost_shape"].append(decision.cost.shape)
+    columns["cost_track_ids"].extend(decision.track_id)
+    columns["cost_det_index"].extend(decision.detection)
+    columns["cost_appearance"].extend(decision.appearance.ravel())
+    columns["cost_final"].extend(decision.cost.ravel())
 
 
 def text(run: Run) -> str:

@@ -38,25 +38,25 @@ def _features(record: bytes) -> Iterator[tuple[str, Feature]]:
 
 
 def _values(feature: bytes) -> Feature:
-    found = []
+    decoded = []
     for kind, values in protobuf.fields(feature):
         for _, value in protobuf.fields(values):
             if kind == _BYTES or not isinstance(value, bytes):  # or not packed
-                found.append(value)
+                decoded.append(value)
             elif kind == _FLOATS:
-                found += struct.unpack(f"<{len(value) // 4}f", value)
+                decoded += struct.unpack(f"<{len(value) // 4}f", value)
             else:
-                found += _varints(value)
-    return found
+                decoded += _varints(value)
+    return decoded
 
 
 def _varints(packed: bytes) -> list[int]:
     """Non-negative integers of 7 bits a byte; the last byte of each is below 128."""
-    found, value, shift = [], 0, 0
+    integers, value, shift = [], 0, 0
     for byte in packed:
         value |= (byte & 127) << shift
         shift += 7
         if byte < 128:
-            found.append(value)
+            integers.append(value)
             value = shift = 0
-    return found
+    return integers

@@ -120,18 +120,18 @@ def component_rows(path: pathlib.Path) -> Verdicts:
         compute = PARTS.get(group.partition("/")[0])
         if compute is None:
             continue
-        given = {
+        inputs = {
             name.rpartition("/")[2]: array
             for name, array in arrays.items()
             if name.rpartition("/")[0] == group
         }
         try:
-            found = compute(given)
+            results = compute(inputs)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: {group} is not of the reference's form: {error!r}"
             ) from error
-        ours |= {f"{group}/{name}": array for name, array in found.items()}
+        ours |= {f"{group}/{name}": array for name, array in results.items()}
     yield from _compared(path.stem, arrays, ours)
 
 
@@ -147,12 +147,12 @@ def _row(name: str, ours: npt.ArrayLike, theirs: np.ndarray) -> compare.Row:
     tolerance, is_scaled = tolerance_of(name)
     if ours.shape != theirs.shape:
         shapes = f"shape {ours.shape}, not {theirs.shape}"
-        return compare.Row(name, np.inf, tolerance, shapes)
+        return compare.Row(name, np.inf, tolerance, measure=shapes)
     if not is_scaled:
         return compare.Row(name, compare.largest(ours, theirs), tolerance)
     scale = np.maximum(1.0, np.where(np.isfinite(theirs), np.abs(theirs), 1.0))
     difference = compare.largest(ours / scale, theirs / scale)
-    return compare.Row(name, difference, tolerance, "relative above 1")
+    return compare.Row(name, difference, tolerance, measure="relative above 1")
 
 
 def tolerance_of(name: str) -> tuple[float, bool]:
@@ -163,16 +163,16 @@ def tolerance_of(name: str) -> tuple[float, bool]:
     return EXACT
 
 
-def _kalman(given: Arrays) -> Arrays:
+def _kalman(inputs: Arrays) -> Arrays:
     """The filter over a few boxes, with steps that see nothing."""
-    measured = given["measurement_xyah"]
-    skipped = set(given["skipped_updates"].tolist())
+    measured = inputs["measurement_xyah"]
+    skipped = set(inputs["skipped_updates"].tolist())
     after, predicted = [kalman.initiate(measured[:, 0])], []
     distance = []
     for step in range(1, measured.shape[1]):
         state = kalman.predict(after[-1])
         predicted.append(state)
-        probes = given["probe_xyah"][:, step - 1]
+        probes = inputs["probe_xyah"][:, step - 1]
         distance.append(kalman.squared_mahalanobis(state, probes))
         if step not in skipped:
             state = kalman.update(state, measured[:, step])
@@ -191,32 +191,33 @@ def _kalman(given: Arrays) -> Arrays:
     }
 
 
-def _assign(given: Arrays) -> Arrays:
-    pairs = association.assign(given["cost"], float(given["thresh"]))
+def _assign(inputs: Arrays) -> Arrays:
+    pairs = association.assign(inputs["cost"], float(inputs["thresh"]))
     left = [
         np.setdiff1d(np.arange(count), taken)
-        for count, taken in zip(given["cost"].shape, pairs.T, strict=True)
+        for count, taken in zip(inputs["cost"].shape, pairs.T, strict=True)
     ]
     return {"matches": pairs, "unmatched_rows": left[0], "unmatched_cols": left[1]}
 
 
-def _iou(given: Arrays) -> Arrays:
-    return {"cost": association.iou_cost(given["tlbr_a"], given["tlbr_b"])}
+def _iou(inputs: Arrays) -> Arrays:
+    return {"cost": association.iou_cost(inputs["tlbr_a"], inputs["tlbr_b"])}
 
 
-def _appearance(given: Arrays) -> Arrays:
-    cells = [association.unit_cells(given[name]) for name in ("tracks", "detections")]
-    return {"cost": association.appearance_cost(*cells)}
+def _appearance(inputs: Arrays) -> Arrays:
+    tracks = association.unit_cells(inputs["tracks"])
+    detected = association.unit_cells(inputs["detections"])
+    return {"cost": association.appearance_cost(tracks, detected)}
 
 
-def _roi_align(given: Arrays) -> Arrays:
-    (features,) = given["features"]  # one picture
-    return {"out": roi_align.roi_align(features, given["boxes"])}
+def _roi_align(inputs: Arrays) -> Arrays:
+    (features,) = inputs["features"]  # one picture
+    return {"out": roi_align.roi_align(features, inputs["boxes"])}
 
 
-def _coords(given: Arrays) -> Arrays:
-    resized = coordinates.resized_wh(tuple(given["video_wh"].tolist()))
-    boxes = coordinates.in_letterbox(given["obs"])
+def _coords(inputs: Arrays) -> Arrays:
+    resized = coordinates.resized_wh(tuple(inputs["video_wh"].tolist()))
+    boxes = coordinates.in_letterbox(inputs["obs"])
     return {
         "resized_wh": resized,
         "letterbox_xyxy": boxes,
@@ -224,14 +225,14 @@ def _coords(given: Arrays) -> Arrays:
     }
 
 
-def _yolox(given: Arrays) -> Arrays:
+def _yolox(inputs: Arrays) -> Arrays:
     from preprocessing.boxes import yolox
 
-    size = tuple(given["input_hw"].tolist())
-    (raw,) = given["raw"]  # one picture
+    size = tuple(inputs["input_hw"].tolist())
+    (raw,) = inputs["raw"]  # one picture
     decoded = yolox.decode(raw, size)
-    least, most = given["conf_nms"].tolist()
-    prepared, ratio = yolox.prepare(given["preproc_image_bgr"], size)
+    least, most = inputs["conf_nms"].tolist()
+    prepared, ratio = yolox.prepare(inputs["preproc_image_bgr"], size)
     return {
         "decoded": decoded[None],
         "detections": yolox.detections(decoded, least, most),

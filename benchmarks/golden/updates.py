@@ -37,7 +37,7 @@ def opt_parts(golden: Golden) -> dict:
     """The second moment in 16 bits, and the schedules that the names describe."""
     z = golden.arrays("opt_parts")
     encoded = half_moments.encode_second_moment(z["nu_in"])
-    found = {
+    arrays = {
         "nu_bf16_bits": np.asarray(encoded).view(np.uint16),
         "nu_decoded": half_moments.decode_second_moment(encoded),
     }
@@ -50,8 +50,8 @@ def opt_parts(golden: Golden) -> dict:
             rate = schedules.line(1.0, warmup, end)
         else:
             rate = schedules.cosine(1.0, warmup, end, float(shape[3]))
-        found[name] = rate(z["sched_steps"])
-    return found
+        arrays[name] = rate(z["sched_steps"])
+    return arrays
 
 
 def toy(golden: Golden, file: str) -> dict:
@@ -59,20 +59,20 @@ def toy(golden: Golden, file: str) -> dict:
     z = golden.arrays(file)
     params = start = _toy_tree(z, "param0")
     update = fast_jit(TOYS[file].update)
-    state, found = TOYS[file].init(params), {}
+    state, arrays = TOYS[file].init(params), {}
     count = max(int(n[5:].split("/")[0]) for n in z if n.startswith("param"))
     for step in range(count):
         grads = _toy_tree(z, f"grad{step}")
         changes, state = update(grads, state, params, start=start)
         params = optax.apply_updates(params, changes)
-        found |= {f"param{step + 1}/{name}": x for name, x in params.items()}
+        arrays |= {f"param{step + 1}/{name}": x for name, x in params.items()}
     for kind, tree in (("mu", state[0].mu), ("nu", state[0].nu)):
         for name, x in tree.items():
             if x.dtype == jnp.bfloat16:
-                found[f"{kind}_final_bits/{name}"] = np.asarray(x).view(np.uint16)
+                arrays[f"{kind}_final_bits/{name}"] = np.asarray(x).view(np.uint16)
             else:
-                found[f"{kind}_final/{name}"] = x
-    return {name: _corner(x, z[name]) for name, x in found.items() if name in z}
+                arrays[f"{kind}_final/{name}"] = x
+    return {name: _corner(x, z[name]) for name, x in arrays.items() if name in z}
 
 
 def _toy_tree(z: dict, kind: str) -> dict:
@@ -205,17 +205,17 @@ def _leaves(z: dict, start: dict, grads: dict, params: dict) -> dict:
         }
         for kind, tree in trees.items()
     }
-    found = {}
+    arrays = {}
     for name, stored in z.items():
         kind, _, path = name.partition("/")
         if kind in flat and path in flat[kind]:
-            found[name] = _corner(flat[kind][path], stored)
+            arrays[name] = _corner(flat[kind][path], stored)
     before, after = flat["before"], flat["after"]
-    found["all_names"] = np.array(list(before))
-    found["all_grad0_l2"] = _lengths(flat["grad0"].values())
-    found["all_delta_l2"] = _lengths(after[name] - before[name] for name in before)
-    found["all_after_l2"] = _lengths(after.values())
-    return found
+    arrays["all_names"] = np.array(list(before))
+    arrays["all_grad0_l2"] = _lengths(flat["grad0"].values())
+    arrays["all_delta_l2"] = _lengths(after[name] - before[name] for name in before)
+    arrays["all_after_l2"] = _lengths(after.values())
+    return arrays
 
 
 def _lengths(leaves: Iterable[np.ndarray]) -> np.ndarray:

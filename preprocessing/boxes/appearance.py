@@ -58,10 +58,10 @@ def colour_gradient(
     ]
     factor = [size[0] / frame.shape[1], size[1] / frame.shape[0]]
     boxes = np.asarray(xyxy, np.float64) * (factor * 2)
-    found = roi_align.roi_align(np.stack(cells), boxes)
-    variance = found[:, 3:6] - found[:, :3] ** 2
-    found[:, 3:6] = np.sqrt(np.maximum(variance, 0.0))
-    return found
+    feature = roi_align.roi_align(np.stack(cells), boxes)
+    variance = feature[:, 3:6] - feature[:, :3] ** 2
+    feature[:, 3:6] = np.sqrt(np.maximum(variance, 0.0))
+    return feature
 
 
 def _planes(frame: UInt8[np.ndarray, "h w 3"]) -> Iterator[Float[np.ndarray, "h w"]]:
@@ -109,10 +109,10 @@ class OnnxFeatures:
         self._network = onnx_file.Network(path)
         width, height = coordinates.TEST_WH
         if self._network.input_hw != (height, width):
-            found = " x ".join(map(str, self._network.input_hw))
+            actual = " x ".join(map(str, self._network.input_hw))
             raise ValueError(
                 f"{path}: expected a network of {height} x {width} pixels (height x"
-                f" width), found {found}"
+                f" width), found {actual}"
             )
         shape = self._network(np.zeros((1, 3, height, width), np.float32)).shape
         cells = (height // STAGE_STRIDE, width // STAGE_STRIDE)

@@ -41,11 +41,11 @@ def _detect_one(frame: UInt8[np.ndarray, "h w 3"]) -> Found:
     height, width = frame.shape[:2]
     boxes, scores = [], []
     for left, right in views(width, height):
-        found, score = _detect_view(frame[:, left:right])
-        found = found * np.float32([right - left, height] * 2)
-        found = found + np.float32([left, 0, left, 0])
-        keep = ~is_cut(found, left, right, width)
-        boxes.append(found[keep])
+        in_view, score = _detect_view(frame[:, left:right])
+        in_view = in_view * np.float32([right - left, height] * 2)
+        in_view = in_view + np.float32([left, 0, left, 0])
+        keep = ~is_cut(in_view, left, right, width)
+        boxes.append(in_view[keep])
         scores.append(score[keep])
     xyxy, score = np.concatenate(boxes), np.concatenate(scores)
     kept = suppress(xyxy, score, MAX_IOU, MAX_INSIDE)
@@ -71,7 +71,7 @@ def _detect_view(view: UInt8[np.ndarray, "h w 3"]) -> Found:
     likely = np.flatnonzero(score >= MIN_SCORE)
     score = score[likely]
     xyxy = ssdlite.decode(encodings[likely], ssdlite.anchors()[likely])
-    kept = suppress(xyxy, score, MAX_IOU_IN_VIEW, 1.0)[:MAX_PER_VIEW]
+    kept = suppress(xyxy, score, MAX_IOU_IN_VIEW, max_inside=1.0)[:MAX_PER_VIEW]
     xyxy, score = np.clip(xyxy[kept], 0.0, 1.0), score[kept]
     is_box = (xyxy[:, 2:] > xyxy[:, :2]).all(1)
     return xyxy[is_box], score[is_box]
@@ -103,8 +103,8 @@ def suppress(
         best, order = order[0], order[1:]
         kept.append(best)
         shared, area = shared_area(xyxy[best], xyxy[order])
-        own = box_area(xyxy[best])
-        is_same = shared > max_iou * (own + area - shared)
+        best_area = box_area(xyxy[best])
+        is_same = shared > max_iou * (best_area + area - shared)
         order = order[~(is_same | (shared > max_inside * area))]
     return np.array(kept, int)
 

@@ -1,4 +1,4 @@
-"""Boxes that a user already has: one index over a file, asked by video and time.
+"""A user's file of boxes to the boxes of any video at any time.
 
 `read` takes JSON lines, COCO, TVQA+ and MOT files; `box_formats` says how each is
 read. Frames count from 1 in every format: frame n of a video shows (n - 1) / fps.
@@ -59,12 +59,12 @@ def read(
 
 def tell(counts: Mapping[str, int]) -> list[str]:
     """A sentence for each reason why boxes are left out or cut."""
-    told = []
+    sentences = []
     for reason, count in sorted(counts.items()):
         boxes = "1 box is" if count == 1 else f"{count} boxes are"
-        what = "cut to the picture" if reason == "cut" else f"left out: {reason}"
-        told.append(f"{boxes} {what}")
-    return told
+        fate = "cut to the picture" if reason == "cut" else f"left out: {reason}"
+        sentences.append(f"{boxes} {fate}")
+    return sentences
 
 
 class BoxFile:
@@ -164,9 +164,9 @@ class BoxFile:
         if at is None:
             return {}
         starts, frames, order = self._ordered(fps)
-        own = slice(starts[at], starts[at + 1])
-        is_late = frames[own] > frame_number(duration_s, fps)
-        table = self._table[order[own]][~is_late]
+        span = slice(starts[at], starts[at + 1])
+        is_late = frames[span] > frame_number(duration_s, fps)
+        table = self._table[order[span]][~is_late]
         is_known = table["wh"].min(1, initial=np.inf) > 0  # cut when they were read
         xyxy = self._scaled(table[~is_known], frame_wh)
         _, is_inside, is_cut = _cut(xyxy, np.array(frame_wh, float))
@@ -180,8 +180,8 @@ class BoxFile:
 
     def strangers(self, clips: Iterable[str]) -> tuple[tuple[str, ...], int]:
         """The videos that are none of these clips, and how many boxes they have."""
-        found = (self._video_of.get(spelled(clip)) for clip in clips)
-        known = {at for at in found if at is not None}
+        places = (self._video_of.get(spelled(clip)) for clip in clips)
+        known = {at for at in places if at is not None}
         is_strange = ~np.isin(self._table["video"], list(known))
         names = np.unique(self._table["video"][is_strange])
         return tuple(self.videos[at] for at in names), int(is_strange.sum())
@@ -192,13 +192,13 @@ class BoxFile:
         if at is None:
             return self._table[:0]
         starts, frames, order = self._ordered(fps)
-        own = frames[starts[at] : starts[at + 1]]
-        place = np.searchsorted(own, frame)
-        around = own[max(place - 1, 0) : place + 1]
+        boxed = frames[starts[at] : starts[at + 1]]
+        place = np.searchsorted(boxed, frame)
+        around = boxed[max(place - 1, 0) : place + 1]
         away = np.abs(around - frame)
         if len(away) and away.min() <= most:
             frame = around[away.argmin()]
-        low, high = np.searchsorted(own, [frame, frame + 1]) + starts[at]
+        low, high = np.searchsorted(boxed, [frame, frame + 1]) + starts[at]
         return self._table[order[low:high]]
 
     def _ordered(self, fps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

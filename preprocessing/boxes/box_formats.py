@@ -1,4 +1,4 @@
-"""How each form of box file is read: rows of a table, checked one by one.
+"""Files of boxes, of each known form, to rows of one table, checked one by one.
 
 JSON lines: an object a line with `video`, `frame` (from 1) or `second`, `xyxy` (left,
 top, right, bottom in pixels of the frame) and `label`; `score` (1), `track` (-1) and
@@ -75,13 +75,13 @@ def _read_mot(
 ) -> None:
     if pixels not in ("source", "img0"):
         raise ValueError(f"mot_pixels={pixels!r}: must be source or img0")
-    found = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
+    paths = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
     root = path if path.is_dir() else path.parent
-    if not found:
+    if not paths:
         raise ValueError(
             f"{path}: holds no <video>.txt; name a folder of MOT result files"
         )
-    for file in found:
+    for file in paths:
         video = file.relative_to(root).with_suffix("").as_posix()
         builder.video(video)
         files.require_file(file)  # a pipe would never end
@@ -90,8 +90,8 @@ def _read_mot(
         columns = (column[is_counted] for column in rows)
         for frame, track, tlwh, score, category in zip(*columns, strict=True):
             if not 0 <= score <= 1:
-                what = f"score is {score:g}; it must be from 0 to 1"
-                raise bad(file, f"frame {frame}", what)
+                problem = f"score is {score:g}; it must be from 0 to 1"
+                raise bad(file, f"frame {frame}", problem)
             left, top, width, height = tlwh.tolist()
             builder.add(
                 video,
@@ -160,8 +160,8 @@ def _lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
                 if line.strip():
                     yield number, line
         except UnicodeDecodeError as error:
-            what = "is not UTF-8; write the file as UTF-8"
-            raise bad(path, f"after line {number}", what) from error
+            problem = "is not UTF-8; write the file as UTF-8"
+            raise bad(path, f"after line {number}", problem) from error
 
 
 def _json(path: pathlib.Path, where: str, text: str) -> Any:

@@ -1,4 +1,4 @@
-"""The shorter names under which a file of boxes may list a video."""
+"""Names of videos in a file of boxes to the shorter names that mean the same video."""
 
 import collections
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from preprocessing.readers.video import ENDINGS
 
 def aliases(videos: Sequence[str]) -> Mapping[str, int]:
     """Video of each name it goes by; a name that several share is nobody's."""
-    found: dict[str, int] = {}
+    video_of: dict[str, int] = {}
     shorter = [
         _without_ending,
         lambda name: name.rsplit("/", 1)[-1],
@@ -19,8 +19,8 @@ def aliases(videos: Sequence[str]) -> Mapping[str, int]:
         count = collections.Counter(names)
         for i, name in enumerate(names):
             if count[name] == 1:
-                found.setdefault(name, i)
-    return {**found, **{name: i for i, name in enumerate(videos)}}
+                video_of.setdefault(name, i)
+    return {**video_of, **{name: i for i, name in enumerate(videos)}}
 
 
 def _without_ending(video: str) -> str:

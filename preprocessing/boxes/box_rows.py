@@ -122,9 +122,9 @@ def in_unit(path: pathlib.Path, table: np.ndarray, unit: str) -> np.ndarray:
     return table
 
 
-def bad(path: pathlib.Path, where: str, what: str) -> ValueError:
+def bad(path: pathlib.Path, where: str, problem: str) -> ValueError:
     """One sentence: file, place, what is wrong."""
-    return ValueError(f"{path}{where and ', '}{where}: {what}")
+    return ValueError(f"{path}{where and ', '}{where}: {problem}")
 
 
 class Entry:
@@ -139,9 +139,9 @@ class Entry:
             raise bad(path, where, "must be an object {...}")
         self.values = values
 
-    def fail(self, what: str) -> ValueError:
+    def fail(self, problem: str) -> ValueError:
         """The error to raise about this entry."""
-        return bad(self._path, self._where, what)
+        return bad(self._path, self._where, problem)
 
     def text(self, name: str) -> str:
         """A text that is not empty, and can be written as UTF-8."""

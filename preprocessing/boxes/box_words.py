@@ -1,4 +1,4 @@
-"""Which words of boxes are people and faces; every other word is an object's.
+"""Words of boxes to their kinds: people, faces, and objects for all other words.
 
 Words are compared without regard to case, blanks, underscores, hyphens and a number at
 their end: "Person", "human_face" and "man 2" are of the lists below. Parts of a body
@@ -52,9 +52,9 @@ def tell_objects(counts: Mapping[str, int]) -> list[str]:
         return []
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     named = ", ".join(f"{label} ({count})" for label, count in ranked[:SHOWN])
-    rest = ranked[SHOWN:]
-    if rest:
-        named += f" and {len(rest)} more ({sum(count for _, count in rest)})"
+    others = ranked[SHOWN:]
+    if others:
+        named += f" and {len(others)} more ({sum(count for _, count in others)})"
     total = sum(counts.values())
     boxes = (
         "1 box is an object by its" if total == 1 else f"{total} boxes are objects by"

@@ -33,12 +33,12 @@ class Detected:
     def take(self, index: np.ndarray) -> "Detected":
         """The boxes at the integer positions `index`, in that order."""
         return Detected(
-            self.xyxy_px[index],
-            self.score[index],
-            tuple(self.kind[i] for i in index),
-            tuple(self.label[i] for i in index),
-            self.track[index],
-            self.source,
+            xyxy_px=self.xyxy_px[index],
+            score=self.score[index],
+            kind=tuple(self.kind[i] for i in index),
+            label=tuple(self.label[i] for i in index),
+            track=self.track[index],
+            source=self.source,
         )
 
 
@@ -46,15 +46,15 @@ Detector = Callable[[str, Sequence[Look]], list[Detected]]
 
 
 @functools.lru_cache(maxsize=4)
-def load(asked: People) -> Detector:
+def load(search: People) -> Detector:
     """The detector that is asked for.
 
     Raises:
       ValueError: if a file that it needs is missing or is none.
     """
     return {"ssdlite": _ssdlite, "yolox": _yolox, "file": _file, "none": _nobody}[
-        asked.bodies
-    ](asked)
+        search.bodies
+    ](search)
 
 
 def forget() -> None:
@@ -73,78 +73,87 @@ def seen(
     """Boxes without tracks, of the kinds of their labels. No label = person."""
     labels = tuple(label) or ("person",) * len(score)
     return Detected(
-        np.asarray(xyxy_px, np.float32).reshape(-1, 4),
-        np.asarray(score, np.float32),
-        tuple(box_words.kind_of(name, person_labels) for name in labels),
-        labels,
-        np.full(len(score), -1, np.int32),
-        source,
+        xyxy_px=np.asarray(xyxy_px, np.float32).reshape(-1, 4),
+        score=np.asarray(score, np.float32),
+        kind=tuple(box_words.kind_of(name, person_labels) for name in labels),
+        label=labels,
+        track=np.full(len(score), -1, np.int32),
+        source=source,
     )
 
 
-def _ssdlite(asked: People) -> Detector:
+def _ssdlite(search: People) -> Detector:
     from preprocessing.boxes import body_boxes
 
     def detect(clip: str, looks: Sequence[Look]) -> list[Detected]:
-        found = body_boxes.detect([look.image for look in looks])
-        return [seen(xyxy, score, "ssdlite") for xyxy, score in found]
+        detections = body_boxes.detect([look.image for look in looks])
+        return [seen(xyxy, score, "ssdlite") for xyxy, score in detections]
 
     return detect
 
 
-def _yolox(asked: People) -> Detector:
+def _yolox(search: People) -> Detector:
     from preprocessing.boxes import yolox
 
-    model = yolox.Yolox(asked.yolox, normalise=asked.normalise)
+    model = yolox.Yolox(search.yolox, normalise=search.normalise)
 
     def detect(clip: str, looks: Sequence[Look]) -> list[Detected]:
-        found = model.detect([look.image for look in looks])
+        detections = model.detect([look.image for look in looks])
         return [
             seen(
                 xyxy,
                 score,
                 "yolox",
-                [model.labels[i] for i in index],
-                asked.person_labels,
+                label=[model.labels[i] for i in index],
+                person_labels=search.person_labels,
             )
-            for xyxy, score, index in found
+            for xyxy, score, index in detections
         ]
 
     return detect
 
 
 @functools.lru_cache(maxsize=1)
-def boxes_of(asked: People) -> box_files.BoxFile:
+def boxes_of(search: People) -> box_files.BoxFile:
     """The user's file of boxes.
 
     Raises:
       ValueError: if it cannot be read.
     """
     return box_files.read(
-        asked.boxes,
-        mot_pixels=asked.boxes_pixels,
-        mot_labels=asked.boxes_labels,
-        unit=asked.boxes_unit,
-        person_labels=asked.person_labels,
+        search.boxes,
+        mot_pixels=search.boxes_pixels,
+        mot_labels=search.boxes_labels,
+        unit=search.boxes_unit,
+        person_labels=search.person_labels,
     )
 
 
-def _file(asked: People) -> Detector:
-    boxes = boxes_of(asked)
+def _file(search: People) -> Detector:
+    boxes = boxes_of(search)
 
     def one(clip: str, look: Look) -> Detected:
         size = look.image.shape[1], look.image.shape[0]
-        found = boxes.boxes_at(
-            clip, look.time_s, asked.boxes_fps, size, asked.boxes_within
+        detected = boxes.boxes_at(
+            clip,
+            look.time_s,
+            search.boxes_fps,
+            frame_wh=size,
+            within_s=search.boxes_within,
         )
         return Detected(
-            found.xyxy_px, found.score, found.kind, found.label, found.track, "file"
+            xyxy_px=detected.xyxy_px,
+            score=detected.score,
+            kind=detected.kind,
+            label=detected.label,
+            track=detected.track,
+            source="file",
         )
 
     return lambda clip, looks: [one(clip, look) for look in looks]
 
 
-def _nobody(asked: People) -> Detector:
+def _nobody(search: People) -> Detector:
     return lambda clip, looks: (
         [seen(np.zeros((0, 4)), np.zeros(0), "none")] * len(looks)
     )

@@ -45,11 +45,11 @@ def detect(
     Raises:
       ValueError: if a weight file is missing; says how to install it.
     """
-    found, sums = [], None
+    faces, sums = [], None
     for frame in frames:
         sums = resizing.integral(frame, sums)  # new memory takes ten times as long
-        found.append(_detect_one(sums, settings))
-    return found
+        faces.append(_detect_one(sums, settings))
+    return faces
 
 
 def _detect_one(sums: Sums, settings: Settings) -> Found:
@@ -96,11 +96,11 @@ def candidates(
 
 def _propose(sums: Sums, width: int, height: int, settings: Settings) -> np.ndarray:
     """Square boxes (m, 4) from the first network over the pyramid."""
-    found = []
+    proposals = []
     for scale in pyramid(width, height, settings):
         cells = candidates(sums, width, height, scale, settings.thresholds[0])
-        found.append(cells[suppress(cells[:, :4], cells[:, 4], 0.5)])
-    cells = np.concatenate(found) if found else np.zeros((0, 9), np.float32)
+        proposals.append(cells[suppress(cells[:, :4], cells[:, 4], 0.5)])
+    cells = np.concatenate(proposals) if proposals else np.zeros((0, 9), np.float32)
     cells = cells[suppress(cells[:, :4], cells[:, 4], 0.7)]
     return _square(_regress(cells[:, :4], cells[:, 5:], inclusive=0))
 

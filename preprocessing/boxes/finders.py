@@ -118,10 +118,10 @@ class People:
         Raises:
           ValueError: if one of the files cannot be read.
         """
-        found = dataclasses.asdict(self)
-        found = {k: v for k, v in found.items() if k not in LATER or v != LATER[k]}
-        named = [name for name in ("boxes", "yolox", "appearance") if found[name]]
-        return found | {name: _identity(found[name]) for name in named}
+        fields = dataclasses.asdict(self)
+        fields = {k: v for k, v in fields.items() if k not in LATER or v != LATER[k]}
+        named = [name for name in ("boxes", "yolox", "appearance") if fields[name]]
+        return fields | {name: _identity(fields[name]) for name in named}
 
 
 def _identity(name: str) -> dict[str, str]:

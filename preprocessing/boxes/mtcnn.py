@@ -104,13 +104,14 @@ def _load(plan: Plan, shape: tuple[int, ...]) -> cv2.dnn.Net:
     Raises:
       ValueError: if the weight file is missing; says how to install it.
     """
-    model = _model(plan, *shape[:2])
+    height, width, _ = shape
+    model = _model(plan, height, width)
     return cv2.dnn.readNetFromONNX(np.frombuffer(model, np.uint8))
 
 
 def _model(plan: Plan, height: int, width: int) -> bytes:
     """The network as an ONNX model: (pictures, channel, row, column) -> the heads."""
-    given = weight_files.read_torch(weight_files.read(plan.file))
+    weights = weight_files.read_torch(weight_files.read(plan.file))
     parts, last = [], "pixels"
 
     def add(op: str, *constants: np.ndarray, **attributes: int | Sequence[int]) -> None:
@@ -122,34 +123,34 @@ def _model(plan: Plan, height: int, width: int) -> bytes:
         last = name
 
     for layer, (pool, pad) in enumerate(zip(plan.pools, plan.pads, strict=True), 1):
-        kernel, bias = _weights(given, f"conv{layer}")
+        kernel, bias = _weights(weights, f"conv{layer}")
         if pad:
             add("Pad", np.array([0] * 6 + [pad] * 2))
         add("Conv", kernel, bias, kernel_shape=kernel.shape[2:])
-        add("PRelu", given[f"prelu{layer}.weight"][:, None, None])
+        add("PRelu", weights[f"prelu{layer}.weight"][:, None, None])
         if pool:  # windows that reach past the end count, but for what a pad added
             sides = {"kernel_shape": [pool] * 2, "strides": [2, 2]}
             add("MaxPool", **sides, ceil_mode=int(not pad))
-    heads = _weights(given, *plan.heads)
+    heads = _weights(weights, *plan.heads)
     if heads[0].ndim == 4:
         add("Conv", *heads, kernel_shape=[1, 1])
     else:
-        kernel, bias = _weights(given, f"dense{layer + 1}")
+        kernel, bias = _weights(weights, f"dense{layer + 1}")
         # Of a 3x3 map that torch flattened as (column, row, channel).
         kernel = kernel.reshape(len(kernel), 3, 3, -1).transpose(0, 3, 2, 1)
         add("Flatten")
         add("Gemm", kernel.reshape(len(kernel), -1), bias, transB=1)
-        add("PRelu", given[f"prelu{layer + 1}.weight"])
+        add("PRelu", weights[f"prelu{layer + 1}.weight"])
         add("Gemm", *heads, transB=1)
-    given_shape, shape = ["m", 3, height, width], ["m", "n", "r", "c"][: heads[0].ndim]
-    parts.append(onnx_writer.value(onnx_writer.INPUT, "pixels", given_shape))
+    input_shape, shape = ["m", 3, height, width], ["m", "n", "r", "c"][: heads[0].ndim]
+    parts.append(onnx_writer.value(onnx_writer.INPUT, "pixels", input_shape))
     return onnx_writer.model(*parts, onnx_writer.value(onnx_writer.OUTPUT, last, shape))
 
 
-def _weights(given: dict[str, np.ndarray], *layers: str) -> list[np.ndarray]:
+def _weights(weights: dict[str, np.ndarray], *layers: str) -> list[np.ndarray]:
     """Kernel and bias of layers that have one input, as of a single one."""
     return [
-        np.concatenate([given[f"{layer}.{part}"] for layer in layers])
+        np.concatenate([weights[f"{layer}.{part}"] for layer in layers])
         for part in ("weight", "bias")
     ]
 

@@ -126,10 +126,10 @@ def _all(message: memoryview, number: int) -> list:
 
 
 def _only(message: memoryview, number: int):
-    found = _all(message, number)
-    if not found:
+    values = _all(message, number)
+    if not values:
         raise ValueError(f"field {number} of a message is missing")
-    return found[-1]  # protobuf: the last one counts
+    return values[-1]  # protobuf: the last one counts
 
 
 def _text(message: memoryview, number: int) -> str:

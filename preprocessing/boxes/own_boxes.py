@@ -15,11 +15,11 @@ def lost(finder: finders.People, plan: plans.Plan) -> tuple[Skip, ...]:
     """
     if finder.boxes is None:
         return ()
-    found = detectors.boxes_of(finder)
+    boxes = detectors.boxes_of(finder)
     names = [clip.name for every in plan.clips.values() for clip in every]
-    reasons = box_files.tell(found.counts)
-    strange, count = found.strangers(names)
-    if strange and names and count == len(found):
+    reasons = box_files.tell(boxes.counts)
+    strange, count = boxes.strangers(names)
+    if strange and names and count == len(boxes):
         raise ValueError(
             f"{finder.boxes}: its videos are none of the {len(names)} clips: call them"
             f" as in --raw, such as {names[0]!r}, not {strange[0]!r}"
@@ -27,14 +27,14 @@ def lost(finder: finders.People, plan: plans.Plan) -> tuple[Skip, ...]:
     if strange:
         videos = "videos that are no clips, such as" if strange[1:] else "no clip:"
         reasons += box_files.tell({f"of {videos} {strange[0]!r}": count})
-    missing = [clip for clip in names if clip not in found]
-    if not len(found):
+    missing = [clip for clip in names if clip not in boxes]
+    if not len(boxes):
         reasons.append("holds no boxes that can be used")
     elif missing:
         such = f"{len(missing)} of {len(names)} clips, such as {missing[0]!r}"
         reasons.append(f"says nothing of {such}: no boxes there")
     name = pathlib.Path(finder.boxes).name
-    return tuple(Skip("", "", name, reason) for reason in reasons)
+    return tuple(Skip(file=name, reason=reason) for reason in reasons)
 
 
 def objects(finder: finders.People) -> tuple[Skip, ...]:
@@ -43,4 +43,4 @@ def objects(finder: finders.People) -> tuple[Skip, ...]:
         return ()
     reasons = box_words.tell_objects(detectors.boxes_of(finder).objects)
     name = pathlib.Path(finder.boxes).name
-    return tuple(Skip("", "", name, reason) for reason in reasons)
+    return tuple(Skip(file=name, reason=reason) for reason in reasons)

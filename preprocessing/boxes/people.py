@@ -42,46 +42,46 @@ class PeopleFinder:
       ValueError: if a file of weights or boxes is missing; says what to do.
     """
 
-    def __init__(self, asked: People):
-        detectors.load(asked)
-        _face_finder(asked)
-        self._asked, self.fps, self.settings = asked, asked.fps, asked.settings
+    def __init__(self, search: People):
+        detectors.load(search)
+        _face_finder(search)
+        self._search, self.fps, self.settings = search, search.fps, search.settings
 
     def __call__(self, clip: str, looks: Iterable[Look]) -> Boxes:
         """Boxes of a clip's sampled frames; `frame` counts those."""
-        return _find(self._asked, clip, looks)
+        return _find(self._search, clip, looks)
 
     def lost(
         self, clip: str, duration_s: float, size_px: tuple[int, int]
     ) -> list[tuple[str, str]]:
         """See `items.Finder`."""
-        if self._asked.boxes is None:
+        if self._search.boxes is None:
             return []
-        found = detectors.boxes_of(self._asked)
-        counts = found.lost(clip, duration_s, self._asked.boxes_fps, size_px)
-        name = pathlib.Path(self._asked.boxes).name
+        boxes = detectors.boxes_of(self._search)
+        counts = boxes.lost(clip, duration_s, self._search.boxes_fps, size_px)
+        name = pathlib.Path(self._search.boxes).name
         return [(name, reason) for reason in box_files.tell(counts)]
 
 
-def _find(asked: People, clip: str, looks: Iterable[Look]) -> Boxes:
-    detect, find_faces = detectors.load(asked), _face_finder(asked)
-    follower, own = _follower(asked, clip), asked.tracks == "tracked"
+def _find(search: People, clip: str, looks: Iterable[Look]) -> Boxes:
+    detect, find_faces = detectors.load(search), _face_finder(search)
+    follower, is_tracked = _follower(search, clip), search.tracks == "tracked"
     bodies, faces, sizes = [], [], []
     for chunk in _chunks(looks):
         sampled = [look for look in chunk if look.is_sampled]
         wanted = chunk if follower else sampled
-        for look, found in zip(wanted, detect(clip, wanted), strict=True):
+        for look, detected in zip(wanted, detect(clip, wanted), strict=True):
             if follower:
-                found = follower.update(look.image, found)[own]
-            elif own:
-                found = found.take(np.flatnonzero(found.track >= 0))
+                detected = follower.update(look.image, detected)[is_tracked]
+            elif is_tracked:
+                detected = detected.take(np.flatnonzero(detected.track >= 0))
             if look.is_sampled:
-                bodies.append(found)
+                bodies.append(detected)
                 sizes.append((look.image.shape[1], look.image.shape[0]))
         faces += find_faces([look.image for look in sampled])
     if follower:
-        bodies = [follower.settle(found) for found in bodies]
-    return join(bodies, faces, sizes, asked.faces, is_derived=not own)
+        bodies = [follower.settle(detected) for detected in bodies]
+    return join(bodies, faces, sizes, search.faces, is_derived=not is_tracked)
 
 
 def _chunks(looks: Iterable[Look]) -> Iterator[list[Look]]:
@@ -90,23 +90,25 @@ def _chunks(looks: Iterable[Look]) -> Iterator[list[Look]]:
         yield chunk
 
 
-def _follower(asked: People, clip: str) -> Any:
+def _follower(search: People, clip: str) -> Any:
     """A fresh `tracking.Follower`; None where nothing is followed, or a file did it."""
-    if asked.fps is None:
+    if search.fps is None:
         return None
-    if asked.bodies == "file" and detectors.boxes_of(asked).has_tracks(clip):
+    if search.bodies == "file" and detectors.boxes_of(search).has_tracks(clip):
         return None
     from preprocessing.boxes import appearance, tracking
 
-    return tracking.Follower(appearance.load(asked.appearance))
+    return tracking.Follower(appearance.load(search.appearance))
 
 
-def _face_finder(asked: People) -> Callable[[list[np.ndarray]], list[face_boxes.Found]]:
-    if asked.faces == "none":
+def _face_finder(
+    search: People,
+) -> Callable[[list[np.ndarray]], list[face_boxes.Found]]:
+    if search.faces == "none":
         none = np.zeros((0, 4), np.float32)
         nobody = none, none[:, 0], np.zeros((0, 5, 2), np.float32)
         return lambda images: [nobody] * len(images)
-    if asked.faces == "facenet":
+    if search.faces == "facenet":
         from preprocessing.boxes import facenet
 
         return facenet.detect
@@ -195,8 +197,8 @@ def _to_boxes(frames: list[list[Detected]]) -> Boxes:
     return Boxes(
         frame=np.repeat([i for i, _ in parts], counts).astype(np.int64),
         xyxy_px=np.concatenate([part.xyxy_px for part in every]),
-        kind=tuple(itertools.chain(*(part.kind for part in every))),
-        label=tuple(itertools.chain(*(part.label for part in every))),
+        kind=tuple(itertools.chain.from_iterable(part.kind for part in every)),
+        label=tuple(itertools.chain.from_iterable(part.label for part in every)),
         score=np.concatenate([part.score for part in every]),
         track=np.concatenate([part.track for part in every]).astype(np.int64),
         source=tuple(part.source for _, part in parts for _ in part.score),

@@ -120,8 +120,8 @@ def forward(
             x = results[steps[chain[0]].inputs[0]]
             results.append(_in_strips([(steps[j], params[j]) for j in chain], x))
         else:
-            given = [picture if j < 0 else results[j] for j in step.inputs]
-            results.append(_apply(step, params[i], given))
+            inputs = [picture if j < 0 else results[j] for j in step.inputs]
+            results.append(_apply(step, params[i], inputs))
     outputs = [results[i] for i in heads]
     boxes = jnp.concatenate([x.reshape(-1, 4) for x in outputs[: len(MAPS)]])
     logits = jnp.concatenate([x.reshape(-1, 2) for x in outputs[len(MAPS) :]])
@@ -138,13 +138,14 @@ def _wide_chain(steps: tuple[Step, ...], results: list[jax.Array], i: int):
     return (first, depthwise, i) if is_wide else ()
 
 
-def _apply(step: Step, param: tuple[jax.Array, ...], given: list[jax.Array]):
+def _apply(step: Step, param: tuple[jax.Array, ...], inputs: list[jax.Array]):
     if step.kind == "sum":
-        result = given[0] + given[1]
+        result = inputs[0] + inputs[1]
         return jnp.clip(result, 0.0, 6.0) if step.is_relu6 else result
-    (x,) = given
+    (x,) = inputs
     if step.kind != "dense":
-        x = _padded(x, *(_padding(size, step.stride) for size in x.shape[:2]))
+        rows, sides = (_padding(size, step.stride) for size in x.shape[:2])
+        x = _padded(x, rows, sides)
     return _convolve(step, param, x)
 
 
@@ -194,7 +195,7 @@ def _in_strips(chain: list[tuple], x: jax.Array) -> jax.Array:
 
     The same numbers; but the many channels between stay in the processor's cache.
     """
-    expand, (depthwise, kernels), project = chain
+    (expand, wide), (depthwise, kernels), (project, narrow) = chain
     height, stride = x.shape[0], depthwise.stride
     sides = _padding(x.shape[1], stride)
     before, _ = _padding(height, stride)
@@ -207,11 +208,11 @@ def _in_strips(chain: list[tuple], x: jax.Array) -> jax.Array:
 
     def strip(i: jax.Array) -> jax.Array:
         part = jax.lax.dynamic_slice_in_dim(x, i * move, taken)
-        part = _convolve(*expand, part)
+        part = _convolve(expand, wide, part)
         row = i * move - before + jnp.arange(taken)
         is_inside = ((row >= 0) & (row < height)).reshape(-1, 1, 1)
         part = _padded(jnp.where(is_inside, part, 0.0), (0, 0), sides)
-        return _convolve(*project, _convolve(depthwise, kernels, part))
+        return _convolve(project, narrow, _convolve(depthwise, kernels, part))
 
     # A loop, since XLA would do one step of all strips before the next step.
     strips = jax.lax.map(strip, jnp.arange(count))

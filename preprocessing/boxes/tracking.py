@@ -29,7 +29,9 @@ class Follower:
         self._category: dict[str, int] = {}
         self.confirmed: set[int] = set()
 
-    def update(self, image: np.ndarray, found: Detected) -> tuple[Detected, Detected]:
+    def update(
+        self, image: np.ndarray, detected: Detected
+    ) -> tuple[Detected, Detected]:
         """The frame's detections with track numbers, and the tracker's own boxes.
 
         The tracker itself reports nothing before its second sighting. Here a first
@@ -38,38 +40,38 @@ class Follower:
 
         Args:
           image: RGB.
-          found: what is detected there.
+          detected: what is detected there.
         """
-        if not len(found):  # the tracker's clock stands still, as in UniTrack
-            return found, found
-        tlwh = found.xyxy_px.astype(np.float64)
+        if not len(detected):  # the tracker's clock stands still, as in UniTrack
+            return detected, detected
+        tlwh = detected.xyxy_px.astype(np.float64)
         tlwh[:, 2:] -= tlwh[:, :2]
-        feature = self._describe(image, found.xyxy_px)
+        feature = self._describe(image, detected.xyxy_px)
         known = self._category
         category = np.array(
-            [known.setdefault(name, len(known)) for name in found.label]
+            [known.setdefault(name, len(known)) for name in detected.label]
         )
         reported = self._tracker.update(
-            tracker.Detections(tlwh, found.score, category, feature)
+            tracker.Detections(tlwh, detected.score, category, feature)
         )
-        track = np.full(len(found), -1, np.int32)
+        track = np.full(len(detected), -1, np.int32)
         for one in self._tracker.tracked:
             track[one.detection] = one.id
             if one.is_activated:
                 self.confirmed.add(one.id)
         assert (reported.detection >= 0).all()  # tracked = it took one just now
-        own = found.take(reported.detection)
+        tracked = detected.take(reported.detection)
         left_top, size = np.split(reported.tlwh, 2, axis=1)
-        own = dataclasses.replace(
-            own,
+        tracked = dataclasses.replace(
+            tracked,
             xyxy_px=np.hstack([left_top, left_top + size]).astype(np.float32),
             track=reported.id.astype(np.int32),
         )
-        return dataclasses.replace(found, track=track), own
+        return dataclasses.replace(detected, track=track), tracked
 
-    def settle(self, found: Detected) -> Detected:
+    def settle(self, detected: Detected) -> Detected:
         """Without the numbers of tracks that were never confirmed."""
-        is_real = np.isin(found.track, list(self.confirmed))
+        is_real = np.isin(detected.track, list(self.confirmed))
         return dataclasses.replace(
-            found, track=np.where(is_real, found.track, -1).astype(np.int32)
+            detected, track=np.where(is_real, detected.track, -1).astype(np.int32)
         )

@@ -77,10 +77,10 @@ def read(file: WeightFile) -> bytes:
         path = pathlib.Path(folder) / file.path
         if path.is_file():
             content = path.read_bytes()
-            found = hashlib.sha256(content).hexdigest()
-            if found != file.sha256:
+            digest = hashlib.sha256(content).hexdigest()
+            if digest != file.sha256:
                 raise ValueError(
-                    f"weight file {path} has sha256 {found[:12]}..., not"
+                    f"weight file {path} has sha256 {digest[:12]}..., not"
                     f" {file.sha256[:12]}...; {way_out} --force-reinstall"
                 )
             return content

@@ -109,7 +109,9 @@ def detections(
     score, kept = rows[:, 4] * rows[:, 5], []
     for one in np.unique(rows[:, 6]):
         members = np.flatnonzero(rows[:, 6] == one)
-        best = body_boxes.suppress(rows[members, :4], score[members], max_iou, 1.0)
+        best = body_boxes.suppress(
+            rows[members, :4], score[members], max_iou, max_inside=1.0
+        )
         kept.append(members[best])
     kept = np.sort(np.concatenate([np.zeros(0, int), *kept]))
     return rows[kept[np.argsort(-score[kept], kind="stable")]]
@@ -189,9 +191,9 @@ class Yolox:
         hw, wh = self._network.input_hw, (frame.shape[1], frame.shape[0])
         is_unitrack = self._normalise == "unitrack"
         picture = coordinates.letterbox(frame) if is_unitrack else frame[:, :, ::-1]
-        given, ratio = prepare(np.ascontiguousarray(picture), hw, self._normalise)
+        pixels, ratio = prepare(np.ascontiguousarray(picture), hw, self._normalise)
         rows = detections(
-            decode(self._network(given[None])[0], hw), self._min_score, self._max_iou
+            decode(self._network(pixels[None])[0], hw), self._min_score, self._max_iou
         )
         xyxy = rows[:, :4].astype(np.float64) / ratio
         if is_unitrack:

@@ -100,17 +100,17 @@ def stamp(text: str) -> Stamp | None:
 
 def _read(match: re.Match) -> Stamp:
     """The moment of a match of one of `STAMPS`."""
-    given = {name: value for name, value in match.groupdict().items() if value}
+    fields = {name: value for name, value in match.groupdict().items() if value}
     day, hour, minute, second = (
-        int(given.get(name, 0)) for name in ("day", "hour", "minute", "second")
+        int(fields.get(name, 0)) for name in ("day", "hour", "minute", "second")
     )
     ms = 1000 * (second + 60 * (minute + 60 * (hour + 24 * day)))
-    part, frames = given.get("part", given.get("milli", "0")), 0
-    if given.get("mark", ".") in ":;" and len(part) < 3:
+    part, frames = fields.get("part", fields.get("milli", "0")), 0
+    if fields.get("mark", ".") in ":;" and len(part) < 3:
         frames = int(part)
     else:
         ms += round(int(part) * 1000 / 10 ** len(part))
-    return Stamp(-ms if "minus" in given else ms, frames)
+    return Stamp(-ms if "minus" in fields else ms, frames)
 
 
 def _narrow(line: str) -> str:
@@ -141,11 +141,11 @@ def timing(line: str, is_head: bool = False) -> Timing | None:
     end = next((m for pattern in ENDS if (m := pattern.match(after))), None)
     if start is None or end is None:
         return None
-    rest = after[end.end() :].lstrip(".,;").strip()
-    is_said = rest.startswith(("]", ")")) or not (
-        SETTINGS.fullmatch(rest) or re.search(r"\d:\d", rest)
+    remainder = after[end.end() :].lstrip(".,;").strip()
+    is_said = remainder.startswith(("]", ")")) or not (
+        SETTINGS.fullmatch(remainder) or re.search(r"\d:\d", remainder)
     )
-    return Timing(start, _read(end), rest.lstrip("]) \t") if is_said else "")
+    return Timing(start, _read(end), remainder.lstrip("]) \t") if is_said else "")
 
 
 def is_strange(line: str, is_head: bool) -> bool:

@@ -79,8 +79,8 @@ def _turned(image: Picture, linear: Linear, tell: Tell) -> Picture:
     if abs(b) + abs(c) > abs(a) + abs(d):
         image = image.swapaxes(0, 1)
         across, down = c, b
-    rest = min(math.hypot(a, d), math.hypot(b, c))
-    if rest > MAX_LEAN * math.hypot(a, b, c, d):
+    lean = min(math.hypot(a, d), math.hypot(b, c))
+    if lean > MAX_LEAN * math.hypot(a, b, c, d):
         tell("is to be shown askew: it is turned by whole quarters")
     if across < 0:
         image = image[:, ::-1]

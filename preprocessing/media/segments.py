@@ -116,13 +116,13 @@ def consecutive(duration_s: float, segments: int, sub_segments: int) -> list[Win
     segment still gives one, with the frame in the middle of what there is.
     """
     length = sub_segments * SUB_SEGMENT_S
-    found = []
-    while (len(found) + 0.5) * length < duration_s:
-        found.append(Segment(len(found) * length, (len(found) + 0.5) * length))
-    found = found or [Segment(0.0, duration_s / 2.0)]
+    every = []
+    while (len(every) + 0.5) * length < duration_s:
+        every.append(Segment(len(every) * length, (len(every) + 0.5) * length))
+    every = every or [Segment(0.0, duration_s / 2.0)]
     return [
-        Window(tuple(found[first : first + segments]), length)
-        for first in range(0, len(found), segments)
+        Window(tuple(every[first : first + segments]), length)
+        for first in range(0, len(every), segments)
     ]
 
 
@@ -154,7 +154,7 @@ def with_between(
     [(0.4, True), (0.6666666666666666, False), (1.0, True)]
     """
     sampled = np.array(times_s, float)
-    found = [(float(t), True) for t in sampled]
+    marked = [(float(t), True) for t in sampled]
     if fps is not None and len(sampled):
         steps = np.arange(math.ceil(sampled[0] * fps), sampled[-1] * fps) / fps
         right = np.searchsorted(sampled, steps).clip(1, len(sampled) - 1)
@@ -163,5 +163,5 @@ def with_between(
                 np.abs(steps - sampled[right - 1]), np.abs(sampled[right] - steps)
             )
             steps = steps[near > 0.5 / fps - 1e-9]
-            found += [(float(t), False) for t in steps]
-    return sorted(found)
+            marked += [(float(t), False) for t in steps]
+    return sorted(marked)

@@ -113,7 +113,9 @@ def _in_place(
     """
     samples = np.concatenate(decoded.pieces)
     times, lengths = np.array(decoded.time_s), np.array(decoded.length_s)
-    placed = sound_clock.place(samples, times, lengths, DECODED_HZ, longest_s)
+    placed = sound_clock.place(
+        samples, times, lengths, rate=DECODED_HZ, longest_s=longest_s
+    )
     if placed.note:
         notes = [*notes, placed.note]
     first_s = times[0] + placed.start_s
@@ -128,4 +130,4 @@ def _in_place(
     if not len(samples):
         return None
     peak = float(max(samples.max(), -int(samples.min()), 1))
-    return Track(samples, peak, decoded.problem, tuple(notes))
+    return Track(samples, peak, problem=decoded.problem, notes=tuple(notes))

@@ -1,4 +1,4 @@
-"""Frames of any channels to what can be mixed to mono without guessing."""
+"""Frames of any channels to frames whose channels can be mixed to mono."""
 
 import ctypes
 

@@ -1,4 +1,4 @@
-"""Sound by its time stamps: what is missing, overlaps or runs at another clock."""
+"""A decoded sound track and the stamps of its frames to sound at the right times."""
 
 import dataclasses
 
@@ -60,17 +60,21 @@ def place(
     cuts = np.append(np.round(counted_s[firsts] * rate), len(samples)).astype(int)
     starts = np.round((counted_s + late_s)[firsts] * rate).astype(int)
     limit = round(longest_s * rate)
-    made, silent, dropped, stretched = _laid(samples, cuts, starts, is_jump, limit)
+    laid, silent, dropped, stretched = _laid(samples, cuts, starts, is_jump, limit)
     if dropped > MOST_DROPPED * len(samples):
         return Placed(samples, note="its time stamps are no times: it is not moved")
-    told = {"missing: silence there": silent, "overlap: left out": dropped}
+    changed = {"missing: silence there": silent, "overlap: left out": dropped}
     parts = [
-        f"{n / rate:.1f} s {what}" for what, n in told.items() if n > near_s * rate
+        f"{n / rate:.1f} s {change}"
+        for change, n in changed.items()
+        if n > near_s * rate
     ]
     if stretched > near_s * rate:
         parts.append(f"its clock is off by {stretched / rate:.1f} s: it is stretched")
     note = "; ".join(parts) or f"is moved by up to {np.abs(late_s).max():.2f} s"
-    return Placed(made, start_s, True, f"of its sound, by its time stamps: {note}")
+    return Placed(
+        laid, start_s, is_moved=True, note=f"of its sound, by its time stamps: {note}"
+    )
 
 
 def is_even(time_s: Float[np.ndarray, " k"], length_s: Float[np.ndarray, " k"]) -> bool:
@@ -81,7 +85,8 @@ def is_even(time_s: Float[np.ndarray, " k"], length_s: Float[np.ndarray, " k"]) 
 
 
 def _near_s(length_s: Float[np.ndarray, " k"]) -> float:
-    return float(np.clip(FRAMES * np.median(length_s), *NEAR_S))
+    least_s, most_s = NEAR_S
+    return float(np.clip(FRAMES * np.median(length_s), least_s, most_s))
 
 
 def _late_s(

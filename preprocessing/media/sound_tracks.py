@@ -59,11 +59,11 @@ def listed(streams: Sequence, wanted: str | None) -> list[SoundTrack]:
       streams: the container's streams of sound.
       wanted: a number from 1 or a language's tag; None = no choice.
     """
-    found = []
+    tracks = []
     for number, stream in enumerate(streams, 1):
         language = stream.metadata.get("language", "")
         marks = stream.disposition
-        found.append(
+        tracks.append(
             SoundTrack(
                 number=number,
                 index=stream.index,
@@ -75,7 +75,7 @@ def listed(streams: Sequence, wanted: str | None) -> list[SoundTrack]:
             )
         )
     return sorted(
-        found,
+        tracks,
         key=lambda t: (not t.is_wanted, t.is_aside, not t.is_default, t.number),
     )
 
@@ -102,14 +102,18 @@ def notes(
       failed: those before it, each with a reason.
       wanted: what the user chose.
     """
-    told = [f"its {track.name} is passed over: {reason}" for track, reason in failed]
+    sentences = [
+        f"its {track.name} is passed over: {reason}" for track, reason in failed
+    ]
     if wanted is not None and not any(track.is_wanted for track in tracks):
-        what = f"sound track {wanted}" if wanted.isdecimal() else f"sound in {wanted}"
-        told.append(f"holds no {what}: its {used.name} is used")
+        missing = (
+            f"sound track {wanted}" if wanted.isdecimal() else f"sound in {wanted}"
+        )
+        sentences.append(f"holds no {missing}: its {used.name} is used")
     elif len(tracks) > 1:
         why = _why(tracks, used, bool(failed))
-        told.append(f"its {used.name} of {len(tracks)} is used: {why}")
-    return tuple(told)
+        sentences.append(f"its {used.name} of {len(tracks)} is used: {why}")
+    return tuple(sentences)
 
 
 def _why(tracks: Sequence[SoundTrack], used: SoundTrack, is_next: bool) -> str:

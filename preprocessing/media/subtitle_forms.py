@@ -1,4 +1,4 @@
-"""What a file of subtitles holds: its form is told by its content before its ending.
+"""The text of a file of subtitles, of any known form, to lines with their times.
 
 SubRip and WebVTT are read by `cues`, everything else by pysubs2, SubStation after its
 lines were put into the order and the form of time that pysubs2 knows.
@@ -67,12 +67,14 @@ def read(content: str, ending: str, report: Callable[[str], None]) -> list[Said]
         report(f"is {NAMES[form]} by its content, not {ending}: read as such")
     if form in ("srt", "vtt"):
         is_webvtt = form == "vtt"
-        found = cues.read(webvtt.plain(content) if is_webvtt else content, is_webvtt)
-        if found.frame_rate and found.cues:
-            how = f"{found.frame_rate} a second"
+        parsed = cues.read(webvtt.plain(content) if is_webvtt else content, is_webvtt)
+        if parsed.frame_rate and parsed.cues:
+            how = f"{parsed.frame_rate} a second"
             report(f"its times count frames after the seconds: read as {how}")
-        _tell_strange(found.strange, len(found.cues), report)
-        return [Said(c.start_ms, c.end_ms, words(untagged(c.text))) for c in found.cues]
+        _tell_strange(parsed.strange, len(parsed.cues), report)
+        return [
+            Said(c.start_ms, c.end_ms, words(untagged(c.text))) for c in parsed.cues
+        ]
     if form in ("ass", "ssa"):
         lines, strange, count = _substation(content)
         content = "\n".join(lines)
@@ -147,7 +149,7 @@ def _tell_strange(
 def _by_library(content: str, form: str) -> Iterator[Said]:
     try:
         with warnings.catch_warnings(action="ignore"):  # of styles that nobody sees
-            found = pysubs2.SSAFile.from_string(content, form)
+            document = pysubs2.SSAFile.from_string(content, form)
     except pysubs2_exceptions.UnknownFPSError as error:
         raise ValueError(
             f"{NOTHING}: it counts frames ({NAMES[form]}) and does not say how many a"
@@ -156,41 +158,43 @@ def _by_library(content: str, form: str) -> Iterator[Said]:
     # Its parsers fail in whatever a damaged line meets: an index, a number, a key.
     except Exception as error:
         raise ValueError(NOTHING) from error
-    for event in found:
+    for event in document:
         if not event.is_comment:
-            style = found.styles.get(event.style, pysubs2.SSAStyle.DEFAULT_STYLE)
-            yield Said(event.start, event.end, words(event.text, style, found.styles))
+            style = document.styles.get(event.style, pysubs2.SSAStyle.DEFAULT_STYLE)
+            yield Said(
+                event.start, event.end, words(event.text, style, document.styles)
+            )
 
 
 def _substation(content: str) -> tuple[list[str], list[str], int]:
     """The file's lines as pysubs2 reads them, those not understood, how many are."""
     kept, strange, count, names = [], [], 0, FIELDS
     for line in cues.split(content):
-        kind, _, rest = line.partition(":")
+        kind, _, text = line.partition(":")
         kind = kind.strip().lower()
-        if kind == "format" and "start" in (own := _format(rest)):
-            names = own
+        if kind == "format" and "start" in (listed := _format(text)):
+            names = listed
         if kind != "dialogue":
             kept += [line] if kind != "comment" else []  # its times may be anything
             continue
-        values = rest.strip().split(",", len(names) - 1)
-        given = dict(zip(names, values, strict=False))
-        times = [cues.stamp(given.get(name, "")) for name in ("start", "end")]
+        values = text.strip().split(",", len(names) - 1)
+        fields = dict(zip(names, values, strict=False))
+        times = [cues.stamp(fields.get(name, "")) for name in ("start", "end")]
         if None in times:
             strange.append(line.strip()[: cues.SHOWN])
             continue
         count += 1
-        given |= {
-            name: _clock(at, given[name])
+        fields |= {
+            name: _clock(at, fields[name])
             for name, at in zip(("start", "end"), times, strict=True)
         }
-        kept.append("Dialogue: " + ",".join(given.get(name, "") for name in FIELDS))
+        kept.append("Dialogue: " + ",".join(fields.get(name, "") for name in FIELDS))
     return kept, strange, count
 
 
-def _format(rest: str) -> list[str]:
+def _format(text: str) -> list[str]:
     """The names of a line's fields; the first, of either version, is the layer."""
-    names = [name.strip().lower() for name in rest.split(",")]
+    names = [name.strip().lower() for name in text.split(",")]
     return ["layer" if name == "marked" else name for name in names]
 
 

@@ -60,9 +60,9 @@ def _best(container: Any, tracks: list[Any], report: Report) -> tuple:
     best = min(texts, key=_rank)
     lines, problem = _lines(container, best)
     spared = [_named(track) for track in texts if track is not best]
-    told = f"its own subtitles are used, {_named(best)}: {len(lines)} with words"
-    told += f"; {', '.join(spared)} not" if spared else ""
-    report(told)
+    sentence = f"its own subtitles are used, {_named(best)}: {len(lines)} with words"
+    sentence += f"; {', '.join(spared)} not" if spared else ""
+    report(sentence)
     if problem:
         report(f"its own subtitles are damaged ({problem}): none from there")
     return lines
@@ -97,14 +97,14 @@ def _named(track: Any) -> str:
 
 def _lines(container: Any, track: Any) -> tuple[tuple[subtitles.Line, ...], str]:
     """The lines, in time from the film's start, and what stopped the reading."""
-    found, problem = [], ""
+    lines, problem = [], ""
     try:
-        line = timeline.Timeline(container)
-        for packet in line.packets(track):
-            found += _said(packet, line.start_s)
+        clock = timeline.Timeline(container)
+        for packet in clock.packets(track):
+            lines += _said(packet, clock.start_s)
     except av.FFmpegError as error:
         problem = error.strerror
-    return subtitles.in_order(found), problem
+    return subtitles.in_order(lines), problem
 
 
 def _said(packet: Any, start_s: float) -> list[subtitles.Line]:

@@ -140,23 +140,23 @@ def in_window(lines: tuple[Line, ...], window: Window) -> dict[str, Any]:
       line_text, line_start_s, line_end_s of `records.Record`, in order of start:
       seconds after the window's start, float32.
     """
-    found = []
+    kept = []
     length_s = window.end_s - window.start_s
     is_consecutive = window.is_consecutive
     for line in lines:
         if not line.text or not math.isfinite(line.start_ms):
             continue
         if not is_consecutive:
-            found += _in_segments(line, window)
+            kept += _in_segments(line, window)
             continue
         start, end = (time - window.start_s for time in line.span_s)
         if start < length_s and (end > 0.0 or start >= 0.0):
-            found.append((start, end, line.text))
-    found.sort(key=lambda row: row[0])
+            kept.append((start, end, line.text))
+    kept.sort(key=lambda row: row[0])
     return {
-        "line_text": tuple(text for _, _, text in found),
-        "line_start_s": np.array([start for start, _, _ in found], np.float32),
-        "line_end_s": np.array([end for _, end, _ in found], np.float32),
+        "line_text": tuple(text for _, _, text in kept),
+        "line_start_s": np.array([start for start, _, _ in kept], np.float32),
+        "line_end_s": np.array([end for _, end, _ in kept], np.float32),
     }
 
 

@@ -94,19 +94,19 @@ class Timeline:
         """How far what was read so far reaches, from the file's start."""
         return max((part.end_s for part in self._parts), default=0.0) - self.start_s
 
-    def told(self) -> list[str]:
+    def oddities(self) -> list[str]:
         """What of the stamps read so far is odd, as sentences on the file."""
-        found = []
+        sentences = []
         if self.restarts_s:
             first = ", ".join(f"{time_s:.1f}" for time_s in self.restarts_s[:TOLD])
             more = ", ..." if self.restarts_s[TOLD:] else ""
-            found.append(
+            sentences.append(
                 f"its time stamps start anew at {first}{more} s: what follows is put"
                 " behind what was there"
             )
         if self.damaged:
-            found.append(f"{self.damaged} of its time stamps are damaged: not used")
-        return found
+            sentences.append(f"{self.damaged} of its time stamps are damaged: not used")
+        return sentences
 
     def packets(self, stream: av.stream.Stream | None = None) -> Iterator[av.Packet]:
         """The stream's packets in file order, the last one empty; None = of all."""
@@ -138,17 +138,17 @@ class Timeline:
     def _start_s(self, container: av.container.InputContainer) -> float:
         """What the header says, unless the first packets say another."""
         said_s = (container.start_time or 0) / 1e6
-        found: dict[int, float] = {}
+        starts_s: dict[int, float] = {}
         for packet in self._look():
             track = self._tracks.get(packet.stream.index)
             if track is None or packet.is_discard or track.stamp_s(packet) is None:
                 continue
-            found.setdefault(packet.stream.index, track.span_s(packet)[0])
-            if abs(min(found.values()) - said_s) <= BACK_S:
+            starts_s.setdefault(packet.stream.index, track.span_s(packet)[0])
+            if abs(min(starts_s.values()) - said_s) <= BACK_S:
                 return said_s
-            if len(found) == len(self._tracks):
+            if len(starts_s) == len(self._tracks):
                 break
-        first_s = min(found.values(), default=said_s)
+        first_s = min(starts_s.values(), default=said_s)
         return first_s if self._is_start(first_s) else said_s
 
     def _is_start(self, first_s: float) -> bool:
@@ -197,18 +197,21 @@ class Timeline:
         self, track: _Track, packet: av.Packet, stamp_s: float
     ) -> _Part | None:
         """The part that a stamp goes on; None if none."""
-        own, low_s = track.part, track.last_s - track.back_s(packet)
+        current, low_s = track.part, track.last_s - track.back_s(packet)
         newest = self._parts[-1] if self._parts else None
-        if own is None:
-            own, low_s = newest, newest.first_s - AHEAD_S if newest else 0.0
-        if own is newest:
-            if own and low_s <= stamp_s <= max(own.latest_s, track.last_s) + AHEAD_S:
-                return own
+        if current is None:
+            current, low_s = newest, newest.first_s - AHEAD_S if newest else 0.0
+        if current is newest:
+            if (
+                current
+                and low_s <= stamp_s <= max(current.latest_s, track.last_s) + AHEAD_S
+            ):
+                return current
         elif low_s <= stamp_s <= track.last_s + NEAR_S:
-            return own
+            return current
         alive = [other.part for other in self._tracks.values() if other is not track]
         for part in [newest, *alive]:
-            if part is None or part is own:
+            if part is None or part is current:
                 continue
             low_s = part.first_s if part is newest else part.latest_s
             if low_s - AHEAD_S <= stamp_s <= part.latest_s + AHEAD_S:
@@ -233,12 +236,12 @@ class Timeline:
         if not self._parts:
             self._parts.append(_Part(0.0, stamp_s, stamp_s))
             return self._parts[0]
-        own = track.part or self._parts[-1]
-        gap_s = stamp_s - max(own.latest_s, track.last_s)
+        current = track.part or self._parts[-1]
+        gap_s = stamp_s - max(current.latest_s, track.last_s)
         if 0 < gap_s <= (GAP_S if self.may_jump else FAR_S):
-            return own
+            return current
         if self.may_jump and abs(gap_s + WRAP_S) < AHEAD_S:
-            self._parts.append(_Part(own.shift_s + WRAP_S, stamp_s, stamp_s))
+            self._parts.append(_Part(current.shift_s + WRAP_S, stamp_s, stamp_s))
             return self._parts[-1]
         start_s = self._first_s(track, packet, stamp_s)
         end_s = max(part.end_s for part in self._parts)
@@ -253,17 +256,17 @@ class Timeline:
         """
         starts, turned = [track.span_s(packet)[0]], [track]
         for other in self._look():
-            own = self._tracks.get(other.stream.index)
-            other_s = own and own.stamp_s(other)
+            its_track = self._tracks.get(other.stream.index)
+            other_s = its_track and its_track.stamp_s(other)
             if other_s is None:
                 continue
-            start_s, end_s = own.span_s(other)
-            is_left = own not in turned and own.part is not None
-            if is_left and abs(other_s - own.last_s) <= NEAR_S:
-                own.part.latest_s = max(own.part.latest_s, end_s)
+            start_s, end_s = its_track.span_s(other)
+            is_left = its_track not in turned and its_track.part is not None
+            if is_left and abs(other_s - its_track.last_s) <= NEAR_S:
+                its_track.part.latest_s = max(its_track.part.latest_s, end_s)
             elif abs(other_s - stamp_s) < AHEAD_S:
                 starts.append(start_s)
-                turned.append(own)
+                turned.append(its_track)
         return min(starts)
 
 

@@ -155,7 +155,7 @@ class VideoFile:
         """What the header says, if it can be believed; else what follows it."""
         line, said_s = self._line, (self._container.duration or 0) / 1e6
         begin_s = (self._container.start_time or 0) / 1e6
-        for reason in line.told():
+        for reason in line.oddities():
             self._note(reason)
         is_sure = self._container.format.name in HEADED and self._read_to
         if is_sure and files.holds_another(self._path, self._read_to):

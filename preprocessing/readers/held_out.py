@@ -39,7 +39,7 @@ def listed(path: str, clips: Sequence[Clip]) -> tuple[set[str], list[Skip]]:
         )
     reason = f"{len(lost)} of its lines name no clip, such as"
     rows = [
-        Skip("", "", os.path.basename(path), f"{reason} {line!r}: not used")
+        Skip(file=os.path.basename(path), reason=f"{reason} {line!r}: not used")
         for line in lost[:1]
     ]
     return {name_of[line] for line in lines if line in name_of}, rows

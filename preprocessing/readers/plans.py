@@ -59,13 +59,15 @@ def content(path: str | pathlib.Path) -> bytes:
 
 
 def without(
-    what: str, folder: str, files: Collection[str], clips: Iterable[str]
+    kind: str, folder: str, files: Collection[str], clips: Iterable[str]
 ) -> list[Skip]:
     """A line for each clip without subtitles or sound; one if none has any."""
     if not files:
-        return [Skip("", "", folder, f"holds no {what}: no clip has any")]
-    reason = f"no {what} of its name: the clip has none"
-    return [Skip(clip, "", folder, reason) for clip in clips if clip not in files]
+        return [Skip(file=folder, reason=f"holds no {kind}: no clip has any")]
+    reason = f"no {kind} of its name: the clip has none"
+    return [
+        Skip(clip, file=folder, reason=reason) for clip in clips if clip not in files
+    ]
 
 
 def fingerprint(
@@ -97,14 +99,14 @@ def fingerprint(
 def walk(root: pathlib.Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """As `os.walk`, sorted, links to folders included; none twice, none hidden."""
     seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(root, followlinks=True):
-        status = os.stat(place)
+    for folder, folders, names in os.walk(root, followlinks=True):
+        status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield place, folders, sorted(names)
+        yield folder, folders, sorted(names)
 
 
 def index(raw: pathlib.Path, folder: str, endings: Collection[str]) -> Names[str]:
@@ -120,14 +122,14 @@ def index_all(
     raw: pathlib.Path, folder: str, endings: Collection[str]
 ) -> dict[str, list[str]]:
     """As `index`, with all files of a name."""
-    found: dict[str, list[str]] = {}
-    for place, folders, names in walk(raw / folder):
+    by_stem: dict[str, list[str]] = {}
+    for inner, folders, names in walk(raw / folder):
         for name in sorted([*names, *folders]):
             stem, ending = os.path.splitext(name)
             if ending.lower() in endings and not name.startswith("."):
-                path = pathlib.Path(place, name).relative_to(raw)
-                found.setdefault(stem, []).append(path.as_posix())
-    return found
+                path = pathlib.Path(inner, name).relative_to(raw)
+                by_stem.setdefault(stem, []).append(path.as_posix())
+    return by_stem
 
 
 def shown(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A line of questions as data sets write them: JSON whose values may be anything."""
+"""Lines of JSON, whose values may be anything, to checked questions."""
 
 import json
 import math

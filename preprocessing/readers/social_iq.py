@@ -73,7 +73,7 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     transcripts, labels = _transcripts(raw), tables.read_labels(raw)
     lost = labels.unknown(footage)
     skipped: list[Skip] = []
-    asked = _read_all(raw, footage, skipped)
+    by_split = _read_all(raw, footage, skipped)
     clips = {
         split: tuple(
             Clip(
@@ -88,16 +88,18 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
                 labels=labels.of(name),
                 placement="even",
             )
-            for name, questions in sorted(found.items())
+            for name, questions in sorted(by_video.items())
         )
-        for split, found in asked.items()
-        if found
+        for split, by_video in by_split.items()
+        if by_video
     }
     names = sorted({clip.name for every in clips.values() for clip in every})
-    lost += plans.without("transcript", TRANSCRIPTS, transcripts, names)
-    lost += plans.without("sound", AUDIOS, sounds, names)
+    lost += plans.without("transcript", TRANSCRIPTS, files=transcripts, clips=names)
+    lost += plans.without("sound", AUDIOS, files=sounds, clips=names)
     lacks = "no question has a video that can be shown"
-    return plans.Plan(str(raw), clips, tuple(skipped), lacks, tuple(lost))
+    return plans.Plan(
+        str(raw), clips, skipped=tuple(skipped), lacks=lacks, repaired=tuple(lost)
+    )
 
 
 def _read_all(
@@ -106,13 +108,13 @@ def _read_all(
     """Split -> clip -> questions in the file's order; the rest is skipped."""
     home = _original_split(raw)
     seen: dict[str, Question] = {}
-    asked: dict[str, dict[str, list[Question]]] = {}
+    by_split: dict[str, dict[str, list[Question]]] = {}
     for split in SPLITS:
-        asked[split] = {}
+        by_split[split] = {}
         path = raw / _file(split)
         lines = question_lines.read(path) if os.path.lexists(path) else ()
         # A video that was asked about before is a leak whatever the lists say.
-        known = {name: s for s, found in asked.items() for name in found}
+        known = {name: s for s, by_video in by_split.items() for name in by_video}
         known = Names({**home, **known})
         for number, line in lines:
             video, question_id = "", f"line {number}"
@@ -129,11 +131,13 @@ def _read_all(
                 if video not in footage:
                     raise ValueError(f"no {FRAMES}/{video} and no {VIDEOS}/{video}.mp4")
             except ValueError as error:
-                skipped.append(Skip(video, question_id, _file(split), str(error)))
+                skipped.append(
+                    Skip(video, question_id, file=_file(split), reason=str(error))
+                )
                 continue
             seen[question.example_id] = question
-            asked[split].setdefault(video, []).append(question)
-    return asked
+            by_split[split].setdefault(video, []).append(question)
+    return by_split
 
 
 def _require_no_leak(video: str, home: Mapping[str, str], is_official: bool) -> None:
@@ -218,10 +222,10 @@ def _sounds(raw: pathlib.Path, videos: Files) -> dict[str, list[str]]:
 
     mp3 before wav, before the video itself, before what lies beside that.
     """
-    found = plans.index_all(raw, AUDIOS, plans.SOUNDS)
+    sounds = plans.index_all(raw, AUDIOS, plans.SOUNDS)
     parts = sound_files.of_ending(raw, plans.SOUNDS - ENDINGS, VIDEOS)
     beside = sound_files.beside(videos.values(), parts)
-    known = Names(found)
+    known = Names(sounds)
     for name, file in videos.items():
-        found.setdefault(known.key(name), []).extend([file, *beside.get(file, ())])
-    return found
+        sounds.setdefault(known.key(name), []).extend([file, *beside.get(file, ())])
+    return sounds

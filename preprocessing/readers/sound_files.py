@@ -1,4 +1,4 @@
-"""Files of sound that lie beside videos and have their names.
+"""Files of sound to the videos beside which they lie, by their names.
 
 `talk.wav` is the sound of `talk.mp4` if that has none; so is `talk.f140.m4a` that of
 `talk.f137.mp4`, as youtube-dl and its like leave the two parts of a download.
@@ -29,7 +29,7 @@ def beside(videos: Collection[str], sounds: Iterable[str]) -> dict[str, list[str
         by_stem[stem].append(sound)
         if name != stem:
             by_name[name].append(sound)
-    found = {}
+    matched = {}
     for video in videos:
         stem, name = _stem(video), _name(video)
         is_part = name != stem
@@ -37,8 +37,8 @@ def beside(videos: Collection[str], sounds: Iterable[str]) -> dict[str, list[str
         if not any(kinds):  # one of the two was renamed
             kinds = [by_stem[name] if is_part else by_name[stem]]
         if any(kinds):
-            found[video] = [sound for kind in kinds for sound in kind]
-    return found
+            matched[video] = [sound for kind in kinds for sound in kind]
+    return matched
 
 
 def without_pictures(raw: pathlib.Path, videos: Collection[str]) -> frozenset[str]:
@@ -74,8 +74,8 @@ def _is_sound(path: pathlib.Path) -> bool:
 def of_ending(raw: pathlib.Path, endings: Collection[str], folder: str = "") -> list:
     """The files of these endings in the folder or below it, from `raw`."""
     return [
-        pathlib.Path(place, name).relative_to(raw).as_posix()
-        for place, _, names in plans.walk(raw / folder)
+        pathlib.Path(inner, name).relative_to(raw).as_posix()
+        for inner, _, names in plans.walk(raw / folder)
         for name in names
         if os.path.splitext(name)[1].lower() in endings and name[0] != "."
     ]

@@ -1,4 +1,4 @@
-"""Which files of subtitles belong to which videos of a folder: those of their name."""
+"""A folder's files of subtitles to the videos they belong to, by their names."""
 
 import os
 import pathlib
@@ -22,14 +22,14 @@ class Folder:
     def __init__(self, raw: pathlib.Path, named: str | None):
         self._raw, self._named = raw, named
         self._root = raw if named is None else pathlib.Path(named)
-        self._found: dict[tuple[str, str], list[str]] = {}
-        for place, folders, files in plans.walk(self._root):
+        self._paths: dict[tuple[str, str], list[str]] = {}
+        for folder, folders, files in plans.walk(self._root):
             for name in sorted([*folders, *files], reverse=True):  # .srt before .SRT
-                path = pathlib.Path(place, name).relative_to(self._root).as_posix()
+                path = pathlib.Path(folder, name).relative_to(self._root).as_posix()
                 stem, ending = os.path.splitext(path)
                 if ending.lower() in ENDINGS and name[0] != ".":
                     key = names.spelled(stem), ending.lower()
-                    self._found.setdefault(key, []).append(path)
+                    self._paths.setdefault(key, []).append(path)
 
     def of(self, name: str, file: str) -> str | None:
         """The subtitles of a video, from `raw`; what cannot be read is told later."""
@@ -40,12 +40,12 @@ class Folder:
 
     def _all(self, name: str, file: str) -> list[str]:
         """All of a video's name, in their order."""
-        found = []
+        every = []
         for stem in self._stems(name, file):
             for ending in ENDINGS:
-                paths = self._found.get((names.spelled(stem), ending), [])
-                found += sorted(paths, key=lambda path: not path.startswith(stem))
-        return list(dict.fromkeys(found))
+                paths = self._paths.get((names.spelled(stem), ending), [])
+                every += sorted(paths, key=lambda path: not path.startswith(stem))
+        return list(dict.fromkeys(every))
 
     def _stems(self, name: str, file: str) -> list[str]:
         """What a video's subtitles may be called, without their ending."""
@@ -58,7 +58,7 @@ class Folder:
 
         And one if a video has several, of which one is used.
         """
-        every = {path for paths in self._found.values() for path in paths}
+        every = {path for paths in self._paths.values() for path in paths}
         of_videos = [self._all(name, file) for name, file in videos.items()]
         used = {paths[0] for paths in of_videos if paths}
         known = {path for paths in of_videos for path in paths}
@@ -73,4 +73,4 @@ def _unused(lost: Iterable[str], why: str) -> list[Skip]:
     lost = sorted(lost)
     reason = f"is not used: {why}"
     reason += f"; nor are {len(lost) - 1} more" if lost[1:] else ""
-    return [Skip("", "", plans.shown(name), reason) for name in lost[:1]]
+    return [Skip(file=plans.shown(name), reason=reason) for name in lost[:1]]

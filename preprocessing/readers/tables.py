@@ -41,11 +41,11 @@ def read(path: str | os.PathLike) -> list[Row]:
       ValueError: if it cannot be read, is no table, or rows are of several lengths.
     """
     content = _text(path)
-    found = SEP.match(content)
+    separator = SEP.match(content)
     parts = PARTS
-    if found:
-        content = "\n" + content[found.end() :]  # lines keep their numbers
-        parts = (found["part"],) if found["part"] else PARTS
+    if separator:
+        content = "\n" + content[separator.end() :]  # lines keep their numbers
+        parts = (separator["part"],) if separator["part"] else PARTS
     tables, errors = [], []
     for part in parts:  # what is an open quote to one may be a sign to another
         try:
@@ -135,7 +135,7 @@ class Labels:
                 f" their names as in --raw, such as {min(videos)!r}, not {lost[0]!r}"
             )
         table, reason = os.path.basename(self.path), "has labels, but there is no video"
-        return [Skip(name, "", table, reason) for name in lost]
+        return [Skip(name, file=table, reason=reason) for name in lost]
 
 
 def read_labels(raw: pathlib.Path, named: str | None = None) -> Labels:
@@ -179,16 +179,16 @@ def _from_video(rows: list[Row]) -> list[Row]:
 def _by_video(
     path: pathlib.Path, header: list[str], rows: Iterable[Row]
 ) -> names.Names[tuple[int, dict[str, str]]]:
-    found: dict[str, tuple[int, dict[str, str]]] = {}
+    entries: dict[str, tuple[int, dict[str, str]]] = {}
     written: dict[str, str] = {}  # name in one form -> as it was written first
     for number, (video, *values) in rows:
         if not video:
             raise ValueError(f"{path}: row {number} has values, but names no video")
         pairs = zip(header[1:], values, strict=True)
-        own = number, {column: value for column, value in pairs if value}
+        entry = number, {column: value for column, value in pairs if value}
         key = written.setdefault(names.spelled(video), video)
-        found[key] = _merged(path, video, found.get(key), own)
-    return names.Names(found)
+        entries[key] = _merged(path, video, entries.get(key), entry)
+    return names.Names(entries)
 
 
 def _merged(

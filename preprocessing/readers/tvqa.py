@@ -63,18 +63,20 @@ def plan(raw_dir: str | pathlib.Path) -> plans.Plan:
     seen: set[str] = set()
     clips = {}
     for split in SPLITS:
-        asked = _read_questions(raw, split, folders, seen, skipped)
-        found = [
+        by_clip = _read_questions(raw, split, folders, seen, skipped)
+        chosen = [
             _clip(raw, name, rows, folders, sounds, subtitles, labels)
-            for name, rows in sorted(asked.items())
+            for name, rows in sorted(by_clip.items())
         ]
-        if found:
-            clips[split] = tuple(found)
+        if chosen:
+            clips[split] = tuple(chosen)
     names = sorted({clip.name for every in clips.values() for clip in every})
-    lost += plans.without("subtitles", SUBTITLES, subtitles, names)
-    lost += plans.without("sound", AUDIOS, sounds, names)
+    lost += plans.without("subtitles", SUBTITLES, files=subtitles, clips=names)
+    lost += plans.without("sound", AUDIOS, files=sounds, clips=names)
     lacks = "no question has frames that can be shown"
-    return plans.Plan(str(raw), clips, tuple(skipped), lacks, tuple(lost))
+    return plans.Plan(
+        str(raw), clips, skipped=tuple(skipped), lacks=lacks, repaired=tuple(lost)
+    )
 
 
 Rows = list[tuple[str, Question]]  # of one clip: (show, question)
@@ -121,9 +123,9 @@ def _read_questions(
 ) -> dict[str, Rows]:
     """Clip -> (show, question) in the file's order; what is not usable is skipped."""
     path = raw / _file(split)
-    asked: dict[str, Rows] = {}
+    by_clip: dict[str, Rows] = {}
     if not os.path.lexists(path):
-        return asked
+        return by_clip
     for number, line in question_lines.read(path):
         video, question_id = "", f"line {number}"
         try:
@@ -137,23 +139,25 @@ def _read_questions(
             if video not in folders:
                 raise ValueError(f"no folder of frames in {FRAMES}")
         except ValueError as error:
-            skipped.append(Skip(video, question_id, _file(split), str(error)))
+            skipped.append(
+                Skip(video, question_id, file=_file(split), reason=str(error))
+            )
             continue
         seen.add(question_id)
-        asked.setdefault(video, []).append((str(row.get("show_name", "")), question))
-    return asked
+        by_clip.setdefault(video, []).append((str(row.get("show_name", "")), question))
+    return by_clip
 
 
 def _index_frames(raw: pathlib.Path) -> Names[str]:
     """Clip -> its folder of frames, whatever the show's folder is called."""
-    found = {}
+    folders = {}
     root = raw / FRAMES
     for show in sorted(root.iterdir()) if root.is_dir() else ():
         if show.is_dir():
             for entry in os.scandir(show):
                 if entry.is_dir():
-                    found[entry.name] = f"{FRAMES}/{show.name}/{entry.name}"
-    return Names(found)
+                    folders[entry.name] = f"{FRAMES}/{show.name}/{entry.name}"
+    return Names(folders)
 
 
 def _sounds(raw: pathlib.Path) -> Names[list[str]]:

@@ -100,12 +100,12 @@ class Extras:
         lost = labels.unknown({*videos, *videos.values()})
         repaired = _odd_endings(raw) + _twins(videos)
         skipped: list[Skip] = []
-        asked: dict[str, list[Question]] = {}
+        by_clip: dict[str, list[Question]] = {}
         if self.questions is None:
             skipped += [*_unreadable_names(every), *lost]
         else:
             repaired += lost
-            asked = video_questions.read(self.questions, videos, skipped, repaired)
+            by_clip = video_questions.read(self.questions, videos, skipped, repaired)
         subtitles = self._subtitles(raw)
         repaired += subtitles.strays(every) + strays
         clips = tuple(
@@ -117,18 +117,18 @@ class Extras:
                 sound=file,
                 more_sound=tuple(heard.get(file, ())),
                 subtitles=subtitles.of(name, file),
-                questions=tuple(asked.get(name, ())),
+                questions=tuple(by_clip.get(name, ())),
                 labels=labels.of(name, file),
             )
             for name, file in sorted(videos.items())
-            if name in asked or self.questions is None
+            if name in by_clip or self.questions is None
         )
         return plans.Plan(
             str(raw),
             self._splits(clips, repaired),
-            tuple(skipped),
-            self._lacks(len(videos), len(clips)),
-            tuple(repaired),
+            skipped=tuple(skipped),
+            lacks=self._lacks(len(videos), len(clips)),
+            repaired=tuple(repaired),
         )
 
     def _lacks(self, videos: int, clips: int) -> str:
@@ -153,7 +153,7 @@ class Extras:
             TRAIN: tuple(clip for clip in clips if clip.name not in val),
             VAL: tuple(clip for clip in clips if clip.name in val),
         }
-        return {split: found for split, found in parts.items() if found}
+        return {split: members for split, members in parts.items() if members}
 
     def _subtitles(self, raw: pathlib.Path) -> subtitle_files.Folder:
         if self.subtitles is not None and not os.path.isdir(self.subtitles):
@@ -165,28 +165,28 @@ def _twins(videos: dict[str, str]) -> list[Skip]:
     """A line for each video whose name another has too, in the other Unicode form."""
     reason = "another video's name differs in its Unicode form alone: labels, questions"
     reason += " and subtitles of that name may be the other's; rename one"
-    return [Skip(name, "", videos[name], reason) for name in twins(videos)]
+    return [Skip(name, file=videos[name], reason=reason) for name in twins(videos)]
 
 
 def _odd_endings(raw: pathlib.Path) -> list[Skip]:
     """A line for each ending of files that are nothing known here."""
     known = {*ENDINGS, *subtitle_files.ENDINGS, *plans.SOUNDS, *TABLES}
-    found: dict[str, list[str]] = {}
+    by_ending: dict[str, list[str]] = {}
     for folder, _, names in plans.walk(raw):
         for name in names:
             ending = os.path.splitext(name)[1].lower()
             is_record = ending.startswith(".array_record")  # OUT may lie in RAW
             if ending not in known and not is_record and name[0] != ".":
                 path = pathlib.Path(folder, name).relative_to(raw)
-                found.setdefault(ending, []).append(path.as_posix())
+                by_ending.setdefault(ending, []).append(path.as_posix())
     rows = []
-    for ending, files in sorted(found.items()):
+    for ending, files in sorted(by_ending.items()):
         why = (
             f"{plans.shown(ending)} is no video's ending" if ending else "has no ending"
         )
         reason = f"is not looked at: {why}"
         reason += f"; nor are {len(files) - 1} more of it" if files[1:] else ""
-        rows.append(Skip("", "", plans.shown(files[0]), reason))
+        rows.append(Skip(file=plans.shown(files[0]), reason=reason))
     return rows
 
 
@@ -194,7 +194,8 @@ def _unreadable_names(every: dict[str, str]) -> list[Skip]:
     shown = sorted(
         plans.shown(file) for file in every.values() if not plans.is_text(file)
     )
-    return [Skip(name, "", name, "its name is not UTF-8; rename it") for name in shown]
+    reason = "its name is not UTF-8; rename it"
+    return [Skip(name, file=name, reason=reason) for name in shown]
 
 
 def _with_sound(
@@ -212,7 +213,7 @@ def _with_sound(
     return (
         every,
         heard,
-        [Skip("", "", plans.shown(name), reason) for name in strays[:1]],
+        [Skip(file=plans.shown(name), reason=reason) for name in strays[:1]],
     )
 
 
@@ -223,8 +224,8 @@ def _names(raw: pathlib.Path, but: frozenset[str] = frozenset()) -> dict[str, st
     it is told as damage.
     """
     files, odd = [], []
-    for folder, folders, found in plans.walk(raw):
-        for names, kept in ((found, files), (folders, odd)):
+    for folder, folders, entries in plans.walk(raw):
+        for names, kept in ((entries, files), (folders, odd)):
             kept += [
                 pathlib.Path(folder, name).relative_to(raw).as_posix()
                 for name in names

@@ -27,7 +27,7 @@ def read(
     Raises:
       ValueError: if the file cannot be read.
     """
-    asked: dict[str, list[Question]] = {}
+    by_clip: dict[str, list[Question]] = {}
     unused: collections.Counter[str] = collections.Counter()
     by_file = {file: name for name, file in names.items()}
     name_of = Names(by_file | {name: name for name in names})
@@ -43,14 +43,16 @@ def read(
             if name not in names:
                 raise ValueError("no video of this name")
         except ValueError as error:
-            skipped.append(Skip(video, f"line {number}", source, str(error)))
+            skipped.append(
+                Skip(video, f"line {number}", file=source, reason=str(error))
+            )
             continue
-        asked.setdefault(name, []).append(question)
+        by_clip.setdefault(name, []).append(question)
     for field, count in sorted(unused.items()):
-        what = json.dumps(field)  # a name may hold anything
-        reason = f"{what} is no field of a question: not used in {count} lines"
-        repaired.append(Skip("", "", source, reason))
-    return asked
+        shown = json.dumps(field)  # a name may hold anything
+        reason = f"{shown} is no field of a question: not used in {count} lines"
+        repaired.append(Skip(file=source, reason=reason))
+    return by_clip
 
 
 def _question(row: dict[str, Any], example_id: str) -> Question:

@@ -30,7 +30,7 @@ class Box:
 
 def frames(clip: world.Clip, seed: int) -> Iterator[tuple[np.ndarray, list[Box]]]:
     """Each frame (192, 320, 3) uint8 BGR with its boxes, frames counted from 1."""
-    rng = world.generator(seed, clip.domain, clip.split, clip.index, 1)
+    rng = world.generator(seed, clip.domain, clip.split, clip.index, purpose=1)
     width = words.WIDTH_PX + int(np.ceil(clip.pan[:, 0].max() - clip.pan[:, 0].min()))
     scenery = scenes.paint(clip.scene, width, clip.colours, rng)
     shades = [people.cloth(person, rng) for person in clip.people]

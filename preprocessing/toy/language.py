@@ -1,4 +1,4 @@
-"""Questions with five answers, and the subtitles: what is said and what is narrated.
+"""A clip's script to its subtitles and to questions with five answers.
 
 The narration names what no question of the clip asks for: a clip that asks for the
 object's class is told its colour, one that asks for a colour is told no colour at all.
@@ -46,7 +46,7 @@ class Talk:
 
 def talk(clip: world.Clip, seed: int) -> Talk:
     """The clip's subtitles: two narrated lines and two that somebody says."""
-    rng = world.generator(seed, clip.domain, clip.split, clip.index, 2)
+    rng = world.generator(seed, clip.domain, clip.split, clip.index, purpose=2)
     names = tuple(str(n) for n in rng.choice(words.NAMES, 5, replace=False))
     topics = tuple(str(t) for t in rng.choice(words.TOPICS, 5, replace=False))
     speakers = tuple(str(n) for n in rng.choice(names, 2, replace=False))
@@ -65,27 +65,27 @@ def talk(clip: world.Clip, seed: int) -> Talk:
 
 def _narration(clip: world.Clip, rng: np.random.Generator) -> list[str]:
     """Two sentences that leave out whatever the clip's questions ask for."""
-    asked = set(clip.asked)
-    is_colour_told = not asked & {"colour", "who"}
-    is_class_told = "class" not in asked
-    place = "here" if "scene" in asked else words.SCENES[clip.scene]
+    kinds = set(clip.question_kinds)
+    is_colour_told = not kinds & {"colour", "who"}
+    is_class_told = "class" not in kinds
+    where = "here" if "scene" in kinds else words.SCENES[clip.scene]
     parts = []
     for thing in clip.things:
         noun = thing.label if is_class_told else "thing"
         colour = f"{thing.colour} " if is_colour_told else ""
         parts.append(f"a {colour}{noun} {_motion(thing)}")
-    first = " and ".join(parts) + (f" {place}" if rng.random() < 0.6 else "")
+    first = " and ".join(parts) + (f" {where}" if rng.random() < 0.6 else "")
     people = []
     for person in clip.people:
         who = f"somebody in {person.shirt}" if is_colour_told else "somebody"
         does = "is there"
-        if "doing" not in asked:
+        if "doing" not in kinds:
             does = f"is {words.ACTION_PHRASES[person.action]}"
         people.append(f"{who} {does}")
     if people:
-        return [_sentence(first), _sentence(f"{str(rng.choice(people))} {place}")]
+        return [_sentence(first), _sentence(f"{str(rng.choice(people))} {where}")]
     opening = "there is nobody" if rng.random() < 0.5 else "nobody is"
-    return [_sentence(first), _sentence(f"{opening} {place}")]
+    return [_sentence(first), _sentence(f"{opening} {where}")]
 
 
 def _motion(thing: world.Thing) -> str:
@@ -98,9 +98,9 @@ def _sentence(text: str) -> str:
 
 def ask(clip: world.Clip, said: Talk, seed: int) -> list[dict]:
     """The clip's three questions as TVQA's jsonl has them."""
-    rng = world.generator(seed, clip.domain, clip.split, clip.index, 3)
-    found = []
-    for number, kind in enumerate(clip.asked):
+    rng = world.generator(seed, clip.domain, clip.split, clip.index, purpose=3)
+    rows = []
+    for number, kind in enumerate(clip.question_kinds):
         text, candidates, answer = _question(clip, said, kind, rng)
         qid = QUESTIONS_PER_CLIP * clip.index + number
         row = {"qid": qid + 10_000_000 * words.SPLITS.index(clip.split), "q": text}
@@ -108,8 +108,8 @@ def ask(clip: world.Clip, said: Talk, seed: int) -> list[dict]:
         row["answer_idx"] = candidates.index(answer)
         row["ts"] = _span(clip, rng)
         row |= {"vid_name": clip.name, "show_name": clip.domain}
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def _span(clip: world.Clip, rng: np.random.Generator) -> str:
@@ -182,9 +182,9 @@ def to_srt(lines: tuple[Line, ...]) -> str:
 
 
 def _clock(seconds: float) -> str:
-    whole = round(1000 * seconds)
-    minutes, rest = divmod(whole, 60_000)
-    return f"00:{minutes:02d}:{rest // 1000:02d},{rest % 1000:03d}"
+    whole_ms = round(1000 * seconds)
+    minutes, left_ms = divmod(whole_ms, 60_000)
+    return f"00:{minutes:02d}:{left_ms // 1000:02d},{left_ms % 1000:03d}"
 
 
 def questions(

@@ -61,11 +61,11 @@ def _places(
     canvas: np.ndarray, gap: tuple[int, int], rng: np.random.Generator
 ) -> list[int]:
     """Positions along the picture, `gap` apart."""
-    x, found = int(rng.integers(0, gap[1])), []
+    x, positions = int(rng.integers(0, gap[1])), []
     while x < canvas.shape[1]:
-        found.append(x)
+        positions.append(x)
         x += int(rng.integers(*gap))
-    return found
+    return positions
 
 
 def _colour(
@@ -180,9 +180,9 @@ def _room(
 ) -> None:
     for x in _places(canvas, (60, 130), rng):
         y, w, h = rng.integers((14, 30, 28), (44, 60, 56))
-        box = (x, int(y)), (x + int(w), int(y + h))
-        cv2.rectangle(canvas, *box, _colour(rng, 60, 220), -1)
-        cv2.rectangle(canvas, *box, (50, 70, 96), 3)
+        corner, opposite = (x, int(y)), (x + int(w), int(y + h))
+        cv2.rectangle(canvas, corner, opposite, _colour(rng, 60, 220), -1)
+        cv2.rectangle(canvas, corner, opposite, (50, 70, 96), 3)
     for x in _places(canvas, (110, 210), rng):
         w, h = (int(v) for v in rng.integers((40, 30), (70, 52)))
         cv2.rectangle(canvas, (x, horizon - h), (x + w, horizon + 4), (54, 78, 108), -1)

@@ -1,4 +1,4 @@
-"""A rendered toy tree once more, as a raw Social-IQ 2.0 download lies on disk.
+"""A rendered toy tree to one in the layout of a raw Social-IQ 2.0 download.
 
 Frames, sound and subtitles are the same; questions lose one of their wrong answers and
 are about the whole clip. As in the published set `qa_test.json` also asks about videos
@@ -37,11 +37,11 @@ def write(tvqa_dir: str | os.PathLike, out_dir: str | os.PathLike) -> None:
     tvqa, out = pathlib.Path(tvqa_dir), pathlib.Path(out_dir)
     if out.exists():
         raise ValueError(f"{out}: is there already; name a new folder")
-    asked = {split: _read(tvqa, split) for split in ("train", "val")}
-    val = list(asked["val"])
+    by_split = {split: _read(tvqa, split) for split in ("train", "val")}
+    val = list(by_split["val"])
     cut = len(val) - (max(len(val) // 3, 1) if len(val) > 1 else 0)
-    asked["test"] = {name: asked["val"].pop(name) for name in val[cut:]}
-    lists = {split: list(found) for split, found in asked.items()}
+    by_split["test"] = {name: by_split["val"].pop(name) for name in val[cut:]}
+    lists = {split: list(by_video) for split, by_video in by_split.items()}
     lengths = {
         path.name: _copy_frames(path, out)
         for path in sorted((tvqa / "tvqa_frames/frames_hq").glob("*/*"))
@@ -53,12 +53,12 @@ def write(tvqa_dir: str | os.PathLike, out_dir: str | os.PathLike) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(to_vtt(path.read_text(encoding="utf-8")), encoding="utf-8")
     for split in ("train", "val"):
-        leaked = {name: asked[split][name] for name in lists[split][:LEAKED]}
-        asked["test"] |= leaked
-    for split, found in asked.items():
+        leaked = {name: by_split[split][name] for name in lists[split][:LEAKED]}
+        by_split["test"] |= leaked
+    for split, by_video in by_split.items():
         rows = [
             json.dumps(_question(row, i, lengths[name], split != "test"))
-            for name, rows in found.items()
+            for name, rows in by_video.items()
             for i, row in enumerate(rows)
         ]
         _put(out / f"qa/qa_{split}.json", "\n".join(rows) + "\n")
@@ -69,12 +69,12 @@ def write(tvqa_dir: str | os.PathLike, out_dir: str | os.PathLike) -> None:
 
 def _read(tvqa: pathlib.Path, split: str) -> dict[str, list[dict[str, Any]]]:
     """Video -> lines of TVQA."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_video: dict[str, list[dict[str, Any]]] = {}
     path = tvqa / f"tvqa_qa_release/tvqa_{split}.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        found.setdefault(row["vid_name"], []).append(row)
-    return found
+        by_video.setdefault(row["vid_name"], []).append(row)
+    return by_video
 
 
 def _question(
@@ -86,13 +86,13 @@ def _question(
     drawn = np.random.default_rng((words.VERSION, row["qid"])).integers(4)
     wrong = [i for i in range(5) if i != right][drawn]
     answers = [row[f"a{i}"] for i in range(5) if i != wrong]
-    made = {"qid": f"{video}_q{number}_0", "q": row["q"], "vid_name": video}
-    made |= {"ts": f"0.00-{length_s:.6f}"}
+    line = {"qid": f"{video}_q{number}_0", "q": row["q"], "vid_name": video}
+    line |= {"ts": f"0.00-{length_s:.6f}"}
     if is_labelled:
         index = answers.index(row[f"a{right}"])
         kinds = ["corr" if i == index else "matched" for i in range(4)]
-        made |= {"ans_corr": answers[index], "answer_idx": index, "idx_types": kinds}
-    return made | {f"a{i}": answer for i, answer in enumerate(answers)}
+        line |= {"ans_corr": answers[index], "answer_idx": index, "idx_types": kinds}
+    return line | {f"a{i}": answer for i, answer in enumerate(answers)}
 
 
 def _copy_frames(folder: pathlib.Path, out: pathlib.Path) -> float:

@@ -24,7 +24,7 @@ VOWELS = ((730, 1090), (530, 1840), (270, 2290), (570, 840), (300, 870))  # form
 
 def track(clip: world.Clip, said: language.Talk, seed: int) -> np.ndarray:
     """(samples,) float32 in [-1, 1]."""
-    rng = world.generator(seed, clip.domain, clip.split, clip.index, 4)
+    rng = world.generator(seed, clip.domain, clip.split, clip.index, purpose=4)
     width = 4 * 2 ** list(words.SCENES).index(clip.scene)
     sound = 0.02 * _smooth(rng.standard_normal(SAMPLES, np.float32), width)
     for person in clip.people:

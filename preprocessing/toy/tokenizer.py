@@ -1,4 +1,4 @@
-"""Trains the shipped "toy" tokenizer on the toy set's text.
+"""The toy set's texts to the shipped tokenizer "toy".
 
 `python -m preprocessing.toy.tokenizer` writes mmdiffmask/data/toy_tokenizer.json
 again, in seconds and with the same bytes as long as the toy set says the same.
@@ -7,11 +7,14 @@ Run it after a change of the toy set's words.
 
 import logging
 import os
+import pathlib
 from collections.abc import Iterator
 
-from mmdiffmask.data import tokenizers
+import mmdiffmask
+from preprocessing import bpe
 from preprocessing.toy import language, words
 
+PATH = pathlib.Path(mmdiffmask.__file__).with_name("data") / "toy_tokenizer.json"
 VOCABULARY = 512  # the size `tiny` has
 CLIPS_PER_DOMAIN = 400  # every word and phrase occurs many times
 SEED = 0
@@ -25,12 +28,11 @@ def texts() -> Iterator[str]:
         yield f"{start} to {start + 1}"
 
 
-def write(path: str | os.PathLike = tokenizers.TOY) -> tokenizers.Tokenizer:
-    """Trains and writes the tokenizer; returns it."""
-    return tokenizers.train_bpe(texts(), VOCABULARY, path)
+def write(path: str | os.PathLike = PATH) -> int:
+    """Trains and writes the tokenizer; how many entries it has."""
+    return bpe.train(texts(), VOCABULARY, path)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    entries = write().vocabulary
-    logging.info("%s: %d entries", tokenizers.TOY, entries)
+    logging.info("%s: %d entries", PATH, write())

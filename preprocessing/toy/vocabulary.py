@@ -1,4 +1,4 @@
-"""Writes the shipped closed vocabulary "toy": what the toy set's texts can name.
+"""The toy set's words to the shipped closed vocabulary "toy".
 
 `python -m preprocessing.toy.vocabulary` writes mmdiffmask/data/toy_words.json again.
 Run it after a change of the toy set's words.
@@ -8,8 +8,11 @@ import json
 import logging
 import pathlib
 
-from mmdiffmask.data import vocabulary
+import mmdiffmask
+from mmdiffmask import atomic
 from preprocessing.toy import words
+
+PATH = pathlib.Path(mmdiffmask.__file__).with_name("data") / "toy_words.json"
 
 
 def classes() -> dict[str, dict]:
@@ -30,18 +33,19 @@ def classes() -> dict[str, dict]:
         "name": list(words.NAMES),
         "topic answer": [f"the {topic}" for topic in words.TOPICS],
     }
-    found = {k: {"is_content": True, "texts": v} for k, v in shown.items()}
+    by_class = {k: {"is_content": True, "texts": v} for k, v in shown.items()}
     # One frame does not show whether something moves.
-    found["motion"]["is_content"] = False
-    return found | {k: {"is_content": False, "texts": v} for k, v in answers.items()}
+    by_class["motion"]["is_content"] = False
+    return by_class | {k: {"is_content": False, "texts": v} for k, v in answers.items()}
 
 
-def write(path: pathlib.Path = vocabulary.TOY) -> vocabulary.Vocabulary:
-    """Writes the file; returns what it holds."""
-    path.write_text(json.dumps(classes(), indent=1) + "\n", encoding="utf-8")
-    return vocabulary.load(path)
+def write(path: pathlib.Path = PATH) -> int:
+    """Writes the file; how many entries it has."""
+    vocabulary = classes()
+    atomic.write(path, json.dumps(vocabulary, indent=1) + "\n")
+    return sum(len(entry["texts"]) for entry in vocabulary.values())
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.info("%s: %d entries", vocabulary.TOY, len(write()))
+    logging.info("%s: %d entries", PATH, write())

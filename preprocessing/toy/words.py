@@ -1,4 +1,4 @@
-"""The vocabulary of the toy world: what there is in each of its three domains."""
+"""The words of the toy world: what there is in each of its three domains."""
 
 VERSION = 1  # of the generator: one more whenever any clip would come out otherwise
 

@@ -1,4 +1,4 @@
-"""What happens in a clip: a script of people, actions, objects, scene and camera.
+"""A seed and a clip's number to its script: people, actions, things, scene, camera.
 
 Whatever a question may ask for is drawn as an ordered set of five candidates first;
 which of the five becomes true is drawn uniformly afterwards, and the world is built to
@@ -65,8 +65,8 @@ class Clip:
     """A clip's whole script; the first person and the first thing are the main ones.
 
     `colours`, `actions` and `classes` are the five candidates of every question about
-    them, in the order in which they are offered. `asked` holds what the questions of
-    this clip ask for. `pan` is the background's offset in pixels (frames, 2).
+    them, in the order in which they are offered. `question_kinds` says what this clip's
+    questions ask for. `pan` is the background's offset in pixels (frames, 2).
     """
 
     name: str
@@ -81,7 +81,7 @@ class Clip:
     people: tuple[Person, ...]
     things: tuple[Thing, ...]
     pan: np.ndarray
-    asked: tuple[str, ...]
+    question_kinds: tuple[str, ...]
 
 
 def generator(
@@ -94,7 +94,7 @@ def generator(
 
 def script(domain: Domain, split: Split, index: int, seed: int) -> Clip:
     """The script of a clip: a pure function of its arguments and the version."""
-    rng = generator(seed, domain, split, index, 0)
+    rng = generator(seed, domain, split, index, purpose=0)
     colours = _five(rng, words.COLOURS)
     actions = _five(rng, words.ACTIONS[domain])
     classes = _five(rng, words.CLASSES[domain])
@@ -120,7 +120,7 @@ def script(domain: Domain, split: Split, index: int, seed: int) -> Clip:
         people=tuple(people),
         things=tuple(things),
         pan=_pan(rng),
-        asked=_asked(rng, domain, n_people),
+        question_kinds=_question_kinds(rng, domain, n_people),
     )
 
 
@@ -128,7 +128,9 @@ def _five(rng: np.random.Generator, choices: Iterable[str]) -> tuple[str, ...]:
     return tuple(str(c) for c in rng.choice(list(choices), 5, replace=False))
 
 
-def _asked(rng: np.random.Generator, domain: str, n_people: int) -> tuple[str, ...]:
+def _question_kinds(
+    rng: np.random.Generator, domain: str, n_people: int
+) -> tuple[str, ...]:
     """The kinds of the clip's three questions."""
     people = "doing" if rng.random() < 0.5 else "who"
     thing, other = rng.permutation(["class", "colour"])

@@ -1,4 +1,4 @@
-"""Writes clips as a raw TVQA download lies on disk: what is missing, and only that.
+"""Renders the clips that a raw tree in TVQA's layout does not hold yet.
 
 A clip is finished when its folder of frames exists: everything else of it is put in
 place before that folder is renamed into place. `toy.json` says what the tree was made
@@ -68,7 +68,7 @@ def render(
     for split, covered in state.get("clips", {}).items():
         counts[split] = max(counts[split], covered)
     wanted = [(domain, s, i, seed) for s in words.SPLITS for i in range(counts[s])]
-    missing = [job for job in wanted if not _is_finished(raw, *job[:3])]
+    missing = [job for job in wanted if not _is_finished(raw, job)]
     is_collected = all((raw / name).is_file() for name in COLLECTED)
     if not missing and is_collected and state.get("clips") == counts:
         return
@@ -119,7 +119,8 @@ def _read_state(raw: pathlib.Path, settings: dict) -> dict:
     return state
 
 
-def _is_finished(raw: pathlib.Path, domain: str, split: str, index: int) -> bool:
+def _is_finished(raw: pathlib.Path, job: tuple) -> bool:
+    domain, split, index, _ = job
     name = words.video_name(domain, split, index)
     boxes = raw / BOXES / f"{name}.jsonl"
     return _frames_dir(raw, domain, name).is_dir() and boxes.is_file()
@@ -137,7 +138,13 @@ def _run(jobs: list[tuple], workers: int) -> Iterator[None]:
         return
     # No clip is ever given up: none says that it begins, so a worker that dies ends
     # the run.
-    yield from pool.run(_render_clip, jobs, workers, lambda _: None, lambda *_: None)
+    yield from pool.run(
+        _render_clip,
+        jobs,
+        workers=workers,
+        on_tick=lambda clips: None,
+        give_up=lambda *_: None,
+    )
 
 
 def _frames_dir(raw: pathlib.Path, domain: str, name: str) -> pathlib.Path:
@@ -198,8 +205,8 @@ def _collect(raw: pathlib.Path, domain: str, counts: dict[str, int], seed: int) 
     labels = csv.writer(table, lineterminator="\n")
     labels.writerow(["video", "action", "object", "shirt"])
     with (
-        atomic.place(raw / "boxes.jsonl", _work(raw)) as made,
-        made.open("wb") as all_boxes,
+        atomic.place(raw / "boxes.jsonl", _work(raw)) as temporary,
+        temporary.open("wb") as all_boxes,
     ):
         for split in words.SPLITS:
             rows = []

@@ -49,18 +49,25 @@ def records(
     repaired: dict[Skip, None] = {}  # each once, however many questions meet it
 
     def repair(file: str, reason: str, question: str = "") -> None:
-        repaired[Skip(clip.name, question, file, reason)] = None
+        repaired[Skip(clip.name, question, file=file, reason=reason)] = None
 
-    asked_ids, made, size_px, broken = [], set(), None, ""
+    wanted_ids, done_ids, size_px, broken = [], set(), None, ""
     try:
         sound = repairs.load_sound(clip, length_s, settings.sound_track, repair)
         lines = repairs.load_subtitles(clip, length_s, repair)
-        for asked in _batches(clip, length_s, settings):
-            asked_ids += [question.example_id for question, _ in asked]
+        for pairs in _batches(clip, length_s, settings):
+            wanted_ids += [question.example_id for question, _ in pairs]
             for record in _batch(
-                clip, asked, footage, sound, lines, settings, finder, repair
+                clip,
+                pairs,
+                footage=footage,
+                sound=sound,
+                lines=lines,
+                settings=settings,
+                finder=finder,
+                repair=repair,
             ):
-                made.add(record.example_id)
+                done_ids.add(record.example_id)
                 first = int(record.is_frame_valid.argmax())
                 size_px = tuple(record.source_size_px[first].tolist())
                 yield record
@@ -69,8 +76,8 @@ def records(
         broken = breaks.require_clip(error)
     finally:
         footage.close()
-    if made:
-        settle.tell(clip, asked_ids, made, list(repaired), losses, broken)
+    if done_ids:
+        settle.tell(clip, wanted_ids, done_ids, list(repaired), losses, broken)
     else:
         losses.skip(clip, broken or settle.why_nothing(footage.problems))
 
@@ -102,16 +109,18 @@ def _tell_rest(
             repair(file, reason)
 
 
-Asked = list[tuple[Question, segments.Window]]
+Pairs = list[tuple[Question, segments.Window]]
 
 
-def _batches(clip: Clip, duration_s: float, settings: Settings) -> Iterator[Asked]:
+def _batches(clip: Clip, duration_s: float, settings: Settings) -> Iterator[Pairs]:
     """Windows that are decoded together: all questions, or one loose window."""
     count, subs = settings.segments, settings.sub_segments
     if not clip.questions:
         for i, window in enumerate(segments.consecutive(duration_s, count, subs)):
-            asked = Question(f"{clip.name}~w{i:04d}", "", (), -1, None)
-            yield [(asked, window)]
+            question = Question(
+                f"{clip.name}~w{i:04d}", "", answers=(), answer_index=-1, span_s=None
+            )
+            yield [(question, window)]
         return
     if clip.placement == "even":
         window = segments.even(duration_s, count, subs)
@@ -124,7 +133,7 @@ def _batches(clip: Clip, duration_s: float, settings: Settings) -> Iterator[Aske
 
 def _batch(
     clip: Clip,
-    asked: Asked,
+    pairs: Pairs,
     footage: decode.Footage,
     sound: audio.Track | None,
     lines: tuple[subtitles.Line, ...],
@@ -132,22 +141,22 @@ def _batch(
     finder: Finder | None,
     repair: repairs.Repair,
 ) -> Iterator[Record]:
-    times = sorted({s.frame_time_s for _, w in asked for s in w.segments})
+    times = sorted({s.frame_time_s for _, w in pairs for s in w.segments})
     shown: dict[float, decode.Frame | None] = {}
     looks = _looks(footage, times, finder.fps if finder else None, shown)
     boxes = finder(clip.name, looks) if finder else patch_groups.no_boxes()
     for _ in looks:  # what the finder did not want to see
         pass
     distinct = {frame.time_s for frame in shown.values() if frame is not None}
-    heard = _listen(asked, sound, settings)
+    heard = _listen(pairs, sound, settings)
     numbers = {time_s: i for i, time_s in enumerate(sorted(distinct))}
-    for question, window in asked:
+    for question, window in pairs:
         frames = _frames(window, shown, settings.segments)
         if not any(frames):
             continue
         places = {numbers[f.time_s]: i for i, f in enumerate(frames) if f is not None}
-        found = patch_groups.of_window(boxes, places)
-        found = repairs.usable_boxes(clip, found, frames, repair)
+        inside = patch_groups.of_window(boxes, places)
+        inside = repairs.usable_boxes(clip, inside, frames, repair)
         yield Record(
             example_id=question.example_id,
             clip=clip.name,
@@ -161,7 +170,7 @@ def _batch(
             labels=dict(clip.labels),
             **subtitles.in_window(lines, window),
             **_sound_fields(window, heard, settings),
-            **_frame_fields(frames, found, settings),
+            **_frame_fields(frames, inside, settings),
         )
 
 
@@ -207,8 +216,8 @@ def _frame_fields(
     frames: list[decode.Frame | None], boxes: Boxes, settings: Settings
 ) -> dict:
     def sizes(name: str) -> np.ndarray:
-        found = [(0, 0) if f is None else getattr(f, name) for f in frames]
-        return np.array(found, np.int32)
+        pairs = [(0, 0) if f is None else getattr(f, name) for f in frames]
+        return np.array(pairs, np.int32)
 
     source, stored = sizes("source_size_px"), sizes("stored_size_px")
     boxes, share = patch_groups.on_grid(settings.grid, boxes, source, stored)
@@ -223,10 +232,10 @@ def _frame_fields(
 
 
 def _listen(
-    asked: Asked, sound: audio.Track | None, settings: Settings
+    pairs: Pairs, sound: audio.Track | None, settings: Settings
 ) -> dict[segments.Segment, np.ndarray]:
     """Spectrograms of the distinct segments whose middle lies within the track."""
-    every = {segment for _, window in asked for segment in window.segments}
+    every = {segment for _, window in pairs for segment in window.segments}
     return {
         segment: audio.spectrogram(sound, segment.start_s, settings.sub_segments)
         for segment in every

@@ -60,7 +60,7 @@ def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:
         return None
     if (out / manifest_lib.NAME).is_file():
         manifest = manifest_lib.read(out)
-        require_same(out, "records", manifest.settings, described)
+        require_same(out, "records", held=manifest.settings, wanted=described)
         for shards in manifest.shards.values():
             manifest_lib.verify(out, shards, sizes_only=True)
         if (out / WORK).is_dir():  # killed between its last two steps
@@ -72,7 +72,7 @@ def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:
         if before is None:
             raise ValueError(f"{state}: is damaged; delete {out} and run again")
         described = described | {"versions": versions()}
-        require_same(out, "an unfinished run", before, described)
+        require_same(out, "an unfinished run", held=before, wanted=described)
     return None
 
 
@@ -107,19 +107,20 @@ def lock(out: pathlib.Path) -> Iterator[None]:
 
 
 def require_same(
-    out: pathlib.Path, what: str, found: dict[str, Any], wanted: dict[str, Any]
+    out: pathlib.Path, product: str, held: dict[str, Any], wanted: dict[str, Any]
 ) -> None:
     """Raises ValueError with the first setting that differs, if one does."""
-    differs = _difference(found, wanted)
+    differs = _difference(held, wanted)
     if differs is not None:
         raise ValueError(
-            f"{out}: holds {what} made with {differs}; name another --out or delete it"
+            f"{out}: holds {product} made with {differs};"
+            " name another --out or delete it"
         )
 
 
-def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
-    for name in sorted(wanted.keys() | found.keys()):
-        one, two = found.get(name), wanted.get(name)
+def _difference(held: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    for name in sorted(wanted.keys() | held.keys()):
+        one, two = held.get(name), wanted.get(name)
         if one == two:
             continue
         if name == "raw_sha256":
@@ -159,7 +160,7 @@ def put_rows(out: pathlib.Path, name: str, rows: Iterable[Skip]) -> None:
 def read_object(path: pathlib.Path) -> dict[str, Any] | None:
     """The JSON object that was written; None where it is damaged now."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""The rules by which damaged raw data are mended; each use of one is told.
+"""The rules by which damaged raw data are mended; each use of one is listed.
 
 `repair(file, reason, question)` puts a line into `OUT/repaired.jsonl`.
 """

@@ -80,12 +80,12 @@ def build(
         every = [
             dataclasses.replace(task, deadline_s=execution.deadline_s) for task in every
         ]
-        found = notes(every, _shards(execution.strict), execution)
-        if not sum(note["shard"]["records"] for note in found):
+        written = notes(every, _shards(execution.strict), execution)
+        if not sum(note["shard"]["records"] for note in written):
             remove(out, is_new)
-            lost = [Skip(**row) for note in found for row in note["skipped"]]
+            lost = [Skip(**row) for note in written for row in note["skipped"]]
             raise nothing(plan, lost)
-        return finish(plan, out, described, settings, every, found)
+        return finish(plan, out, described, settings, every, written)
 
 
 def _shards(strict: bool) -> Kind:
@@ -99,10 +99,10 @@ def _shards(strict: bool) -> Kind:
 
     return Kind(
         "records",
-        shards.write_shard,
-        read,
-        _require_none_lost if strict else shards.give_up,
-        lambda task: len(task.clips),
+        write=shards.write_shard,
+        read=read,
+        give_up=_require_none_lost if strict else shards.give_up,
+        size=lambda task: len(task.clips),
     )
 
 
@@ -116,8 +116,8 @@ def notes(
       kind: what is done for them.
       execution: how the run is executed.
     """
-    found = {task.note.name: note for task in every if (note := kind.read(task))}
-    missing = [task for task in every if task.note.name not in found]
+    note_of = {task.note.name: note for task in every if (note := kind.read(task))}
+    missing = [task for task in every if task.note.name not in note_of]
     total, left = (sum(map(kind.size, some)) for some in (every, missing))
     options = {"desc": kind.name, "unit": "clip", "file": sys.stderr}
     with tqdm.tqdm(
@@ -125,14 +125,18 @@ def notes(
     ) as shown:
         if execution.execute is None:
             written = workers.run(
-                kind.write, missing, execution.processes, shown.update, kind.give_up
+                kind.write,
+                missing,
+                workers=execution.processes,
+                on_tick=shown.update,
+                give_up=kind.give_up,
             )
         else:
             written = execution.execute(kind.write, missing)
         for name, note in written:
-            found[name] = note
+            note_of[name] = note
             require_strict([Skip(**row) for row in note["skipped"]], execution.strict)
-    return [found[task.note.name] for task in every]
+    return [note_of[task.note.name] for task in every]
 
 
 def put_losses(
@@ -187,9 +191,9 @@ def require_strict(skipped: Any, strict: bool) -> None:
     """Raises ValueError with the first of what was skipped, if `strict`."""
     if strict and skipped:
         first = skipped[0]
-        what = first.question or first.video
+        subject = first.question or first.video
         raise ValueError(
-            f"--strict: {what}: {first.file}: {first.reason};"
+            f"--strict: {subject}: {first.file}: {first.reason};"
             " mend or remove it, or run again without --strict to go on without it"
         )
 
@@ -198,7 +202,7 @@ def tasks(
     plan: Plan, out: pathlib.Path, settings: Settings, finder: Search | None, size: int
 ) -> list[Task]:
     """One for each shard of `size` clips."""
-    found = []
+    shard_tasks = []
     for split in sorted(plan.clips):
         every = plan.clips[split]
         boxed = len(every)
@@ -207,13 +211,13 @@ def tasks(
         groups = [every[first : first + size] for first in range(0, len(every), size)]
         for index, group in enumerate(groups):
             share = min(max(boxed - index * size, 0), len(group)) if finder else 0
-            found.append(
+            shard_tasks.append(
                 Task(
                     str(out), split, index, len(groups), group, share, settings, finder
                 )
             )
     # The slow ones first: the last to finish keeps one worker, not all, waiting.
-    return sorted(found, key=lambda task: -task.boxed)
+    return sorted(shard_tasks, key=lambda task: -task.boxed)
 
 
 def finish(
@@ -234,12 +238,12 @@ def finish(
       tasks: all of them.
       notes: of each task, as `write_shard` gave them.
     """
-    found = collections.defaultdict(list)
+    shards_of = collections.defaultdict(list)
     by_place = sorted(
         zip(tasks, notes, strict=True), key=lambda pair: (pair[0].split, pair[0].index)
     )
     for task, note in by_place:
-        found[task.split].append(Shard(**note["shard"]))
+        shards_of[task.split].append(Shard(**note["shard"]))
     counts = put_losses(
         out, plan.skipped, plan.repaired, [note for _, note in by_place]
     )
@@ -249,7 +253,7 @@ def finish(
         grid=settings.grid,
         segments=settings.segments,
         sub_segments=settings.sub_segments,
-        shards={split: tuple(rows) for split, rows in found.items()},
+        shards={split: tuple(rows) for split, rows in shards_of.items()},
         counts=counts,
     )
     records_lib.write_tfds_metadata(out, manifest)

@@ -1,4 +1,4 @@
-"""Lists which questions of a finished clip have no record, and what was mended."""
+"""A finished clip to lists: questions without a record, and what was mended."""
 
 from collections.abc import Collection, Sequence
 
@@ -17,8 +17,8 @@ def why_nothing(problems: Sequence[tuple[str, str]]) -> str:
 
 def tell(
     clip: Clip,
-    asked_ids: Sequence[str],
-    made: Collection[str],
+    wanted_ids: Sequence[str],
+    done_ids: Collection[str],
     repaired: Sequence[Skip],
     losses: Losses,
     broken: str = "",
@@ -27,22 +27,23 @@ def tell(
 
     Args:
       clip: the work item; it has records.
-      asked_ids: of its questions or windows, as far as it was worked on.
-      made: those that have records.
+      wanted_ids: of its questions or windows, as far as it was worked on.
+      done_ids: those that have records.
       repaired: what was mended.
       losses: grows.
       broken: why it ended before its end, if it did.
     """
-    missing = [example_id for example_id in asked_ids if example_id not in made]
+    missing = [example_id for example_id in wanted_ids if example_id not in done_ids]
     losses.repaired += [row for row in repaired if row.question not in missing]
     if clip.questions:
         losses.skipped += [
-            Skip(clip.name, lost, clip.footage, broken or NO_FRAME) for lost in missing
+            Skip(clip.name, lost, file=clip.footage, reason=broken or NO_FRAME)
+            for lost in missing
         ]
     if broken and not (clip.questions and missing):
-        stay = f"{broken}; its {len(made)} records before that stay"
-        losses.repaired.append(Skip(clip.name, "", clip.footage, stay))
+        stay = f"{broken}; its {len(done_ids)} records before that stay"
+        losses.repaired.append(Skip(clip.name, file=clip.footage, reason=stay))
         missing = missing[:-1]  # the last one was not looked at to its end
     if missing and not clip.questions:
-        reason = f"{len(missing)} of {len(asked_ids)} windows show no frame: left out"
-        losses.repaired.append(Skip(clip.name, "", clip.footage, reason))
+        reason = f"{len(missing)} of {len(wanted_ids)} windows show no frame: left out"
+        losses.repaired.append(Skip(clip.name, file=clip.footage, reason=reason))

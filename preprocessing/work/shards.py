@@ -54,15 +54,17 @@ class Task:
 
 def write_shard(task: Task) -> Note:
     """Writes one shard and its note; the note's name and content. Runs in a worker."""
-    place = pathlib.Path(task.out, task.file)
+    path = pathlib.Path(task.out, task.file)
     losses = Losses()
     counts: collections.Counter = collections.Counter()
     settings = task.settings
     schema = records_lib.features(
         settings.segments, settings.sub_segments, settings.grid.n_patches
     )
-    with atomic.place(place, place.parent / out_folder.WORK) as made:
-        shard = records_lib.write_shard(made, _records(task, losses, counts), schema)
+    with atomic.place(path, path.parent / out_folder.WORK) as temporary:
+        shard = records_lib.write_shard(
+            temporary, _records(task, losses, counts), schema
+        )
     shard = dataclasses.replace(shard, file=task.file)
     note = {
         "shard": dataclasses.asdict(shard),
@@ -84,16 +86,16 @@ def _records(
             continue
         workers.begin(clip.name, task.deadline_s)
         finder = task.finder if i < task.boxed else None
-        made = 0
+        count = 0
         for record in clips.records(clip, task.settings, finder, losses):
-            made += 1
+            count += 1
             counts["records"] += 1
             counts["frames"] += int(record.is_frame_valid.sum())
             for kind in record.boxes.kind:
                 counts[f"{kind} boxes"] += 1
             yield record
-        counts["clips"] += made > 0
-        counts["boxed clips"] += made > 0 and finder is not None
+        counts["clips"] += count > 0
+        counts["boxed clips"] += count > 0 and finder is not None
         workers.tick(1)
 
 

@@ -65,11 +65,11 @@ def finished(out: pathlib.Path, described: dict[str, Any]) -> dict[str, int] | N
                 f"{out}: holds other files; name a new or empty folder as --out"
             )
         return None
-    found = out_folder.read_object(out / NAME)
-    if found is None or not isinstance(found.get("settings"), dict):
+    state = out_folder.read_object(out / NAME)
+    if state is None or not isinstance(state.get("settings"), dict):
         raise ValueError(f"{out / NAME}: is damaged; delete {out} and run again")
-    out_folder.require_same(out, "tracks", found["settings"], described)
-    return found.get("counts")
+    out_folder.require_same(out, "tracks", held=state["settings"], wanted=described)
+    return state.get("counts")
 
 
 def write(
@@ -96,7 +96,13 @@ def write(
         Task(str(out), number, clip, finder, execution.deadline_s)
         for number, (_, clip) in enumerate(sorted(every.items()))
     ]
-    kind = runner.Kind("tracks", follow, _read_note, _give_up, lambda task: 1)
+    kind = runner.Kind(
+        "tracks",
+        write=follow,
+        read=_read_note,
+        give_up=_give_up,
+        size=lambda task: 1,
+    )
     is_new = not out.exists()
     with out_folder.lock(out):
         _put(out, described)
@@ -157,7 +163,7 @@ def _follow(task: Task, losses: Losses) -> dict[str, int]:
             return {}
         for name, reason in footage.problems:
             file = f"{clip.footage}/{name}" if name else clip.footage
-            losses.repaired.append(Skip(clip.name, "", file, reason))
+            losses.repaired.append(Skip(clip.name, file=file, reason=reason))
     if not numbers:
         losses.skip(clip, "no frame of it can be shown")
         return {}
@@ -168,8 +174,8 @@ def _follow(task: Task, losses: Losses) -> dict[str, int]:
         path, "".join(mot.lines(rows)), pathlib.Path(task.out, out_folder.WORK)
     )
     ids = set(rows.id[rows.id >= 0].tolist())
-    found = {"clips": 1, "frames": len(numbers), "boxes": len(rows.id)}
-    return found | {"tracks": len(ids)}
+    counts = {"clips": 1, "frames": len(numbers), "boxes": len(rows.id)}
+    return counts | {"tracks": len(ids)}
 
 
 def _looks(footage: decode.Footage, numbers: list[int]) -> Iterator[Look]:

@@ -89,8 +89,8 @@ def _rebuilt_cosine(
         flat = some.reshape(len(some), -1)
         product = np.einsum("mnk,nk->nm", rebuilt, flat)
         norm = np.sqrt(np.einsum("mnk,mnk->nm", rebuilt, rebuilt))
-        own = np.linalg.norm(flat, axis=1)[:, None]
-        product /= np.maximum(norm, _LEAST_NORM) * np.maximum(own, _LEAST_NORM)
+        flat_norm = np.linalg.norm(flat, axis=1)[:, None]
+        product /= np.maximum(norm, _LEAST_NORM) * np.maximum(flat_norm, _LEAST_NORM)
         rows.append(product)
     return np.concatenate(rows)
 

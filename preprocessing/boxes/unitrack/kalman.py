@@ -23,12 +23,12 @@ class State(NamedTuple):
 
 def initiate(xyah: Float[np.ndarray, "n 4"]) -> State:
     """New tracks at rest where they were seen."""
-    rest = np.zeros_like(xyah, np.float64)
+    standstill = np.zeros_like(xyah, np.float64)
     height = xyah[:, 3]
     position = _deviation(2 * POSITION * height, 1e-2)
     velocity = _deviation(10 * VELOCITY * height, 1e-5)
     deviation = np.hstack([position, velocity])
-    return State(np.hstack([xyah, rest]), _diagonal(deviation**2))
+    return State(np.hstack([xyah, standstill]), _diagonal(deviation**2))
 
 
 def predict(state: State) -> State:

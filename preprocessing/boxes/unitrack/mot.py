@@ -51,16 +51,16 @@ def read_counted(path: os.PathLike | str) -> tuple[Rows, Bool[np.ndarray, " n"]]
     Raises:
       ValueError: if a line is not of that form; says which.
     """
-    found = []
+    parsed = []
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                found.append(_parse(line))
+                parsed.append(_parse(line))
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
-    values = np.array(found, float).reshape(-1, 9)
+    values = np.array(parsed, float).reshape(-1, 9)
     rows = Rows(
         frame=values[:, 0].astype(int),
         id=values[:, 1].astype(int),

@@ -122,7 +122,13 @@ class Tracker:
         pool = [one for one in self.tracked if one.is_activated] + self.lost
         appearance, cost = self._costs(pool, seen)
         ids = np.array([one.id for one in pool], int)
-        self.decision = Decision([], ids, seen.index, appearance, cost)
+        self.decision = Decision(
+            matches=[],
+            track_id=ids,
+            detection=seen.index,
+            appearance=appearance,
+            cost=cost,
+        )
 
         left, free = self._match(1, pool, seen, cost, APPEARANCE_LIMIT)
         missed = [one for one in left if one.phase == Phase.TRACKED]
@@ -199,14 +205,14 @@ class Tracker:
         ]
         for one in expired:
             one.phase = Phase.REMOVED
-        found = [one for one in self.lost if one.phase == Phase.TRACKED]
+        refound = [one for one in self.lost if one.phase == Phase.TRACKED]
         stayed = [one for one in self.tracked if one.phase == Phase.TRACKED]
         lost = [one for one in self.lost if one.phase != Phase.TRACKED] + missed
         # Only ids removed in earlier updates leave the list: upstream's order of doing.
         lost = [one for one in lost if one.id not in self._removed]
         self._removed.update(one.id for one in expired)
         limit = self.settings.dup_iou_thres
-        self.tracked, self.lost = _distinct(stayed + started + found, lost, limit)
+        self.tracked, self.lost = _distinct(stayed + started + refound, lost, limit)
 
 
 def _overlap_cost(candidates: list[Track], seen: Seen) -> Float[np.ndarray, "n m"]:
@@ -220,9 +226,9 @@ def _distinct(
     tracked: list[Track], lost: list[Track], limit: float
 ) -> tuple[list[Track], list[Track]]:
     """Both lists without the younger of each pair that is one thing (step 11)."""
-    boxes = [tracks.to_tlbr(tracks.boxes(some)) for some in (tracked, lost)]
+    before, after = (tracks.to_tlbr(tracks.boxes(some)) for some in (tracked, lost))
     dropped = set()
-    for i, j in zip(*np.nonzero(association.iou_cost(*boxes) < limit), strict=True):
+    for i, j in np.argwhere(association.iou_cost(before, after) < limit):
         is_older = tracked[i].age > lost[j].age
         dropped.add(lost[j].id if is_older else tracked[i].id)
     kept = [[one for one in some if one.id not in dropped] for some in (tracked, lost)]

@@ -1,4 +1,4 @@
-"""The life of a track: started, confirmed, updated, lost, found again, removed."""
+"""Changes of a track's state: started, confirmed, updated, lost, found, removed."""
 
 import dataclasses
 import enum
