@@ -18,11 +18,12 @@ RANKS = [
     {"run_folder"},
     {"training"},
     {"examples", "weights"},
+    {"masks"},
     {"effects", "starts"},
     {"build"},
-    {"runs"},
-    {"probe"},
-    {"report"},
+    {"pretrain", "probe"},
+    {"experiment", "report"},
+    {"toy_records"},
     {"demo"},
     {"__main__"},
 ]
@@ -67,7 +68,7 @@ def test_imports_point_one_way(path):
         elif own in RANK and other in RANK and other != own:
             assert RANK[other] < RANK[own], where
         if module.split(".")[0] == "preprocessing" and place.parts[0] == "mmdiffmask":
-            assert own in ("demo", "__main__"), where
+            assert own in ("toy_records", "__main__"), where
 
 
 def test_imports_form_no_circle():
