@@ -66,7 +66,7 @@ def test_words_right_solid_wrong_dashed_in_one_colour():
     assert titles(panels)[0] == "All classes of words"
     assert titles(panels)[1:] == ["Words: action", "Words: colour", "Words: object"]
     right, wrong = panels[2].lines[-2:]
-    assert (right.of, wrong.of) == ("difference", "difference")
+    assert (right.row, wrong.row) == ("difference", "difference")
     assert (right.is_dashed, wrong.is_dashed) == (False, True)
     assert right.values[-1] == pytest.approx(0.57) and wrong.values[-1] == 0.26
     drawing = curves.draw(panels[2], fake_runs.ROWS)

@@ -27,7 +27,7 @@ class Line:
       values: y values; not finite ones leave a gap.
       low: lower ends of the 95 % intervals, or empty.
       high: upper ends, or empty.
-      of: the strategy whose colour it has; empty: the name says it.
+      row: the row whose colour it has; empty: the name says it.
       is_dashed: drawn dashed and without its band, as the other of a pair.
     """
 
@@ -36,7 +36,7 @@ class Line:
     values: tuple[float, ...]
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
-    of: str = ""
+    row: str = ""
     is_dashed: bool = False
 
 
@@ -70,7 +70,7 @@ class Panel:
 
 
 def colour_of(name: str, names: Sequence[str]) -> str:
-    """A strategy's colour: its place among all strategies decides, on every panel."""
+    """A row's colour: its place among all rows decides, on every panel."""
     return COLOURS[list(names).index(name) % len(COLOURS)]
 
 
@@ -79,7 +79,7 @@ def draw(panel: Panel, names: Sequence[str]) -> str:
 
     Args:
       panel: what to draw.
-      names: all strategies of the report, in order, for the colours.
+      names: all rows of the report, in order, for the colours.
     """
     low, high = _range(panel)
     y_ticks = ticks(low, high)
@@ -90,7 +90,7 @@ def draw(panel: Panel, names: Sequence[str]) -> str:
     for i, level in enumerate(panel.levels):
         parts.append(axes.level(level.value, _DASHES[i % len(_DASHES)]))
     for line in panel.lines:
-        colour = colour_of(line.of or line.name, names)
+        colour = colour_of(line.row or line.name, names)
         parts += [axes.band(line, colour), axes.curve(line, colour)]
     rows = len(panel.lines) + len(panel.levels)
     parts.append(_legend(panel, names, axes))
@@ -220,7 +220,7 @@ def _legend(panel: Panel, names: Sequence[str], axes: _Axes) -> str:
     """A row per curve and floor, with the last value, below the axes."""
     parts, y = [], HEIGHT + 12
     for line in panel.lines:
-        colour = colour_of(line.of or line.name, names)
+        colour = colour_of(line.row or line.name, names)
         mark = (
             f'<path stroke="{colour}" stroke-width="3"{_dash(line)}'
             f' d="M{_LEFT} {y - 4}h26"/>'

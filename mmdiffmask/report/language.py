@@ -59,7 +59,7 @@ def _word_lines(rows: history.History, word_class: str) -> tuple[curves.Line, ..
         ):
             values = history.held_out(of_row, "words", metric, word_class)
             if values:
-                dashed = {"of": row, "is_dashed": metric == "wrong_video"}
+                dashed = {"row": row, "is_dashed": metric == "wrong_video"}
                 lines.append(history.line_of(f"{row}, {video}", values, **dashed))
     return tuple(lines)
 
