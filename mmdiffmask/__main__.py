@@ -146,7 +146,7 @@ def _experiment(arguments: argparse.Namespace):
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import configure, demo, effects, runs
+    from mmdiffmask import configure, effects, pretrain, toy_records
     from mmdiffmask.inputs import Claim
     from mmdiffmask.run_folder import RunFolder
 
@@ -154,19 +154,18 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     claim = Claim(configure.settings(experiment), seed)
     RunFolder(arguments.workdir).belongs_to(claim)
     effects.check_text_length(experiment.data, experiment.training)
-    records = arguments.data or demo.make_records(experiment, pathlib.Path("."))
-    runs.pretrain(experiment, records, arguments.workdir, seed)
+    records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
+    pretrain.pretrain(experiment, records, arguments.workdir, seed)
     print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")
 
 
 def _probe(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import runs
     from mmdiffmask.probe import run as probing
-    from mmdiffmask.probe import table
+    from mmdiffmask.probe import settings, table
     from mmdiffmask.run_folder import RunFolder
 
     RunFolder(arguments.workdir).check_run()
-    experiment = runs.of_run(
+    experiment = settings.of_run(
         arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
     )
     print(table.lines(probing.probe(experiment, arguments.workdir, arguments.data)))

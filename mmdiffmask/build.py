@@ -5,17 +5,14 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from jax.sharding import NamedSharding
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from mmdiffmask import config, configure, effects, examples, inputs, starts, weights
-from mmdiffmask.data import (
-    loader,
-    question_kinds,
-    tokenizers,
-    vocabulary,
-)
+from mmdiffmask import config, configure, effects, examples, masks, starts
+from mmdiffmask.data import loader, question_kinds, tokenizers, vocabulary
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import strategies
@@ -27,6 +24,7 @@ from mmdiffmask.training.family import Family
 from mmdiffmask.training.terms import cells, shared
 from mmdiffmask.types import VideoBatch
 
+Batches = Iterator[tuple[VideoBatch, int]]  # each with its epoch
 # Geometry that comes from the records, where records are given.
 OF_RECORDS = ("rows", "cols", "segments", "sub_segments")
 
@@ -102,21 +100,21 @@ def adopt(
       ValueError: if an override asks for something that the records do not have.
     """
     manifest = Corpus.of(records_dir).manifest
-    found = {
+    geometry = {
         "rows": manifest.grid.rows,
         "cols": manifest.grid.cols,
         "segments": manifest.segments,
         "sub_segments": manifest.sub_segments,
     }
-    asked = {item.partition("=")[0].strip() for item in overrides}
+    by_hand = {item.partition("=")[0].strip() for item in overrides}
     for name in OF_RECORDS:
         value = getattr(experiment.data, name)
-        if f"data.{name}" in asked and value != found[name]:
+        if f"data.{name}" in by_hand and value != geometry[name]:
             raise ValueError(
                 f"--set data.{name}={value}: the records in {records_dir} have"
-                f" {found[name]}; leave it out, or make the records again"
+                f" {geometry[name]}; leave it out, or make the records again"
             )
-    data = dataclasses.replace(experiment.data, **found, toy=None)
+    data = dataclasses.replace(experiment.data, **geometry, toy=None)
     return dataclasses.replace(experiment, data=data)
 
 
@@ -126,16 +124,14 @@ def model(settings: config.Model) -> reserve.Reserve:
 
 
 def job(
-    experiment: config.Experiment,
-    chosen: examples.Chosen,
-    owner: Claim,
+    experiment: config.Experiment, chosen: examples.Chosen, owner: Claim
 ) -> loop.Job:
     """A training run, ready for `loop.train`.
 
     Args:
       experiment: its settings.
       chosen: the records that serve it.
-      owner: of `claim`.
+      owner: what the run is: its seed counts here, the whole goes to its folder.
 
     Raises:
       ValueError: if the records hold nothing to train on, or a setting would have no
@@ -155,12 +151,12 @@ def job(
     )
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
-    found = family(experiment)
-    held_out = examples.held_out_masks(experiment, source, dev)
+    network = family(experiment)
+    held_out = masks.held_out(experiment, source, dev)
     effects.tell_of_cut_sound(data, training, (source[i] for i in dev))
     effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
     return loop.Job(
-        family=found,
+        family=network,
         owner=owner,
         settings=training,
         shapes=starts.shapes(experiment),
@@ -169,11 +165,16 @@ def job(
         start=starts.make(experiment, row, noise, seed),
         hold_batches=lambda: batches(row, noise, batch_size),
         train_batches=_train_batches(
-            row, chosen.train, batch_size, training, seed, mesh
+            lambda i, epoch: row(chosen.train[i], epoch),
+            len(chosen.train),
+            batch_size,
+            seed,
+            stop_step=training.steps,
+            sharding=meshes.by_example(mesh),
         ),
         dev_batches=lambda: batches(dev_row, dev, batch_size),
-        draw_masks=draw_patches(experiment) if found.masked else None,
-        eval_masks={name: masks.draw for name, masks in held_out.items()},
+        draw_masks=draw_patches(experiment) if network.masked else None,
+        eval_masks={name: hidden.draw for name, hidden in held_out.items()},
         own_masks=masking.strategy,
     )
 
@@ -206,12 +207,12 @@ def _family(
     words: str | None,
     budget: tuple[float, str],
 ) -> Family:
-    place, (ratio, mask_unit) = examples.patch_grid(data), budget
-    n_cells, n_patches = data.segments * place.n_cells, data.segments * place.n_patches
+    grid, (ratio, mask_unit) = examples.patch_grid(data), budget
+    n_cells, n_patches = data.segments * grid.n_cells, data.segments * grid.n_patches
     return objective.family(
         shared.Objective(
             model=model(model_settings),
-            grid=place,
+            grid=grid,
             settings=training,
             # Static masks of patches touch more cells for some strategies than for
             # others; the slots are those of the settings' mask unit.
@@ -224,11 +225,11 @@ def _family(
 
 
 def _vocabulary(words: str, tokenizer: str) -> shared.Vocabulary:
-    found = vocabulary.load(words)
-    spans = found.spans(tokenizers.load(tokenizer).encode_plain)
-    number = {name: i for i, name in enumerate(dict.fromkeys(found.word_class))}
-    kinds = np.array([number[name] for name in found.word_class])
-    return shared.Vocabulary(spans, found.is_content, kinds, tuple(number))
+    entries = vocabulary.load(words)
+    spans = entries.spans(tokenizers.load(tokenizer).encode_plain)
+    number = {name: i for i, name in enumerate(dict.fromkeys(entries.word_class))}
+    kinds = np.array([number[name] for name in entries.word_class])
+    return shared.Vocabulary(spans, entries.is_content, kinds, tuple(number))
 
 
 def draw_patches(experiment: config.Experiment) -> steps.DrawMasks:
@@ -242,43 +243,41 @@ def draw_patches(experiment: config.Experiment) -> steps.DrawMasks:
 
 @functools.lru_cache(maxsize=4 * steps.KEPT)
 def _draw_patches(data: config.Data, masking: config.Masking) -> steps.DrawMasks:
-    draw = examples.draw_masks(data, masking, masking.strategy)
+    draw = masks.drawer(data, masking, masking.strategy)
 
-    def drawn(run_key, batch, epoch):
-        made = draw(run_key, batch, epoch)
-        return made.is_masked.reshape(batch.is_patch_valid.shape)
+    def draw_hidden(
+        run_key: PRNGKeyArray, batch: VideoBatch, epoch: Int[Array, ""] | int
+    ) -> Bool[Array, "b t n"]:
+        mask = draw(run_key, batch, epoch)
+        return mask.is_masked.reshape(batch.is_patch_valid.shape)
 
-    return drawn
-
-
-def claim(experiment: config.Experiment, records_dir: str, seed: int) -> Claim:
-    """What a run is: its settings, its seed, the content of everything it reads."""
-    settings = configure.settings(experiment)
-    found = inputs.of_settings(settings, records_dir)
-    start = experiment.model.checkpoint
-    content = None if start is None else weights.fingerprint_of(start)
-    if content is not None:
-        found[inputs.START] = {"value": start, "sha256": content}
-    return Claim(settings, seed, found)
+    return draw_hidden
 
 
-def _train_batches(row, train, batch_size, training, seed, mesh):
+def _train_batches(
+    row: Callable[[int, int], VideoBatch],
+    n_examples: int,
+    batch_size: int,
+    seed: int,
+    stop_step: int,
+    sharding: NamedSharding,
+) -> Callable[[int], contextlib.AbstractContextManager[Batches]]:
     """First step -> a context of (batch, epoch) pairs from there on."""
 
     @contextlib.contextmanager
-    def batches(first: int) -> Iterator[Iterator[tuple[VideoBatch, int]]]:
+    def batches(first: int) -> Iterator[Batches]:
         stream = loader.train_batches(
-            lambda i, epoch: row(train[i], epoch),
-            len(train),
+            row,
+            n_examples,
             batch_size,
             seed,
             start_step=first,
-            stop_step=training.steps,
-            sharding=meshes.by_example(mesh),
+            stop_step=stop_step,
+            sharding=sharding,
         )
         with stream:
             yield (
-                (batch, loader.epoch_at(step, batch_size, len(train)))
+                (batch, loader.epoch_at(step, batch_size, n_examples))
                 for step, batch in enumerate(stream, first)
             )
 

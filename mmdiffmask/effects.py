@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmdiffmask import config, examples
+from mmdiffmask import config, examples, masks
 from mmdiffmask.data import tokenizers, video
 from mmdiffmask.masking import anchors, strategies
 from mmdiffmask.tokens import TOKENS_PER_SOUND
@@ -98,7 +98,7 @@ def check_boxes(
     # A start that is not trained is scored on its strategy's held-out masks as well.
     if not units.is_box or not experiment.terms.patches:
         return
-    found = _look(
+    seen = _look(
         (source[i] for i in positions),
         units.kind,
         masking,
@@ -106,21 +106,21 @@ def check_boxes(
         examples.embeddings_of(masking),
         is_one_enough=masking.label_embeddings is not None,
     )
-    if not found.is_drawable:
-        raise ValueError(_nothing_to_draw(found, experiment, len(positions)))
+    if not seen.is_drawable:
+        raise ValueError(_nothing_to_draw(seen, experiment, len(positions)))
     if masking.box_share == 0:
         logging.warning("masking.box_share=0: all masks are fill, no box is drawn")
-    lacking = [name for name in masking.anchors if name not in found.carried]
+    lacking = [name for name in masking.anchors if name not in seen.carried]
     if lacking and masking.label_embeddings is None:
         logging.warning(
             "masking.anchors: no %s box carries %s, so that has no effect; %s",
             units.kind,
             " or ".join(map(repr, lacking)),
-            _labels(found.labels, lacking),
+            _labels(seen.labels, lacking),
         )
 
 
-class _Found:
+class _SeenBoxes:
     """What was seen of boxes so far."""
 
     def __init__(self):
@@ -138,31 +138,33 @@ def _look(
     min_overlap: float,
     embeddings: dict[str, np.ndarray] | None,
     is_one_enough: bool,
-) -> _Found:
+) -> _SeenBoxes:
     """Looks at boxes until one can be drawn, or one of each anchor."""
-    found = _Found()
+    seen = _SeenBoxes()
     for record in rows:
-        found.kinds.update(record.boxes.kind)
-        chosen = np.flatnonzero([of == kind for of in record.boxes.kind])
+        seen.kinds.update(record.boxes.kind)
+        chosen = np.flatnonzero([each == kind for each in record.boxes.kind])
         if not len(chosen):
             continue
         boxes = record.boxes.take(chosen)
         labels = anchors.labels_of(boxes, masking.anchors, embeddings)
-        found.labels.update(labels)
+        seen.labels.update(labels)
         covered = np.asarray(record.covered_share, np.float64)[chosen].max(1)
         similar = anchors.label_similarity(labels, masking.anchors, embeddings) > 0
         drawable = similar & (covered > min_overlap)
-        found.most_covered = max(found.most_covered, float(covered.max()))
-        found.is_similar |= bool(similar.any())
-        found.is_drawable |= bool(drawable.any())
-        found.carried.update(labels[i] for i in np.flatnonzero(drawable))
-        is_known = is_one_enough or found.carried >= set(masking.anchors)
-        if found.is_drawable and is_known:
+        seen.most_covered = max(seen.most_covered, float(covered.max()))
+        seen.is_similar |= bool(similar.any())
+        seen.is_drawable |= bool(drawable.any())
+        seen.carried.update(labels[i] for i in np.flatnonzero(drawable))
+        is_known = is_one_enough or seen.carried >= set(masking.anchors)
+        if seen.is_drawable and is_known:
             break
-    return found
+    return seen
 
 
-def _nothing_to_draw(found: _Found, experiment: config.Experiment, clips: int) -> str:
+def _nothing_to_draw(
+    seen: _SeenBoxes, experiment: config.Experiment, clips: int
+) -> str:
     """Why every mask would be fill, and what to do."""
     masking = experiment.masking
     kind = strategies.find(masking.strategy).units.kind
@@ -170,36 +172,36 @@ def _nothing_to_draw(found: _Found, experiment: config.Experiment, clips: int) -
         f"masking.strategy={masking.strategy} would hide nothing but random fill in the"
         f" {clips} training clips"
     )
-    if not found.kinds:
+    if not seen.kinds:
         return (
             f"{effect}: their records have no box at all; make them with boxes, or set"
             " masking.strategy=random"
         )
-    if not found.labels:
-        kinds = ", ".join(f"{name} ({n})" for name, n in found.kinds.most_common())
+    if not seen.labels:
+        kinds = ", ".join(f"{name} ({n})" for name, n in seen.kinds.most_common())
         return f"{effect}, as no box is of kind {kind}; kinds there are {kinds}"
-    if not found.is_similar:
+    if not seen.is_similar:
         names = ", ".join(map(repr, masking.anchors))
         why = "no box carries it"
         if masking.label_embeddings is not None:
             why = "no box has a label like it"
         return (
             f"masking.anchors {names}: {why}, so {effect};"
-            f" {_labels(found.labels, masking.anchors)}"
+            f" {_labels(seen.labels, masking.anchors)}"
         )
     return (
         f"data.min_overlap={experiment.data.min_overlap}: no {kind} box covers"
         f" more than that share of a patch, so {effect}; the most that one covers is"
-        f" {found.most_covered:.2f}"
+        f" {seen.most_covered:.2f}"
     )
 
 
-def _labels(labels: collections.Counter[str], asked: Sequence[str]) -> str:
+def _labels(labels: collections.Counter[str], wanted: Sequence[str]) -> str:
     """The labels that there are, and the one that was probably meant."""
     shown = [f"{name} ({n})" for name, n in labels.most_common(SHOWN)]
     shown += ["..."] * (len(labels) > SHOWN)
     by_small = {name.casefold(): name for name in reversed(list(labels))}
-    for name in asked:
+    for name in wanted:
         near = difflib.get_close_matches(name.casefold(), by_small, 1, 0.6)
         if near:
             meant = by_small[near[0]]
@@ -217,17 +219,18 @@ def kinds_without_boxes(
       source: the train split.
       positions: of the held-out clips.
     """
-    found: list[str] = []
+    fill_only: list[str] = []
     masking, overlap = experiment.masking, experiment.data.min_overlap
     embeddings = examples.embeddings_of(masking)
-    for name in examples.held_out_names(experiment):
+    for name in masks.held_out_names(experiment):
         units = strategies.find(name).units
         if units.is_box:
             rows = (source[i] for i in positions)
-            settings = (units.kind, masking, overlap, embeddings)
-            seen = _look(rows, *settings, is_one_enough=True)
-            found += [] if seen.is_drawable else [name]
-    return found
+            seen = _look(
+                rows, units.kind, masking, overlap, embeddings, is_one_enough=True
+            )
+            fill_only += [] if seen.is_drawable else [name]
+    return fill_only
 
 
 def tell_of_fill(kinds: Sequence[str]) -> None:

@@ -1,18 +1,15 @@
-"""Records and settings become rows of a batch, and their masks."""
+"""Records and settings become rows of a batch."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
-import jax
 import numpy as np
-from jaxtyping import Bool, PRNGKeyArray, UInt32
 
-from mmdiffmask import config, grid
+from mmdiffmask import config
+from mmdiffmask import grid as grids
 from mmdiffmask.data import (
     cloze,
-    loader,
     reserve_sequences,
     tokenizers,
     video,
@@ -20,19 +17,19 @@ from mmdiffmask.data import (
 )
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards
-from mmdiffmask.masking import anchors, clips, sampling, strategies, units
+from mmdiffmask.masking import anchors, strategies, units
 from mmdiffmask.training import objective
 from mmdiffmask.training.terms import grounding, reserve
 from mmdiffmask.types import VideoBatch
 
 # (row, its record, epoch) -> the row with what the language terms need
-AddLanguage = Callable[[VideoBatch, Any, int], VideoBatch]
+AddLanguage = Callable[[VideoBatch, shards.Record, int], VideoBatch]
 EVAL_SEED = 0  # held-out masks are the same for every strategy and every seed
 
 
-def patch_grid(data: config.Data) -> grid.PatchGrid:
+def patch_grid(data: config.Data) -> grids.PatchGrid:
     """The grid of the settings."""
-    return grid.PatchGrid(data.rows, data.cols)
+    return grids.PatchGrid(data.rows, data.cols)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +72,8 @@ def unit_settings(
     data: config.Data, masking: config.Masking, seed: int
 ) -> units.Settings:
     """What units are made from, the labels' vectors read."""
-    place, embeddings = patch_grid(data), embeddings_of(masking)
-    return units.Settings(place, masking, data.min_overlap, embeddings, seed)
+    embeddings = embeddings_of(masking)
+    return units.Settings(patch_grid(data), masking, data.min_overlap, embeddings, seed)
 
 
 def make_row(
@@ -95,7 +92,7 @@ def make_row(
       add: `language`, where the objective has language terms.
       seed: of the run, for units that are drawn.
     """
-    place, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
+    grid, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
     strategy = strategies.find(masking.strategy)
     make_units = functools.partial(
         strategy.clip_units, settings=unit_settings(data, masking, seed)
@@ -103,8 +100,8 @@ def make_row(
 
     def row(index: int, epoch: int = 0) -> VideoBatch:
         record = source[index]
-        made = video.row(record, data, place, tokenizer.encode_plain, make_units)
-        return made if add is None else add(made, record, epoch)
+        plain = video.row(record, data, grid, tokenizer.encode_plain, make_units)
+        return plain if add is None else add(plain, record, epoch)
 
     return row
 
@@ -120,12 +117,13 @@ def language(experiment: config.Experiment, seed: int) -> AddLanguage | None:
     encode = tokenizers.load(data.tokenizer).encode_plain
 
     def add(row: VideoBatch, record: shards.Record, epoch: int) -> VideoBatch:
-        rest = (encode, seed, epoch)
         if is_reserve:
-            sequences = reserve_sequences.reserve_row(record, data, settings, *rest)
+            sequences = reserve_sequences.reserve_row(
+                record, data, settings, encode, seed, epoch
+            )
             row = row._replace(reserve=sequences)
         if words is not None:
-            hidden = cloze.row(record, data, settings, words, *rest)
+            hidden = cloze.row(record, data, settings, words, encode, seed, epoch)
             row = row._replace(cloze=hidden)
         return row
 
@@ -153,110 +151,3 @@ def embeddings_of(masking: config.Masking) -> dict[str, np.ndarray] | None:
     """Label -> vector, as the settings name a file; None: label = anchor only."""
     path = masking.label_embeddings
     return None if path is None else anchors.load_embeddings(path)
-
-
-def draw_masks(
-    data: config.Data, masking: config.Masking, strategy: str
-) -> Callable[[PRNGKeyArray, VideoBatch, Any], sampling.Mask]:
-    """(run's key, batch, epoch) -> the strategy's masks."""
-    place, row = patch_grid(data), strategies.find(strategy)
-
-    def draw(run_key, batch, epoch):
-        return clips.mask_batch(batch, run_key, row, masking, place, epoch)
-
-    return draw
-
-
-@dataclasses.dataclass(frozen=True)
-class HeldOut:
-    """Masks of the dev clips, made once, looked up by example."""
-
-    example_hash: UInt32[np.ndarray, " e"]
-    is_masked: Bool[np.ndarray, "e t n"]
-
-    def draw(self, batch: VideoBatch) -> Bool[np.ndarray, "b t n"]:
-        """The masks of the batch's examples; nothing for rows that are not real."""
-        hashes = np.asarray(batch.example_hash)
-        is_same = self.example_hash[None, :] == hashes[:, None]
-        return self.is_masked[is_same.argmax(1)] & is_same.any(1)[:, None, None]
-
-
-def bare_batches(
-    experiment: config.Experiment,
-    source: shards.Source,
-    positions: Sequence[int],
-    names: Sequence[str],
-    seed: int,
-) -> dict[str, VideoBatch]:
-    """Some examples without their pixels, with the units of each strategy.
-
-    Each record is decoded once, however many strategies there are.
-    """
-    data, masking = experiment.data, experiment.masking
-    row, settings = make_row(data, masking, source), unit_settings(data, masking, seed)
-    rows, made = [], {name: [] for name in names}
-    for i in positions:
-        record = source[i]
-        rows.append(_without_pixels(row(i)))
-        for name, units_of_clips in made.items():
-            make_units = strategies.find(name).clip_units
-            clip = make_units(record, rows[-1].is_patch_valid, settings)
-            units_of_clips.append(clip)
-    batch = loader.stack(rows)
-    return {
-        name: batch._replace(
-            **{
-                field: np.stack([getattr(clip, field) for clip in units_of_clips])
-                for field in units.ClipUnits._fields
-            }
-        )
-        for name, units_of_clips in made.items()
-    }
-
-
-def masks_of(
-    experiment: config.Experiment, name: str, batch: VideoBatch, seed: int
-) -> HeldOut:
-    """A strategy's static masks of a batch that has its units."""
-    masking = dataclasses.replace(experiment.masking, masks="static")
-    draw = jax.jit(draw_masks(experiment.data, masking, name))
-    drawn = draw(sampling.seed_key(seed), batch, 0)
-    is_masked = np.asarray(drawn.is_masked).reshape(batch.is_patch_valid.shape)
-    return HeldOut(np.asarray(batch.example_hash), is_masked)
-
-
-def held_out_names(experiment: config.Experiment) -> list[str]:
-    """The strategies of `held_out_masks`; one that hides is judged by its own.
-
-    Without `data.boxed_only` others that have boxes are left out: detectors need not
-    have seen these clips.
-    """
-    masking = experiment.masking
-    judged = {masking.strategy} if experiment.is_hiding else set()
-    return [
-        name
-        for name in strategies.held_out(masking)
-        if experiment.data.boxed_only
-        or name in judged
-        or not strategies.find(name).units.is_box
-    ]
-
-
-def held_out_masks(
-    experiment: config.Experiment, source: shards.Source, positions: Sequence[int]
-) -> dict[str, HeldOut]:
-    """Strategy -> its masks of the dev clips: the same for every run and every seed."""
-    batches = bare_batches(
-        experiment, source, positions, held_out_names(experiment), EVAL_SEED
-    )
-    return {
-        name: masks_of(experiment, name, batch, EVAL_SEED)
-        for name, batch in batches.items()
-    }
-
-
-def _without_pixels(row: VideoBatch) -> VideoBatch:
-    """The row with its frames emptied: masks need none, and many rows are held."""
-    return row._replace(
-        patches=row.patches[..., :1].copy(), spectrogram=row.spectrogram[:, :0].copy()
-    )

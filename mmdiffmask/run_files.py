@@ -4,7 +4,7 @@ CONFIG, VERSIONS, PLACES, LOCK = "config.json", "versions.json", "places.json", 
 SAVED = "saved.json"  # what was saved of the run (`training.saved`)
 METRICS, TIMES, BATCH = "metrics.jsonl", "times.jsonl", "batch.json"
 MASKS, DATA, PROBE = "masks.json", "data.json", "probe.json"
-DONE = "done.json"  # of the demo's rows: the code that probed it
+DONE = "done.json"  # of an experiment's runs: the code that probed it
 STAGE_SECONDS = "stage_seconds.json"  # of the demo's folder of runs: stage -> seconds
 REPORT = "report.html"
 START, STEPS, FEATURES = "start", "steps", "features"  # folders
@@ -24,6 +24,6 @@ REMEDIES = {
     MASKS: REMADE,
     DATA: REMADE,
     PROBE: "delete it: mmdiffmask probe makes it anew",
-    DONE: "delete it: mmdiffmask demo makes it anew",
+    DONE: "delete it: running the experiment (mmdiffmask demo) makes it anew",
     STAGE_SECONDS: "delete it: it only says how long the demo took",
 }

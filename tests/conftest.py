@@ -39,7 +39,7 @@ def shared() -> pathlib.Path:
 @pytest.fixture(scope="session")
 def tiny_records(tmp_path_factory) -> str:
     """The records of tpu_configs/tiny.py, made once by the real pipeline."""
-    from mmdiffmask import configure, demo
+    from mmdiffmask import configure, toy_records
 
     experiment = configure.load(ROOT / "tpu_configs" / "tiny.py")
-    return demo.make_records(experiment, tmp_path_factory.mktemp("tiny"))
+    return toy_records.make(experiment, tmp_path_factory.mktemp("tiny"))

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from mmdiffmask import configure, examples, run_files, runs
+from mmdiffmask import configure, examples, pretrain, run_files
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards, splits
 from mmdiffmask.probe import questions as question_probe
@@ -72,11 +72,11 @@ def test_pretraining_reads_records_that_it_does_not_use_once(
     tiny_records, tmp_path, reads, monkeypatch
 ):
     """All that is read twice is a row, or a box or a mask of a chosen clip."""
-    monkeypatch.setattr(runs.loop, "train", lambda *_: None)
+    monkeypatch.setattr(pretrain.loop, "train", lambda *_: None)
     records_dir = tmp_path / "records"
     shutil.copytree(tiny_records, records_dir)  # not yet known to this process
     experiment = configure.load(TINY)
-    runs.pretrain(experiment, str(records_dir), str(tmp_path / "run"), 0)
+    pretrain.pretrain(experiment, str(records_dir), str(tmp_path / "run"), 0)
     corpus = Corpus.of(records_dir)
     chosen = examples.choose(experiment, corpus)
     used = {*chosen.clips, *chosen.dev_clips}

@@ -18,11 +18,12 @@ RANKS = [
     {"run_folder"},
     {"training"},
     {"examples", "weights"},
+    {"masks"},
     {"effects", "starts"},
     {"build"},
-    {"runs"},
-    {"probe"},
-    {"report"},
+    {"pretrain", "probe"},
+    {"experiment", "report"},
+    {"toy_records"},
     {"demo"},
     {"__main__"},
 ]
@@ -75,7 +76,7 @@ def test_imports_point_one_way(path):
             assert RANK[other] < RANK[importer], where
         is_of_package = relative.parts[0] == "mmdiffmask"
         if is_of_package and module.split(".")[0] == "preprocessing":
-            assert importer in ("demo", "__main__"), where
+            assert importer in ("toy_records", "__main__"), where
 
 
 def test_imports_form_no_circle():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import configure, examples, run_files
+from mmdiffmask import configure, masks, run_files
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies, units
 from mmdiffmask.run_folder import RunFolder
@@ -42,12 +42,12 @@ def run(tmp_path_factory, tiny_records):
         yield folder
 
 
-def held_out(lines, masks, step):
+def held_out(lines, kind, step):
     return next(
         line["value"]
         for line in lines
         if line["kind"] == "eval"
-        and (line["masks"], line["metric"], line["stream"]) == (masks, "loss", "all")
+        and (line["masks"], line["metric"], line["stream"]) == (kind, "loss", "all")
         and line["step"] == step
     )
 
@@ -65,14 +65,14 @@ def test_it_is_judged_by_its_own_masks(run):
 
 
 def test_it_hides_what_its_weights_say(run, tiny_records):
-    masks = json.loads((run / run_files.MASKS).read_text())
-    assert masks["hidden_share"] == pytest.approx(0.25, abs=0.02)
+    summary = json.loads((run / run_files.MASKS).read_text())
+    assert summary["hidden_share"] == pytest.approx(0.25, abs=0.02)
     settings = configure.override(
         configure.load(TINY), ["masking.strategy=low-patches"]
     )
     source = Corpus.of(tiny_records).source("train")
-    batches = examples.bare_batches(settings, source, [0, 1], [LOW.name], 0)
-    hidden = examples.masks_of(settings, LOW.name, batches[LOW.name], 0).is_masked
+    batches = masks.bare_batches(settings, source, [0, 1], [LOW.name], 0)
+    hidden = masks.of_batch(settings, LOW.name, batches[LOW.name], 0).is_masked
     top, others = np.split(hidden.reshape(2, 7, 6, 10), [2], axis=2)
     assert others.any() and not top.any()
 

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from mmdiffmask import configure, run_files, runs
+from mmdiffmask import configure, pretrain, run_files
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.probe import question_features, table
 from mmdiffmask.probe import questions as question_probe
@@ -31,7 +31,7 @@ def experiment():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, tiny_records, experiment):
     folder = tmp_path_factory.mktemp("run") / "none"
-    runs.pretrain(experiment, tiny_records, str(folder), 0)
+    pretrain.pretrain(experiment, tiny_records, str(folder), 0)
     return folder
 
 

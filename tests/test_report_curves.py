@@ -81,7 +81,7 @@ def test_gaps_and_nothing_at_all_are_drawn():
     assert "nan" not in text
 
 
-def test_a_strategy_keeps_its_colour():
+def test_a_row_keeps_its_colour():
     colours = [curves.colour_of(name, NAMES) for name in NAMES]
     assert len(set(colours)) == 3
     assert colours[1] in curves.draw(_panel(), NAMES)

@@ -21,7 +21,7 @@ def _right(rate, seed, n=200):
     return np.random.default_rng(seed).random(n) < rate
 
 
-def _cell(rate, seed):
+def _scores(rate, seed):
     right, vit = _right(rate, seed), _right(0.3, 9)
     pairs = {"joint": (right, ~right), "vit": (vit, ~vit)}
     return summary.ProbeScores(
@@ -71,10 +71,10 @@ def _run(label=EVIL, **kw):
     rates = {"none": 0.5, "random": 0.52, "difference": 0.8}
     right = {name: _right(rate, i) for i, (name, rate) in enumerate(rates.items())}
     rows = tuple(
-        summary.StrategyRow(
+        summary.ComparedRow(
             name, f"hides {EVIL}", 0 if name == "none" else 150,
             None if name == "none" else _masks(),
-            {label: _cell(rate, i)}, name == "random",
+            {label: _scores(rate, i)}, name == "random",
         )
         for i, (name, rate) in enumerate(rates.items())
     )  # fmt: skip
@@ -151,12 +151,12 @@ def test_numbers_shown_are_the_numbers_given():
     run = _run(label="action")
     _, shown = _read(page.build(run))
     for row in run.rows:
-        cell = row.probes["action"]
-        for score in (score for pair in cell.read_outs.values() for score in pair):
+        probed = row.probes["action"]
+        for score in (score for pair in probed.read_outs.values() for score in pair):
             assert f"{100 * score.value:.1f} %" in shown
-        joint = cell.read_outs["joint"].linear
+        joint = probed.read_outs["joint"].linear
         assert f"{100 * joint.low:.1f} to {100 * joint.high:.1f} %" in shown
-        near = cell.read_outs["vit"].near.value
+        near = probed.read_outs["vit"].near.value
         assert f"· near {100 * near:.1f} %" in shown
     wanted = [
         "51.2 % boxes hidden whole", "20.1 % boxes hidden in part",
@@ -303,8 +303,10 @@ def test_cases_of_intervals_that_are_points(low, high):
     )
     (text,) = sentences.retrieval(task, ["difference"])
     assert "not above chance" in text and sentences.NO_INTERVAL in text
-    cell = summary.ProbeScores({"joint": summary.ReadOut(score, score)})
-    rows = tuple(dataclasses.replace(row, probes={"action": cell}) for row in run.rows)
+    scores = summary.ProbeScores({"joint": summary.ReadOut(score, score)})
+    rows = tuple(
+        dataclasses.replace(row, probes={"action": scores}) for row in run.rows
+    )
     alone = dataclasses.replace(run, rows=rows)
     assert sentences.interval_width(alone).startswith("The accuracies have no interval")
     assert "cannot be held against" in sentences.against_floors(alone)[0]

@@ -6,11 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from mmdiffmask import atomic, config, examples, inputs, run_files, statistics, versions
+from mmdiffmask import (
+    atomic,
+    config,
+    examples,
+    inputs,
+    masks,
+    run_files,
+    statistics,
+    versions,
+)
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards
 from mmdiffmask.masking import strategies
-from mmdiffmask.probe import results
+from mmdiffmask.probe import finished, results
+from mmdiffmask.probe.finished import Run
 from mmdiffmask.report import (
     compare,
     curves,
@@ -29,10 +39,10 @@ SHIPPED = "small"  # the value of model.checkpoint that names the project's own
 
 
 def panels(
-    found: Sequence[runs.Run], has_replay_terms: bool, is_random_start: bool
+    page_runs: Sequence[Run], has_replay_terms: bool, is_random_start: bool
 ) -> tuple[curves.Panel, ...]:
     """All curves: the hidden patches, then the language side where it was scored."""
-    lines = {run.name: run.lines for run in found}
+    lines = {run.name: run.lines for run in page_runs}
     return (
         *history.patch_panels(lines, has_replay_terms, is_random_start),
         *language.word_panels(lines),
@@ -52,42 +62,43 @@ def _probe_scores(entry: results.Label) -> summary.ProbeScores:
     )
 
 
-def _steps(run: runs.Run) -> int:
+def _steps(run: Run) -> int:
     trained = [line["step"] for line in run.lines if line["kind"] == "train"]
     return run.probe.step if run.probe else max(trained, default=0)
 
 
-def _plain(found: Sequence[runs.Run]) -> list[str]:
+def _plain(page_runs: Sequence[Run]) -> list[str]:
     """The rows that hide nothing."""
-    return [run.name for run in found if run.masks is None]
+    return [run.name for run in page_runs if run.masks is None]
 
 
-def comparisons(found: Sequence[runs.Run]) -> tuple[compare.Comparison, ...]:
+def comparisons(page_runs: Sequence[Run]) -> tuple[compare.Comparison, ...]:
     """Every pair of probed rows on every label; named by the settings, not chosen."""
-    made: list[compare.Comparison] = []
-    for label in found[0].probe.labels:
-        heads = {run.name: run.probe.labels[label].heads for run in found}
+    pairs: list[compare.Comparison] = []
+    first, plain = page_runs[0], _plain(page_runs)
+    for label in first.probe.labels:
+        heads = {run.name: run.probe.labels[label].heads for run in page_runs}
         is_right = {
             name: np.array(entry[clips.ordered(entry)[0]].is_right, float)
             for name, entry in heads.items()
         }
-        resamples = found[0].settings["probe.bootstrap"]
-        plain = _plain(found)
-        made += compare.compare(label, is_right, plain, found[0].seed, resamples)
-    return tuple(made)
+        resamples = first.settings["probe.bootstrap"]
+        pairs += compare.compare(label, is_right, plain, first.seed, resamples)
+    return tuple(pairs)
 
 
-def questions(found: Sequence[runs.Run]) -> tuple[compare.QuestionTable, ...]:
+def questions(page_runs: Sequence[Run]) -> tuple[compare.QuestionTable, ...]:
     """The read-outs of questions, where every row was asked.
 
     Raises:
       ValueError: if rows answered other questions.
     """
-    asked = {run.name: run.probe and run.probe.questions for run in found}
-    if not all(asked.values()):
+    answers = {run.name: run.probe and run.probe.questions for run in page_runs}
+    if not all(answers.values()):
         return ()
-    resamples = found[0].settings["probe.bootstrap"]
-    return compare.question_tables(asked, _plain(found), found[0].seed, resamples)
+    first, plain = page_runs[0], _plain(page_runs)
+    resamples = first.settings["probe.bootstrap"]
+    return compare.question_tables(answers, plain, first.seed, resamples)
 
 
 def draw_examples(
@@ -110,9 +121,9 @@ def draw_examples(
         return ()
     boxes = strategies.with_boxes(next(iter(rows.values())), experiment.masking)
     names = dict.fromkeys((boxes, *rows.values()))
-    batches = examples.bare_batches(experiment, source, positions, tuple(names), seed)
+    batches = masks.bare_batches(experiment, source, positions, tuple(names), seed)
     hidden = {
-        row: examples.masks_of(experiment, name, batches[name], seed).is_masked
+        row: masks.of_batch(experiment, name, batches[name], seed).is_masked
         for row, name in rows.items()
     }
     shown = batches[boxes]
@@ -136,16 +147,16 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
       ValueError: if there is no finished run, runs do not belong on one page, or
         their records are gone.
     """
-    found, unfinished = runs.read_runs(workdir)
-    base = found[-1]
+    page_runs, unfinished = runs.read_runs(workdir)
+    base = page_runs[-1]
     experiment = base.folder.experiment(base.settings)
-    others = [run.folder for run in found]
+    others = [run.folder for run in page_runs]
     records_dir = base.folder.find(inputs.RECORDS, also=others)
-    is_probed = all(run.probe for run in found)
-    labels = found[0].probe.labels if is_probed else {}
+    is_probed = all(run.probe for run in page_runs)
+    labels = page_runs[0].probe.labels if is_probed else {}
     corpus = Corpus.of(records_dir)
     start = base.settings.get("model.checkpoint")
-    lines = {run.name: run.lines for run in found}
+    lines = {run.name: run.lines for run in page_runs}
     has_replay_terms = _has_replay_terms(base.settings)
     return summary.RunSummary(
         title=f"What to mask: {experiment.name}",
@@ -154,20 +165,20 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         is_random_start=start is None,
         has_replay_terms=has_replay_terms,
         anchors=tuple(base.settings["masking.anchors"]),
-        rows=tuple(_row(run, is_probed) for run in found),
+        rows=tuple(_row(run, is_probed) for run in page_runs),
         floors={name: label.floors for name, label in labels.items()},
         retrieval=history.retrieval_tasks(lines, start is None),
-        comparisons=comparisons(found) if is_probed else (),
-        questions=questions(found),
-        panels=panels(found, has_replay_terms, start is None),
-        examples=_examples(experiment, corpus, found),
-        clips=base.clips | _probe_clips(found[0]),
+        comparisons=comparisons(page_runs) if is_probed else (),
+        questions=questions(page_runs),
+        panels=panels(page_runs, has_replay_terms, start is None),
+        examples=_examples(experiment, corpus, page_runs),
+        clips=base.clips | _probe_clips(page_runs[0]),
         skipped=int(corpus.manifest.counts.get("skipped", 0)),
         seed=base.seed,
         settings={k: str(v) for k, v in base.settings.items()},
-        versions=versions.of_runs({run.name: run.versions for run in found}),
-        times=_times(workdir, found),
-        not_shown=_not_shown(found, unfinished),
+        versions=versions.of_runs({run.name: run.versions for run in page_runs}),
+        times=_times(workdir, page_runs),
+        not_shown=_not_shown(page_runs, unfinished),
     )
 
 
@@ -178,18 +189,18 @@ def _has_replay_terms(settings: dict[str, Any]) -> bool:
 
 
 def _examples(
-    experiment: config.Experiment, corpus: Corpus, found: Sequence[runs.Run]
+    experiment: config.Experiment, corpus: Corpus, page_runs: Sequence[Run]
 ) -> tuple[summary.Example, ...]:
     """The first clips of continued pretraining under every row that hides something."""
     split = corpus.split_train(experiment.data.dev_share, boxed_only=True)
     shown = split.first_of_clips(split.train)[: experiment.report_clips]
     rows = {
         run.name: run.settings["masking.strategy"]
-        for run in found
+        for run in page_runs
         if run.masks is not None
     }
     source = corpus.source("train")
-    return draw_examples(experiment, source, shown, rows, found[-1].seed)
+    return draw_examples(experiment, source, shown, rows, page_runs[-1].seed)
 
 
 def describe_start(path: str | None, sha256: str | None = None) -> str:
@@ -205,36 +216,36 @@ def describe_start(path: str | None, sha256: str | None = None) -> str:
     return f"the weights in {path}" + (f" ({inputs.short(sha256)})" if sha256 else "")
 
 
-def _not_shown(found: Sequence[runs.Run], unfinished: Sequence[str]) -> tuple[str, ...]:
+def _not_shown(page_runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[str, ...]:
     """Limits of these very runs, a sentence each."""
     said = []
     if unfinished:
         said.append(f"Runs that are not finished: {', '.join(unfinished)}.")
-    bare = [run.name for run in found if not run.probe]
+    bare = [run.name for run in page_runs if not run.probe]
     if bare:
         said.append(
             f"No accuracies, since these rows have no probe yet: {', '.join(bare)}."
         )
-    if not found[0].settings.get("probe.floors", True):
+    if not page_runs[0].settings.get("probe.floors", True):
         said.append(
             "Of the floors of questions only guessing: the others (no frames, no"
             " question, an untrained network) were switched off (probe.floors)."
         )
-    dev = found[0].clips["dev"]
+    dev = page_runs[0].clips["dev"]
     if dev < compare.FEW_CLIPS:
         said.append(
             f"Held-out scores come from {dev} clip(s): their intervals say nothing."
         )
-    said += limits.of_runs(found)
+    said += limits.of_runs(page_runs)
     return tuple(said)
 
 
-def _times(workdir: pathlib.Path, found: Sequence[runs.Run]) -> dict[str, float]:
+def _times(workdir: pathlib.Path, page_runs: Sequence[Run]) -> dict[str, float]:
     """Stage -> seconds, as the demo noted them; else the runs' own."""
     folder = RunFolder(workdir)
     if folder.has(run_files.STAGE_SECONDS):
         return folder.read(run_files.STAGE_SECONDS)
-    return {f"training of {run.name}": run.seconds for run in found if run.seconds}
+    return {f"training of {run.name}": run.seconds for run in page_runs if run.seconds}
 
 
 def _describe(settings: dict[str, Any]) -> str:
@@ -247,14 +258,14 @@ def _describe(settings: dict[str, Any]) -> str:
     return f"The clips: {kinds[settings['source']]}."
 
 
-def _row(run: runs.Run, is_probed: bool) -> summary.StrategyRow:
+def _row(run: Run, is_probed: bool) -> summary.ComparedRow:
     strategy = strategies.find(run.settings["masking.strategy"])
     labels = run.probe.labels if is_probed else {}
     descriptions = {
-        runs.NOT_TRAINED: "the start itself, not trained further",
-        runs.NOT_HIDING: "the start's own terms, nothing hidden",
+        finished.NOT_TRAINED: "the start itself, not trained further",
+        finished.NOT_HIDING: "the start's own terms, nothing hidden",
     }
-    return summary.StrategyRow(
+    return summary.ComparedRow(
         name=run.name,
         description=descriptions.get(run.name, f"masking.strategy={strategy.name}"),
         is_uniform=run.is_hiding and strategy.is_uniform,
@@ -264,13 +275,13 @@ def _row(run: runs.Run, is_probed: bool) -> summary.StrategyRow:
     )
 
 
-def _probe_clips(run: runs.Run) -> dict[str, int]:
+def _probe_clips(run: Run) -> dict[str, int]:
     """How many clips of val were scored."""
     if not run.probe:
         return {}
     scored = [len(label.clips) for label in run.probe.labels.values()]
-    asked = run.probe.questions.clips if run.probe.questions else ()
-    return {"val": max([*scored, len(set(asked))])}
+    questioned = run.probe.questions.clips if run.probe.questions else ()
+    return {"val": max([*scored, len(set(questioned))])}
 
 
 def write_page(workdir: pathlib.Path) -> pathlib.Path:

@@ -33,7 +33,7 @@ class Line:
       values: y values; not finite ones leave a gap.
       low: lower ends of the 95 % intervals, or empty.
       high: upper ends, or empty.
-      row: the row whose colour it has; empty: the one of the same name.
+      row: the row whose colour it has; empty: the name says it.
       is_dashed: drawn dashed and without its band, as the other of a pair.
     """
 
@@ -76,7 +76,7 @@ class Panel:
 
 
 def colour_of(name: str, names: Sequence[str]) -> str:
-    """A strategy's colour: its place among all strategies decides, on every panel."""
+    """A row's colour: its place among all rows decides, on every panel."""
     return COLOURS[list(names).index(name) % len(COLOURS)]
 
 
@@ -85,7 +85,7 @@ def draw(panel: Panel, names: Sequence[str]) -> str:
 
     Args:
       panel: what to draw.
-      names: all strategies of the report, in order, for the colours.
+      names: all rows of the report, in order, for the colours.
     """
     low, high = _range(panel)
     y_ticks = ticks(low, high)

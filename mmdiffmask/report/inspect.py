@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdiffmask import config, examples
+from mmdiffmask import config, masks
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards
 from mmdiffmask.masking import strategies
@@ -43,9 +43,9 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
         ),
     )
     names = _shown(record)
-    batches = examples.bare_batches(experiment, source, [position], names, seed=0)
-    masks = {
-        strategies.label(name): examples.masks_of(experiment, name, batch, seed=0)
+    batches = masks.bare_batches(experiment, source, [position], names, 0)
+    hidden = {
+        strategies.label(name): masks.of_batch(experiment, name, batch, 0).is_masked[0]
         for name, batch in batches.items()
     }
     shown = batches[names[-1]]
@@ -54,7 +54,6 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
         np.asarray(shown.unit_of_token[0]).reshape(shown.is_patch_valid.shape[1:]),
         np.asarray(shown.is_box_unit[0]),
     )
-    hidden = {name: mask.is_masked[0] for name, mask in masks.items()}
     image = contact.draw(manifest.grid, record, units, hidden)
     path.write_bytes(pictures.to_png(image))
     return path.resolve()

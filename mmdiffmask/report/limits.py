@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from mmdiffmask import versions
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import table
-from mmdiffmask.report import runs
+from mmdiffmask.probe.finished import Run
 
 
-def of_runs(shown: Sequence[runs.Run]) -> list[str]:
+def of_runs(shown: Sequence[Run]) -> list[str]:
     """Limits of these very runs that their numbers do not show, a sentence each."""
     said = [
         f"{run.name} hid random patches alone: no box was drawn in any of its masks, so"

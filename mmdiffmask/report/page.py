@@ -124,7 +124,7 @@ def _question_table(table: compare.QuestionTable, plain: tuple[str, ...]) -> dic
 
 
 def _retrieval_names(run: summary.RunSummary) -> list[str]:
-    """Rows of the retrieval table: strategies in order, then the floors."""
+    """Lines of the retrieval table: the rows in order, then the floors."""
     scored = {name for task in run.retrieval for name in task.scores}
     rows = [name for name in run.names if name in scored]
     return rows + sorted(scored - set(rows), reverse=True)

@@ -26,7 +26,7 @@ class ReadOut(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ProbeScores:
-    """One label under one strategy.
+    """One label of one row.
 
     Attributes:
       read_outs: name of the features -> accuracies, all on the same clips.
@@ -47,11 +47,11 @@ class ProbeScores:
 
 
 @dataclasses.dataclass(frozen=True)
-class StrategyRow:
-    """A row of the table.
+class ComparedRow:
+    """A row of the comparison: a line of the table.
 
     Attributes:
-      name: its strategy's label.
+      name: its strategy's label, or what it is that hides nothing.
       description: the setting that makes it.
       steps: training steps of the checkpoint that was scored; 0 for `none`.
       masks: what its masks were made of; None where nothing was hidden.
@@ -77,7 +77,7 @@ class RetrievalTask:
         the touched ones with only the same clip's cells as candidates.
       candidates: among how many cells the right one had to be found, mean.
       chance: of guessing.
-      scores: row -> retrieval@1; strategies and floors (`start`, "copy").
+      scores: row or floor (`start`, "copy") -> retrieval@1.
       start: which of `scores` is that of the weights that training began with: the
         row that was not trained, UNTRAINED or START.
     """
@@ -101,7 +101,7 @@ class ExampleRow:
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """One clip under every strategy."""
+    """One clip with the masks of every row."""
 
     clip: str
     rows: tuple[ExampleRow, ...]
@@ -140,7 +140,7 @@ class RunSummary:
     is_random_start: bool
     has_replay_terms: bool
     anchors: tuple[str, ...]
-    rows: tuple[StrategyRow, ...]
+    rows: tuple[ComparedRow, ...]
     floors: dict[str, statistics.Floors]
     retrieval: tuple[RetrievalTask, ...]
     comparisons: tuple[compare.Comparison, ...]
@@ -157,7 +157,7 @@ class RunSummary:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The strategies, in the order of the rows."""
+        """Of the rows, in their order."""
         return tuple(row.name for row in self.rows)
 
     @property
@@ -185,12 +185,12 @@ def make_example(
     unit_of_token: Int[np.ndarray, " q"],
     is_box_unit: Bool[np.ndarray, " u"],
 ) -> Example:
-    """Draws a clip under every strategy and says what each mask was made of.
+    """Draws a clip under every row's mask and says what each mask was made of.
 
     Args:
       grid: the patch grid.
       clip: frames and boxes.
-      masks: strategy -> hidden patches; the boxes' row is added before them.
+      masks: row -> hidden patches; a strip of the boxes is added before them.
       unit_of_token: BOX units of the clip's patches, see `summarise_masks`.
       is_box_unit: which units are boxes.
     """

@@ -138,6 +138,7 @@ def write_run(
     row: str,
     records_dir: str,
     is_new: bool = True,
+    seed: int = 0,
     **changes,
 ) -> None:
     """A finished, probed run of one row; `changes`: dotted settings.
@@ -150,7 +151,7 @@ def write_run(
     read = {inputs.RECORDS: {"value": records_dir, "sha256": NOWHERE}}
     if records_dir:
         read[inputs.RECORDS]["sha256"] = manifest.identity(records_dir)
-    content = {"settings": settings, "seed": 0, "inputs": read}
+    content = {"settings": settings, "seed": seed, "inputs": read}
     atomic.write_json(folder / run_files.CONFIG, content)
     data = {"clips": {"pretraining": 20, "dev": 12}}
     atomic.write_json(folder / run_files.DATA, data)

@@ -1,0 +1,126 @@
+"""Masks of examples: of a batch, of some clips, of the held-out ones."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt32
+
+from mmdiffmask import config, examples
+from mmdiffmask.data import loader
+from mmdiffmask.data.records import shards
+from mmdiffmask.examples import EVAL_SEED
+from mmdiffmask.masking import clips, sampling, strategies, units
+from mmdiffmask.types import VideoBatch
+
+# (run's key, batch, epoch) -> masks
+DrawMasks = Callable[[PRNGKeyArray, VideoBatch, Int[Array, ""] | int], sampling.Mask]
+
+
+def drawer(data: config.Data, masking: config.Masking, name: str) -> DrawMasks:
+    """(run's key, batch, epoch) -> the masks of the strategy of that name."""
+    grid, strategy = examples.patch_grid(data), strategies.find(name)
+
+    def draw(
+        run_key: PRNGKeyArray, batch: VideoBatch, epoch: Int[Array, ""] | int
+    ) -> sampling.Mask:
+        return clips.mask_batch(batch, run_key, strategy, masking, grid, epoch)
+
+    return draw
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Masks of the dev clips, made once, looked up by example."""
+
+    example_hash: UInt32[np.ndarray, " e"]
+    is_masked: Bool[np.ndarray, "e t n"]
+
+    def draw(self, batch: VideoBatch) -> Bool[np.ndarray, "b t n"]:
+        """The masks of the batch's examples; nothing for rows that are not real."""
+        hashes = np.asarray(batch.example_hash)
+        is_same = self.example_hash[None, :] == hashes[:, None]
+        return self.is_masked[is_same.argmax(1)] & is_same.any(1)[:, None, None]
+
+
+def bare_batches(
+    experiment: config.Experiment,
+    source: shards.Source,
+    positions: Sequence[int],
+    names: Sequence[str],
+    seed: int,
+) -> dict[str, VideoBatch]:
+    """Some examples without their pixels, with the units of each strategy.
+
+    Each record is decoded once, however many strategies there are.
+    """
+    data, masking = experiment.data, experiment.masking
+    row = examples.make_row(data, masking, source)
+    settings = examples.unit_settings(data, masking, seed)
+    rows: list[VideoBatch] = []
+    units_of: dict[str, list[units.ClipUnits]] = {name: [] for name in names}
+    for i in positions:
+        record = source[i]
+        rows.append(_without_pixels(row(i)))
+        for name, of_clips in units_of.items():
+            make_units = strategies.find(name).clip_units
+            of_clips.append(make_units(record, rows[-1].is_patch_valid, settings))
+    batch = loader.stack(rows)
+    return {
+        name: batch._replace(
+            **{
+                field: np.stack([getattr(clip, field) for clip in of_clips])
+                for field in units.ClipUnits._fields
+            }
+        )
+        for name, of_clips in units_of.items()
+    }
+
+
+def of_batch(
+    experiment: config.Experiment, name: str, batch: VideoBatch, seed: int
+) -> HeldOut:
+    """A strategy's static masks of a batch that has its units."""
+    masking = dataclasses.replace(experiment.masking, masks="static")
+    draw = jax.jit(drawer(experiment.data, masking, name))
+    drawn = draw(sampling.seed_key(seed), batch, 0)
+    is_masked = np.asarray(drawn.is_masked).reshape(batch.is_patch_valid.shape)
+    return HeldOut(np.asarray(batch.example_hash), is_masked)
+
+
+def held_out_names(experiment: config.Experiment) -> list[str]:
+    """The strategies of `held_out`; one that hides is judged by its own.
+
+    Without `data.boxed_only` others that have boxes are left out: detectors need not
+    have seen these clips.
+    """
+    masking = experiment.masking
+    judged = {masking.strategy} if experiment.is_hiding else set()
+    return [
+        name
+        for name in strategies.held_out(masking)
+        if experiment.data.boxed_only
+        or name in judged
+        or not strategies.find(name).units.is_box
+    ]
+
+
+def held_out(
+    experiment: config.Experiment, source: shards.Source, positions: Sequence[int]
+) -> dict[str, HeldOut]:
+    """Strategy -> its masks of the dev clips: the same for every run and every seed."""
+    batches = bare_batches(
+        experiment, source, positions, held_out_names(experiment), EVAL_SEED
+    )
+    return {
+        name: of_batch(experiment, name, batch, EVAL_SEED)
+        for name, batch in batches.items()
+    }
+
+
+def _without_pixels(row: VideoBatch) -> VideoBatch:
+    """The row with its frames emptied: masks need none, and many rows are held."""
+    return row._replace(
+        patches=row.patches[..., :1].copy(), spectrogram=row.spectrogram[:, :0].copy()
+    )

@@ -1,0 +1,94 @@
+"""One run: trains in its folder, and notes its masks and the records that served it."""
+
+import dataclasses
+
+from mmdiffmask import (
+    build,
+    config,
+    configure,
+    effects,
+    examples,
+    inputs,
+    masks,
+    run_files,
+    weights,
+)
+from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.inputs import Claim, Served
+from mmdiffmask.masking import strategies
+from mmdiffmask.masking import summary as mask_summary
+from mmdiffmask.run_folder import RunFolder
+from mmdiffmask.training import loop, saved
+
+MASK_CLIPS = 256  # of train, for the summary of what masks were made of
+
+
+def pretrain(
+    experiment: config.Experiment, records_dir: str, run_dir: str, seed: int
+) -> None:
+    """Trains in `run_dir`, or goes on there; a finished run costs nothing.
+
+    Raises:
+      ValueError: for records that cannot serve, a folder with another run or another
+        command at work in it, or a run that has lost something.
+      KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
+    """
+    folder = RunFolder(run_dir)
+    with folder.held():
+        owner = claim(experiment, records_dir, seed)
+        if is_finished(folder, owner):
+            folder.remember({n: e["value"] for n, e in owner.inputs.items()})
+            return
+        chosen = examples.choose(experiment, Corpus.of(records_dir))
+        loop.train(build.job(experiment, chosen, owner), folder)
+        summary = _summarise_masks(experiment, chosen, seed)
+        if summary is not None:
+            folder.write(run_files.MASKS, dataclasses.asdict(summary))
+        kinds = effects.kinds_without_boxes(experiment, chosen.source, chosen.dev_clips)
+        counts = {"pretraining": len(chosen.clips), "dev": len(chosen.dev_clips)}
+        folder.write(run_files.DATA, dataclasses.asdict(Served(counts, kinds)))
+
+
+def claim(experiment: config.Experiment, records_dir: str, seed: int) -> Claim:
+    """What a run is: its settings, its seed, the content of everything it reads."""
+    settings = configure.settings(experiment)
+    contents = inputs.of_settings(settings, records_dir)
+    start = experiment.model.checkpoint
+    sha256 = None if start is None else weights.fingerprint_of(start)
+    if sha256 is not None:
+        contents[inputs.START] = {"value": start, "sha256": sha256}
+    return Claim(settings, seed, contents)
+
+
+def is_finished(folder: RunFolder, owner: Claim) -> bool:
+    """Whether a folder holds this very run, finished (data.json is written last).
+
+    Raises:
+      ValueError: if it holds another one, or has lost something.
+    """
+    if not folder.has(run_files.DATA):
+        return False
+    folder.belongs_to(owner)
+    saved.check_all(folder)
+    return True
+
+
+def _summarise_masks(
+    experiment: config.Experiment, chosen: examples.Chosen, seed: int
+) -> mask_summary.MaskSummary | None:
+    """What the run's masks were made of, on the first clips of train."""
+    masking = experiment.masking
+    if not experiment.is_hiding:
+        return None
+    name, boxes = masking.strategy, strategies.with_boxes(masking.strategy, masking)
+    batches = masks.bare_batches(
+        experiment, chosen.source, chosen.clips[:MASK_CLIPS], (name, boxes), seed
+    )
+    batch = batches[boxes]
+    return mask_summary.summarise_masks(
+        examples.patch_grid(experiment.data),
+        masks.of_batch(experiment, name, batches[name], seed).is_masked,
+        batch.is_patch_valid,
+        batch.unit_of_token,
+        batch.is_box_unit,
+    )

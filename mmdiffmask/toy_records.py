@@ -1,0 +1,49 @@
+"""The records of a config's own data, the toy set: rendered, with boxes, once."""
+
+import pathlib
+
+from mmdiffmask import build, config, configure, examples, versions
+
+WORKERS = 2
+
+
+def make(experiment: config.Experiment, root: pathlib.Path) -> str:
+    """The folder of the config's own records, under `root`/data; made if absent.
+
+    Its name changes with the settings and with the number of the code that makes
+    records.
+
+    Raises:
+      ValueError: if the config has no data of its own.
+    """
+    data, toy = experiment.data, experiment.data.toy
+    if toy is None:
+        raise ValueError(
+            f"config {experiment.name} has no data of its own: name records, --data DIR"
+        )
+    # Only here and in the command line: the package works without preprocessing.
+    from preprocessing import build as preprocessing
+    from preprocessing import items
+
+    geometry = {name: getattr(data, name) for name in build.OF_RECORDS}
+    key = configure.fingerprint(
+        configure.to_json(toy), str(geometry), versions.number("records")
+    )
+    folder = root / "data" / f"toy-{toy.domain}-{key}"
+    settings = items.Settings(
+        examples.patch_grid(data),
+        data.segments,
+        data.sub_segments,
+        boxed_clips=toy.boxed_clips,
+    )
+    preprocessing.build_toy(
+        folder / "raw",
+        folder / "records",
+        settings,
+        worker_count=WORKERS,
+        domain=toy.domain,
+        train_clips=toy.train_clips,
+        val_clips=toy.val_clips,
+        seed=toy.seed,
+    )
+    return str(folder / "records")
