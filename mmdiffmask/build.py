@@ -145,7 +145,7 @@ def job(
     seed = owner.seed
     effects.check_text_length(data, training)
     source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
-    effects.check_boxes(experiment, source, clips)
+    effects.check_boxes(experiment, chosen.entries, clips)
     batch_size = effects.fit_batch(training.batch_size, len(clips))
     mesh = meshes.make(batch_size)
     add = examples.language(experiment, seed)
@@ -157,8 +157,8 @@ def job(
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     found = family(experiment)
     held_out = examples.held_out_masks(experiment, source, dev)
-    effects.tell_of_cut_sound(data, training, (source[i] for i in dev))
-    effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
+    effects.tell_of_cut_sound(data, training, (chosen.entries[i] for i in dev))
+    effects.tell_of_fill(effects.kinds_without_boxes(experiment, chosen.entries, dev))
     return loop.Job(
         family=found,
         owner=owner,
@@ -291,6 +291,4 @@ def check_records(records_dir: str | os.PathLike) -> None:
     Raises:
       ValueError: naming the folder or shard and the way out.
     """
-    corpus = Corpus.of(records_dir)
-    for split in corpus.split_names:
-        corpus.source(split)
+    Corpus.of(records_dir).verify()

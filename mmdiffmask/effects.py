@@ -11,6 +11,7 @@ import numpy as np
 
 from mmdiffmask import config, examples
 from mmdiffmask.data import tokenizers, video
+from mmdiffmask.data.records import index
 from mmdiffmask.masking import anchors, strategies
 from mmdiffmask.tokens import TOKENS_PER_SOUND
 
@@ -77,17 +78,17 @@ def fit_batch(batch_size: int, n_clips: int) -> int:
 
 
 def check_boxes(
-    experiment: config.Experiment, source: Any, positions: Sequence[int]
+    experiment: config.Experiment, entries: Any, positions: Sequence[int]
 ) -> None:
     """Checks that a box strategy has something to draw in the training clips.
 
-    Reads records until every anchor was seen, hence one or a few as a rule; where
-    label embeddings are given one drawable box is enough. Anchors that no box carries
-    beside others that some do are told in a warning.
+    Looks until every anchor was seen; where label embeddings are given one drawable
+    box is enough. Anchors that no box carries beside others that some do are told in a
+    warning.
 
     Args:
       experiment: its strategy, box kind, anchors and overlap.
-      source: the train split.
+      entries: of the train split.
       positions: one of each clip that is trained on.
 
     Raises:
@@ -98,29 +99,29 @@ def check_boxes(
     # A start that is not trained is scored on its strategy's held-out masks as well.
     if not units.is_box or not experiment.terms.patches:
         return
-    found = _look(
-        (source[i] for i in positions),
+    seen = _look(
+        (entries[i].boxes for i in positions),
         units.kind,
         masking,
         experiment.data.min_overlap,
         examples.embeddings_of(masking),
         is_one_enough=masking.label_embeddings is not None,
     )
-    if not found.is_drawable:
-        raise ValueError(_nothing_to_draw(found, experiment, len(positions)))
+    if not seen.is_drawable:
+        raise ValueError(_nothing_to_draw(seen, experiment, len(positions)))
     if masking.box_share == 0:
         logging.warning("masking.box_share=0: all masks are fill, no box is drawn")
-    lacking = [name for name in masking.anchors if name not in found.carried]
+    lacking = [name for name in masking.anchors if name not in seen.carried]
     if lacking and masking.label_embeddings is None:
         logging.warning(
             "masking.anchors: no %s box carries %s, so that has no effect; %s",
             units.kind,
             " or ".join(map(repr, lacking)),
-            _labels(found.labels, lacking),
+            _labels(seen.labels, lacking),
         )
 
 
-class _Found:
+class _Seen:
     """What was seen of boxes so far."""
 
     def __init__(self):
@@ -132,37 +133,38 @@ class _Found:
 
 
 def _look(
-    rows: Iterable[Any],
+    rows: Iterable[index.BoxKinds],
     kind: str,
     masking: config.Masking,
     min_overlap: float,
     embeddings: dict[str, np.ndarray] | None,
     is_one_enough: bool,
-) -> _Found:
+) -> _Seen:
     """Looks at boxes until one can be drawn, or one of each anchor."""
-    found = _Found()
-    for record in rows:
-        found.kinds.update(record.boxes.kind)
-        chosen = np.flatnonzero([of == kind for of in record.boxes.kind])
-        if not len(chosen):
+    seen = _Seen()
+    for boxes in rows:
+        for name, count in zip(boxes.kind, boxes.count, strict=True):
+            seen.kinds[name] += count
+        boxes = boxes.take([i for i, name in enumerate(boxes.kind) if name == kind])
+        if not boxes.kind:
             continue
-        boxes = record.boxes.take(chosen)
         labels = anchors.labels_of(boxes, masking.anchors, embeddings)
-        found.labels.update(labels)
-        covered = np.asarray(record.covered_share, np.float64)[chosen].max(1)
+        for name, count in zip(labels, boxes.count, strict=True):
+            seen.labels[name] += count
+        covered = np.asarray(boxes.most_covered, np.float64)
         similar = anchors.label_similarity(labels, masking.anchors, embeddings) > 0
         drawable = similar & (covered > min_overlap)
-        found.most_covered = max(found.most_covered, float(covered.max()))
-        found.is_similar |= bool(similar.any())
-        found.is_drawable |= bool(drawable.any())
-        found.carried.update(labels[i] for i in np.flatnonzero(drawable))
-        is_known = is_one_enough or found.carried >= set(masking.anchors)
-        if found.is_drawable and is_known:
+        seen.most_covered = max(seen.most_covered, float(covered.max()))
+        seen.is_similar |= bool(similar.any())
+        seen.is_drawable |= bool(drawable.any())
+        seen.carried.update(labels[i] for i in np.flatnonzero(drawable))
+        is_known = is_one_enough or seen.carried >= set(masking.anchors)
+        if seen.is_drawable and is_known:
             break
-    return found
+    return seen
 
 
-def _nothing_to_draw(found: _Found, experiment: config.Experiment, clips: int) -> str:
+def _nothing_to_draw(seen: _Seen, experiment: config.Experiment, clips: int) -> str:
     """Why every mask would be fill, and what to do."""
     masking = experiment.masking
     kind = strategies.find(masking.strategy).units.kind
@@ -170,36 +172,36 @@ def _nothing_to_draw(found: _Found, experiment: config.Experiment, clips: int) -
         f"masking.strategy={masking.strategy} would hide nothing but random fill in the"
         f" {clips} training clips"
     )
-    if not found.kinds:
+    if not seen.kinds:
         return (
             f"{effect}: their records have no box at all; make them with boxes, or set"
             " masking.strategy=random"
         )
-    if not found.labels:
-        kinds = ", ".join(f"{name} ({n})" for name, n in found.kinds.most_common())
+    if not seen.labels:
+        kinds = ", ".join(f"{name} ({n})" for name, n in seen.kinds.most_common())
         return f"{effect}, as no box is of kind {kind}; kinds there are {kinds}"
-    if not found.is_similar:
+    if not seen.is_similar:
         names = ", ".join(map(repr, masking.anchors))
         why = "no box carries it"
         if masking.label_embeddings is not None:
             why = "no box has a label like it"
         return (
             f"masking.anchors {names}: {why}, so {effect};"
-            f" {_labels(found.labels, masking.anchors)}"
+            f" {_labels(seen.labels, masking.anchors)}"
         )
     return (
         f"data.min_overlap={experiment.data.min_overlap}: no {kind} box covers"
         f" more than that share of a patch, so {effect}; the most that one covers is"
-        f" {found.most_covered:.2f}"
+        f" {seen.most_covered:.2f}"
     )
 
 
-def _labels(labels: collections.Counter[str], asked: Sequence[str]) -> str:
+def _labels(labels: collections.Counter[str], names: Sequence[str]) -> str:
     """The labels that there are, and the one that was probably meant."""
     shown = [f"{name} ({n})" for name, n in labels.most_common(SHOWN)]
     shown += ["..."] * (len(labels) > SHOWN)
     by_small = {name.casefold(): name for name in reversed(list(labels))}
-    for name in asked:
+    for name in names:
         near = difflib.get_close_matches(name.casefold(), by_small, 1, 0.6)
         if near:
             meant = by_small[near[0]]
@@ -208,26 +210,26 @@ def _labels(labels: collections.Counter[str], asked: Sequence[str]) -> str:
 
 
 def kinds_without_boxes(
-    experiment: config.Experiment, source: Any, positions: Sequence[int]
+    experiment: config.Experiment, entries: Any, positions: Sequence[int]
 ) -> list[str]:
     """Strategies whose held-out masks are fill alone: no clip has a box to draw.
 
     Args:
       experiment: its anchors and overlap.
-      source: the train split.
+      entries: of the train split.
       positions: of the held-out clips.
     """
-    found: list[str] = []
+    lacking: list[str] = []
     masking, overlap = experiment.masking, experiment.data.min_overlap
     embeddings = examples.embeddings_of(masking)
     for name in examples.held_out_names(experiment):
         units = strategies.find(name).units
         if units.is_box:
-            rows = (source[i] for i in positions)
+            rows = (entries[i].boxes for i in positions)
             settings = (units.kind, masking, overlap, embeddings)
             seen = _look(rows, *settings, is_one_enough=True)
-            found += [] if seen.is_drawable else [name]
-    return found
+            lacking += [] if seen.is_drawable else [name]
+    return lacking
 
 
 def tell_of_fill(kinds: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from mmdiffmask.data import (
     vocabulary,
 )
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.data.records import shards
+from mmdiffmask.data.records import index, shards
 from mmdiffmask.masking import anchors, clips, sampling, strategies, units
 from mmdiffmask.training import objective
 from mmdiffmask.training.terms import grounding, reserve
@@ -41,12 +41,14 @@ class Chosen:
 
     Attributes:
       source: the train split.
+      entries: what its index says of each of its records.
       train: positions of those that are trained on.
       clips: of these, the first of each clip.
       dev_clips: the first of each held-out clip, as many as scores are made from.
     """
 
     source: shards.Source
+    entries: tuple[index.Entry, ...]
     train: tuple[int, ...]
     clips: list[int]
     dev_clips: list[int]
@@ -65,6 +67,7 @@ def choose(experiment: config.Experiment, corpus: Corpus) -> Chosen:
     split = corpus.split_train(data.dev_share, data.boxed_only)
     return Chosen(
         source=corpus.source("train"),
+        entries=corpus.entries("train"),
         train=split.train,
         clips=split.first_of_clips(split.train),
         dev_clips=split.first_of_clips(split.dev)[: experiment.training.eval_clips],
@@ -101,8 +104,8 @@ def make_row(
         strategy.clip_units, settings=unit_settings(data, masking, seed)
     )
 
-    def row(index: int, epoch: int = 0) -> VideoBatch:
-        record = source[index]
+    def row(position: int, epoch: int = 0) -> VideoBatch:
+        record = source[position]
         made = video.row(record, data, place, tokenizer.encode_plain, make_units)
         return made if add is None else add(made, record, epoch)
 
@@ -190,14 +193,26 @@ def bare_batches(
 ) -> dict[str, VideoBatch]:
     """Some examples without their pixels, with the units of each strategy.
 
-    Each record is decoded once, however many strategies there are.
+    Each record is read once, however many strategies there are, and no picture of it
+    is decoded.
     """
     data, masking = experiment.data, experiment.masking
-    row, settings = make_row(data, masking, source), unit_settings(data, masking, seed)
+    settings = unit_settings(data, masking, seed)
+    encode = tokenizers.load(data.tokenizer).encode_plain
+    empty = units.ClipUnits(*[np.zeros(0)] * len(units.ClipUnits._fields))
     rows, made = [], {name: [] for name in names}
     for i in positions:
         record = source[i]
-        rows.append(_without_pixels(row(i)))
+        row = video.row(
+            record,
+            data,
+            settings.grid,
+            encode,
+            make_units=lambda *_: empty,
+            look=video.no_pictures,
+        )
+        # Masks need no sound either, and many rows are held.
+        rows.append(row._replace(spectrogram=row.spectrogram[:, :0].copy()))
         for name, units_of_clips in made.items():
             make_units = strategies.find(name).clip_units
             clip = make_units(record, rows[-1].is_patch_valid, settings)
@@ -253,10 +268,3 @@ def held_out_masks(
         name: masks_of(experiment, name, batch, EVAL_SEED)
         for name, batch in batches.items()
     }
-
-
-def _without_pixels(row: VideoBatch) -> VideoBatch:
-    """The row with its frames emptied: masks need none, and many rows are held."""
-    return row._replace(
-        patches=row.patches[..., :1].copy(), spectrogram=row.spectrogram[:, :0].copy()
-    )

@@ -54,7 +54,7 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
         np.asarray(shown.unit_of_token[0]).reshape(shown.is_patch_valid.shape[1:]),
         np.asarray(shown.is_box_unit[0]),
     )
-    hidden = {name: found.is_masked[0] for name, found in masks.items()}
+    hidden = {name: drawn.is_masked[0] for name, drawn in masks.items()}
     image = contact.draw(manifest.grid, record, units, hidden)
     path.write_bytes(pictures.to_png(image))
     return path.resolve()
@@ -68,22 +68,20 @@ def _shown(record: Any) -> tuple[str, ...]:
     rows = strategies.REGISTRY.values()
     alone = [row.name for row in rows if not row.units.is_box]
     boxed = [row for row in rows if row.units.is_box]
-    found = [row for row in boxed if row.units.kind in record.boxes.kind]
-    return (*alone, (found or boxed)[0].name)
+    shown = [row for row in boxed if row.units.kind in record.boxes.kind]
+    return (*alone, (shown or boxed)[0].name)
 
 
 def _find(corpus: Corpus, example_id: str | None) -> tuple[shards.Source, int]:
     """The split that has the record, and its position there."""
-    tried = []
+    ids: list[str] = []
     for split in corpus.split_names:
-        source = corpus.source(split)
-        for i in range(len(source)):
-            name = source[i].example_id
-            if example_id in (None, name):
-                return source, i
-            tried.append(name)
-    some = ", ".join(tried[:3]) or "none"
+        for i, entry in enumerate(corpus.entries(split)):
+            if example_id in (None, entry.example_id):
+                return corpus.source(split), i
+            ids.append(entry.example_id)
+    some = ", ".join(ids[:3]) or "none"
     raise ValueError(
-        f"--id {example_id}: no such record in {corpus.folder}; it has {len(tried)}:"
+        f"--id {example_id}: no such record in {corpus.folder}; it has {len(ids)}:"
         f" {some}, ..."
     )
