@@ -9,6 +9,7 @@ from typing import Any
 from mmdiffmask.data.records import index
 from preprocessing import files
 from preprocessing.items import Clip
+from preprocessing.media import decode
 
 
 def digest(clip: Clip, is_rendered: bool = False) -> str:
@@ -38,7 +39,7 @@ def _footage(path: pathlib.Path, is_rendered: bool) -> Any:
         return _size(path)
     return [
         [name, None if is_rendered else _size(path / name)]
-        for name in sorted(os.listdir(path))
+        for name in sorted(filter(decode.NUMBERED.fullmatch, os.listdir(path)))
     ]
 
 

@@ -187,7 +187,10 @@ def _entries(lines: Iterable[bytes]) -> Iterator[Entry]:
     labels: dict[str, str] = {}
     for line in lines:
         head, _, detail = line.rstrip(b"\n").partition(b"\t")
-        values = dict(zip(HEAD, json.loads(head), strict=True))
+        fields = json.loads(head)
+        if not isinstance(fields, list):
+            raise ValueError("a line begins with no list")
+        values = dict(zip(HEAD, fields, strict=True))
         if values["labels"] != labels:
             labels = values["labels"]
         values["labels"] = labels
