@@ -10,12 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mmdiffmask import config, configure, effects, examples, inputs, starts, weights
-from mmdiffmask.data import (
-    loader,
-    question_kinds,
-    tokenizers,
-    vocabulary,
-)
+from mmdiffmask.data import loader, question_kinds, tokenizers, vocabulary
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import strategies
@@ -156,7 +151,11 @@ def job(
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     found = family(experiment)
-    held_out = examples.held_out_masks(experiment, source, dev)
+
+    @functools.cache
+    def held_out() -> dict[str, examples.HeldOut]:  # when they are first needed
+        return examples.held_out_masks(experiment, source, dev)
+
     effects.tell_of_cut_sound(data, training, (chosen.entries[i] for i in dev))
     effects.tell_of_fill(effects.kinds_without_boxes(experiment, chosen.entries, dev))
     return loop.Job(
@@ -173,7 +172,10 @@ def job(
         ),
         dev_batches=lambda: batches(dev_row, dev, batch_size),
         draw_masks=draw_patches(experiment) if found.masked else None,
-        eval_masks={name: masks.draw for name, masks in held_out.items()},
+        eval_masks={
+            name: lambda batch, name=name: held_out()[name].draw(batch)
+            for name in examples.held_out_names(experiment)
+        },
         own_masks=masking.strategy,
     )
 

@@ -97,7 +97,7 @@ def pictures(
         try:
             image = frames.decode_jpeg(record.frames[i])
         except ValueError as error:
-            raise _broken(record, i, error) from error
+            raise _broken(record, int(i), error) from error
         fit = grids.fit_frame(grid, image.shape[1], image.shape[0])
         fitted = grids.fit_image(grid, fit, image)
         patches[i] = grids.to_patches(grid, fitted)
@@ -121,7 +121,7 @@ def no_pictures(
         try:
             size = frames.size_px(record.frames[i])
         except ValueError as error:
-            raise _broken(record, i, error) from error
+            raise _broken(record, int(i), error) from error
         is_valid[i] = grids.valid_patches(grid, grids.fit_frame(grid, *size))
     return np.zeros((t, grid.n_patches, 1), np.float32), is_valid
 
