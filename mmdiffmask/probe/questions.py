@@ -155,11 +155,11 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
     val = [by_id[name] for name in sets["val"].clip]
     read_outs, floors = _score(task, sets, FULL), {}
     if settings.floors:
-        found = _score_floors(task, start, params, weights, seed)
+        by_floor = _score_floors(task, start, params, weights, seed)
         floors = {
             name: {
                 floor: results.Scores(is_right=scores[name].is_right)
-                for floor, scores in found.items()
+                for floor, scores in by_floor.items()
             }
             for name in read_outs
         }
@@ -168,7 +168,7 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
         clips=[question.clip for question in val],
         ids=[question.example_id for question in val],
         chance=float(np.mean([1 / question.candidates for question in val])),
-        counts={name: len(found) for name, found in task.chosen.items()},
+        counts={name: len(part) for name, part in task.chosen.items()},
         unanswered=task.unanswered,
         read_outs=read_outs,
         floors=floors,
@@ -190,11 +190,11 @@ def _score_floors(
 ) -> dict[str, dict[str, results.Scores]]:
     """Floor -> read-out -> scores, each floor with features and head of its own."""
     blind = _encode(task, start, lambda: params, weights, BLIND)
-    found = {name: _score(task, blind, streams) for name, streams in FLOORS.items()}
+    scores = {name: _score(task, blind, streams) for name, streams in FLOORS.items()}
     name = f"{UNTRAINED} {seed}"
     random = functools.cache(lambda: _untrained(task, seed))
     untrained = _encode(task, start, random, name, FULL)
-    return found | {UNTRAINED: _score(task, untrained, FULL)}
+    return scores | {UNTRAINED: _score(task, untrained, FULL)}
 
 
 def _untrained(task: Task, seed: int) -> Params:
@@ -222,7 +222,7 @@ def _encode(
     """Features of every split in some views, from the cache where they are in it."""
     experiment, settings = task.experiment, task.experiment.probe
     encode = tokenizers.load(experiment.data.tokenizer).encode_plain
-    found = {}
+    sets = {}
     for name, chosen in task.chosen.items():
         source = task.sources[name]
         positions = sorted(question.position for question in chosen)
@@ -252,8 +252,8 @@ def _encode(
         def compute(groups=groups):
             return question_features.extract(start, make_params(), groups, views)
 
-        found[name] = features.cached(task.folder, key, compute)
-    return found
+        sets[name] = features.cached(task.folder, key, compute)
+    return sets
 
 
 def _score(

@@ -119,8 +119,8 @@ def notes(
       kind: what is done for them.
       execution: how the run is executed.
     """
-    found = {task.note.name: note for task in every if (note := kind.read(task))}
-    missing = [task for task in every if task.note.name not in found]
+    by_name = {task.note.name: note for task in every if (note := kind.read(task))}
+    missing = [task for task in every if task.note.name not in by_name]
     total, left = (sum(map(kind.size, some)) for some in (every, missing))
     options = {"desc": kind.name, "unit": "clip", "file": sys.stderr}
     with tqdm.tqdm(
@@ -133,9 +133,9 @@ def notes(
         else:
             written = execution.execute(kind.write, missing)
         for name, note in written:
-            found[name] = note
+            by_name[name] = note
             require_strict([Skip(**row) for row in note["skipped"]], execution.strict)
-    return [found[task.note.name] for task in every]
+    return [by_name[task.note.name] for task in every]
 
 
 def put_losses(
@@ -190,9 +190,9 @@ def require_strict(skipped: Any, strict: bool) -> None:
     """Raises ValueError with the first of what was skipped, if `strict`."""
     if strict and skipped:
         first = skipped[0]
-        what = first.question or first.video
+        name = first.question or first.video
         raise ValueError(
-            f"--strict: {what}: {first.file}: {first.reason};"
+            f"--strict: {name}: {first.file}: {first.reason};"
             " mend or remove it, or run again without --strict to go on without it"
         )
 
