@@ -141,7 +141,7 @@ def job(
     seed = owner.seed
     effects.check_text_length(data, training)
     source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
-    effects.check_boxes(experiment, source, clips)
+    effects.check_boxes(experiment, chosen.entries, clips)
     batch_size = effects.fit_batch(training.batch_size, len(clips))
     mesh = meshes.make(batch_size)
     add = examples.language(experiment, seed)
@@ -152,9 +152,13 @@ def job(
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     network = family(experiment)
-    held_out = masks.held_out(experiment, source, dev)
-    effects.tell_of_cut_sound(data, training, (source[i] for i in dev))
-    effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
+
+    @functools.cache
+    def held_out() -> dict[str, masks.HeldOut]:  # when they are first needed
+        return masks.held_out(experiment, source, dev)
+
+    effects.tell_of_cut_sound(data, training, (chosen.entries[i] for i in dev))
+    effects.tell_of_fill(effects.kinds_without_boxes(experiment, chosen.entries, dev))
     return loop.Job(
         family=network,
         owner=owner,
@@ -174,7 +178,10 @@ def job(
         ),
         dev_batches=lambda: batches(dev_row, dev, batch_size),
         draw_masks=draw_patches(experiment) if network.masked else None,
-        eval_masks={name: hidden.draw for name, hidden in held_out.items()},
+        eval_masks={
+            name: lambda batch, name=name: held_out()[name].draw(batch)
+            for name in masks.held_out_names(experiment)
+        },
         own_masks=masking.strategy,
     )
 
@@ -290,6 +297,4 @@ def check_records(records_dir: str | os.PathLike) -> None:
     Raises:
       ValueError: naming the folder or shard and the way out.
     """
-    corpus = Corpus.of(records_dir)
-    for split in corpus.split_names:
-        corpus.source(split)
+    Corpus.of(records_dir).verify()

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmdiffmask import config, examples, masks
 from mmdiffmask.data import tokenizers, video
+from mmdiffmask.data.records import index
 from mmdiffmask.masking import anchors, strategies
 from mmdiffmask.tokens import TOKENS_PER_SOUND
 
@@ -77,17 +78,17 @@ def fit_batch(batch_size: int, n_clips: int) -> int:
 
 
 def check_boxes(
-    experiment: config.Experiment, source: Any, positions: Sequence[int]
+    experiment: config.Experiment, entries: Any, positions: Sequence[int]
 ) -> None:
     """Checks that a box strategy has something to draw in the training clips.
 
-    Reads records until every anchor was seen, hence one or a few as a rule; where
-    label embeddings are given one drawable box is enough. Anchors that no box carries
-    beside others that some do are told in a warning.
+    Looks until every anchor was seen; where label embeddings are given one drawable
+    box is enough. Anchors that no box carries beside others that some do are told in a
+    warning.
 
     Args:
       experiment: its strategy, box kind, anchors and overlap.
-      source: the train split.
+      entries: of the train split.
       positions: one of each clip that is trained on.
 
     Raises:
@@ -99,7 +100,7 @@ def check_boxes(
     if not units.is_box or not experiment.terms.patches:
         return
     seen = _look(
-        (source[i] for i in positions),
+        (entries[i].boxes for i in positions),
         units.kind,
         masking,
         experiment.data.min_overlap,
@@ -132,7 +133,7 @@ class _SeenBoxes:
 
 
 def _look(
-    rows: Iterable[Any],
+    rows: Iterable[index.BoxKinds],
     kind: str,
     masking: config.Masking,
     min_overlap: float,
@@ -141,15 +142,16 @@ def _look(
 ) -> _SeenBoxes:
     """Looks at boxes until one can be drawn, or one of each anchor."""
     seen = _SeenBoxes()
-    for record in rows:
-        seen.kinds.update(record.boxes.kind)
-        chosen = np.flatnonzero([each == kind for each in record.boxes.kind])
-        if not len(chosen):
+    for boxes in rows:
+        for name, count in zip(boxes.kind, boxes.count, strict=True):
+            seen.kinds[name] += count
+        boxes = boxes.take([i for i, name in enumerate(boxes.kind) if name == kind])
+        if not boxes.kind:
             continue
-        boxes = record.boxes.take(chosen)
         labels = anchors.labels_of(boxes, masking.anchors, embeddings)
-        seen.labels.update(labels)
-        covered = np.asarray(record.covered_share, np.float64)[chosen].max(1)
+        for name, count in zip(labels, boxes.count, strict=True):
+            seen.labels[name] += count
+        covered = np.asarray(boxes.most_covered, np.float64)
         similar = anchors.label_similarity(labels, masking.anchors, embeddings) > 0
         drawable = similar & (covered > min_overlap)
         seen.most_covered = max(seen.most_covered, float(covered.max()))
@@ -210,13 +212,13 @@ def _labels(labels: collections.Counter[str], wanted: Sequence[str]) -> str:
 
 
 def kinds_without_boxes(
-    experiment: config.Experiment, source: Any, positions: Sequence[int]
+    experiment: config.Experiment, entries: Any, positions: Sequence[int]
 ) -> list[str]:
     """Strategies whose held-out masks are fill alone: no clip has a box to draw.
 
     Args:
       experiment: its anchors and overlap.
-      source: the train split.
+      entries: of the train split.
       positions: of the held-out clips.
     """
     fill_only: list[str] = []
@@ -225,7 +227,7 @@ def kinds_without_boxes(
     for name in masks.held_out_names(experiment):
         units = strategies.find(name).units
         if units.is_box:
-            rows = (source[i] for i in positions)
+            rows = (entries[i].boxes for i in positions)
             seen = _look(
                 rows, units.kind, masking, overlap, embeddings, is_one_enough=True
             )

@@ -16,7 +16,7 @@ from mmdiffmask.data import (
     vocabulary,
 )
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.data.records import shards
+from mmdiffmask.data.records import index, shards
 from mmdiffmask.masking import anchors, strategies, units
 from mmdiffmask.training import objective
 from mmdiffmask.training.terms import grounding, reserve
@@ -38,12 +38,14 @@ class Chosen:
 
     Attributes:
       source: the train split.
+      entries: what its index says of each of its records.
       train: positions of those that are trained on.
       clips: of these, the first of each clip.
       dev_clips: the first of each held-out clip, as many as scores are made from.
     """
 
     source: shards.Source
+    entries: tuple[index.Entry, ...]
     train: tuple[int, ...]
     clips: list[int]
     dev_clips: list[int]
@@ -62,6 +64,7 @@ def choose(experiment: config.Experiment, corpus: Corpus) -> Chosen:
     split = corpus.split_train(data.dev_share, data.boxed_only)
     return Chosen(
         source=corpus.source("train"),
+        entries=corpus.entries("train"),
         train=split.train,
         clips=split.first_of_clips(split.train),
         dev_clips=split.first_of_clips(split.dev)[: experiment.training.eval_clips],
@@ -98,8 +101,8 @@ def make_row(
         strategy.clip_units, settings=unit_settings(data, masking, seed)
     )
 
-    def row(index: int, epoch: int = 0) -> VideoBatch:
-        record = source[index]
+    def row(position: int, epoch: int = 0) -> VideoBatch:
+        record = source[position]
         plain = video.row(record, data, grid, tokenizer.encode_plain, make_units)
         return plain if add is None else add(plain, record, epoch)
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt32
 
 from mmdiffmask import config, examples
-from mmdiffmask.data import loader
+from mmdiffmask.data import loader, tokenizers, video
 from mmdiffmask.data.records import shards
 from mmdiffmask.examples import EVAL_SEED
 from mmdiffmask.masking import clips, sampling, strategies, units
@@ -53,16 +53,27 @@ def bare_batches(
 ) -> dict[str, VideoBatch]:
     """Some examples without their pixels, with the units of each strategy.
 
-    Each record is decoded once, however many strategies there are.
+    Each record is read once, however many strategies there are, and no picture of it
+    is decoded.
     """
     data, masking = experiment.data, experiment.masking
-    row = examples.make_row(data, masking, source)
     settings = examples.unit_settings(data, masking, seed)
+    encode = tokenizers.load(data.tokenizer).encode_plain
+    empty = units.ClipUnits(*[np.zeros(0)] * len(units.ClipUnits._fields))
     rows: list[VideoBatch] = []
     units_of: dict[str, list[units.ClipUnits]] = {name: [] for name in names}
     for i in positions:
         record = source[i]
-        rows.append(_without_pixels(row(i)))
+        row = video.row(
+            record,
+            data,
+            settings.grid,
+            encode,
+            make_units=lambda *_: empty,
+            look=video.no_pictures,
+        )
+        # Masks need no sound either, and many rows are held.
+        rows.append(row._replace(spectrogram=row.spectrogram[:, :0].copy()))
         for name, of_clips in units_of.items():
             make_units = strategies.find(name).clip_units
             of_clips.append(make_units(record, rows[-1].is_patch_valid, settings))
@@ -117,10 +128,3 @@ def held_out(
         name: of_batch(experiment, name, batch, EVAL_SEED)
         for name, batch in batches.items()
     }
-
-
-def _without_pixels(row: VideoBatch) -> VideoBatch:
-    """The row with its frames emptied: masks need none, and many rows are held."""
-    return row._replace(
-        patches=row.patches[..., :1].copy(), spectrogram=row.spectrogram[:, :0].copy()
-    )

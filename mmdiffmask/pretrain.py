@@ -44,7 +44,9 @@ def pretrain(
         summary = _summarise_masks(experiment, chosen, seed)
         if summary is not None:
             folder.write(run_files.MASKS, dataclasses.asdict(summary))
-        kinds = effects.kinds_without_boxes(experiment, chosen.source, chosen.dev_clips)
+        kinds = effects.kinds_without_boxes(
+            experiment, chosen.entries, chosen.dev_clips
+        )
         counts = {"pretraining": len(chosen.clips), "dev": len(chosen.dev_clips)}
         folder.write(run_files.DATA, dataclasses.asdict(Served(counts, kinds)))
 

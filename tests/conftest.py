@@ -1,7 +1,10 @@
 """Eight simulated devices, strict ranks and checked shapes for every test."""
 
+import atexit
 import os
 import pathlib
+import shutil
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
@@ -14,6 +17,9 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "compiled")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+# Not the user's: indexes of records and notes of checksums would pile up there.
+os.environ["MMDIFFMASK_CACHE"] = tempfile.mkdtemp(prefix="mmdiffmask-tests-")
+atexit.register(shutil.rmtree, os.environ["MMDIFFMASK_CACHE"], ignore_errors=True)
 # Two threads on two busy cores are slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -130,6 +130,13 @@ def test_records_are_known_by_what_they_hold(tmp_path):
     one = manifest.identity(make_records(tmp_path / "a"))
     same = make_records(tmp_path / "b", versions={"av": "2"}, counts={"clips": 4})
     assert manifest.identity(same) == one
+    # As versions before fingerprints noted it in the runs that they finished.
+    assert one.startswith("351ed16fcf3570a3ebe4160349ecaf6a9f6735c78a3f5efb")
+    index = {"train": manifest.IndexFile("index", 10, "3" * 64)}
+    known = {"index": index, "fingerprint": "4" * 64}
+    for name, sha256 in {"e": "1" * 64, "f": "2" * 64}.items():
+        newer = make_records(tmp_path / name, sha256=sha256, **known)
+        assert manifest.identity(newer) == "4" * 64
     assert manifest.identity(make_records(tmp_path / "c", sha256="2" * 64)) != one
     with pytest.raises(ValueError, match="no such folder of records"):
         manifest.identity(tmp_path / "d")

@@ -1,4 +1,4 @@
-"""A folder of records is opened once, read through once, and split from that."""
+"""What is chosen among records is chosen from their index; none is read for it."""
 
 import collections
 import json
@@ -7,10 +7,11 @@ import shutil
 
 import pytest
 
-from mmdiffmask import configure, examples, pretrain, run_files
+from mmdiffmask import configure, effects, examples, pretrain, run_files
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.data.records import shards, splits
+from mmdiffmask.data.records import frames, shards, splits
 from mmdiffmask.probe import questions as question_probe
+from mmdiffmask.report import inspect
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py"
 
@@ -55,23 +56,33 @@ def test_first_of_clips():
     assert splits.first_of_clips([], []) == []
 
 
-def test_one_pass_serves_all_who_choose(tiny_records, reads, tmp_path):
+def test_who_chooses_reads_no_record(tiny_records, reads, tmp_path):
     corpus = Corpus(tiny_records)
+    corpus.verify()
     experiment = configure.load(TINY)
     chosen = examples.choose(experiment, corpus)
-    assert set(reads.values()) == {1} and len(reads) == len(corpus.source("train"))
     assert chosen.clips and chosen.dev_clips
     assert corpus.split_train(experiment.data.dev_share, False).group
     assert examples.choose(experiment, corpus) == chosen
     task = question_probe.open_task(experiment, corpus, "", tmp_path)
     assert all(task.chosen.values())
-    assert set(reads.values()) == {1}
+    effects.check_boxes(experiment, chosen.entries, chosen.clips)
+    effects.kinds_without_boxes(experiment, chosen.entries, chosen.dev_clips)
+    with pytest.raises(ValueError, match="--id none: no such record .* it has"):
+        inspect.draw(tiny_records, "none", str(tmp_path / "x.png"))
+    assert not reads
+    last = corpus.entries("val")[-1]
+    inspect.draw(tiny_records, last.example_id, str(tmp_path / "x.png"))
+    assert set(reads) == {(len(corpus.source("val")), len(corpus.entries("val")) - 1)}
 
 
-def test_pretraining_reads_records_that_it_does_not_use_once(
+def test_pretraining_reads_no_record_that_it_does_not_use(
     tiny_records, tmp_path, reads, monkeypatch
 ):
-    """All that is read twice is a row, or a box or a mask of a chosen clip."""
+    """Not twice for the masks of one set, and no picture of what is only masked."""
+    decoded = []
+    decode = frames.decode_jpeg
+    monkeypatch.setattr(frames, "decode_jpeg", lambda d: decoded.append(d) or decode(d))
     monkeypatch.setattr(pretrain.loop, "train", lambda *_: None)
     records_dir = tmp_path / "records"
     shutil.copytree(tiny_records, records_dir)  # not yet known to this process
@@ -79,9 +90,11 @@ def test_pretraining_reads_records_that_it_does_not_use_once(
     pretrain.pretrain(experiment, str(records_dir), str(tmp_path / "run"), 0)
     corpus = Corpus.of(records_dir)
     chosen = examples.choose(experiment, corpus)
-    used = {*chosen.clips, *chosen.dev_clips}
     n = len(corpus.source("train"))
-    assert {reads[n, i] for i in set(range(n)) - used} == {1}
+    # Dev's masks are drawn at the first evaluation, which is left out here.
+    assert {i for _, i in reads} == set(chosen.clips)
+    assert max(reads.values()) == 1 and all(size == n for size, _ in reads)
+    assert not decoded
     counts = json.loads((tmp_path / "run" / run_files.DATA).read_text())["clips"]
     assert counts == {
         "pretraining": len(chosen.clips),

@@ -8,6 +8,7 @@ from helpers.question_records import Source, record
 
 from mmdiffmask import config, tokens
 from mmdiffmask.data import question_kinds, questions, tokenizers
+from mmdiffmask.data.records import index
 
 TOY = tokenizers.load("toy")
 MASK = "<|MASK|>"
@@ -163,7 +164,8 @@ def test_spans_are_cut_to_fifteen_tokens():
 
 def test_records_are_grouped_by_what_towers_see():
     rows = [record(0, 0), record(1, 0), record(2, 1), record(3, 0), record(4, 2)]
-    found = list(questions.by_window(rows, 2))
+    keyed = [(row, index.window_key(row)) for row in rows]
+    found = list(questions.by_window(keyed, 2))
     names = [
         ([w.example_id for w in windows], [(r.example_id, i) for r, i in asked])
         for windows, asked in found
@@ -173,21 +175,21 @@ def test_records_are_grouped_by_what_towers_see():
         (["q4"], [("q4", 0)]),
     ]
     changed = record(is_frame_valid=np.array([True, False]))
-    assert questions.window_key(changed) != questions.window_key(record())
+    assert index.window_key(changed) != index.window_key(record())
 
 
 def test_records_without_questions_are_refused():
     loose = record(question="", answers=())
     with pytest.raises(ValueError, match="q0 has no question"):
-        questions.index(Source([loose]), [0], TOY.encode_plain, 2)
+        questions.index(Source([loose]), [0])
     uneven = [record(0), record(1, answers=("yes", "no"))]
     with pytest.raises(ValueError, match="q1 has 2 candidate answers"):
-        questions.index(Source(uneven), [0, 1], TOY.encode_plain, 2)
+        questions.index(Source(uneven), [0, 1])
 
 
 def test_the_first_by_hash_do_not_follow_the_order_of_ids():
     source = Source([record(i) for i in range(30)])
-    found = questions.index(source, range(30), TOY.encode_plain, 2)
+    found = questions.index(source, range(30))
     by_hash = questions.first_by_hash(found, 10)
     assert by_hash == questions.first_by_hash(found[::-1], 20)[:10]
     assert by_hash != found[:10]
@@ -207,7 +209,9 @@ def test_kinds():
 
 def test_cases_of_candidates_that_are_cut_off(caplog):
     source = Source([record(i) for i in range(3)])
-    asked = questions.index(source, range(3), TOY.encode_plain, 2, ("answer",))
+    every = questions.index(source, range(3))
+    sizes = (source, TOY.encode_plain, 2)
+    asked = questions.measured(every, *sizes, ("answer",))
     longest = asked[0].tokens
     whole = questions.sequences(
         source[0], TOY.encode_plain, longest, ["question"], ["answer"]
@@ -223,5 +227,13 @@ def test_cases_of_candidates_that_are_cut_off(caplog):
         questions.check_length(asked, config.Data(text_length=longest))
     assert "cuts off sound behind 3 of 3 questions" in caplog.text
     # `match` does not read the candidates.
-    short = questions.index(source, range(3), TOY.encode_plain, 2, ("match",))
+    short = questions.measured(every, *sizes, ("match",))
     assert short[0].tokens < longest
+    # Those that fit for certain are not encoded; the number that stands for them fits.
+    for length in (longest + 12, 200, 1000):
+        quick = questions.measured(every, *sizes, ("answer",), length)
+        for exact, bound in zip(asked, quick, strict=True):
+            assert exact.tokens <= bound.tokens
+            assert bound.tokens == exact.tokens or bound.tokens + 12 <= length
+    unread = questions.measured(every, source, lambda text: 1 / 0, 2, ("answer",), 1000)
+    assert unread == quick

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from helpers import raw_trees
@@ -23,6 +24,25 @@ def test_no_cut_jpeg_passes():
             frames.decode_jpeg(data[:length])
     with pytest.raises(ValueError, match="no picture"):
         frames.decode_jpeg(b"something else" * 9)
+
+
+def test_the_size_is_known_without_decoding(monkeypatch):
+    sizes = [(160, 90), (7, 301)]
+    pictures = [raw_trees.picture(i, *size) for i, size in enumerate(sizes)]
+    plain = [raw_trees.jpeg(image) for image in pictures]
+    turned = [raw_trees.turned_jpeg(image) for image in pictures]
+    bgr = [cv2.cvtColor(image, cv2.COLOR_RGB2BGR) for image in pictures]
+    png = [cv2.imencode(".png", image)[1].tobytes() for image in bgr]
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    plain += [cv2.imencode(".jpg", image, options)[1].tobytes() for image in bgr]
+    for data in (*plain, *turned, *png):
+        height, width = frames.decode_jpeg(data).shape[:2]
+        assert frames.size_px(data) == (width, height)
+    for data in (b"", b"something else" * 9, plain[0][:30]):
+        with pytest.raises(ValueError, match="picture"):
+            frames.size_px(data)
+    monkeypatch.setattr(frames.cv2, "imdecode", None)
+    assert [frames.size_px(data) for data in plain] == 2 * sizes
 
 
 @pytest.mark.parametrize(("rows", "cols"), GRIDS)

@@ -74,7 +74,10 @@ def test_round_trip_keeps_every_field(made, tmp_path):
     name = records.shard_name("train", 0, 1)
     shard = records.write_shard(tmp_path / name, [record, changed], schema)
     manifest = dataclasses.replace(
-        records.read_manifest(made), shards={"train": (shard,)}
+        records.read_manifest(made),
+        shards={"train": (shard,)},
+        index={},
+        fingerprint="",
     )
     (tmp_path / "manifest.json").write_text(manifest_lib.to_json(manifest))
     source = records.open_split(tmp_path, "train")

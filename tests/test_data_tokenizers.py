@@ -13,6 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from mmdiffmask import tokens
+from mmdiffmask.data import cache as cache_lib
 from mmdiffmask.data import tokenizers
 
 
@@ -51,7 +52,7 @@ def test_special_ids(toy):
 
 def test_reserves_tokenizer_is_looked_up(shared, tmp_path, monkeypatch, caplog):
     cache, beside = tmp_path / "cache", tmp_path / "beside"
-    monkeypatch.setenv(tokenizers.CACHE, str(cache))
+    monkeypatch.setenv(cache_lib.VARIABLE, str(cache))
     with pytest.raises(ValueError) as error:
         tokenizers.load("reserve", beside / "base")
     for word in ("lowercase_encoder.json", str(cache), str(beside), "afc3b00a1296a356"):
@@ -71,7 +72,7 @@ def test_reserves_tokenizer_is_looked_up(shared, tmp_path, monkeypatch, caplog):
 
 
 def test_the_cache_is_in_the_home_folder(tmp_path, monkeypatch):
-    monkeypatch.delenv(tokenizers.CACHE, raising=False)
+    monkeypatch.delenv(cache_lib.VARIABLE, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     place = tmp_path / ".cache" / "mmdiffmask"
     with pytest.raises(ValueError, match=str(place)):

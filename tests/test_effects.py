@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import config, configure, effects
+from mmdiffmask.data.records import index
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal
 from mmdiffmask.types import Boxes
@@ -16,7 +17,7 @@ BASE = config.Experiment("x")
 
 
 def clip(kinds=("body", "face"), labels=("person", "face"), covered=0.8):
-    """A record with boxes, as far as looking at them goes."""
+    """The entry of a record with boxes, as far as looking at them goes."""
     m = len(kinds)
     share = np.zeros((m, 12), np.float32)
     share[:, 3] = covered
@@ -29,7 +30,7 @@ def clip(kinds=("body", "face"), labels=("person", "face"), covered=0.8):
         np.zeros(m, int),
         ("d",) * m,
     )
-    return types.SimpleNamespace(boxes=boxes, covered_share=share)
+    return types.SimpleNamespace(boxes=index.box_kinds(boxes, share))
 
 
 def masked(min_overlap=0.0, boxed_only=True, **changes):

@@ -107,6 +107,7 @@ def test_killed_ten_times(tree, straight):
 def test_several_shards_and_nothing_else(straight):
     assert sorted(straight) == sorted(
         ["dataset_info.json", "features.json", "manifest.json"]
+        + ["index-train.jsonl.gz", "index-val.jsonl.gz"]
         + ["repaired.jsonl", "skipped.jsonl"]
         + [f"records-train.array_record-0000{i}-of-00003" for i in range(3)]
         + [f"records-val.array_record-0000{i}-of-00002" for i in range(2)]

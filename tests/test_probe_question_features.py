@@ -9,6 +9,7 @@ from helpers.question_records import record
 
 from mmdiffmask import build, config, grid
 from mmdiffmask.data import questions, tokenizers, video
+from mmdiffmask.data.records import index
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models.reserve import joining, layers
 from mmdiffmask.probe import encoders, question_features
@@ -36,9 +37,13 @@ def start():
     return encoders.of_questions(EXPERIMENT, BOTH)
 
 
+def keyed(rows):
+    return [(row, index.window_key(row)) for row in rows]
+
+
 def extract(start, params, rows, views=FULL, size=3):
     def groups():
-        return question_features.groups(rows, ENCODE, DATA, size, views, BOTH)
+        return question_features.groups(keyed(rows), ENCODE, DATA, size, views, BOTH)
 
     return question_features.extract(start, params, groups, views)
 
@@ -156,9 +161,9 @@ def test_neither_batch_nor_sharing_a_window_changes_features(
 def test_towers_run_once_a_window_and_blind_views_see_no_frame(params, rows):
     broken = [record(0, 0, frames=(b"no", b"jpeg")), rows[1], rows[2]]
     blind = ("answers", "question", "subtitles", "sound")
-    groups = list(question_features.groups(broken, ENCODE, DATA, 3, blind, BOTH))
+    groups = list(question_features.groups(keyed(broken), ENCODE, DATA, 3, blind, BOTH))
     assert [group.windows.patches for group in groups] == [None]
-    groups = list(question_features.groups(rows, ENCODE, DATA, 4, FULL, BOTH))
+    groups = list(question_features.groups(keyed(rows), ENCODE, DATA, 4, FULL, BOTH))
     assert len(groups) == 1 and len(groups[0].rows) == 1
     np.testing.assert_array_equal(groups[0].rows[0][1].window, [0, 0, 1, 2])
     first = groups[0].windows.patches

@@ -1,48 +1,20 @@
-"""The records of a folder: opened once, read through once, split from what was seen."""
+"""The records of a folder: their index, the splits made from it, and the records."""
 
-import dataclasses
 import functools
+import hashlib
 import os
+import pathlib
 
+from mmdiffmask.data.records import index, shards, splits, verified
 from mmdiffmask.data.records import manifest as manifests
-from mmdiffmask.data.records import shards, splits
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """What choosing among records needs of one.
-
-    Attributes:
-      example_id: its id.
-      clip: the clip that it is about.
-      group: what the split goes by: its clip, or the episode that it is from.
-      is_boxed: whether detectors have looked at it.
-      labels: name -> value, of its clip.
-      question: "" where it has none.
-      answers: the candidates.
-      answer_index: the right one; -1 where that is not known.
-      span_percent: the part of the clip that the question is about.
-    """
-
-    example_id: str
-    clip: str
-    group: str
-    is_boxed: bool
-    labels: dict[str, str]
-    question: str
-    answers: tuple[str, ...]
-    answer_index: int
-    span_percent: tuple[int, int]
-
-
-FIELDS = tuple(field.name for field in dataclasses.fields(Entry))
+from mmdiffmask.data.records.index import Entry
 
 
 class Corpus:
     """A folder of records, made once and handed on; `Corpus.of` finds it again.
 
-    Each split is opened and verified when it is first asked for, and read through at
-    most once in a process, when something is first chosen from it.
+    What is chosen among records is chosen from the index alone. Each split is opened
+    and verified when its first record is asked for.
     """
 
     def __init__(self, records_dir: str | os.PathLike):
@@ -54,17 +26,28 @@ class Corpus:
 
     @classmethod
     def of(cls, records_dir: str | os.PathLike) -> "Corpus":
-        """The corpus of a folder: the same one while the folder holds the same records.
+        """The corpus of a folder: the same one while the folder holds the same files.
 
         Raises:
           ValueError: if there are no finished records.
         """
-        return _of(str(records_dir), manifests.identity(records_dir))
+        text = manifests.to_json(manifests.read(records_dir))
+        return _of(str(records_dir), hashlib.sha256(text.encode()).hexdigest())
 
     @property
     def split_names(self) -> tuple[str, ...]:
         """Names of the splits, sorted."""
         return tuple(sorted(self.manifest.shards))
+
+    def verify(self) -> None:
+        """Checks that every split can be read, as `shards.open_split` does.
+
+        Raises:
+          ValueError: naming the first file that is missing, cut short or changed.
+        """
+        manifests.verify_sizes(self.folder, tuple(self.manifest.index.values()))
+        for split in self.split_names:
+            verified.verify(self.folder, self.manifest.shards[split])
 
     def source(self, split: str) -> shards.Source:
         """The records of a split.
@@ -80,23 +63,20 @@ class Corpus:
         """What every record of a split says of itself, in order.
 
         Raises:
-          ValueError: as `source`.
+          ValueError: as `index.load`, or if there is no such split.
         """
         if split not in self._entries:
-            source = self.source(split)
-            self._entries[split] = tuple(
-                Entry(**{name: getattr(record, name) for name in FIELDS})
-                for record in (source[i] for i in range(len(source)))
-            )
+            folder = pathlib.Path(self.folder)
+            shards.require_split(folder, split, self.manifest)
+            self._entries[split] = index.load(folder, self.manifest, split)
         return self._entries[split]
 
     def split_train(self, dev_share: float, boxed_only: bool) -> splits.Split:
         """Train's examples without dev's, and dev's: see `splits.split_train`."""
-        asked = (dev_share, boxed_only)
-        if asked not in self._train:
-            found = splits.split_train(self.entries("train"), *asked)
-            self._train[asked] = found
-        return self._train[asked]
+        key = (dev_share, boxed_only)
+        if key not in self._train:
+            self._train[key] = splits.split_train(self.entries("train"), *key)
+        return self._train[key]
 
     def first_of_clips(self, split: str) -> list[int]:
         """Positions of the first record of each clip of a split."""
@@ -109,7 +89,7 @@ class Corpus:
 
 
 @functools.lru_cache(maxsize=4)
-def _of(records_dir: str, identity: str) -> Corpus:
-    """`identity` tells other records in the same folder apart."""
-    del identity
+def _of(records_dir: str, content: str) -> Corpus:
+    """`content` tells other records in the same folder apart."""
+    del content
     return Corpus(records_dir)

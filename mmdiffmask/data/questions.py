@@ -48,11 +48,12 @@ class Tokens(NamedTuple):
     mask_at: Int[np.ndarray, "*b"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Question:
     """What scoring needs of a record; `right` is the right candidate, -1 = unknown.
 
-    `tokens` are those of its longest sequence up to MASK, `sound` those of its sound.
+    `tokens` are those of its longest sequence up to MASK, `sound` those of its sound:
+    see `measured`.
     """
 
     position: int
@@ -140,65 +141,50 @@ def spans(record: Any, encode: Encode) -> Int[np.ndarray, "c 15"]:
     return rows
 
 
-def window_key(record: Any) -> str:
-    """The same for two records if frames and sound are: towers see them once."""
-    digest = hashlib.sha256(np.packbits(record.is_frame_valid).tobytes())
-    for frame in record.frames:
-        digest.update(len(frame).to_bytes(8, "big") + frame)
-    digest.update(np.asarray(record.spectrogram).tobytes())
-    return digest.hexdigest()
-
-
 def by_window(
-    records: Iterable[Any], most: int
+    records: Iterable[tuple[Any, str]], most: int
 ) -> Iterator[tuple[list[Any], list[tuple[Any, int]]]]:
-    """Groups records by shared windows, in order.
+    """Groups records by shared windows, in order: towers see each window once.
+
+    Args:
+      records: each with the key of its window (`index.window_key`).
+      most: windows of a group.
 
     Yields:
       one record for each of up to `most` different windows, and all records of the
       group, each with the position of its window.
     """
-    index: dict[str, int] = {}
+    places: dict[str, int] = {}
     windows: list[Any] = []
     rows: list[tuple[Any, int]] = []
-    for record in records:
-        key = window_key(record)
-        if key not in index and len(windows) == most:
+    for record, key in records:
+        if key not in places and len(windows) == most:
             yield windows, rows
-            index, windows, rows = {}, [], []
-        if key not in index:
-            index[key] = len(windows)
+            places, windows, rows = {}, [], []
+        if key not in places:
+            places[key] = len(windows)
             windows.append(record)
-        rows.append((record, index[key]))
+        rows.append((record, places[key]))
     if rows:
         yield windows, rows
 
 
-def index(
-    entries: Any,
-    positions: Sequence[int],
-    encode: Encode,
-    pieces: int,
-    read_outs: Sequence[str] = ("match", "answer"),
-) -> list[Question]:
-    """The questions at some positions of a split.
+def index(entries: Any, positions: Sequence[int]) -> list[Question]:
+    """The questions at some positions of a split, not measured.
 
     Args:
       entries: of the split (`Corpus.entries`), or its records.
       positions: in it.
-      encode: text -> token ids; says how long the sequences are.
-      pieces: of sound in a clip.
-      read_outs: those that are asked for; only `answer` reads the candidates.
 
     Raises:
       ValueError: if a record has no question, or another number of candidates than
         the first.
     """
-    questions = []
+    questions: list[Question] = []
     for i in positions:
         record = entries[i]
-        count = len(record.answers)
-        if not record.question or count < 2:
+        text, count = record.question, len(record.answers)
+        if not text or count < 2:
             raise ValueError(
                 f"record {record.example_id} has no question with candidate answers,"
                 " so probe.read_outs can only be clip; records of `toy` and `tvqa`"
@@ -210,22 +196,64 @@ def index(
                 f" {questions[0].example_id} has {questions[0].candidates}; the"
                 " read-outs need the same number everywhere"
             )
-        answers = record.answers if "answer" in read_outs else (None,)
         questions.append(
             Question(
                 position=int(i),
                 example_id=record.example_id,
                 clip=record.clip,
-                text=record.question,
+                text=text,
                 candidates=count,
                 right=record.answer_index,
                 group=record.group,
-                tokens=max(len(_option(record, encode, View(), a)) for a in answers)
-                + 1,
-                sound=TOKENS_PER_SOUND * pieces,
             )
         )
     return questions
+
+
+def measured(
+    questions: Sequence[Question],
+    entries: Any,
+    encode: Encode,
+    pieces: int,
+    read_outs: Sequence[str] = ("match", "answer"),
+    length: int = 0,
+) -> list[Question]:
+    """The questions with the lengths of their sequences.
+
+    Args:
+      questions: of one split.
+      entries: as in `index`.
+      encode: text -> token ids.
+      pieces: of sound in a clip.
+      read_outs: those that are asked for; only `answer` reads the candidates.
+      length: a question that fits into so many tokens for certain, with its sound,
+        need not be encoded: `tokens` is then a number that it does not pass.
+    """
+    sound = TOKENS_PER_SOUND * pieces
+    result = []
+    for question in questions:
+        record = entries[question.position]
+        answers = record.answers if "answer" in read_outs else (None,)
+        tokens = _most_tokens(record, answers)
+        if tokens is None or tokens + sound > length:
+            options = (_option(record, encode, View(), a) for a in answers)
+            tokens = max(map(len, options)) + 1
+        result.append(dataclasses.replace(question, tokens=tokens, sound=sound))
+    return result
+
+
+def _most_tokens(record: Any, answers: Sequence[str | None]) -> int | None:
+    """A number that the tokens up to MASK do not pass; None where none is known.
+
+    A token of plain text stands for a character or more; a text may have one more for
+    the space before it. Other letters may become several.
+    """
+    start, end = record.span_percent
+    texts = [f"{start} to {end}", record.question, ANSWER]
+    texts.append(max((answer or "" for answer in answers), key=len))
+    if not all(map(str.isascii, (*texts, *(answer or "" for answer in answers)))):
+        return None
+    return sum(len(text) + 1 for text in texts) + 2  # START and MASK
 
 
 def check_length(questions: Sequence[Question], data: config.Data) -> None:

@@ -17,13 +17,13 @@ from collections.abc import Iterable
 import tokenizers
 from etils import epath
 
+from mmdiffmask.data import cache
 from mmdiffmask.tokens import SPECIAL_TOKENS
 
 TOY = pathlib.Path(__file__).with_name("toy_tokenizer.json")
 # MERLOT-Reserve's own, which goes with the official checkpoints.
 RESERVE = "lowercase_encoder.json"
 RESERVE_SHA256 = "afc3b00a1296a356947abf63acd6b6641983accb4fc38bf9deaf66180db83918"
-CACHE = "MMDIFFMASK_CACHE"  # environment variable: the folder of files to look up
 
 
 class Tokenizer:
@@ -81,13 +81,12 @@ def find_reserve(checkpoint: str | os.PathLike | None = None) -> epath.Path:
     """Where MERLOT-Reserve's tokenizer lies; warns if the file has other content.
 
     It is looked for beside the checkpoint (in its folder, if it is one), then in
-    $MMDIFFMASK_CACHE or, without that, in ~/.cache/mmdiffmask.
+    the cache (`cache.folder`).
 
     Raises:
       ValueError: if it is nowhere; names the folders, the file and its checksum.
     """
-    cache = os.environ.get(CACHE) or os.path.join("~", ".cache", "mmdiffmask")
-    folders = [epath.Path(cache).expanduser()]
+    folders = [epath.Path(cache.folder())]
     if checkpoint is not None:
         beside = epath.Path(checkpoint)
         folders = [beside, beside.parent, *folders]

@@ -15,6 +15,7 @@ from mmdiffmask.types import VideoBatch
 
 Encode = Callable[[str], Sequence[int]]
 # (record, valid patches (t, n)) -> unit_of_token (q,), unit_score (q,), is_box_unit
+Look = Callable[[Any, grids.PatchGrid], tuple[np.ndarray, np.ndarray]]
 MakeUnits = Callable[[Any, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
@@ -96,14 +97,39 @@ def pictures(
         try:
             image = frames.decode_jpeg(record.frames[i])
         except ValueError as error:
-            raise ValueError(
-                f"{record.example_id}: frame {i}: {error}; make the records again"
-            ) from error
+            raise _broken(record, int(i), error) from error
         fit = grids.fit_frame(grid, image.shape[1], image.shape[0])
         fitted = grids.fit_image(grid, fit, image)
         patches[i] = grids.to_patches(grid, fitted)
         is_valid[i] = grids.valid_patches(grid, fit)
     return patches, is_valid
+
+
+def no_pictures(
+    record: Any, grid: grids.PatchGrid
+) -> tuple[Float[np.ndarray, "t n 1"], Bool[np.ndarray, "t n"]]:
+    """As `pictures` for whoever draws masks: patches without pixels, all 0.
+
+    No picture is decoded; only its size is looked at.
+
+    Raises:
+      ValueError: if a frame is no picture.
+    """
+    t = len(record.frames)
+    is_valid = np.zeros((t, grid.n_patches), bool)
+    for i in np.flatnonzero(record.is_frame_valid):
+        try:
+            size = frames.size_px(record.frames[i])
+        except ValueError as error:
+            raise _broken(record, int(i), error) from error
+        is_valid[i] = grids.valid_patches(grid, grids.fit_frame(grid, *size))
+    return np.zeros((t, grid.n_patches, 1), np.float32), is_valid
+
+
+def _broken(record: Any, frame: int, error: ValueError) -> ValueError:
+    return ValueError(
+        f"{record.example_id}: frame {frame}: {error}; make the records again"
+    )
 
 
 def row(
@@ -112,6 +138,7 @@ def row(
     grid: grids.PatchGrid,
     encode: Encode,
     make_units: MakeUnits,
+    look: Look | None = None,
 ) -> VideoBatch:
     """One record as a VideoBatch without its batch axis, in numpy.
 
@@ -122,12 +149,13 @@ def row(
       encode: text -> token ids.
       make_units: what may be masked as a whole, given the record and its valid
         patches (a strategy's `clip_units`).
+      look: `no_pictures`, or `pictures`, as is the default.
 
     Raises:
       ValueError: if the record was made for other settings, or a frame is broken.
     """
     _check(record, settings, grid)
-    patches, is_patch_valid = pictures(record, grid)
+    patches, is_patch_valid = (look or pictures)(record, grid)
     text_tokens, text_segment = text_stream(record, encode, settings.text_length)
     audio_tokens, audio_segment = audio_stream(record, encode, settings.text_length)
     unit_of_token, unit_score, is_box_unit = make_units(record, is_patch_valid)

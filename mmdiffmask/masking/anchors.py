@@ -4,6 +4,7 @@ import collections
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -141,11 +142,17 @@ def box_similarity(
 
 
 def labels_of(
-    boxes: Boxes,
+    boxes: Any,
     anchors: Sequence[str],
     embeddings: Mapping[str, np.ndarray] | None = None,
 ) -> list[str]:
-    """What each box counts as: its label, or "person" (`box_similarity`)."""
+    """What each box counts as: its label, or "person" (`box_similarity`).
+
+    Args:
+      boxes: anything with the `kind` and `label` of each.
+      anchors: the labels of weight 1.
+      embeddings: label -> vector.
+    """
     known = set(embeddings or ())
 
     def counts_as(kind: str, label: str) -> str:

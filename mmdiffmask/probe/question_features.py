@@ -22,7 +22,7 @@ class Group(NamedTuple):
 
 
 def groups(
-    records: Iterable[Any],
+    records: Iterable[tuple[Any, str]],
     encode: questions.Encode,
     data: config.Data,
     size: int,
@@ -32,7 +32,8 @@ def groups(
     """Records as arrays of fixed shapes.
 
     Args:
-      records: the records, those that share a window behind one another.
+      records: each with the key of its window, those that share one behind one
+        another.
       encode: text -> token ids.
       data: grid and length of the sequences.
       size: windows of a group, and questions of a batch.

@@ -50,6 +50,7 @@ class Task:
       manifest: sha256 of the records' manifest.
       folder: of the feature cache.
       sources: split -> the records that it is part of.
+      windows: split -> the key of each of these records' windows.
       chosen: split -> its questions with a known answer, as many as are asked for.
       unanswered: split -> how many were left out, their answer not being known.
     """
@@ -58,6 +59,7 @@ class Task:
     manifest: str
     folder: pathlib.Path
     sources: dict[str, shards.Source]
+    windows: dict[str, list[str]]
     chosen: dict[str, list[questions.Question]]
     unanswered: dict[str, int]
 
@@ -84,10 +86,9 @@ def open_task(
         "val": ("val", range(len(corpus.entries("val")))),
     }
     chosen, unanswered = {}, {}
-    for name, (records, positions) in plan.items():
-        chosen[name], unanswered[name] = choose(
-            experiment, name, corpus.entries(records), positions
-        )
+    for name, (split_name, positions) in plan.items():
+        entries = corpus.entries(split_name)
+        chosen[name], unanswered[name] = choose(experiment, name, entries, positions)
         if not chosen[name]:
             raise ValueError(
                 f"{corpus.folder}: no question of {name} has a known answer, so"
@@ -98,8 +99,18 @@ def open_task(
     splits.check_apart(
         split, {question.clip: question.group for question in chosen["val"]}
     )
-    sources = {name: corpus.source(records) for name, (records, _) in plan.items()}
-    return Task(experiment, manifest, folder, sources, chosen, unanswered)
+    return Task(
+        experiment=experiment,
+        manifest=manifest,
+        folder=folder,
+        sources={name: corpus.source(of_name) for name, (of_name, _) in plan.items()},
+        windows={
+            name: [entry.window for entry in corpus.entries(of_name)]
+            for name, (of_name, _) in plan.items()
+        },
+        chosen=chosen,
+        unanswered=unanswered,
+    )
 
 
 def choose(
@@ -112,18 +123,25 @@ def choose(
 
     Dev is bounded like train, by its share of what train may have.
     """
-    settings, share = experiment.probe, experiment.data.dev_share
-    encode = tokenizers.load(experiment.data.tokenizer).encode_plain
-    pieces = experiment.data.segments * experiment.data.sub_segments
-    listed = questions.index(entries, positions, encode, pieces, settings.read_outs)
-    known = [question for question in listed if question.right >= 0]
-    unanswered = len(listed) - len(known)
+    settings, data = experiment.probe, experiment.data
+    every = questions.index(entries, positions)
+    known = [question for question in every if question.right >= 0]
     if name == "val":
-        return questions.first_by_id(known, settings.eval_questions), unanswered
-    most = settings.questions
-    if name == "dev":
-        most = max(LEAST_DEV, round(most * share / (1 - share)))
-    return questions.first_by_hash(known, most), unanswered
+        chosen = questions.first_by_id(known, settings.eval_questions)
+    else:
+        most, share = settings.questions, data.dev_share
+        if name == "dev":
+            most = max(LEAST_DEV, round(most * share / (1 - share)))
+        chosen = questions.first_by_hash(known, most)
+    chosen = questions.measured(
+        chosen,
+        entries,
+        tokenizers.load(data.tokenizer).encode_plain,
+        data.segments * data.sub_segments,
+        settings.read_outs,
+        data.text_length,
+    )
+    return chosen, len(every) - len(known)
 
 
 def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questions:
@@ -230,9 +248,11 @@ def _extract(
     data, source = task.experiment.data, task.sources[name]
     positions = sorted(question.position for question in task.chosen[name])
 
+    windows = task.windows[name]
+
     def groups() -> Iterator[question_features.Group]:
         return question_features.groups(
-            (source[i] for i in positions),
+            ((source[i], windows[i]) for i in positions),
             tokenizers.load(data.tokenizer).encode_plain,
             data,
             task.experiment.probe.batch_size,

@@ -73,16 +73,14 @@ def _shown(record: Any) -> tuple[str, ...]:
 
 def _find(corpus: Corpus, example_id: str | None) -> tuple[shards.Source, int]:
     """The split that has the record, and its position there."""
-    tried = []
+    ids: list[str] = []
     for split in corpus.split_names:
-        source = corpus.source(split)
-        for i in range(len(source)):
-            name = source[i].example_id
-            if example_id in (None, name):
-                return source, i
-            tried.append(name)
-    some = ", ".join(tried[:3]) or "none"
+        for i, entry in enumerate(corpus.entries(split)):
+            if example_id in (None, entry.example_id):
+                return corpus.source(split), i
+            ids.append(entry.example_id)
+    some = ", ".join(ids[:3]) or "none"
     raise ValueError(
-        f"--id {example_id}: no such record in {corpus.folder}; it has {len(tried)}:"
+        f"--id {example_id}: no such record in {corpus.folder}; it has {len(ids)}:"
         f" {some}, ..."
     )

@@ -62,7 +62,8 @@ def finished(out: pathlib.Path, described: dict[str, Any]) -> Manifest | None:
         manifest = manifest_lib.read(out)
         require_same(out, "records", held=manifest.settings, wanted=described)
         for shards in manifest.shards.values():
-            manifest_lib.verify(out, shards, sizes_only=True)
+            manifest_lib.verify_sizes(out, shards)
+        manifest_lib.verify_sizes(out, tuple(manifest.index.values()))
         if (out / WORK).is_dir():  # killed between its last two steps
             shutil.rmtree(out / WORK)
         return manifest

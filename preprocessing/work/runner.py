@@ -16,7 +16,8 @@ from typing import Any
 
 import tqdm
 
-from mmdiffmask import atomic
+from mmdiffmask import atomic, versions
+from mmdiffmask.data.records import fingerprint, index
 from mmdiffmask.data.records import manifest as manifest_lib
 from mmdiffmask.data.records import shards as records_lib
 from mmdiffmask.data.records.manifest import Manifest, Shard
@@ -25,6 +26,8 @@ from preprocessing.readers.plans import Plan
 from preprocessing.work import out_folder, shards, workers
 from preprocessing.work.execution import Execution, Note
 from preprocessing.work.shards import Task
+
+RENDERED = "toy"  # the source whose pictures this project makes itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +80,9 @@ def build(
         text = json.dumps(state, indent=1, sort_keys=True)
         atomic.write(out / out_folder.WORK / out_folder.STATE, text)
         every = tasks(plan, out, settings, finder, described["clips_per_shard"])
-        every = [
-            dataclasses.replace(task, deadline_s=execution.deadline_s) for task in every
-        ]
+        is_rendered = described["source"] == RENDERED
+        changes = {"deadline_s": execution.deadline_s, "is_rendered": is_rendered}
+        every = [dataclasses.replace(task, **changes) for task in every]
         written = notes(every, _shards(execution.strict), execution)
         if not sum(note["shard"]["records"] for note in written):
             remove(out, is_new)
@@ -209,13 +212,12 @@ def tasks(
         if settings.boxed_clips is not None:
             boxed = settings.boxed_clips if split == "train" else 0
         groups = [every[first : first + size] for first in range(0, len(every), size)]
-        for index, group in enumerate(groups):
-            share = min(max(boxed - index * size, 0), len(group)) if finder else 0
-            shard_tasks.append(
-                Task(
-                    str(out), split, index, len(groups), group, share, settings, finder
-                )
+        for place, group in enumerate(groups):
+            share = min(max(boxed - place * size, 0), len(group)) if finder else 0
+            task = Task(
+                str(out), split, place, len(groups), group, share, settings, finder
             )
+            shard_tasks.append(task)
     # The slow ones first: the last to finish keeps one worker, not all, waiting.
     return sorted(shard_tasks, key=lambda task: -task.boxed)
 
@@ -249,13 +251,14 @@ def finish(
     )
     manifest = Manifest(
         settings=described,
-        versions=out_folder.versions(),
+        versions=out_folder.versions() | {fingerprint.RULES: _rules()},
         grid=settings.grid,
         segments=settings.segments,
         sub_segments=settings.sub_segments,
         shards={split: tuple(rows) for split, rows in shards_of.items()},
         counts=counts,
     )
+    manifest = _indexed(out, manifest, [task for task, _ in by_place])
     records_lib.write_tfds_metadata(out, manifest)
     atomic.write(
         out / manifest_lib.NAME, manifest_lib.to_json(manifest), out / out_folder.WORK
@@ -263,3 +266,22 @@ def finish(
     # A run that was just started may have seen the manifest and be faster.
     shutil.rmtree(out / out_folder.WORK, ignore_errors=True)
     return manifest
+
+
+def _rules() -> str:
+    return str(versions.NUMBERS[fingerprint.RULES])
+
+
+def _indexed(out: pathlib.Path, manifest: Manifest, tasks: list[Task]) -> Manifest:
+    """Writes the index of each split; the manifest that tells of it."""
+    entries: dict[str, list[index.Entry]] = {split: [] for split in manifest.shards}
+    for task in tasks:
+        entries[task.split] += shards.read_entries(task, manifest)
+    files = {}
+    for split, every in entries.items():
+        content = index.to_bytes(every)
+        files[split] = index.described(split, content)
+        atomic.write(out / files[split].file, content, out / out_folder.WORK)
+    return dataclasses.replace(
+        manifest, index=files, fingerprint=fingerprint.of(manifest, entries)
+    )

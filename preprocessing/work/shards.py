@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmdiffmask import atomic
+from mmdiffmask.data.records import index
 from mmdiffmask.data.records import manifest as manifest_lib
 from mmdiffmask.data.records import shards as records_lib
+from mmdiffmask.data.records.manifest import Manifest
 from mmdiffmask.data.records.shards import Record
 from preprocessing.items import Clip, Losses, Search, Settings
-from preprocessing.work import clips, out_folder, workers
+from preprocessing.work import clips, out_folder, sources, workers
 from preprocessing.work.execution import Note
 
 
@@ -33,6 +35,7 @@ class Task:
     settings: Settings
     finder: Search | None
     deadline_s: float = workers.DEADLINE_S  # of each clip, beside its share
+    is_rendered: bool = False  # as in `sources.digest`
 
     @property
     def file(self) -> str:
@@ -47,6 +50,11 @@ class Task:
         )
 
     @property
+    def entries(self) -> pathlib.Path:
+        """Where the entries of its records lie, written before the note."""
+        return self.note.with_suffix(".index")
+
+    @property
     def given_up(self) -> pathlib.Path:
         """Where it is written which of its clips are left out, and why."""
         return self.note.with_suffix(".given_up")
@@ -57,15 +65,16 @@ def write_shard(task: Task) -> Note:
     path = pathlib.Path(task.out, task.file)
     losses = Losses()
     counts: collections.Counter = collections.Counter()
+    entries: list[index.Entry] = []
     settings = task.settings
     schema = records_lib.features(
         settings.segments, settings.sub_segments, settings.grid.n_patches
     )
-    with atomic.place(path, path.parent / out_folder.WORK) as temporary:
-        shard = records_lib.write_shard(
-            temporary, _records(task, losses, counts), schema
-        )
+    records = _records(task, losses, counts, entries)
+    with atomic.place(path, path.parent / out_folder.WORK) as partial:
+        shard = records_lib.write_shard(partial, records, schema)
     shard = dataclasses.replace(shard, file=task.file)
+    atomic.write(task.entries, index.to_bytes(entries))
     note = {
         "shard": dataclasses.asdict(shard),
         **dataclasses.asdict(losses),
@@ -75,9 +84,39 @@ def write_shard(task: Task) -> Note:
     return task.note.name, note
 
 
+def read_entries(task: Task, manifest: Manifest) -> tuple[index.Entry, ...]:
+    """The entries of a finished shard's records.
+
+    They are made of the shard where their file is damaged, or was not written by the
+    version that made the shard.
+
+    Args:
+      task: that is done.
+      manifest: with the geometry of the records, and this shard.
+    """
+    (shard,) = (s for s in manifest.shards[task.split] if s.file == task.file)
+    try:
+        entries = index.from_bytes(task.entries.read_bytes())
+        if len(entries) == shard.records:
+            return entries
+    except (OSError, ValueError):
+        pass
+    source = records_lib.Source.of_shards(task.out, (shard,), manifest)
+    clip_of = {clip.name: clip for clip in task.clips}
+    records = (source[i] for i in range(len(source)))
+    return tuple(
+        index.of_record(record, sources.digest(clip_of[record.clip], task.is_rendered))
+        for record in records
+    )
+
+
 def _records(
-    task: Task, losses: Losses, counts: collections.Counter
+    task: Task,
+    losses: Losses,
+    counts: collections.Counter,
+    entries: list[index.Entry],
 ) -> Iterator[Record]:
+    """The records; what is lost, counted and known of them grows meanwhile."""
     given_up = _read_given_up(task)
     for i, clip in enumerate(task.clips):
         if clip.name in given_up:
@@ -86,9 +125,10 @@ def _records(
             continue
         workers.begin(clip.name, task.deadline_s)
         finder = task.finder if i < task.boxed else None
-        count = 0
+        count, source = 0, sources.digest(clip, task.is_rendered)
         for record in clips.records(clip, task.settings, finder, losses):
             count += 1
+            entries.append(index.of_record(record, source))
             counts["records"] += 1
             counts["frames"] += int(record.is_frame_valid.sum())
             for kind in record.boxes.kind:

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from mmdiffmask.data.records import fields, schema
+from mmdiffmask.data.records import fields, fingerprint, index, schema
 from mmdiffmask.data.records import manifest as manifest_lib
 from mmdiffmask.data.records import shards as records
 from mmdiffmask.data.records import summary as record_summary
@@ -22,6 +22,7 @@ TOLD = 20  # so many faults are told
 SKIPPED, REPAIRED = "skipped", "repaired"
 ROW = ("file", "question", "reason", "video")  # of skipped.jsonl
 AGAIN = "make the records again"
+Entries = dict[str, list[index.Entry]]  # of each split
 
 
 def check(records_dir: str | os.PathLike) -> Summary:
@@ -59,12 +60,14 @@ def examine(records_dir: str | os.PathLike) -> tuple[Summary, list[str]]:
             faults += problems
         reasons[kind] = collections.Counter(row["reason"] for row in rows)
     counter = record_summary.Counter(manifest.grid)
-    in_shards = list(_shards(folder, manifest, counter))
+    entries: Entries = {split: [] for split in manifest.shards}
+    in_shards = list(_shards(folder, manifest, counter, entries))
     faults += in_shards
     n_shards = sum(len(shards) for shards in manifest.shards.values())
     summary = counter.summary(n_shards, **reasons)
     if not in_shards:  # else records that could not be read are missing
         faults += _counts(folder, manifest, counter.as_manifest())
+        faults += fingerprint.faults(folder, manifest, entries)
     return summary, faults
 
 
@@ -89,13 +92,13 @@ def _metadata(folder: pathlib.Path, manifest: Manifest) -> Iterator[str]:
 
     shape = manifest.segments, manifest.sub_segments, manifest.grid.n_patches
     wanted = json_format.MessageToDict(schema.features(*shape).to_proto())
-    found, problem = _json(folder / "features.json")
-    if problem or found != wanted:
+    content, problem = _json(folder / "features.json")
+    if problem or content != wanted:
         problem = problem or f"is not the schema of version {manifest.schema_version}"
         yield f"{folder / 'features.json'}: {problem}; {AGAIN}"
-    found, problem = _json(folder / "dataset_info.json")
+    content, problem = _json(folder / "dataset_info.json")
     if not problem:
-        splits = found.get("splits") if isinstance(found, dict) else None
+        splits = content.get("splits") if isinstance(content, dict) else None
         problem = _splits_problem(splits, manifest)
     if problem:
         yield f"{folder / 'dataset_info.json'}: {problem}; {AGAIN}"
@@ -158,9 +161,12 @@ def _rows(path: pathlib.Path, count: Any) -> tuple[list[dict], list[str]]:
 
 
 def _shards(
-    folder: pathlib.Path, manifest: Manifest, counter: record_summary.Counter
+    folder: pathlib.Path,
+    manifest: Manifest,
+    counter: record_summary.Counter,
+    entries: Entries,
 ) -> Iterator[str]:
-    """Files and records; sound records are counted."""
+    """Files and records; sound records are counted and get entries."""
     shape = fields.Shape(manifest.grid, manifest.segments, manifest.sub_segments)
     seen: set[str] = set()
     for split, shards in sorted(manifest.shards.items()):
@@ -179,7 +185,9 @@ def _shards(
                     name = f"record {_name(result)} ({place})"
                     yield f"{folder}: {name}: {field} {problem}; {AGAIN}"
                 if not faults:
-                    counter.add(split, schema.from_example(result))
+                    record = schema.from_example(result)
+                    counter.add(split, record)
+                    entries[split].append(index.of_record(record))
 
 
 def _read(
@@ -199,8 +207,8 @@ def _read(
             yield f"{shard.file}, position {i}", source.example(i)
         # Bytes that are no such record fail in protobuf, numpy or the decoders.
         except Exception as error:
-            what = str(error).splitlines()[0] if str(error) else type(error).__name__
-            yield shard.file, f"{where}: record {i} cannot be read ({what}); {AGAIN}"
+            reason = str(error).splitlines()[0] if str(error) else repr(error)
+            yield shard.file, f"{where}: record {i} cannot be read ({reason}); {AGAIN}"
 
 
 def _record(

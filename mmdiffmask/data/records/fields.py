@@ -66,9 +66,9 @@ def of_record(record: Record, shape: Shape) -> Iterator[Fault]:
     yield from faults
     yield from _frame_times(record, shape)
     yield from _sound(record)
-    found = list(_boxes(record))
-    yield from found
-    if found or faults:
+    of_boxes = list(_boxes(record))
+    yield from of_boxes
+    if of_boxes or faults:
         return  # a map of such boxes or frames says nothing
     share = frames_lib.covered_share(
         shape.grid, record.boxes, record.source_size_px, stored

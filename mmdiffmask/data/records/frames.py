@@ -11,7 +11,10 @@ from jaxtyping import Float, Int, UInt8
 from mmdiffmask import grid as grid_lib
 from mmdiffmask.types import Boxes
 
-START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+JPEG, START_OF_SCAN, END_OF_IMAGE = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+APP1 = b"\xe1"  # the segment that holds EXIF tags
+# Segments with the picture's size: all from 0xc0 to 0xcf that are no tables.
+SIZES = tuple(bytes([i]) for i in range(0xC0, 0xD0) if i not in (0xC4, 0xC8, 0xCC))
 
 
 def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
@@ -24,7 +27,7 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
         raise ValueError("the picture is empty (0 bytes)")
     # A decoder paints the missing part of a cut JPEG grey and reports success. Inside
     # a scan 0xff is always escaped, so these two markers cannot occur by chance.
-    if data.startswith(b"\xff\xd8") and (
+    if data.startswith(JPEG) and (
         data.rfind(END_OF_IMAGE) < max(data.rfind(START_OF_SCAN), 0)
     ):
         raise ValueError("the picture is cut short (no end of image)")
@@ -35,6 +38,30 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     if image is None:
         raise ValueError("no picture that can be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def size_px(data: bytes) -> tuple[int, int]:
+    """Width and height of a stored frame; of a plain JPEG from its header alone.
+
+    A JPEG with an EXIF tag may be turned, and anything else is no JPEG: those are
+    decoded. Whether the rest of the picture is whole, only `decode_jpeg` tells.
+
+    Raises:
+      ValueError: as `decode_jpeg`.
+    """
+    place = 2
+    while data.startswith(JPEG) and data[place : place + 1] == b"\xff":
+        marker = data[place + 1 : place + 2]
+        if marker == APP1:
+            break
+        if marker in SIZES:
+            height, width = (int.from_bytes(data[place + i :][:2]) for i in (5, 7))
+            if not (height and width):
+                break
+            return width, height
+        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    height, width = decode_jpeg(data).shape[:2]
+    return width, height
 
 
 def sizes(frames: tuple[bytes, ...]) -> Int[np.ndarray, "t 2"]:

@@ -11,6 +11,7 @@ from mmdiffmask.grid import PatchGrid
 
 SCHEMA_VERSION = 2  # one more whenever a record gains, loses or changes a field
 NAME = "manifest.json"
+LATER = ("index", "fingerprint")  # folders from before lack both
 LIMITS = {"segments": (1, 16), "sub_segments": (1, 3)}  # of every record
 
 
@@ -20,6 +21,15 @@ class Shard:
 
     file: str
     records: int
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexFile:
+    """The index of a split: its name in the folder, its size, its checksum."""
+
+    file: str
     bytes: int
     sha256: str
 
@@ -36,6 +46,8 @@ class Manifest:
       sub_segments: s of every record.
       shards: of each split, in order.
       counts: records, clips, boxes by kind, skipped, repaired: for people to read.
+      index: of each split; none in folders from before there was one.
+      fingerprint: what the records are known by (`fingerprint.of`); "" likewise.
     """
 
     settings: dict[str, Any]
@@ -46,6 +58,8 @@ class Manifest:
     shards: dict[str, tuple[Shard, ...]]
     counts: dict[str, int]
     schema_version: int = SCHEMA_VERSION
+    index: dict[str, IndexFile] = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
 
     def length(self, split: str) -> int:
         """Records in a split."""
@@ -75,11 +89,11 @@ def read(records_dir: str | os.PathLike) -> Manifest:
         if version == SCHEMA_VERSION:
             return _from_json(fields)
     except ValueError as error:
-        what = " ".join(str(error).split())  # a name may hold anything
-        raise ValueError(f"{path}: is damaged ({what}); {_rebuild(folder)}") from error
+        reason = " ".join(str(error).split())  # a name may hold anything
+        raise ValueError(f"{path}: is damaged ({reason}); {remedy(folder)}") from error
     raise ValueError(
         f"{folder}: records of schema {version}, but this version reads schema"
-        f" {SCHEMA_VERSION}: make the records again ({_rebuild(folder)})"
+        f" {SCHEMA_VERSION}: make the records again ({remedy(folder)})"
     )
 
 
@@ -94,7 +108,9 @@ def _parsed(path: pathlib.Path) -> Any:
 
 def _from_json(fields: dict[str, Any]) -> Manifest:
     """Raises ValueError that says which value is not as `to_json` wrote it."""
-    fields = dict(_object(fields, "it", _names(Manifest)))
+    has_index = any(name in fields for name in LATER)
+    names = [n for n in _names(Manifest) if has_index or n not in LATER]
+    fields = dict(_object(fields, "it", names))
     for name in ("settings", "versions", "counts"):
         if not _object(fields[name], name, [], is_open=True):
             raise ValueError(f"{name} is empty")
@@ -113,13 +129,22 @@ def _from_json(fields: dict[str, Any]) -> Manifest:
         if stored != setting:
             raise ValueError(f"{name} is {stored}, but its settings say {setting[:80]}")
     shards = _object(fields["shards"], "shards", [], is_open=True)
-    return Manifest(
-        **fields
-        | {
-            "grid": PatchGrid(**grid),
-            "shards": {split: _shards(split, rows) for split, rows in shards.items()},
-        }
-    )
+    read = {split: _shards(split, rows) for split, rows in shards.items()}
+    objects = {"grid": PatchGrid(**grid), "shards": read}
+    if has_index:
+        objects["index"] = _index(fields["index"], shards)
+        _text(fields["fingerprint"], "fingerprint")
+    return Manifest(**fields | objects)
+
+
+def _index(files: Any, shards: dict) -> dict[str, IndexFile]:
+    """The index of each split, if every split that has shards has one."""
+    if not _object(files, "index", list(shards)):
+        raise ValueError("index is empty")
+    return {
+        split: IndexFile(**_file(row, f"index.{split}", IndexFile))
+        for split, row in files.items()
+    }
 
 
 def _shards(split: str, rows: Any) -> tuple[Shard, ...]:
@@ -127,14 +152,20 @@ def _shards(split: str, rows: Any) -> tuple[Shard, ...]:
         raise ValueError(f"shards.{split} is no list")
     for i, row in enumerate(rows):
         where = f"shards.{split}[{i}]"
-        _object(row, where, _names(Shard))
-        file = _text(row["file"], f"{where}.file")
-        if pathlib.PurePath(file).name != file:
-            raise ValueError(f"{where}.file is {file!r}: no file of this folder")
-        _text(row["sha256"], f"{where}.sha256")
-        _whole(row["bytes"], f"{where}.bytes", 1)
+        _file(row, where, Shard)
         _whole(row["records"], f"{where}.records", 0)  # all of its clips are lost
     return tuple(Shard(**row) for row in rows)
+
+
+def _file(row: Any, where: str, kind: type) -> dict:
+    """The row if it names a file of the folder, its size and its checksum."""
+    _object(row, where, _names(kind))
+    file = _text(row["file"], f"{where}.file")
+    if pathlib.PurePath(file).name != file:
+        raise ValueError(f"{where}.file is {file!r}: no file of this folder")
+    _text(row["sha256"], f"{where}.sha256")
+    _whole(row["bytes"], f"{where}.bytes", 1)
+    return row
 
 
 def _names(kind: type) -> list[str]:
@@ -174,49 +205,88 @@ def _short(value: Any) -> str:
 def to_json(manifest: Manifest) -> str:
     """The file's text: sorted keys, the same bytes for the same content."""
     content = dataclasses.asdict(manifest)
+    content = {k: v for k, v in content.items() if k not in LATER or v}
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def identity(records_dir: str | os.PathLike) -> str:
-    """The sha256 of what makes records these records and no others.
-
-    Their settings, their geometry, and every shard's checksum; not the versions that
-    wrote them.
+    """What makes records these records and no others: `identity_of` their manifest.
 
     Raises:
       ValueError: as `read`.
     """
-    fields = json.loads(to_json(read(records_dir)))
+    return identity_of(read(records_dir))
+
+
+def identity_of(manifest: Manifest) -> str:
+    """The records' fingerprint; of a folder from before, a checksum of its content.
+
+    The latter is the sha256 of settings, geometry and every shard's checksum.
+    """
+    if manifest.fingerprint:
+        return manifest.fingerprint
+    fields = json.loads(to_json(manifest))
     kept = {k: v for k, v in fields.items() if k not in ("versions", "counts")}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def verify(
-    records_dir: str | os.PathLike, shards: tuple[Shard, ...], sizes_only: bool = False
-) -> None:
-    """Checks files against the manifest: there, of their size, of their checksum.
+def verify(records_dir: str | os.PathLike, shards: tuple[Shard, ...]) -> None:
+    """Checks shards against the manifest: there, of their size, of their checksum.
 
     Raises:
       ValueError: naming the first shard that is missing, cut short or changed.
     """
     folder = pathlib.Path(records_dir)
     for shard in shards:
-        path = folder / shard.file
+        verify_sizes(folder, (shard,))
+        if sha256(folder / shard.file) != shard.sha256:
+            raise _corrupt(folder, f"shard {shard.file}")
+
+
+def verify_sizes(
+    records_dir: str | os.PathLike, files: tuple[Shard | IndexFile, ...]
+) -> None:
+    """Checks that files are there and of the size that the manifest says.
+
+    Raises:
+      ValueError: naming the first that is not.
+    """
+    folder = pathlib.Path(records_dir)
+    for file in files:
+        path, name = folder / file.file, _called(file)
         if not path.is_file():
-            raise ValueError(
-                f"{folder}: shard {shard.file} is missing; {_rebuild(folder)}"
-            )
+            raise ValueError(f"{folder}: {name} is missing; {remedy(folder)}")
         size = path.stat().st_size
-        if size != shard.bytes:
+        if size != file.bytes:
             raise ValueError(
-                f"{folder}: shard {shard.file} has {size} bytes, the manifest says"
-                f" {shard.bytes}; {_rebuild(folder)}"
+                f"{folder}: {name} has {size} bytes, the manifest says"
+                f" {file.bytes}; {remedy(folder)}"
             )
-        if not sizes_only and sha256(path) != shard.sha256:
-            raise ValueError(
-                f"{folder}: shard {shard.file} is corrupt (its sha256 is not the"
-                f" manifest's); {_rebuild(folder)}"
-            )
+
+
+def read_whole(records_dir: str | os.PathLike, file: IndexFile) -> bytes:
+    """The content of a file of the folder, checked.
+
+    Raises:
+      ValueError: if it is missing, cut short or changed.
+    """
+    folder = pathlib.Path(records_dir)
+    verify_sizes(folder, (file,))
+    content = (folder / file.file).read_bytes()
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise _corrupt(folder, _called(file))
+    return content
+
+
+def _called(file: Shard | IndexFile) -> str:
+    return f"{'shard' if isinstance(file, Shard) else 'index'} {file.file}"
+
+
+def _corrupt(folder: pathlib.Path, name: str) -> ValueError:
+    return ValueError(
+        f"{folder}: {name} is corrupt (its sha256 is not the manifest's);"
+        f" {remedy(folder)}"
+    )
 
 
 def sha256(path: str | os.PathLike) -> str:
@@ -225,5 +295,6 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _rebuild(folder: pathlib.Path) -> str:
+def remedy(folder: pathlib.Path) -> str:
+    """What to do with a folder of records that is damaged."""
     return f"delete {folder} and make it again with python -m preprocessing"

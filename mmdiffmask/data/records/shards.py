@@ -6,13 +6,14 @@ records give the same bytes. Importing TensorFlow is never needed.
 """
 
 import contextlib
+import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmdiffmask.data.records import manifest as manifest_lib
-from mmdiffmask.data.records import schema
+from mmdiffmask.data.records import schema, verified
 from mmdiffmask.data.records.manifest import Manifest, Shard
 from mmdiffmask.data.records.schema import Record, features
 
@@ -150,6 +151,8 @@ class Source:
 
         folder = pathlib.Path(records_dir)
         paths = [os.fspath(folder / shard.file) for shard in shards]
+        self._folder = folder
+        self._shards = shards
         self.manifest = manifest
         self._length = sum(shard.records for shard in shards)
         self._raw = array_record_data_source.ArrayRecordDataSource(paths)
@@ -166,10 +169,28 @@ class Source:
         return len(self._raw)
 
     def __getitem__(self, index: int) -> Record:
-        """The record at a position, 0 <= index < len; IndexError past the end."""
+        """The record at a position, 0 <= index < len.
+
+        Raises:
+          IndexError: past the end.
+          ValueError: if its bytes are not those that were written.
+        """
         if not 0 <= index < self._length:
             raise IndexError(f"record {index} of {self._length}")
-        return schema.from_example(self.example(index))
+        try:
+            return schema.from_example(self.example(index))
+        # Each chunk has a hash of its own; whatever passes it is for protobuf, numpy.
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else repr(error)
+            raise ValueError(
+                f"{self._folder}: shard {self._file_of(index)}: record {index} of its"
+                f" split cannot be read ({reason}); {manifest_lib.remedy(self._folder)}"
+            ) from error
+
+    def _file_of(self, index: int) -> str:
+        ends = itertools.accumulate(shard.records for shard in self._shards)
+        pairs = zip(ends, self._shards, strict=True)
+        return next(shard.file for end, shard in pairs if index < end)
 
     def example(self, index: int) -> dict[str, Any]:
         """The record at a position as TFDS reads it, unchecked."""
@@ -190,19 +211,28 @@ def splits(records_dir: str | os.PathLike) -> tuple[str, ...]:
     return tuple(sorted(read_manifest(records_dir).shards))
 
 
+def require_split(
+    records_dir: str | os.PathLike, split: str, manifest: Manifest
+) -> None:
+    """Raises ValueError, with the splits that there are, if a folder lacks one."""
+    if split not in manifest.shards:
+        names = ", ".join(sorted(manifest.shards))
+        raise ValueError(f"{records_dir}: no split {split}; it has {names}")
+
+
 def open_split(records_dir: str | os.PathLike, split: str) -> Source:
     """Opens a split after checking its shards' sizes and sha256.
+
+    Sizes are looked at every time; the sha256 once for each file on each machine, as
+    `verified` remembers. What changes later is told when it is read (`Source`).
 
     Raises:
       ValueError: if there is no such split, or a shard is missing, cut short,
         corrupt or of another length than the manifest says; names it and the way out.
     """
     manifest = read_manifest(records_dir)
-    if split not in manifest.shards:
-        raise ValueError(
-            f"{records_dir}: no split {split}; it has {', '.join(splits(records_dir))}"
-        )
-    manifest_lib.verify(records_dir, manifest.shards[split])
+    require_split(records_dir, split, manifest)
+    verified.verify(records_dir, manifest.shards[split])
     source = Source(records_dir, split, manifest)
     if source.stored != len(source):
         raise ValueError(

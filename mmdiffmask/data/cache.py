@@ -1,0 +1,36 @@
+"""The folder in which this machine keeps what it worked out: $MMDIFFMASK_CACHE."""
+
+import logging
+import os
+import pathlib
+
+from mmdiffmask import atomic
+
+VARIABLE = "MMDIFFMASK_CACHE"
+
+
+def folder() -> pathlib.Path:
+    """$MMDIFFMASK_CACHE or, without that, ~/.cache/mmdiffmask; need not exist."""
+    path = os.environ.get(VARIABLE) or os.path.join("~", ".cache", "mmdiffmask")
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError:  # no home, as in some containers
+        return pathlib.Path(path)
+
+
+def keep(path: pathlib.Path, content: bytes, loss: str) -> None:
+    """Writes a file of the cache; where that cannot be, says what is lost.
+
+    Args:
+      path: in `folder`.
+      content: of the file.
+      loss: what happens without it, for the warning.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write(path, content)
+    except OSError as error:
+        logging.warning(
+            "%s cannot be written (%s), so %s; set %s to a folder that can be written",
+            *(path, error.strerror, loss, VARIABLE),
+        )
