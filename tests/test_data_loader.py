@@ -85,6 +85,16 @@ def test_arrays_lie_on_the_devices_asked_for():
     np.testing.assert_array_equal(batch.patches[:, 0], loader.order_at(0, 0, 8, 20))
 
 
+def test_pixels_are_bytes_only_where_all_rows_have_them():
+    byte = make_row(0)._replace(patches=np.arange(256).astype(np.uint8)[None])
+    real = byte._replace(patches=np.full((1, 256), 0.3, np.float32))
+    assert loader.stack([byte, byte]).patches.dtype == np.uint8
+    mixed = loader.stack([byte, real]).patches
+    assert mixed.dtype == np.float32
+    np.testing.assert_array_equal(mixed[1], real.patches)
+    np.testing.assert_array_equal(mixed[0, 0], np.arange(256, dtype=np.float32) / 255)
+
+
 def test_leaving_the_block_stops_the_thread():
     before = threading.active_count()
     with loader.train_batches(make_row, 5, 2, 0) as batches:  # without end

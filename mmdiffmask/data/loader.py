@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from mmdiffmask import seeds
+from mmdiffmask import grid, seeds
 from mmdiffmask.types import VideoBatch
 
 AHEAD = 2  # batches that are made before they are needed
@@ -72,9 +72,18 @@ def epoch_at(step: int, batch_size: int, n_examples: int) -> int:
     return step * batch_size // n_examples
 
 
-def stack(rows: Sequence[VideoBatch]) -> VideoBatch:
-    """Rows as a batch."""
-    return jax.tree.map(lambda *fields: np.stack(fields), *rows)
+def stack(rows: Sequence[Any]) -> Any:
+    """Rows, tuples of arrays of one kind, as a batch.
+
+    Pixels are bytes if they are in every row, else floats (`video.pictures`).
+    """
+    return jax.tree.map(_stack_field, *rows)
+
+
+def _stack_field(*values: Any) -> np.ndarray:
+    if len({np.asarray(value).dtype for value in values}) > 1:
+        values = tuple(grid.unit_values(value) for value in values)
+    return np.stack(values)
 
 
 def blank(row: VideoBatch) -> VideoBatch:

@@ -16,7 +16,7 @@ from mmdiffmask.models.reserve import joining, layers
 from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.probe import features, ties
 from mmdiffmask.training.family import Params
-from mmdiffmask.types import Array
+from mmdiffmask.types import Array, Pixels
 
 SPAN = "span"  # of the feature that all views share
 
@@ -24,7 +24,7 @@ SPAN = "span"  # of the feature that all views share
 class Windows(NamedTuple):
     """Distinct windows; `patches` is None where no view shows frames."""
 
-    patches: Float[Array, "w t n p"] | None
+    patches: Pixels[Array, "w t n p"] | None
     spectrogram: Float[Array, "w t s 60 65"]
     is_frame_valid: Bool[Array, "w t"]
 
@@ -118,8 +118,7 @@ def _window(record: Any, grid: PatchGrid, has_frames: bool) -> Windows:
 
 def _fill(rows: list[Any], size: int) -> Any:
     """The rows as a batch of `size`: the last one again and again at its end."""
-    rows = rows + rows[-1:] * (size - len(rows))
-    return jax.tree.map(lambda *fields: np.stack(fields), *rows)
+    return loader.stack(rows + rows[-1:] * (size - len(rows)))
 
 
 def encoder(

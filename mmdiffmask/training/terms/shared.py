@@ -10,7 +10,7 @@ from mmdiffmask import config, grid
 from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.models.reserve import towers
 from mmdiffmask.training.family import Params
-from mmdiffmask.types import Array, VideoBatch
+from mmdiffmask.types import Array, Pixels, VideoBatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Objective:
     def vision(
         self,
         params: Params,
-        patches: Float[Array, "b t n p"],
+        patches: Pixels[Array, "b t n p"],
         is_masked: Bool[Array, "b t n"] | None = None,
         replacement: Float[Array, "b t n d"] | None = None,
     ) -> towers.Tower:
