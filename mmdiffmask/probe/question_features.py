@@ -1,7 +1,7 @@
 """Frozen features of questions: the joint output at MASK, towers run once a window."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import config
-from mmdiffmask.data import loader, questions, video
+from mmdiffmask.data import ahead, loader, questions, video
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models.reserve import joining, layers
 from mmdiffmask.models.reserve import model as reserve
@@ -74,7 +74,7 @@ def groups(
     size: int,
     views: Sequence[str],
     read_outs: Sequence[str],
-) -> Iterator[Group]:
+) -> Generator[Group, None, None]:
     """Records as arrays of fixed shapes.
 
     Args:
@@ -103,8 +103,8 @@ def groups(
             ]
             ids = [record.example_id for record, _ in part]
             rows.append((ids, _fill(batch_rows, size)))
-        shown = [_window(record, grid, has_frames) for record in windows]
-        yield Group(_fill(shown, size), rows)
+        show = functools.partial(_window, grid=grid, has_frames=has_frames)
+        yield Group(_fill(list(ahead.in_order(show, windows)), size), rows)
 
 
 def _window(record: Any, grid: PatchGrid, has_frames: bool) -> Windows:
@@ -203,7 +203,7 @@ def _at_mask(
 def extract(
     start: Callable[[Params, Windows], Callable[[Rows], dict[str, Array]]],
     params: Any,
-    make_groups: Callable[[], Iterator[Group]],
+    make_groups: Callable[[], Generator[Group, None, None]],
     views: Sequence[str],
 ) -> features.Features:
     """Runs the frozen encoder over all questions.
@@ -223,7 +223,7 @@ def extract(
     """
     ids: list[str] = []
     parts: dict[str, list[np.ndarray]] = {}
-    with loader.Prefetch(make_groups, 2) as stream:
+    with ahead.Prefetch(make_groups, 2) as stream:
         for group in stream:
             read = start(params, group.windows)
             for names, rows in group.rows:
