@@ -16,7 +16,6 @@ CORE = [
     "tensorflow-datasets>=4.9.10,<5",  # features.serialize internals: data/records
     "importlib_resources",  # tensorflow-datasets 4.9.10 needs it and forgets to say so
     "array_record>=0.8.6,<0.9",  # the shard container
-    "grain>=0.2.18,<0.3",
     "numpy>=2.4,<2.5",
     "scipy>=1.17,<1.18",
     "opencv-python>=4.14,<5",  # 5.0 removed modules; boxes were measured with 4.14

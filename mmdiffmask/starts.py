@@ -14,7 +14,7 @@ from mmdiffmask.masking import sampling
 from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.models.reserve import towers
 from mmdiffmask.training.family import Params
-from mmdiffmask.types import VideoBatch
+from mmdiffmask.types import Pixels, VideoBatch
 
 PIXEL_CLIPS = 64  # of train, for the mean picture that a small start is centred on
 
@@ -80,7 +80,7 @@ def random(
 
 
 def mean_of(
-    pictures: Iterable[tuple[Float[np.ndarray, "t n p"], Bool[np.ndarray, "t n"]]],
+    pictures: Iterable[tuple[Pixels[np.ndarray, "t n p"], Bool[np.ndarray, "t n"]]],
 ) -> Float[np.ndarray, " p"]:
     """Mean of the pixels at each place of a valid patch.
 
@@ -89,6 +89,6 @@ def mean_of(
     """
     total, count = np.zeros(towers.PATCH_VALUES), 0
     for patches, is_valid in pictures:
-        total += patches[is_valid].sum(0, dtype=np.float64)
+        total += grid.unit_values(patches[is_valid]).sum(0, dtype=np.float64)
         count += int(is_valid.sum())
     return (total / max(count, 1)).astype(np.float32)

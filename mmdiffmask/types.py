@@ -10,9 +10,15 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt32
+from jaxtyping import AbstractDtype, Bool, Float, Int, UInt32
 
 Array = jax.Array | np.ndarray
+
+
+class Pixels(AbstractDtype):
+    """Bytes, or floats in [0, 1]; `grid.unit_values` makes them one."""
+
+    dtypes = ("uint8", "bfloat16", "float16", "float32", "float64")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,17 +117,18 @@ class ClozeBatch(NamedTuple):
 class VideoBatch(NamedTuple):
     """One global batch of clips as the jitted step sees it.
 
-    Pixels are in [0, 1]; `spectrogram` holds 64 log-mel values and the playback speed.
-    A text or audio stream is `tokens` with the segment (0 = question, 1..t) of each;
-    token 0 is padding. `unit_of_token` counts patches of the whole clip (q = t * n,
-    frame-major, row-major) with -1 where a patch must not be masked; with mask unit
-    `cell` all patches of a cell share a unit. `is_box_unit` tells units of a box from
-    background. `example_hash` and `clip_hash` are the first 4 bytes of sha256 of the
-    example id and of the clip's name: keys of masks and noise, and who is whose
-    negative. `is_real` is False for rows that only fill up the last batch.
+    `patches` are bytes where no frame of the batch had to be resized (`Pixels`);
+    `spectrogram` holds 64 log-mel values and the playback speed. A text or audio
+    stream is `tokens` with the segment (0 = question, 1..t) of each; token 0 is
+    padding. `unit_of_token` counts patches of the whole clip (q = t * n, frame-major,
+    row-major) with -1 where a patch must not be masked; with mask unit `cell` all
+    patches of a cell share a unit. `is_box_unit` tells units of a box from background.
+    `example_hash` and `clip_hash` are the first 4 bytes of sha256 of the example id
+    and of the clip's name: keys of masks and noise, and who is whose negative.
+    `is_real` is False for rows that only fill up the last batch.
     """
 
-    patches: Float[Array, "b t n p"]
+    patches: Pixels[Array, "b t n p"]
     spectrogram: Float[Array, "b t s 60 65"]
     text_tokens: Int[Array, "b l"]
     text_segment: Int[Array, "b l"]

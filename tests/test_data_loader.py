@@ -1,5 +1,6 @@
-"""Batches: order, resumption, padding, hosts, devices, the thread's end."""
+"""Batches: order, resumption, padding, hosts, devices, the threads' end."""
 
+import signal
 import threading
 import time
 
@@ -7,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from mmdiffmask.data import loader
+from mmdiffmask.data import ahead, loader
 from mmdiffmask.types import VideoBatch
 
 
@@ -85,16 +86,89 @@ def test_arrays_lie_on_the_devices_asked_for():
     np.testing.assert_array_equal(batch.patches[:, 0], loader.order_at(0, 0, 8, 20))
 
 
-def test_leaving_the_block_stops_the_thread():
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+def test_workers_change_no_batch(monkeypatch, workers):
+    """However long each row takes; hosts share batches as before."""
+    monkeypatch.setattr(ahead, "worker_count", lambda: workers)
+
+    def slow(i, epoch):
+        time.sleep(0.002 * (i * 7 % 5))
+        return make_row(10 * i + epoch)
+
+    wanted = [
+        [10 * int(i) + int(e) for i, e in zip(order, epochs, strict=True)]
+        for order, epochs in (
+            (loader.order_at(3, step, 4, 9), loader.epochs_at(step, 4, 9))
+            for step in range(2, 8)
+        )
+    ]
+    with loader.train_batches(slow, 9, 4, 3, start_step=2, stop_step=8) as batches:
+        assert examples_of(batches) == wanted
+    host = loader.HostSlice(1, 2)
+    with loader.eval_batches(lambda i: slow(i, 0), range(5), 4, host=host) as batches:
+        first, last = list(batches)
+    assert first.example_hash.tolist() == [20, 30]
+    assert last.is_real.tolist() == [False, False]
+
+
+def test_steps_that_are_over_have_no_batches():
+    with loader.train_batches(make_row, 5, 2, 0, start_step=3, stop_step=3) as batches:
+        assert list(batches) == []
+    with loader.train_batches(make_row, 5, 2, 0, start_step=4, stop_step=3) as batches:
+        assert list(batches) == []
+
+
+def test_pixels_are_bytes_only_where_all_rows_have_them():
+    byte = make_row(0)._replace(patches=np.arange(256).astype(np.uint8)[None])
+    real = byte._replace(patches=np.full((1, 256), 0.3, np.float32))
+    assert loader.stack([byte, byte]).patches.dtype == np.uint8
+    mixed = loader.stack([byte, real]).patches
+    assert mixed.dtype == np.float32
+    np.testing.assert_array_equal(mixed[1], real.patches)
+    np.testing.assert_array_equal(mixed[0, 0], np.arange(256, dtype=np.float32) / 255)
+
+
+def test_leaving_the_block_ends_the_threads():
     before = threading.active_count()
     with loader.train_batches(make_row, 5, 2, 0) as batches:  # without end
         next(batches)
-        assert threading.active_count() == before + 1
+        n_threads = threading.active_count() - before
+        assert 2 <= n_threads <= 1 + ahead.worker_count()
     assert threading.active_count() == before
     assert next(batches, "closed") == "closed"
 
 
-def test_batches_are_made_ahead_but_not_far():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_while_rows_are_made_ends_the_threads(number):
+    """Raised where the consumer waits, as `loop` and the shell do it."""
+    before, begun = threading.active_count(), threading.Event()
+
+    def slow(i, epoch):
+        begun.set()
+        time.sleep(0.3)
+        return make_row(i)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def send():
+        begun.wait()
+        signal.pthread_kill(threading.main_thread().ident, number)
+
+    old = signal.signal(number, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            with loader.train_batches(slow, 5, 2, 0) as batches:
+                threading.Thread(target=send).start()
+                for _ in batches:
+                    pass
+    finally:
+        signal.signal(number, old)
+    assert threading.active_count() == before
+
+
+def test_batches_are_made_ahead_but_not_far(monkeypatch):
+    monkeypatch.setattr(ahead, "worker_count", lambda: 3)
     made = []
 
     def counted(i, epoch):
@@ -104,10 +178,11 @@ def test_batches_are_made_ahead_but_not_far():
     with loader.train_batches(counted, 5, 1, 0) as batches:
         next(batches)
         deadline = time.monotonic() + 10
-        while len(made) < 4 and time.monotonic() < deadline:
+        most = 4 + 2 * 3  # one taken, two wait, one in hand; two a thread
+        while len(made) < most and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.05)
-        assert len(made) == 4  # one taken, two wait, one in hand
+        assert len(made) == most
 
 
 def test_error_of_a_row_comes_where_its_batch_would():
@@ -116,10 +191,28 @@ def test_error_of_a_row_comes_where_its_batch_would():
             raise ValueError("clip 2: frame 0 is no readable picture")
         return make_row(i)
 
-    with loader.eval_batches(broken, range(4), 1) as batches:
+    _expect_error(broken)
+
+
+def test_first_of_several_errors_is_raised_though_it_comes_last():
+    """Whichever thread is quicker."""
+
+    def broken(i):
+        if i >= 2:
+            time.sleep(0.2 if i == 2 else 0)
+            raise ValueError(f"clip {i}: frame 0 is no readable picture")
+        return make_row(i)
+
+    _expect_error(broken)
+
+
+def _expect_error(broken):
+    before = threading.active_count()
+    with loader.eval_batches(broken, range(6), 1) as batches:
         assert next(batches).example_hash == 0
         assert next(batches).example_hash == 1
         with pytest.raises(ValueError, match="clip 2"):
             next(batches)
         with pytest.raises(StopIteration):
             next(batches)
+        assert threading.active_count() == before

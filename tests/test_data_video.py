@@ -149,6 +149,23 @@ def test_special_tokens_spelt_out_in_text_are_no_tokens():
     assert tokens.tolist() == [12, 12, 12, 1, 11, 11, 0, 0]
 
 
+def test_patches_are_bytes_where_no_frame_is_resized():
+    """With the very values that the fitted floats have."""
+    both = np.array([True, True])
+    plain = FakeRecord(frames=(jpeg(160, 80), jpeg(160, 96)), is_frame_valid=both)
+    patches, is_valid = video.pictures(plain, GRID)
+    assert patches.dtype == np.uint8 and is_valid[0].sum() == 50 and is_valid[1].all()
+    for i, data in enumerate(plain.frames):
+        image = frames.decode_jpeg(data)
+        fit = grid.fit_frame(GRID, image.shape[1], image.shape[0])
+        fitted = grid.to_patches(GRID, grid.fit_image(GRID, fit, image))
+        np.testing.assert_array_equal(grid.unit_values(patches[i]), fitted)
+    mixed = dataclasses.replace(plain, frames=(jpeg(160, 80), jpeg(320, 160)))
+    values, _ = video.pictures(mixed, GRID)
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values[0], grid.unit_values(patches[0]))
+
+
 def test_picture_is_rgb_in_patches_and_missing_frames_are_empty():
     row = make(FakeRecord())  # 320 x 160 fits as 160 x 80: five rows of six
     assert row.is_patch_valid[0].reshape(6, 10).sum(0).tolist() == [5] * 10

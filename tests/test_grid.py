@@ -149,6 +149,36 @@ def test_resize_is_antialiased_linear(width, height, atol):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
 
 
+def test_a_frame_of_the_grid_s_size_keeps_its_bytes():
+    patch_grid = grid.PatchGrid(6, 10)
+    image = np.random.default_rng(2).integers(0, 256, (90, 160, 3), np.uint8)
+    fit = grid.fit_frame(patch_grid, 160, 90)
+    placed = grid.place_image(patch_grid, fit, image)
+    np.testing.assert_array_equal(placed[:90], image)
+    assert fit.is_copy and not placed[90:].any()
+    fitted = grid.fit_image(patch_grid, fit, image)
+    np.testing.assert_array_equal(fitted, grid.unit_values(placed))
+    assert not grid.fit_frame(patch_grid, 320, 180).is_copy
+
+
+def test_bytes_have_the_same_values_on_the_host_and_in_a_compiled_step():
+    """Also where a product or a sum follows that could be fused with the division."""
+    pixels = np.arange(256, dtype=np.uint8)
+    wanted = pixels.astype(np.float32) / np.float32(255)
+    np.testing.assert_array_equal(grid.unit_values(pixels), wanted)
+    np.testing.assert_array_equal(jax.jit(grid.unit_values)(pixels), wanted)
+    weight = np.random.default_rng(3).normal(size=(256, 5)).astype(np.float32)
+
+    def embed(values):
+        return grid.unit_values(values) @ weight + weight[:1]
+
+    for part in (pixels[None], pixels.reshape(1, -1).repeat(40, 0)):
+        values = grid.unit_values(part)
+        np.testing.assert_array_equal(jax.jit(embed)(part), jax.jit(embed)(values))
+    real = np.array([0.1, 0.7], np.float32)
+    assert grid.unit_values(real) is real
+
+
 def disjoint(boxes):
     """Rectangles that cover what the boxes cover, each point once."""
     xs, ys = np.unique(boxes[:, 0::2]), np.unique(boxes[:, 1::2])

@@ -154,8 +154,7 @@ def test_what_setup_asks_for_is_imported():
     core = re.search(r"^CORE = (\[.*?^\])", text, re.MULTILINE | re.DOTALL)[1]
     names = {re.split(r"[><=\[]", line)[0] for line in ast.literal_eval(core)}
     modules = {"opencv-python": "cv2", "orbax-checkpoint": "orbax"}
-    # The first is needed by tensorflow-datasets, the second may come to read records.
-    names -= {"importlib_resources", "grain"}
+    names -= {"importlib_resources"}  # needed by tensorflow-datasets
     used = {m.split(".")[0] for path in SOURCES for m, _ in imports(path)}
     unused = {n for n in names if modules.get(n, n.replace("-", "_")) not in used}
     assert names and not unused

@@ -1,16 +1,18 @@
 """Batches on devices, from rows in an order that seed and step decide."""
 
+import contextlib
 import dataclasses
-import queue
-import threading
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
-from mmdiffmask import seeds
+from mmdiffmask import grid, seeds
+from mmdiffmask.data import ahead
 
 AHEAD = 2  # batches that are made before they are needed
 Arrays = Any  # a row, or a batch of them: a NamedTuple, with `unit_of_token`
@@ -57,9 +59,16 @@ def order_at(
     epoch = epochs_at(step, batch_size, n_examples)
     result = np.zeros(batch_size, np.int64)
     for e in np.unique(epoch):
-        permutation = seeds.generator(seed, int(e)).permutation(n_examples)
+        permutation = _permutation(seed, int(e), n_examples)
         result[epoch == e] = permutation[place[epoch == e] % n_examples]
     return result
+
+
+@functools.lru_cache(maxsize=2)  # a batch may span two epochs
+def _permutation(seed: int, epoch: int, n_examples: int) -> Int[np.ndarray, " e"]:
+    permutation = seeds.generator(seed, epoch).permutation(n_examples)
+    permutation.flags.writeable = False
+    return permutation
 
 
 def epochs_at(step: int, batch_size: int, n_examples: int) -> Int[np.ndarray, " b"]:
@@ -73,8 +82,17 @@ def epoch_at(step: int, batch_size: int, n_examples: int) -> int:
 
 
 def stack(rows: Sequence[Arrays]) -> Arrays:
-    """Rows as a batch."""
-    return jax.tree.map(lambda *fields: np.stack(fields), *rows)
+    """Rows, tuples of arrays of one kind, as a batch.
+
+    Pixels are bytes if they are in every row, else floats (`video.pictures`).
+    """
+    return jax.tree.map(_stack_field, *rows)
+
+
+def _stack_field(*values: Any) -> np.ndarray:
+    if len({np.asarray(value).dtype for value in values}) > 1:
+        values = tuple(grid.unit_values(value) for value in values)
+    return np.stack(values)
 
 
 def blank(row: Arrays) -> Arrays:
@@ -101,7 +119,7 @@ def train_batches(
     stop_step: int | None = None,
     host: HostSlice = HostSlice(),  # noqa: B008  frozen
     sharding: jax.sharding.Sharding | None = None,
-) -> "Prefetch":
+) -> ahead.Prefetch:
     """Training batches from `start_step` on, without end or up to `stop_step`.
 
     Args:
@@ -115,20 +133,17 @@ def train_batches(
       sharding: where the global arrays go; None leaves this host's numpy rows.
 
     Returns:
-      An iterator to use in a `with` block, which stops its thread.
+      An iterator to use in a `with` block, which ends its threads.
     """
 
-    def batches() -> Iterator[Arrays]:
-        step = start_step
-        while stop_step is None or step < stop_step:
-            examples = order_at(seed, step, batch_size, n_examples)
-            epochs = epochs_at(step, batch_size, n_examples)
-            mine = zip(host.of(examples), host.of(epochs), strict=True)
-            rows = [make_row(int(i), int(epoch)) for i, epoch in mine]
-            yield to_devices(stack(rows), sharding)
-            step += 1
+    def parts() -> Iterator[list[tuple[int, int]]]:
+        endless = itertools.count(start_step)
+        for step in endless if stop_step is None else range(start_step, stop_step):
+            examples = host.of(order_at(seed, step, batch_size, n_examples))
+            epochs = host.of(epochs_at(step, batch_size, n_examples))
+            yield list(zip(examples.tolist(), epochs.tolist(), strict=True))
 
-    return Prefetch(batches, AHEAD)
+    return _batches(lambda item: make_row(*item), parts, sharding)
 
 
 def eval_batches(
@@ -138,80 +153,39 @@ def eval_batches(
     *,
     host: HostSlice = HostSlice(),  # noqa: B008  frozen
     sharding: jax.sharding.Sharding | None = None,
-) -> "Prefetch":
+) -> ahead.Prefetch:
     """The examples once, in order; the last batch filled with rows `is_real` False.
 
     As `train_batches`; `examples` are the indices to make, `make_row` takes no epoch.
     """
 
-    def batches() -> Iterator[Arrays]:
+    @functools.cache
+    def empty() -> Arrays:
+        return blank(make_row(int(examples[0])))
+
+    def parts() -> Iterator[list[int]]:
         for start in range(0, len(examples), batch_size):
             part = [int(i) for i in examples[start : start + batch_size]]
-            n_empty = batch_size - len(part)
-            mine = host.of(part + [-1] * n_empty)
-            empty = blank(make_row(part[0])) if n_empty else None
-            rows = [empty if i < 0 else make_row(i) for i in mine]
-            yield to_devices(stack(rows), sharding)
+            yield host.of(part + [-1] * (batch_size - len(part)))
 
-    return Prefetch(batches, AHEAD)
+    return _batches(lambda i: empty() if i < 0 else make_row(i), parts, sharding)
 
 
-class Prefetch:
-    """Runs an iterator in a background thread, a few items ahead.
+def _batches(
+    make_row: Callable[[Any], Arrays],
+    make_parts: Callable[[], Iterator[Sequence[Any]]],
+    sharding: jax.sharding.Sharding | None,
+) -> ahead.Prefetch:
+    """Batches of the parts' rows, made ahead; rows are begun across parts."""
 
-    An error in the thread is raised where the item would have come. Leaving the
-    `with` block, or `close`, ends the thread, also in the middle of the items.
-    """
+    def batches() -> Generator[Arrays, None, None]:
+        parts = make_parts()
+        first = next(parts, None)
+        if first is None:
+            return
+        items = itertools.chain(first, itertools.chain.from_iterable(parts))
+        with contextlib.closing(ahead.in_order(make_row, items)) as rows:
+            while batch := list(itertools.islice(rows, len(first))):
+                yield to_devices(stack(batch), sharding)
 
-    _END = object()
-
-    def __init__(self, make_items: Callable[[], Iterator[Any]], ahead: int):
-        self._queue: queue.Queue = queue.Queue(max(1, ahead))
-        self._is_closed = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=(make_items,), daemon=True, name="batches"
-        )
-        self._thread.start()
-
-    def _run(self, make_items: Callable[[], Iterator[Any]]) -> None:
-        try:
-            for item in make_items():
-                if not self._put((item, None)):
-                    return
-            self._put((self._END, None))
-        except BaseException as error:  # handed to the consumer, whatever it is
-            self._put((self._END, error))
-
-    def _put(self, item: Any) -> bool:
-        while not self._is_closed.is_set():
-            try:
-                self._queue.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def __iter__(self) -> "Prefetch":
-        return self
-
-    def __next__(self) -> Any:
-        if self._is_closed.is_set():
-            raise StopIteration
-        item, error = self._queue.get()
-        if item is not self._END:
-            return item
-        self.close()
-        if error is not None:
-            raise error
-        raise StopIteration
-
-    def __enter__(self) -> "Prefetch":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stops the thread and waits for it."""
-        self._is_closed.set()
-        self._thread.join()
+    return ahead.Prefetch(batches, AHEAD)

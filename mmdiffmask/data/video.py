@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from mmdiffmask import config
 from mmdiffmask import grid as grids
 from mmdiffmask.data.records import frames
 from mmdiffmask.tokens import AUDIOSPAN, N_SPECIAL, START, TOKENS_PER_SOUND, name_hash
-from mmdiffmask.types import VideoBatch
+from mmdiffmask.types import Pixels, VideoBatch
 
 Encode = Callable[[str], Sequence[int]]
 # (record, valid patches (t, n)) -> unit_of_token (q,), unit_score (q,), is_box_unit
@@ -81,28 +81,42 @@ def stream(
 
 def pictures(
     record: Any, grid: grids.PatchGrid
-) -> tuple[Float[np.ndarray, "t n p"], Bool[np.ndarray, "t n"]]:
-    """Fitted frames as patches in [0, 1], and which patches show a real frame.
+) -> tuple[Pixels[np.ndarray, "t n p"], Bool[np.ndarray, "t n"]]:
+    """Fitted frames as patches, and which patches show a real frame.
 
     The fit is that of the stored frame, as for its boxes (`frames.fitted_boxes`).
+    Patches are bytes if every frame has the grid's size already, a quarter of what
+    floats take to the device; a frame that is resized has values between the bytes.
 
     Raises:
       ValueError: if a frame is no readable picture.
     """
-    t = len(record.frames)
-    pixels = grid.patch_px**2 * 3
-    patches = np.zeros((t, grid.n_patches, pixels), np.float32)
-    is_valid = np.zeros((t, grid.n_patches), bool)
-    for i in np.flatnonzero(record.is_frame_valid):
-        try:
-            image = frames.decode_jpeg(record.frames[i])
-        except ValueError as error:
-            raise _broken(record, int(i), error) from error
-        fit = grids.fit_frame(grid, image.shape[1], image.shape[0])
-        fitted = grids.fit_image(grid, fit, image)
-        patches[i] = grids.to_patches(grid, fitted)
+    images = _decoded(record)
+    fits = {
+        i: grids.fit_frame(grid, image.shape[1], image.shape[0])
+        for i, image in images.items()
+    }
+    is_copy = all(fit.is_copy for fit in fits.values())
+    fit_image = grids.place_image if is_copy else grids.fit_image
+    shape = len(record.frames), grid.n_patches
+    patches = np.zeros(
+        (*shape, grid.patch_px**2 * 3), np.uint8 if is_copy else np.float32
+    )
+    is_valid = np.zeros(shape, bool)
+    for i, fit in fits.items():
+        patches[i] = grids.to_patches(grid, fit_image(grid, fit, images[i]))
         is_valid[i] = grids.valid_patches(grid, fit)
     return patches, is_valid
+
+
+def _decoded(record: Any) -> dict[int, UInt8[np.ndarray, "h w 3"]]:
+    images = {}
+    for i in np.flatnonzero(record.is_frame_valid):
+        try:
+            images[int(i)] = frames.decode_jpeg(record.frames[i])
+        except ValueError as error:
+            raise _broken(record, int(i), error) from error
+    return images
 
 
 def no_pictures(

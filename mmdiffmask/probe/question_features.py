@@ -1,13 +1,13 @@
 """Frozen features of questions: records in, one row per question out."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from mmdiffmask import config
-from mmdiffmask.data import loader, questions, video
+from mmdiffmask.data import ahead, loader, questions, video
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.probe import features, ties
 from mmdiffmask.training.family import Params, ReadQuestions
@@ -28,7 +28,7 @@ def groups(
     size: int,
     views: Sequence[str],
     read_outs: Sequence[str],
-) -> Iterator[Group]:
+) -> Generator[Group, None, None]:
     """Records as arrays of fixed shapes.
 
     Args:
@@ -58,8 +58,8 @@ def groups(
             ]
             ids = [record.example_id for record, _ in part]
             rows.append((ids, _fill(batch_rows, size)))
-        shown = [_window(record, grid, has_frames) for record in windows]
-        yield Group(_fill(shown, size), rows)
+        show = functools.partial(_window, grid=grid, has_frames=has_frames)
+        yield Group(_fill(list(ahead.in_order(show, windows)), size), rows)
 
 
 def _window(record: Any, grid: PatchGrid, has_frames: bool) -> Windows:
@@ -73,14 +73,13 @@ def _window(record: Any, grid: PatchGrid, has_frames: bool) -> Windows:
 
 def _fill(rows: list[Any], size: int) -> Any:
     """The rows as a batch of `size`: the last one again and again at its end."""
-    rows = rows + rows[-1:] * (size - len(rows))
-    return jax.tree.map(lambda *fields: np.stack(fields), *rows)
+    return loader.stack(rows + rows[-1:] * (size - len(rows)))
 
 
 def extract(
     start: ReadQuestions,
     params: Params,
-    make_groups: Callable[[], Iterator[Group]],
+    make_groups: Callable[[], Generator[Group, None, None]],
     views: Sequence[str],
 ) -> features.Features:
     """Runs the frozen encoder over all questions.
@@ -101,7 +100,7 @@ def extract(
     """
     ids: list[str] = []
     parts: dict[str, list[np.ndarray]] = {}
-    with loader.Prefetch(make_groups, 2) as stream:
+    with ahead.Prefetch(make_groups, 2) as stream:
         for group in stream:
             read = start(params, group.windows)
             for names, rows in group.rows:

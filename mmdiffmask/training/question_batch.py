@@ -5,7 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Int
 
 from mmdiffmask.data import questions
-from mmdiffmask.types import Array
+from mmdiffmask.types import Array, Pixels
 
 MATCH, ANSWER = "match", "answer"  # read-outs, and their features
 SPAN = "span"  # of the feature that all views share
@@ -14,7 +14,7 @@ SPAN = "span"  # of the feature that all views share
 class Windows(NamedTuple):
     """Distinct windows; `patches` is None where no view shows frames."""
 
-    patches: Float[Array, "w t n p"] | None
+    patches: Pixels[Array, "w t n p"] | None
     spectrogram: Float[Array, "w t s 60 65"]
     is_frame_valid: Bool[Array, "w t"]
 

@@ -16,7 +16,7 @@ from mmdiffmask import config
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models.reserve import initial, joining, towers
 from mmdiffmask.tokens import PAD, SPAN_LENGTH
-from mmdiffmask.types import Array
+from mmdiffmask.types import Array, Pixels
 
 
 class JointOutput(NamedTuple):
@@ -75,7 +75,7 @@ class Reserve(nn.Module):
 
     def vision(
         self,
-        patches: Float[Array, "*b n p"],
+        patches: Pixels[Array, "*b n p"],
         grid: PatchGrid,
         is_masked: Bool[Array, "*b n"] | None = None,
         replacement: Float[Array, "*b n d"] | None = None,
@@ -83,12 +83,12 @@ class Reserve(nn.Module):
         """Encodes frames, some of their patches hidden: see `towers.VisionTower`."""
         return self.vision_encoder(patches, grid, is_masked, replacement)
 
-    def embed_patches(self, patches: Float[Array, "*b n p"]) -> Float[Array, "*b n d"]:
+    def embed_patches(self, patches: Pixels[Array, "*b n p"]) -> Float[Array, "*b n d"]:
         """Patch embeddings, before CLS, LayerNorm and layers."""
         return self.vision_encoder.embed(patches)
 
     def vision_attention(
-        self, patches: Float[Array, "*b n p"], grid: PatchGrid
+        self, patches: Pixels[Array, "*b n p"], grid: PatchGrid
     ) -> Float[Array, "*b h n"]:
         """The last layer's attention of CLS to each patch, per head."""
         return self.vision_encoder.attention(patches, grid)
@@ -149,7 +149,7 @@ class Reserve(nn.Module):
 
     def run_all(
         self,
-        patches: Float[Array, "b t n p"],
+        patches: Pixels[Array, "b t n p"],
         grid: PatchGrid,
         spectrogram: Float[Array, "b t s 60 65"],
         tokens: Int[Array, "b l"],

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from mmdiffmask import config
+from mmdiffmask import grid as grids
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models.reserve import layers, positions
 from mmdiffmask.tokens import SPAN_LENGTH, TOKENS_PER_SOUND
-from mmdiffmask.types import Array
+from mmdiffmask.types import Array, Pixels
 
 PATCH_VALUES = 16 * 16 * 3  # of a patch: pixels x colours
 POOL = 2  # patches per side of a pooled cell
@@ -71,13 +72,13 @@ class VisionTower(nn.Module):
         self.transformer = encoder(size, size.vision_layers)
         self.seq_attnpool = layers.AttentionPool(size.hidden, size.head_size, dtype)
 
-    def embed(self, patches: Float[Array, "*b n p"]) -> Float[Array, "*b n d"]:
+    def embed(self, patches: Pixels[Array, "*b n p"]) -> Float[Array, "*b n d"]:
         """The patch embeddings alone; noise replaces those of hidden patches."""
-        return self.embedding(patches)
+        return self.embedding(grids.unit_values(patches))
 
     def __call__(
         self,
-        patches: Float[Array, "*b n p"],
+        patches: Pixels[Array, "*b n p"],
         grid: PatchGrid,
         is_masked: Bool[Array, "*b n"] | None = None,
         replacement: Float[Array, "*b n d"] | None = None,
@@ -85,7 +86,7 @@ class VisionTower(nn.Module):
         """Encodes frames of a grid of patches.
 
         Args:
-          patches: values in [0, 1], (patch row, patch column, channel) row-major.
+          patches: (patch row, patch column, channel) row-major.
           grid: of each frame.
           is_masked: patches whose embedding is replaced before the first layer, so
             that no other patch can see what they show (design.md section 5).
@@ -101,7 +102,7 @@ class VisionTower(nn.Module):
         )
 
     def attention(
-        self, patches: Float[Array, "*b n p"], grid: PatchGrid
+        self, patches: Pixels[Array, "*b n p"], grid: PatchGrid
     ) -> Float[Array, "*b h n"]:
         """How much CLS takes of each patch in the last layer, per head.
 
@@ -113,7 +114,7 @@ class VisionTower(nn.Module):
 
     def _encode(
         self,
-        patches: Float[Array, "*b n p"],
+        patches: Pixels[Array, "*b n p"],
         grid: PatchGrid,
         is_masked: Bool[Array, "*b n"] | None = None,
         replacement: Float[Array, "*b n d"] | None = None,
@@ -124,7 +125,7 @@ class VisionTower(nn.Module):
                 f"frames of {patches.shape[-2]} patches do not fill a grid of"
                 f" {grid}, whose sides must be even"
             )
-        x = self.embedding(patches)
+        x = self.embed(patches)
         if is_masked is not None:
             x = jnp.where(is_masked[..., None], replacement.astype(x.dtype), x)
         x = x.reshape(-1, grid.n_patches, self.settings.hidden)

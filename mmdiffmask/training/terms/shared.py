@@ -11,7 +11,7 @@ from mmdiffmask import grid as grids
 from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.models.reserve import towers
 from mmdiffmask.training.family import Params
-from mmdiffmask.types import Array, VideoBatch
+from mmdiffmask.types import Array, Pixels, VideoBatch
 
 Losses = dict[str, Float[Array, ""]]  # of terms, by name; not weighted
 Clean = towers.Tower | None  # the vision tower's output of all frames, if it is known
@@ -63,7 +63,7 @@ class Objective:
     def vision(
         self,
         params: Params,
-        patches: Float[Array, "b t n p"],
+        patches: Pixels[Array, "b t n p"],
         is_masked: Bool[Array, "b t n"] | None = None,
         replacement: Float[Array, "b t n d"] | None = None,
     ) -> towers.Tower:
