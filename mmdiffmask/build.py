@@ -152,11 +152,6 @@ def job(
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     network = family(experiment)
-
-    @functools.cache
-    def held_out() -> dict[str, masks.HeldOut]:  # when they are first needed
-        return masks.held_out(experiment, source, dev)
-
     effects.tell_of_cut_sound(data, training, (chosen.entries[i] for i in dev))
     effects.tell_of_fill(effects.kinds_without_boxes(experiment, chosen.entries, dev))
     return loop.Job(
@@ -178,10 +173,7 @@ def job(
         ),
         dev_batches=lambda: batches(dev_row, dev, batch_size),
         draw_masks=draw_patches(experiment) if network.masked else None,
-        eval_masks={
-            name: lambda batch, name=name: held_out()[name].draw(batch)
-            for name in masks.held_out_names(experiment)
-        },
+        eval_masks=masks.drawn_when_needed(experiment, source, dev),
         own_masks=masking.strategy,
     )
 

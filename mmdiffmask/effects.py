@@ -52,7 +52,10 @@ def tell_of_cut_sound(
         logging.warning(
             "data.text_length=%d cuts off sound behind the question of %d of %d dev"
             " clips; none with data.text_length=%d",
-            *(data.text_length, cut, len(needed), max(needed)),
+            data.text_length,
+            cut,
+            len(needed),
+            max(needed),
         )
 
 
@@ -72,7 +75,9 @@ def fit_batch(batch_size: int, n_clips: int) -> int:
         logging.warning(
             "training.batch_size lowered from %d to %d: there are only %d training"
             " clips",
-            *(batch_size, most, n_clips),
+            batch_size,
+            most,
+            n_clips,
         )
     return min(batch_size, most)
 

@@ -32,5 +32,8 @@ def keep(path: pathlib.Path, content: bytes, loss: str) -> None:
     except OSError as error:
         logging.warning(
             "%s cannot be written (%s), so %s; set %s to a folder that can be written",
-            *(path, error.strerror, loss, VARIABLE),
+            path,
+            error.strerror,
+            loss,
+            VARIABLE,
         )

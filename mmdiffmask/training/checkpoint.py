@@ -109,8 +109,8 @@ def save(
 
 def _note(manager: ocp.CheckpointManager, progress: Progress) -> None:
     kept = [START, *map(_part, manager.all_steps())]
-    told = dataclasses.asdict(progress)
-    saved.note(_run(manager), _part(progress.step), kept, **told)
+    values = dataclasses.asdict(progress)
+    saved.note(_run(manager), _part(progress.step), kept, **values)
 
 
 def _part(step: int) -> str:
@@ -151,8 +151,8 @@ def restore(
     step, folder = manager.latest_step(), _run(manager)
     saved.check(folder, _part(step))
     with saved.told(folder, _part(step)):
-        found = _tree(manager.item_metadata(step)["params"])
-    check_same(found, like.params, folder.at(STEPS))
+        saved_params = _tree(manager.item_metadata(step)["params"])
+    check_same(saved_params, like.params, folder.at(STEPS))
     target = _abstract((like.params, like.opt_state), meshes.replicated(mesh))
     with saved.told(folder, _part(step)):
         items = manager.restore(
@@ -191,9 +191,9 @@ def restore_start(
         return None
     with orbax_folder.plain(run.path) as folder, ocp.StandardCheckpointer() as saver:
         with saved.told(run, START):
-            found = _tree(saver.metadata(folder / START))
-        check_same(found["start"], params, run.at(START))
-        target = _abstract(found, meshes.replicated(mesh))
+            shapes = _tree(saver.metadata(folder / START))
+        check_same(shapes["start"], params, run.at(START))
+        target = _abstract(shapes, meshes.replicated(mesh))
         with saved.told(run, START):
             values = saver.restore(folder / START, target)
             return values.pop("start"), values
@@ -247,7 +247,7 @@ def load_params(run: RunFolder, which: Which = "best") -> Params:
     return params
 
 
-def check_same(found: Any, wanted: Any, place: Any) -> None:
+def check_same(stored: Any, wanted: Any, where: Any) -> None:
     """Compares names, shapes and types of two trees of arrays.
 
     Orbax casts types silently and explains shapes at length.
@@ -255,11 +255,11 @@ def check_same(found: Any, wanted: Any, place: Any) -> None:
     Raises:
       ValueError: naming the first array that differs.
     """
-    there, here = _shapes(found), _shapes(wanted)
+    there, here = _shapes(stored), _shapes(wanted)
     for name in sorted(there | here):
         if there.get(name) != here.get(name):
             raise ValueError(
-                f"{place}: the checkpoint's {name} is {there.get(name, 'absent')}, the"
+                f"{where}: the checkpoint's {name} is {there.get(name, 'absent')}, the"
                 f" model's {here.get(name, 'absent')}; use its own settings"
             )
 

@@ -111,9 +111,9 @@ def train(job: Job, folder: RunFolder) -> checkpoint.Progress:
 def _held(job: Job, folder: RunFolder, is_new: bool) -> Held:
     """The saved start and what was made from it, or new ones, saved."""
     key = jax.device_put(sampling.seed_key(job.seed), meshes.replicated(job.mesh))
-    found = checkpoint.restore_start(folder, job.shapes, job.mesh)
-    if found is not None:
-        return Held(*found, key)
+    start = checkpoint.restore_start(folder, job.shapes, job.mesh)
+    if start is not None:
+        return Held(*start, key)
     if not is_new:
         raise saved.lost(folder, START)
     params = job.start()
@@ -176,7 +176,10 @@ class _Runner:
         score_step = steps.make_score_step(job.family, job.mesh)
         with job.dev_batches() as batches:
             return evaluate.masked(
-                *(score_step, job.eval_masks, self.state.params, self.held),
+                score_step,
+                job.eval_masks,
+                self.state.params,
+                self.held,
                 batches,
                 step,
                 job.seed,
@@ -190,7 +193,7 @@ class _Runner:
         others_step = steps.make_others_step(job.family, job.mesh)
         with job.dev_batches() as batches:
             return evaluate.unmasked(
-                *(others_step, self.state.params, self.held), batches, step, job.seed
+                others_step, self.state.params, self.held, batches, step, job.seed
             )
 
     def go_on(self, progress: checkpoint.Progress) -> checkpoint.Progress:

@@ -102,8 +102,8 @@ def lost(folder: RunFolder, name: str, how: str = "lost") -> ValueError:
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
-    found = folder.read(SAVED) if folder.has(SAVED) else {}
-    return {"progress": {}, "parts": {}} | found
+    noted = folder.read(SAVED) if folder.has(SAVED) else {}
+    return {"progress": {}, "parts": {}} | noted
 
 
 def _checksum(path: pathlib.Path) -> int:

@@ -238,7 +238,9 @@ def _cached(folder: pathlib.Path, manifest: Manifest, split: str) -> tuple[Entry
     source = shards.open_split(folder, split)
     logging.info(
         "%s has no index: reading the %d records of %s once",
-        *(folder, len(source), split),
+        folder,
+        len(source),
+        split,
     )
     entries = tuple(of_record(source[i]) for i in range(len(source)))
     cache.keep(path, to_bytes(entries), "every command reads all records again")
