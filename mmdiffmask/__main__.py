@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in ("absl", "orbax", "jax", "etils"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
+        _check_folders(arguments)
         return arguments.run(arguments) or 0
     except (ValueError, OSError) as error:
         if arguments.traceback:
@@ -64,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--workdir", required=True, help="folder of the run")
         command.add_argument("--data", help="records; absent: the config's own, made")
         command.add_argument("--seed", type=int, help="of the whole run (0)")
+        command.add_argument(
+            "--model", help="sizes by name: tiny, small, base, large; --set comes after"
+        )
+        command.add_argument(
+            "--device",
+            choices=("tpu", "gpu", "cpu"),
+            help="compute on this or stop; absent: on what jax finds",
+        )
         command.add_argument(
             "--set",
             action="append",
@@ -124,6 +133,17 @@ def _add_weights(commands: argparse._SubParsersAction) -> None:
     export.set_defaults(run=_weights_export)
 
 
+def _check_folders(arguments: argparse.Namespace) -> None:
+    """Refuses an address as a folder: a local one of that name would be made."""
+    for name in ("workdir", "data", "dir", "records"):
+        value = getattr(arguments, name, None)
+        if value is not None and "://" in value:
+            raise ValueError(
+                f"{value}: runs and records lie in a folder of this machine, not at an"
+                " address; put them on a disk that outlives it (docs/tpu.md)"
+            )
+
+
 def _demo(arguments: argparse.Namespace) -> None:
     from mmdiffmask import demo
 
@@ -132,9 +152,12 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _experiment(arguments: argparse.Namespace):
     """The experiment that the arguments name, checked."""
-    from mmdiffmask import build, configure, seeds
+    from mmdiffmask import build, config, configure, devices, seeds
 
-    experiment = configure.override(configure.load(arguments.config), arguments.set)
+    experiment = configure.load(arguments.config)
+    if arguments.model is not None:
+        experiment = config.resize(experiment, arguments.model)
+    experiment = configure.override(experiment, arguments.set)
     if arguments.seed is not None:
         seeds.check("--seed", arguments.seed)
     experiment = build.find_files(experiment)
@@ -142,6 +165,7 @@ def _experiment(arguments: argparse.Namespace):
     if arguments.data is not None:
         build.check_records(arguments.data)
         experiment = build.adopt(experiment, arguments.data, arguments.set)
+    devices.use(arguments.device)
     return experiment
 
 

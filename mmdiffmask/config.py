@@ -1,6 +1,7 @@
 """Settings: frozen dataclasses, one per concern; `configure` loads and checks them."""
 
 import dataclasses
+import difflib
 import math
 from typing import Any, Literal
 
@@ -94,6 +95,7 @@ MODELS = {
     "base": Model(),
     "large": Model(hidden=1024, vision_layers=24, joint_layers=24),
 }
+NO_SIZES = ("checkpoint", "dtype", "remat")  # of a model: not decided by its name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,6 +232,26 @@ class Experiment:
     def is_hiding(self) -> bool:
         """Whether a run trains on hidden patches."""
         return self.training.steps > 0 and self.terms.patches > 0
+
+
+def resize(experiment: Experiment, name: str) -> Experiment:
+    """The experiment with the model of that name; how it is computed stays.
+
+    What stays is `NO_SIZES`: where its weights come from, their type, and
+    whether activations are kept.
+
+    Raises:
+      ValueError: for an unknown name, with the nearest known one.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, 1, 0.0)
+        raise ValueError(
+            f"--model {name}: must be one of {', '.join(MODELS)};"
+            f" did you mean {near[0]}?"
+        )
+    kept = {field: getattr(experiment.model, field) for field in NO_SIZES}
+    model = dataclasses.replace(MODELS[name], **kept)
+    return dataclasses.replace(experiment, model=model)
 
 
 # Settings of earlier versions, with or without their value -> what to write instead.

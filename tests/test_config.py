@@ -64,6 +64,15 @@ def test_settings_are_replaced_by_type():
     assert dataclasses.replace(changed, masking=BASE.masking) != BASE
 
 
+def test_a_model_by_name_has_its_sizes_and_keeps_how_it_is_computed():
+    small = dataclasses.replace(
+        config.MODELS["small"], checkpoint="a", dtype="bfloat16", remat=True
+    )
+    base = config.resize(dataclasses.replace(BASE, model=small), "base").model
+    assert base == config.Model(checkpoint="a", dtype="bfloat16", remat=True)
+    assert config.resize(BASE, "small").model == config.MODELS["small"]
+
+
 @pytest.mark.parametrize("toy", [None, config.Toy(train_clips=3)])
 def test_settings_survive_json(toy):
     experiment = dataclasses.replace(BASE, data=config.Data(toy=toy))

@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Lower may not import higher; the parts of a rank do not know each other.
 RANKS = [
-    {"seeds", "tokens", "types"},
+    {"devices", "seeds", "tokens", "types"},
     {"atomic", "config", "grid", "run_files", "statistics", "values", "versions"},
     {"configure"},
     {"data", "masking", "models"},
