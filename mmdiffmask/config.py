@@ -156,7 +156,12 @@ class Training:
     """Continued pretraining (design.md section 5)."""
 
     optimiser: Literal["adamw", "reserve", "reserve_finetune"] = "adamw"
-    steps: int = _number(10_000, 0)
+    steps: int = _number(10_000, 0)  # 0: no training, whatever `epochs` says
+    # Above 0 these three count epochs of the training records, in place of `steps`,
+    # `warmup_steps` and `eval_every`; `effects.in_steps` turns them into updates.
+    epochs: float = _number(0.0, 0.0, 100_000.0)
+    warmup_epochs: float = _number(0.0, 0.0, 100_000.0)
+    eval_every_epochs: float = _number(0.0, 0.0, 100_000.0)
     batch_size: int = _number(32, 2)
     lr: float = _number(5e-6, 0.0, 1.0)  # Table 4, CPT multimodal
     warmup_steps: int = _number(100, 0)
@@ -253,6 +258,13 @@ def resize(experiment: Experiment, name: str) -> Experiment:
     model = dataclasses.replace(MODELS[name], **kept)
     return dataclasses.replace(experiment, model=model)
 
+
+# Settings that runs of earlier versions lack -> the value that they had in effect.
+ADDED = {
+    "training.epochs": 0.0,
+    "training.warmup_epochs": 0.0,
+    "training.eval_every_epochs": 0.0,
+}
 
 # Settings of earlier versions, with or without their value -> what to write instead.
 RENAMED = {
