@@ -1,5 +1,6 @@
 """Settings: names, ranges, types, files."""
 
+import ast
 import dataclasses
 import json
 import math
@@ -9,8 +10,9 @@ import sys
 
 import pytest
 
-from mmdiffmask import config, configure
+from mmdiffmask import build, config, configure
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 BASE = config.Experiment("x")
 
 
@@ -224,3 +226,23 @@ def test_cases_of_configs_of_another_type(tmp_path):
     assert len(lines) == len(paths), said.stderr
     for path, line, words in zip(paths, lines, WRONG_CONFIGS.values(), strict=True):
         assert line.startswith(f"{path}: ") and words in line
+
+
+CONFIGS = sorted((ROOT / "tpu_configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_config_and_its_rows_are_sound(path):
+    # The toy tokenizer stands for Reserve's, which is looked up; its size is checked.
+    experiment = configure.override(configure.load(path), ["data.tokenizer=toy"])
+    build.check(experiment)
+    told = ast.get_docstring(ast.parse(path.read_text()))
+    for word in ("Command:", "Hardware:", "Expect:"):
+        assert word in told
+    if experiment.model.hidden < 768:
+        return
+    size = dataclasses.replace(experiment.model, checkpoint=None, dtype="float32")
+    assert dataclasses.replace(size, remat=False) == config.MODELS["base"]
+    assert experiment.training.batch_size % 8 == 0  # of a v2-8's cores
+    for word in ("Memory:", "Hours:", "8 rows x 5 seeds", "estimated", "--device gpu"):
+        assert word in told
