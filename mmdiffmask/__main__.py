@@ -1,4 +1,4 @@
-"""Command line: demo, pretrain, probe, report, inspect, weights.
+"""Command line: demo, pretrain, probe, report, inspect, doctor, weights.
 
 A user's mistake is one sentence on stderr and exit status 2, found before any work.
 """
@@ -9,6 +9,7 @@ import pathlib
 import sys
 from typing import NoReturn
 
+DEVICES = ("tpu", "gpu", "cpu")
 EXIT_USER = 2
 EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same command again
 
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument(
             "--device",
-            choices=("tpu", "gpu", "cpu"),
+            choices=DEVICES,
             help="compute on this or stop; absent: on what jax finds",
         )
         command.add_argument(
@@ -93,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--id", help="example id; absent: the first record")
     inspect.add_argument("--out", default="inspect.png", help="PNG to write")
     inspect.set_defaults(run=_inspect)
+
+    doctor = commands.add_parser("doctor", help="devices, space and rates of a machine")
+    doctor.add_argument("config", nargs="?", help="of the run that is meant (base)")
+    doctor.add_argument("--workdir", default=".", help="where it would lie (here)")
+    doctor.add_argument("--data", help="its records: their size and rate")
+    doctor.add_argument("--device", choices=DEVICES, help="must be there")
+    doctor.set_defaults(run=_doctor)
     _add_weights(commands)
     return parser
 
@@ -206,6 +214,19 @@ def _inspect(arguments: argparse.Namespace) -> None:
     from mmdiffmask.report import inspect as sheet
 
     print(sheet.draw(arguments.records, arguments.id, arguments.out))
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import build, config, configure, devices, doctor
+
+    experiment = config.Experiment("base")
+    if arguments.config is not None:
+        experiment = configure.load(arguments.config)
+    if arguments.data is not None:
+        experiment = build.adopt(experiment, arguments.data)
+    devices.use(arguments.device)
+    for line in doctor.look(experiment, arguments.workdir, arguments.data):
+        print(line, flush=True)
 
 
 def _weights_inspect(arguments: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ RANKS = [
     {"build"},
     {"runs"},
     {"probe"},
-    {"report"},
+    {"doctor", "report"},
     {"demo"},
     {"__main__"},
 ]

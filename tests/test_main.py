@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import devices
+from mmdiffmask import config, devices, doctor
 from mmdiffmask.training import mesh
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -162,6 +162,45 @@ def test_inspect_draws_a_record(capsys, tmp_path, tiny_records):
     assert "--id nobody" in complaint(capsys, "inspect", tiny_records, "--id", "nobody")
     wrong = complaint(capsys, "inspect", tiny_records, "--out", tmp_path / "x.bmp")
     assert ".png" in wrong
+
+
+def test_doctor_tells_what_there_is(capsys, tmp_path, tiny_records, monkeypatch):
+    monkeypatch.setattr(doctor, "LEAST_S", 0.01)
+    arguments = [
+        "doctor",
+        TINY,
+        "--data",
+        tiny_records,
+        "--workdir",
+        str(tmp_path / "a"),
+    ]
+    assert command_line.main(arguments) == 0
+    lines = dict(x.split(": ", 1) for x in capsys.readouterr().out.splitlines()[:-1])
+    assert lines["backend"].startswith("cpu, 8 x cpu, 1 process")
+    assert (
+        f"free in {tmp_path}" in lines["space"] and jax.__version__ in lines["versions"]
+    )
+    rate = float(lines["matrix products (512 x 512, float32)"].split()[0])
+    clips = float(lines["input"].split()[0])
+    assert rate > 0 and clips > 0
+    assert lines["records"].startswith("42 of train in ")
+
+
+def test_doctor_names_what_is_lacking(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "LEAST_S", 0.01)
+    monkeypatch.setenv("MMDIFFMASK_CACHE", str(tmp_path))
+    usage = shutil.disk_usage(tmp_path)._replace(free=2_000_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    monkeypatch.chdir(tmp_path)
+    tvqa = str(ROOT / "tpu_configs" / "tvqa.py")
+    assert command_line.main(["doctor", tvqa]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        "lacking: the checkpoint ckpts/base; MERLOT-Reserve's tokenizer; 6.9 GB of"
+        f" space in {tmp_path}"
+    )
+    # The parameters that reserve.md counts, the start and two steps with moments.
+    assert doctor.run_bytes(config.MODELS["base"]) == 28 * 316_412_163
 
 
 def test_the_module_runs_as_a_program():
