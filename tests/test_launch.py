@@ -136,7 +136,7 @@ def test_a_machine_that_is_there_is_used(cloud):
     run = cloud.launch("run", "--keep", *COMMAND)
     assert run.returncode == 0, run.stderr
     assert not cloud.calls("create") and not cloud.calls("delete")
-    assert "stays and costs" in run.stderr
+    assert "may be there and cost: launch.sh down" in run.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_what_waiting_cannot_mend_is_one_sentence(cloud, plan, words, told):
     cloud.plan(life(), **plan)
     run = cloud.launch("up", *words)
     assert run.returncode == 2 and told in run.stderr.splitlines()[-1]
-    assert cloud.now["life"] is None
+    assert cloud.now["life"] is None and not cloud.calls("scp")
 
 
 def test_a_request_that_failed_is_deleted_and_told(cloud):
@@ -170,7 +170,7 @@ def test_a_machine_that_will_not_do_is_deleted(cloud):
     cloud.plan(life(setup=refused))
     run = cloud.launch("up")
     assert run.returncode == 2 and "does not open this board" in run.stderr
-    assert cloud.now["life"] is None
+    assert cloud.now["life"] is None and len(cloud.calls("machine.sh setup")) == 1
 
 
 def test_the_status_of_the_command_is_the_script_s(cloud):

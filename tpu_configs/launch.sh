@@ -78,7 +78,9 @@ disk=$name-disk
 poll_s=${LAUNCH_POLL_S:-30} # seconds between looks
 scratch=$(mktemp -d)
 errors=$scratch/errors
-trap 'rm -rf "$scratch"' EXIT
+may_cost='' # a machine was asked for, and whoever ends the script has not deleted it
+trap 'rm -rf "$scratch"; [[ ! $may_cost || $dry ]] || say "$name may be there and cost:" \
+    "launch.sh down --zone $zone --name $name"' EXIT
 exec 3>&1 4>&2
 is_started='' was_active=''
 is_active='' # what a dry run takes for true: everything goes well
@@ -141,10 +143,10 @@ remove() {
     while :; do
         request=$(state_of queued-resources)
         machine=$(state_of tpu-vm)
-        [[ $request/$machine == NONE/NONE ]] && return
+        [[ $request/$machine == NONE/NONE ]] && { may_cost=''; return; }
         if ((++tries > 20)); then
-            fail "$name in $zone is still there (request $request, machine $machine) and" \
-                "may cost: run launch.sh down again"
+            may_cost=1
+            fail "$name in $zone is still there (request $request, machine $machine)"
         fi
         if [[ $request != NONE && $request != DELETING ]]; then
             tpu queued-resources delete --force --quiet
@@ -182,7 +184,7 @@ make_disk() {
     [[ $mode == read-write ]] || [[ $dry ]] || fail "disk $disk is not there yet: fill one" \
         "without --read-only first"
     call gcloud compute disks create "$disk" --zone="$zone" --size="${disk_gb}GB" \
-        --type="$disk_type" 2>"$errors" || fail "disk $disk: $(tail -n 1 "$errors")"
+        --type="$disk_type" --quiet 2>"$errors" || fail "disk $disk: $(tail -n 1 "$errors")"
 }
 
 # Asks for the machine once. What cannot be mended by waiting ends the script.
@@ -190,9 +192,10 @@ make_machine() {
     local project flags=()
     project=$(ask PROJECT gcloud config get-value project 2>"$errors" || :)
     [[ $project ]] || fail "no project: gcloud config set project PROJECT"
-    flags+=(--accelerator-type="$kind")
+    flags+=(--quiet --accelerator-type="$kind")
     flags+=("--data-disk=source=projects/$project/zones/$zone/disks/$disk,mode=$mode")
     [[ $spot ]] && flags+=(--spot)
+    may_cost=1
     say "asks for a $kind${spot:+, spot}${queue:+, in line} in $zone"
     if [[ $queue ]]; then
         # A request that nobody waits for any more ends by itself.
@@ -206,7 +209,7 @@ make_machine() {
     elif grep -qiE 'already.?exists' "$errors"; then
         say "$name is there already"
         pause
-    elif grep -qi quota "$errors"; then
+    elif may_cost='' && grep -qi quota "$errors"; then # refused: nothing was made
         cat "$errors" >&2
         fail "the project's quota does not allow a $kind${spot:+, spot} in $zone:" \
             "delete requests that still count (gcloud compute tpus queued-resources list" \
@@ -243,7 +246,7 @@ ensure() {
                 fail "the request failed and was deleted: ${reason:-no reason was said}"
                 ;;
             error)
-                ((++lost < 5)) || fail "$(tail -n 1 "$errors"); see launch.sh status"
+                ((++lost < 5)) || fail "$(tail -n 1 "$errors")"
                 pause
                 ;;
             *) pause ;;
@@ -255,32 +258,36 @@ ensure() {
 on_machine() {
     local text
     printf -v text '%q ' bash mmdiffmask/tpu_configs/machine.sh "${@:2}"
-    tpu tpu-vm ssh --command="${text% }"
+    tpu tpu-vm ssh --quiet --command="${text% }"
     ask "$1" "${gcloud_tpu[@]}" 2>"$errors"
 }
 
-# Copies the files of this checkout that git does not ignore.
+# The files of this checkout that git does not ignore.
+pack_source() {
+    [[ $dry ]] || {
+        git -C "$root" ls-files -co --exclude-standard -z 2>"$errors" \
+            | tar -C "$root" --null -T - -czf "$scratch/source.tar.gz" \
+                --ignore-failed-read 2>>"$errors"
+    } || fail "$root: cannot be packed: $(tail -n 1 "$errors")"
+}
+
 copy_source() {
     local unpack='mkdir -p mmdiffmask && tar -xzf source.tar.gz -C mmdiffmask'
     call gcloud compute tpus tpu-vm scp "$scratch/source.tar.gz" "$name:source.tar.gz" \
-        --zone="$zone" 2>"$errors" || return
-    tpu tpu-vm ssh --command="$unpack"
+        --zone="$zone" --quiet 2>"$errors" || return
+    tpu tpu-vm ssh --quiet --command="$unpack"
     call "${gcloud_tpu[@]}" 2>"$errors"
 }
 
 # Copies the source and makes the environment; returns where the machine is gone, too.
 set_up() {
     local answer tries
-    [[ $dry ]] || git -C "$root" ls-files -co --exclude-standard -z \
-        | tar -C "$root" --null -T - -czf "$scratch/source.tar.gz" --ignore-failed-read
     for tries in 1 2 3 4 5; do
-        if copy_source && answer=$(on_machine ready setup "$mode"); then
-            printf '%s\n' "$answer" >&2
-            [[ $(tail -n 1 <<<"$answer") != ready ]] || return 0
-        elif [[ ${answer:-} == *cannot:* ]]; then
-            printf '%s\n' "$answer" >&2
-            finish 2 "the machine was set up, but will not do"
-        fi
+        answer=''
+        ! copy_source || answer=$(on_machine ready setup "$mode") || :
+        [[ -z $answer ]] || printf '%s\n' "$answer" >&2
+        ! grep -q '^cannot: ' <<<"$answer" || finish 2 "this machine will not do"
+        [[ $(tail -n 1 <<<"$answer") != ready ]] || return 0
         cat "$errors" >&2
         [[ $(state) == active ]] || return 0
         say "the machine does not answer as it should ($tries of 5)"
@@ -318,7 +325,7 @@ finish() {
     set +e    # nothing keeps the machine from being deleted
     [[ $# -lt 2 ]] || say "$2"
     if [[ $keep ]]; then
-        say "$name stays and costs; launch.sh down --zone $zone --name $name deletes it"
+        may_cost=1
     else
         remove
         say "machine deleted; disk $disk in $zone stays (gcloud compute disks delete)"
@@ -339,6 +346,7 @@ interrupted() {
 case $action in
     up | run)
         check_kind
+        pack_source
         make_disk
         trap interrupted INT TERM
         outcome=again
@@ -353,6 +361,7 @@ case $action in
             fi
         done
         [[ $action == up ]] || finish "$outcome" "the command ended with status $outcome"
+        may_cost=1
         say "ready: launch.sh run --keep --zone $zone --name $name -- COMMAND"
         ;;
     status)

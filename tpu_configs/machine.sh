@@ -30,6 +30,7 @@ mount_disk() {
 make_environment() {
     # The image has Python 3.10 and packages of its own, which must stay out of this.
     export PATH=$HOME/.local/bin:$PATH
+    command -v make >/dev/null || sudo apt-get install --quiet --yes make >/dev/null
     command -v uv >/dev/null || python3 -m pip install --quiet --user uv
     uv python install --quiet 3.11
     make --silent -C "$here" venv DEVICE=tpu PYTHON="$(uv python find 3.11)"

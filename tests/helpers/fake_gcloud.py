@@ -28,9 +28,9 @@ def main(words):
         text, error = answer(plan, words)
     finally:
         path.write_text(json.dumps(plan))
+    sys.stdout.write(text + "\n" * bool(text))
     if error:
         sys.exit(f"ERROR: (gcloud) {error}")
-    sys.stdout.write(text + "\n" * bool(text))
 
 
 def answer(plan, words):
@@ -83,7 +83,8 @@ def on_machine(plan, life, words):
         return "", "ssh: could not connect"
     command = words[-1]
     if "machine.sh setup" in command:
-        return life.get("setup", "devices: 8\nready"), ""
+        text = life.get("setup", "devices: 8\nready")
+        return text, "" if text.endswith("ready") else "status 2"
     if "machine.sh start" in command:
         return "started", ""
     if "machine.sh stop" in command:
