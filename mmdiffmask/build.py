@@ -143,6 +143,8 @@ def job(
     source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
     effects.check_boxes(experiment, chosen.entries, clips)
     batch_size = effects.fit_batch(training.batch_size, len(clips))
+    training = effects.in_steps(training, len(chosen.train), batch_size)
+    experiment = dataclasses.replace(experiment, training=training)
     mesh = meshes.make(batch_size)
     add = examples.language(experiment, seed)
     row = examples.make_row(data, masking, source, add, seed)

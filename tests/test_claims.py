@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from mmdiffmask import inputs, run_files
+from mmdiffmask import config, configure, inputs, run_files
 from mmdiffmask.data import tokenizers
 from mmdiffmask.data.records import manifest
 from mmdiffmask.grid import PatchGrid
@@ -267,3 +267,17 @@ def test_cases_of_a_start_that_was_refused_claims_nothing(tmp_path):
         with RunFolder(run_dir).claimed(Claim(SETTINGS | {"training.lr": 1.0}, 0)):
             raise ValueError("the loss at step 3 is nan")
     assert (run_dir / run_files.CONFIG).is_file()
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path):
+    experiment = config.Experiment("x")
+    now = Claim(configure.settings(experiment), 0)
+    older = {k: v for k, v in now.settings.items() if k not in config.ADDED}
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 0, "settings": older}))
+    folder = RunFolder(tmp_path)
+    assert folder.belongs_to(now)
+    settings = configure.from_settings(folder.owner().settings)
+    assert settings == experiment
+    changed = configure.override(experiment, ["training.epochs=2"])
+    with pytest.raises(ValueError, match=r"training.epochs=0.0, not 2.0"):
+        folder.belongs_to(Claim(configure.settings(changed), 0))
