@@ -153,7 +153,7 @@ def start(records_dir: str) -> dict[str, float]:
       CPU seconds and peak MiB, both with all imports, and how many records were read.
     """
     # Heavy, and part of what is measured.
-    from mmdiffmask import build, config, configure, examples
+    from mmdiffmask import build, config, configure, examples, pretrain
     from mmdiffmask.data.corpus import Corpus
     from mmdiffmask.probe import questions as question_probe
 
@@ -171,7 +171,7 @@ def start(records_dir: str) -> dict[str, float]:
     build.check_records(records_dir)
     experiment = build.adopt(experiment, records_dir)
     corpus = Corpus.of(records_dir)
-    owner = build.claim(experiment, records_dir, 0)
+    owner = pretrain.claim(experiment, records_dir, 0)
     build.job(experiment, examples.choose(experiment, corpus), owner)
     task = question_probe.open_task(
         experiment, corpus, manifest.identity(records_dir), pathlib.Path(records_dir)

@@ -182,7 +182,7 @@ def test_cases_of_records_replaced_or_moved(tmp_path, tiny_records):
     assert collect.write_page(tmp_path / "runs").read_text() == before
     path = new / "manifest.json"
     told = json.loads(path.read_text())
-    told["shards"]["train"][0]["sha256"] = "2" * 64
+    told["fingerprint"] = "2" * 64
     path.write_text(json.dumps(told))
     with pytest.raises(ValueError, match="was trained on .* is other content"):
         collect.write_page(tmp_path / "runs")

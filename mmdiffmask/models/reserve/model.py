@@ -113,15 +113,15 @@ class Reserve(nn.Module):
         """`contrastive_scales`: log-temperatures of the audio, text and span terms."""
         return self.contrastive_scales
 
-    def joint(
+    def join(
         self,
         text: joining.TextPart | None = None,
         vision: joining.VisionPart | None = None,
         grid: PatchGrid | None = None,
         length: int | None = None,
         video_of_segment: Int[Array, "b z"] | None = None,
-    ) -> JointOutput:
-        """Runs the joint transformer over text, vision or both: see `joining.join`.
+    ) -> joining.Joined:
+        """Builds joint sequences of text, vision or both: see `joining.join`.
 
         Args:
           text: the text part, or None.
@@ -136,10 +136,25 @@ class Reserve(nn.Module):
         if vision is not None:
             dtype = jnp.dtype(self.settings.dtype)
             parts.append(joining.vision_part(vision, grid, dtype))
-        joined = joining.join(parts, length, video_of_segment)
-        seq = self.joint_transformer(
+        return joining.join(parts, length, video_of_segment)
+
+    def encode_joint(self, joined: joining.Joined) -> Float[Array, "b n d"]:
+        """The joint transformer alone, after final_ln."""
+        encoded = self.joint_transformer(
             joined.x, joined.coordinates, attend=joined.attend
-        ).seq
+        )
+        return encoded.seq
+
+    def joint(
+        self,
+        text: joining.TextPart | None = None,
+        vision: joining.VisionPart | None = None,
+        grid: PatchGrid | None = None,
+        length: int | None = None,
+        video_of_segment: Int[Array, "b z"] | None = None,
+    ) -> JointOutput:
+        """`join`, then the joint transformer, the output split into its parts."""
+        seq = self.encode_joint(self.join(text, vision, grid, length, video_of_segment))
         end = 0 if text is None else text.tokens.shape[1]
         of_text = None if text is None else seq[:, :end]
         if vision is None:
