@@ -10,12 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mmdiffmask import config, configure, effects, examples, inputs, starts, weights
-from mmdiffmask.data import (
-    loader,
-    question_kinds,
-    tokenizers,
-    vocabulary,
-)
+from mmdiffmask.data import loader, question_kinds, tokenizers, vocabulary
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import strategies
@@ -138,14 +133,13 @@ def job(
       owner: of `claim`.
 
     Raises:
-      ValueError: if the records hold nothing to train on, or a setting would have no
-        effect on them (`effects`).
+      ValueError: if the records hold nothing to train on. `Job.check_clips` raises it
+        for a setting that would have no effect on them (`effects`).
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
     seed = owner.seed
     effects.check_text_length(data, training)
     source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
-    effects.check_boxes(experiment, source, clips)
     batch_size = effects.fit_batch(training.batch_size, len(clips))
     mesh = meshes.make(batch_size)
     add = examples.language(experiment, seed)
@@ -156,9 +150,8 @@ def job(
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     found = family(experiment)
-    held_out = examples.held_out_masks(experiment, source, dev)
-    effects.tell_of_cut_sound(data, training, (source[i] for i in dev))
-    effects.tell_of_fill(effects.kinds_without_boxes(experiment, source, dev))
+    # Made at the first evaluation: a run that goes on need not read records before.
+    held_out = functools.cache(lambda: examples.held_out_masks(experiment, source, dev))
     return loop.Job(
         family=found,
         owner=owner,
@@ -167,13 +160,21 @@ def job(
         batch_size=batch_size,
         mesh=mesh,
         start=starts.make(experiment, row, noise, seed),
+        check_clips=lambda: effects.check_clips(experiment, source, clips, dev),
         hold_batches=lambda: batches(row, noise, batch_size),
         train_batches=_train_batches(
             row, chosen.train, batch_size, training, seed, mesh
         ),
+        example_ids=lambda step: [
+            source[chosen.train[i]].example_id
+            for i in loader.order_at(seed, step - 1, batch_size, len(chosen.train))
+        ],
         dev_batches=lambda: batches(dev_row, dev, batch_size),
         draw_masks=draw_patches(experiment) if found.masked else None,
-        eval_masks={name: masks.draw for name, masks in held_out.items()},
+        eval_masks={
+            name: lambda batch, name=name: held_out()[name].draw(batch)
+            for name in examples.held_out_names(experiment)
+        },
         own_masks=masking.strategy,
     )
 

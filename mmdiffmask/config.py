@@ -170,7 +170,8 @@ class Training:
     noise_clips: int = _number(512, 1)  # of train: statistics of the replacing noise
     patience: int = _number(3, 1)  # evaluations without a better dev loss
     early_stopping: bool = True
-    save_every: int = _number(100, 1)
+    save_every: int = _number(100, 1)  # updates
+    save_minutes: float = _number(0.0, 0.0)  # also so long after a save; 0: never
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,6 +232,13 @@ class Experiment:
         """Whether a run trains on hidden patches."""
         return self.training.steps > 0 and self.terms.patches > 0
 
+
+# Settings that runs of earlier versions lack -> the value that they had in effect.
+ADDED = {
+    "training.save_minutes": 0.0,
+}
+# Settings that change no number of a run: it is the same run whatever they are.
+UNCOUNTED = ("training.save_minutes",)
 
 # Settings of earlier versions, with or without their value -> what to write instead.
 RENAMED = {

@@ -37,6 +37,29 @@ def check_text_length(data: config.Data, training: config.Training) -> None:
         )
 
 
+def check_clips(
+    experiment: config.Experiment,
+    source: Any,
+    clips: Sequence[int],
+    dev: Sequence[int],
+) -> None:
+    """Checks and says what the records lack; reads the dev clips, and others.
+
+    Args:
+      experiment: the settings.
+      source: the train split.
+      clips: one position of each clip that is trained on.
+      dev: of the held-out clips.
+
+    Raises:
+      ValueError: as `check_boxes`.
+    """
+    check_boxes(experiment, source, clips)
+    rows = (source[i] for i in dev)
+    tell_of_cut_sound(experiment.data, experiment.training, rows)
+    tell_of_fill(kinds_without_boxes(experiment, source, dev))
+
+
 def tell_of_cut_sound(
     data: config.Data, training: config.Training, rows: Iterable[Any]
 ) -> None:

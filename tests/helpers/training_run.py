@@ -1,6 +1,6 @@
 """A tiny run on synthetic rows, for the training tests and their killed processes.
 
-As a program: `python training_run.py RUN_DIR` runs it on one device.
+As a program: `python training_run.py RUN_DIR [SAVE_MINUTES]` runs it on one device.
 """
 
 import contextlib
@@ -162,8 +162,13 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
         batch_size=settings.batch_size,
         mesh=meshes.make(settings.batch_size, jax.devices()[:devices]),
         start=functools.partial(start, seed),
+        check_clips=lambda: None,
         hold_batches=lambda: [make_batch(range(8))],
         train_batches=train_batches,
+        example_ids=lambda step: [
+            f"clip {((step - 1) * settings.batch_size + i) % 20}"
+            for i in range(settings.batch_size)
+        ],
         dev_batches=dev_batches,
         draw_masks=draw_own,
         eval_masks={
@@ -175,4 +180,5 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
 
 
 if __name__ == "__main__":
-    loop.train(make_job(steps=12), RunFolder(sys.argv[1]))
+    minutes = float((*sys.argv[2:], 0)[0])
+    loop.train(make_job(steps=12, save_minutes=minutes), RunFolder(sys.argv[1]))
