@@ -146,10 +146,11 @@ def _experiment(arguments: argparse.Namespace):
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import configure, demo, effects, runs
+    from mmdiffmask import compiled, configure, demo, effects, runs
     from mmdiffmask.inputs import Claim
     from mmdiffmask.run_folder import RunFolder
 
+    compiled.keep()
     experiment, seed = _experiment(arguments), arguments.seed or 0
     claim = Claim(configure.settings(experiment), seed)
     RunFolder(arguments.workdir).belongs_to(claim)
@@ -160,10 +161,11 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
 
 def _probe(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import runs
+    from mmdiffmask import compiled, runs
     from mmdiffmask.probe import run as probing
     from mmdiffmask.run_folder import RunFolder
 
+    compiled.keep()
     RunFolder(arguments.workdir).check_run()
     experiment = runs.of_run(
         arguments.workdir, _experiment(arguments), arguments.set, arguments.seed

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mmdiffmask import config, configure, effects, examples, inputs, starts, weights
+from mmdiffmask import config, configure, effects, examples, starts
 from mmdiffmask.data import loader, question_kinds, tokenizers, vocabulary
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim
@@ -176,6 +176,7 @@ def job(
             for name in examples.held_out_names(experiment)
         },
         own_masks=masking.strategy,
+        may_lack=starts.may_lack(experiment),
     )
 
 
@@ -250,17 +251,6 @@ def _draw_patches(data: config.Data, masking: config.Masking) -> steps.DrawMasks
         return made.is_masked.reshape(batch.is_patch_valid.shape)
 
     return drawn
-
-
-def claim(experiment: config.Experiment, records_dir: str, seed: int) -> Claim:
-    """What a run is: its settings, its seed, the content of everything it reads."""
-    settings = configure.settings(experiment)
-    found = inputs.of_settings(settings, records_dir)
-    start = experiment.model.checkpoint
-    content = None if start is None else weights.fingerprint_of(start)
-    if content is not None:
-        found[inputs.START] = {"value": start, "sha256": content}
-    return Claim(settings, seed, found)
 
 
 def _train_batches(row, train, batch_size, training, seed, mesh):

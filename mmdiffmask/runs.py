@@ -13,6 +13,7 @@ from mmdiffmask import (
     examples,
     inputs,
     run_files,
+    starts,
     weights,
 )
 from mmdiffmask.data.corpus import Corpus
@@ -38,7 +39,7 @@ def pretrain(
     """
     folder = RunFolder(run_dir)
     with folder.held():
-        owner = build.claim(experiment, records_dir, seed)
+        owner = claim(experiment, records_dir, seed, folder)
         if is_finished(folder, owner):
             folder.remember({n: e["value"] for n, e in owner.inputs.items()})
             return
@@ -50,6 +51,25 @@ def pretrain(
         kinds = effects.kinds_without_boxes(experiment, chosen.source, chosen.dev_clips)
         counts = {"pretraining": len(chosen.clips), "dev": len(chosen.dev_clips)}
         folder.write(run_files.DATA, dataclasses.asdict(Served(counts, kinds)))
+
+
+def claim(
+    experiment: config.Experiment,
+    records_dir: str,
+    seed: int,
+    folder: RunFolder,
+) -> Claim:
+    """What a run is: its settings, its seed, the content of everything it reads.
+
+    `folder` is its own: see `starts.fingerprint`.
+    """
+    settings = configure.settings(experiment)
+    found = inputs.of_settings(settings, records_dir)
+    start = experiment.model.checkpoint
+    content = None if start is None else starts.fingerprint(start, folder)
+    if content is not None:
+        found[inputs.START] = {"value": start, "sha256": content}
+    return Claim(settings, seed, found)
 
 
 def is_finished(folder: RunFolder, owner: Claim) -> bool:

@@ -8,7 +8,7 @@ that is lost or damaged is replaced by something else.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 import jax
@@ -178,7 +178,7 @@ def save_start(run: RunFolder, params: Params, values: dict[str, Any]) -> None:
 
 
 def restore_start(
-    run: RunFolder, params: Params, mesh: Mesh
+    run: RunFolder, params: Params, mesh: Mesh, may_lack: Collection[str] = ()
 ) -> tuple[Params, dict[str, Any]] | None:
     """First weights and what is held beside them, on the mesh; None before that.
 
@@ -186,6 +186,7 @@ def restore_start(
       run: its folder.
       params: the model's weights or their shapes, to check against.
       mesh: where the arrays go.
+      may_lack: top names of `params` that the run need not have.
 
     Raises:
       ValueError: if the saved model is of another size, or was lost.
@@ -196,7 +197,7 @@ def restore_start(
     with orbax_folder.plain(run.path) as folder, ocp.StandardCheckpointer() as saver:
         with saved.explained(run, START):
             stored = trees.of_metadata(saver.metadata(folder / START))
-        trees.check_same(stored["start"], params, run.at(START))
+        trees.check_same(stored["start"], params, run.at(START), may_lack)
         target = trees.abstract(stored, meshes.replicated(mesh))
         with saved.explained(run, START):
             values = saver.restore(folder / START, target)

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from jax.sharding import Mesh
 
@@ -35,6 +35,7 @@ class Job:
       eval_masks: strategy -> batch -> what its held-out masks hide.
       own_masks: the strategy whose dev loss stops the run and picks the best step; a
         name among `eval_masks` unless `draw_masks` is None.
+      may_lack: top names of `shapes` that first weights need not have.
     """
 
     family: Family
@@ -54,6 +55,7 @@ class Job:
     draw_masks: steps.DrawMasks | None
     eval_masks: dict[str, Callable[[Batch], Array]]
     own_masks: str
+    may_lack: Collection[str] = ()
 
     @property
     def seed(self) -> int:

@@ -73,15 +73,18 @@ def train(job: Job, folder: RunFolder) -> checkpoint.Progress:
 def _held(job: Job, folder: RunFolder, is_new: bool) -> Held:
     """The saved start and what was made from it, or new ones, saved."""
     key = jax.device_put(sampling.seed_key(job.seed), meshes.replicated(job.mesh))
-    restored = checkpoint.restore_start(folder, job.shapes, job.mesh)
+    restore = functools.partial(
+        checkpoint.restore_start, folder, job.shapes, job.mesh, job.may_lack
+    )
+    restored = restore()
     if restored is None:
         if not is_new:
             raise saved.lost(folder, START)
         params = job.start()
-        trees.check_same(params, job.shapes, folder)
+        trees.check_same(params, job.shapes, folder, job.may_lack)
         values = job.family.hold(params, job.hold_batches())
         checkpoint.save_start(folder, params, values)
-        restored = checkpoint.restore_start(folder, job.shapes, job.mesh)
+        restored = restore()
     params, values = restored
     return Held(params, values, key)
 
@@ -114,7 +117,7 @@ class _Runner:
         self, manager: checkpoint.Manager, progress: checkpoint.Progress
     ) -> checkpoint.Progress:
         """Takes the saved state up; what was noted after it will be noted again."""
-        shapes = steps.state_shapes(self.tx, self.job.shapes)
+        shapes = steps.state_shapes(self.tx, self.held.start)
         self.state = checkpoint.restore(manager, shapes, self.job.mesh)
         self.journal.cut(progress.step, progress.is_scored)
         logging.info("goes on after step %d", progress.step)

@@ -58,9 +58,15 @@ def first_state(
 def state_shapes(
     tx: optax.GradientTransformationExtraArgs, params: Params
 ) -> TrainState:
-    """Shapes and types of `first_state`; nothing is put on a device."""
-    opt_state = jax.eval_shape(tx.init, params)
-    return TrainState(params, opt_state, jax.ShapeDtypeStruct((), jnp.int32))
+    """Shapes and types of `first_state`; nothing is put on a device.
+
+    Args:
+      tx: the optimiser.
+      params: weights or their shapes.
+    """
+    shapes = jax.eval_shape(lambda tree: tree, params)
+    opt_state = jax.eval_shape(tx.init, shapes)
+    return TrainState(shapes, opt_state, jax.ShapeDtypeStruct((), jnp.int32))
 
 
 @functools.lru_cache(maxsize=KEPT)

@@ -1,12 +1,15 @@
 """Trees of arrays and of their shapes: what was saved against what is wanted."""
 
+from collections.abc import Collection
 from typing import Any
 
 import jax
 import numpy as np
 
 
-def check_same(stored: Any, wanted: Any, where: Any) -> None:
+def check_same(
+    stored: Any, wanted: Any, where: Any, may_lack: Collection[str] = ()
+) -> None:
     """Compares names, shapes and types of two trees of arrays.
 
     Orbax casts types silently and explains shapes at length.
@@ -15,10 +18,13 @@ def check_same(stored: Any, wanted: Any, where: Any) -> None:
       stored: what a folder holds: arrays, or their shapes and types.
       wanted: what the model has.
       where: the folder, for the message.
+      may_lack: top names that what is stored need not have.
 
     Raises:
       ValueError: naming the first array that differs.
     """
+    absent = [name for name in may_lack if name not in stored]
+    wanted = {k: v for k, v in wanted.items() if k not in absent} if absent else wanted
     there, here = _shapes(stored), _shapes(wanted)
     for name in sorted(there | here):
         if there.get(name) != here.get(name):
