@@ -64,12 +64,12 @@ def claim(
     `folder` is its own: see `starts.fingerprint`.
     """
     settings = configure.settings(experiment)
-    found = inputs.of_settings(settings, records_dir)
+    contents = inputs.of_settings(settings, records_dir)
     start = experiment.model.checkpoint
-    content = None if start is None else starts.fingerprint(start, folder)
-    if content is not None:
-        found[inputs.START] = {"value": start, "sha256": content}
-    return Claim(settings, seed, found)
+    sha256 = None if start is None else starts.fingerprint(start, folder)
+    if sha256 is not None:
+        contents[inputs.START] = {"value": start, "sha256": sha256}
+    return Claim(settings, seed, contents)
 
 
 def is_finished(folder: RunFolder, owner: Claim) -> bool:
