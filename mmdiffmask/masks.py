@@ -1,6 +1,7 @@
 """Masks of examples: of a batch, of some clips, of the held-out ones."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -117,6 +118,22 @@ def held_out(
         name: of_batch(experiment, name, batch, EVAL_SEED)
         for name, batch in batches.items()
     }
+
+
+def drawn_when_needed(
+    experiment: config.Experiment, source: shards.Source, positions: Sequence[int]
+) -> dict[str, Callable[[VideoBatch], Bool[np.ndarray, "b t n"]]]:
+    """Strategy -> its `held_out` masks of a batch; no record is read before one is."""
+
+    @functools.cache
+    def every() -> dict[str, HeldOut]:
+        return held_out(experiment, source, positions)
+
+    def masks_of(name: str, batch: VideoBatch) -> Bool[np.ndarray, "b t n"]:
+        return every()[name].draw(batch)
+
+    names = held_out_names(experiment)
+    return {name: functools.partial(masks_of, name) for name in names}
 
 
 def _without_pixels(row: VideoBatch) -> VideoBatch:

@@ -77,6 +77,12 @@ def load(
     return _read(epath.Path(TOY if name_or_path == "toy" else name_or_path))
 
 
+def cache_folder() -> epath.Path:
+    """Of the user: $MMDIFFMASK_CACHE or, without that, ~/.cache/mmdiffmask."""
+    cache = os.environ.get(CACHE) or os.path.join("~", ".cache", "mmdiffmask")
+    return epath.Path(cache).expanduser()
+
+
 def find_reserve(checkpoint: str | os.PathLike | None = None) -> epath.Path:
     """Where MERLOT-Reserve's tokenizer lies; warns if the file has other content.
 
@@ -86,8 +92,7 @@ def find_reserve(checkpoint: str | os.PathLike | None = None) -> epath.Path:
     Raises:
       ValueError: if it is nowhere; names the folders, the file and its checksum.
     """
-    cache = os.environ.get(CACHE) or os.path.join("~", ".cache", "mmdiffmask")
-    folders = [epath.Path(cache).expanduser()]
+    folders = [cache_folder()]
     if checkpoint is not None:
         beside = epath.Path(checkpoint)
         folders = [beside, beside.parent, *folders]

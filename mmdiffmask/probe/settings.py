@@ -71,5 +71,7 @@ def _check_start(run_dir: str, value: str, entry: dict[str, str]) -> None:
     if now is not None:  # the run has its start with it, so nothing is lost
         logging.warning(
             "%s: %s; what lies there now is something else (%s)",
-            *(run_dir, begun, inputs.short(now)),
+            run_dir,
+            begun,
+            inputs.short(now),
         )
