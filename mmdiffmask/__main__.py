@@ -178,10 +178,11 @@ def _experiment(arguments: argparse.Namespace):
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import configure, effects, pretrain, toy_records
+    from mmdiffmask import compiled, configure, effects, pretrain, toy_records
     from mmdiffmask.inputs import Claim
     from mmdiffmask.run_folder import RunFolder
 
+    compiled.keep()
     experiment, seed = _experiment(arguments), arguments.seed or 0
     claim = Claim(configure.settings(experiment), seed)
     RunFolder(arguments.workdir).belongs_to(claim)
@@ -192,10 +193,12 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
 
 def _probe(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import compiled
     from mmdiffmask.probe import run as probing
     from mmdiffmask.probe import settings, table
     from mmdiffmask.run_folder import RunFolder
 
+    compiled.keep()
     RunFolder(arguments.workdir).check_run()
     experiment = settings.of_run(
         arguments.workdir, _experiment(arguments), arguments.set, arguments.seed

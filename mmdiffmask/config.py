@@ -158,7 +158,7 @@ class Training:
     optimiser: Literal["adamw", "reserve", "reserve_finetune"] = "adamw"
     steps: int = _number(10_000, 0)  # 0: no training, whatever `epochs` says
     # Above 0 these three count epochs of the training records, in place of `steps`,
-    # `warmup_steps` and `eval_every`; `effects.in_steps` turns them into updates.
+    # `warmup_steps` and `eval_every`; `schedules.in_steps` turns them into updates.
     epochs: float = _number(0.0, 0.0, 100_000.0)
     warmup_epochs: float = _number(0.0, 0.0, 100_000.0)
     eval_every_epochs: float = _number(0.0, 0.0, 100_000.0)
@@ -177,7 +177,8 @@ class Training:
     noise_clips: int = _number(512, 1)  # of train: statistics of the replacing noise
     patience: int = _number(3, 1)  # evaluations without a better dev loss
     early_stopping: bool = True
-    save_every: int = _number(100, 1)
+    save_every: int = _number(100, 1)  # updates
+    save_minutes: float = _number(0.0, 0.0)  # also so long after a save; 0: never
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,7 +265,10 @@ ADDED = {
     "training.epochs": 0.0,
     "training.warmup_epochs": 0.0,
     "training.eval_every_epochs": 0.0,
+    "training.save_minutes": 0.0,
 }
+# Settings that change no number of a run: it is the same run whatever they are.
+UNCOUNTED = ("training.save_minutes",)
 
 # Settings of earlier versions, with or without their value -> what to write instead.
 RENAMED = {

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mmdiffmask import config, examples, versions, weights
-from mmdiffmask.data import tokenizers
+from mmdiffmask.data import cache, tokenizers
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.models.reserve import sizes
 from mmdiffmask.training import mesh as meshes
@@ -24,7 +24,7 @@ LEAST_S = 1.0  # that a rate is measured over
 # is two devices.
 PEAKS = {"TPU v2": 23.0, "TPU v3": 61.5, "TPU v5 lite": 197.0, "TPU v6 lite": 918.0}
 DRIVERS = ("libtpu", "jax-cuda12-plugin")
-CACHES = ("JAX_COMPILATION_CACHE_DIR", tokenizers.CACHE)
+CACHES = ("JAX_COMPILATION_CACHE_DIR", cache.VARIABLE)
 
 
 def look(

@@ -1,10 +1,8 @@
 """Settings that would have no effect on these records: found before training."""
 
 import collections
-import dataclasses
 import difflib
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -38,6 +36,29 @@ def check_text_length(data: config.Data, training: config.Training) -> None:
             " the time before them, and a question's tokens come on top; set"
             f" data.text_length={least} or more, or training.streams=text"
         )
+
+
+def check_clips(
+    experiment: config.Experiment,
+    entries: Sequence[index.Entry],
+    clips: Sequence[int],
+    dev: Sequence[int],
+) -> None:
+    """Checks and says what the records lack; the index tells it alone.
+
+    Args:
+      experiment: the settings.
+      entries: of the train split.
+      clips: one position of each clip that is trained on.
+      dev: of the held-out clips.
+
+    Raises:
+      ValueError: as `check_boxes`.
+    """
+    check_boxes(experiment, entries, clips)
+    rows = (entries[i] for i in dev)
+    tell_of_cut_sound(experiment.data, experiment.training, rows)
+    tell_of_fill(kinds_without_boxes(experiment, entries, dev))
 
 
 def tell_of_cut_sound(
@@ -82,45 +103,6 @@ def fit_batch(batch_size: int, n_clips: int) -> int:
             n_clips,
         )
     return min(batch_size, most)
-
-
-def in_steps(
-    training: config.Training, n_examples: int, batch_size: int
-) -> config.Training:
-    """The settings with lengths in updates alone; the only place that counts epochs.
-
-    With 110 examples in batches of 20, 2 epochs are 11 updates and half an epoch is 3
-    (rounded up). Settings without epochs come back as they are.
-
-    Args:
-      training: the settings as the user wrote them.
-      n_examples: records that are trained on: an epoch.
-      batch_size: of an update.
-    """
-
-    def updates(epochs: float, otherwise: int) -> int:
-        # Rounded first: 0.1 * 30 / 3 is a little more than 1.
-        exact = round(epochs * n_examples / batch_size, 6)
-        return math.ceil(exact) if epochs else otherwise
-
-    epochs = training.epochs if training.steps else 0.0
-    resolved = dataclasses.replace(
-        training,
-        steps=updates(epochs, training.steps),
-        warmup_steps=updates(training.warmup_epochs, training.warmup_steps),
-        eval_every=updates(training.eval_every_epochs, training.eval_every),
-        epochs=0.0,
-        warmup_epochs=0.0,
-        eval_every_epochs=0.0,
-    )
-    if resolved != training:
-        logging.info(
-            "an epoch is %d records in batches of %d: training.steps=%d,"
-            " training.warmup_steps=%d, training.eval_every=%d",
-            *(n_examples, batch_size, resolved.steps, resolved.warmup_steps),
-            resolved.eval_every,
-        )
-    return resolved
 
 
 def check_boxes(

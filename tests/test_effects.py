@@ -10,7 +10,7 @@ import pytest
 from mmdiffmask import config, configure, effects
 from mmdiffmask.data.records import index
 from mmdiffmask.run_folder import RunFolder
-from mmdiffmask.training import journal, optim
+from mmdiffmask.training import journal, optim, schedules
 from mmdiffmask.types import Boxes
 
 BASE = config.Experiment("x")
@@ -167,16 +167,16 @@ def test_cases_of_a_batch_lowered_otherwise_when_resumed(tmp_path, monkeypatch):
 )
 def test_epochs_become_updates(changes, expected):
     training = dataclasses.replace(config.Training(), **changes)
-    found = effects.in_steps(training, n_examples=110, batch_size=20)
+    found = schedules.in_steps(training, n_examples=110, batch_size=20)
     assert (found.steps, found.warmup_steps, found.eval_every) == expected
-    assert effects.in_steps(found, n_examples=7, batch_size=3) == found
+    assert schedules.in_steps(found, n_examples=7, batch_size=3) == found
     if not changes:
         assert found is training or found == training
 
 
 def test_an_epoch_that_divides_is_not_rounded_up():
     training = config.Training(epochs=0.1)
-    assert effects.in_steps(training, n_examples=30, batch_size=3).steps == 1
+    assert schedules.in_steps(training, n_examples=30, batch_size=3).steps == 1
 
 
 def test_warmup_must_end_before_the_epochs_do():

@@ -15,7 +15,7 @@ RANKS = [
     {"atomic", "config", "grid", "run_files", "statistics", "values", "versions"},
     {"configure"},
     {"data", "masking", "models"},
-    {"inputs"},
+    {"compiled", "inputs"},
     {"run_folder"},
     {"training"},
     {"examples", "weights"},
