@@ -1,7 +1,13 @@
 # Every target sets up what it needs; a second call reuses what is there.
 VENV := .venv
 BIN := $(VENV)/bin
-LOCK := requirements/cpu.txt
+# make venv DEVICE=tpu|gpu adds what jax needs there; make test stays on the CPU.
+DEVICE := cpu
+ifeq ($(filter $(DEVICE),cpu gpu tpu),)
+$(error DEVICE=$(DEVICE): must be cpu, gpu or tpu)
+endif
+LOCK := requirements/$(DEVICE).txt
+OK := $(VENV)/.ok$(if $(filter-out cpu,$(DEVICE)),-$(DEVICE))
 # Apache Beam wants older protobuf, pyarrow and pillow: an environment of its own.
 BEAM := .venv-beam
 # PYTHON=... chooses the interpreter; else the first of these that is new enough.
@@ -15,30 +21,30 @@ export JAX_PLATFORMS ?= cpu
 
 .PHONY: demo test test-slow test-long test-beam lint venv clean
 
-demo: $(VENV)/.ok  ## the main job: toy videos to report, a quarter of an hour
+demo: $(OK)  ## the main job: toy videos to report, a quarter of an hour
 	@$(BIN)/python -m mmdiffmask demo
 
-test: $(VENV)/.ok
+test: $(OK)
 	$(BIN)/python -m pytest $(APART)
 
-test-slow: $(VENV)/.ok
+test-slow: $(OK)
 	$(BIN)/python -m pytest $(APART) -m slow
 
-test-long: $(VENV)/.ok
+test-long: $(OK)
 	$(BIN)/python -m pytest -m long
 
 test-beam: $(BEAM)/.ok
 	$(BEAM)/bin/python -m pytest -m beam
 
-lint: $(VENV)/.ok
+lint: $(OK)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-venv: $(VENV)/.ok
+venv: $(OK)
 
 # The lock lists every package, so nothing is resolved again; without dependencies,
 # since the two weight wheels declare torch and TensorFlow that nothing here imports.
-define install  # environment, lock
+define install  # environment, lock, stamp
 @test -n "$(PYTHON)" || { echo "make: needs Python 3.11, 3.12 or 3.13 with venv;\
  none was found: install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 @test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
@@ -50,14 +56,14 @@ else \
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		--no-build-isolation -e . ; \
 fi
-@touch $(1)/.ok
+@touch $(3)
 endef
 
-$(VENV)/.ok: $(LOCK) setup.py
-	$(call install,$(VENV),$(LOCK))
+$(OK): $(LOCK) requirements/cpu.txt setup.py
+	$(call install,$(VENV),$(LOCK),$@)
 
 $(BEAM)/.ok: requirements/beam.txt setup.py
-	$(call install,$(BEAM),requirements/beam.txt)
+	$(call install,$(BEAM),requirements/beam.txt,$@)
 
 clean:  ## removes the environments, not data or runs
 	rm -rf $(VENV) $(BEAM) build *.egg-info

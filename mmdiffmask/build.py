@@ -18,9 +18,10 @@ from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import strategies
 from mmdiffmask.models.reserve import checkpoints
 from mmdiffmask.models.reserve import model as reserve
-from mmdiffmask.training import loop, objective, optim, steps
 from mmdiffmask.training import mesh as meshes
+from mmdiffmask.training import objective, optim, schedules, steps
 from mmdiffmask.training.family import Family
+from mmdiffmask.training.job import Job
 from mmdiffmask.training.terms import cells, shared
 from mmdiffmask.types import VideoBatch
 
@@ -123,9 +124,7 @@ def model(settings: config.Model) -> reserve.Reserve:
     return reserve.Reserve(settings)
 
 
-def job(
-    experiment: config.Experiment, chosen: examples.Chosen, owner: Claim
-) -> loop.Job:
+def job(experiment: config.Experiment, chosen: examples.Chosen, owner: Claim) -> Job:
     """A training run, ready for `loop.train`.
 
     Args:
@@ -134,15 +133,16 @@ def job(
       owner: what the run is: its seed counts here, the whole goes to its folder.
 
     Raises:
-      ValueError: if the records hold nothing to train on, or a setting would have no
-        effect on them (`effects`).
+      ValueError: if the records hold nothing to train on. `Job.check_clips` raises it
+        for a setting that would have no effect on them (`effects`).
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
     seed = owner.seed
     effects.check_text_length(data, training)
     source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
-    effects.check_boxes(experiment, chosen.entries, clips)
     batch_size = effects.fit_batch(training.batch_size, len(clips))
+    training = schedules.in_steps(training, len(chosen.train), batch_size)
+    experiment = dataclasses.replace(experiment, training=training)
     mesh = meshes.make(batch_size)
     add = examples.language(experiment, seed)
     row = examples.make_row(data, masking, source, add, seed)
@@ -152,9 +152,7 @@ def job(
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     network = family(experiment)
-    effects.tell_of_cut_sound(data, training, (chosen.entries[i] for i in dev))
-    effects.tell_of_fill(effects.kinds_without_boxes(experiment, chosen.entries, dev))
-    return loop.Job(
+    return Job(
         family=network,
         owner=owner,
         settings=training,
@@ -162,6 +160,7 @@ def job(
         batch_size=batch_size,
         mesh=mesh,
         start=starts.make(experiment, row, noise, seed),
+        check_clips=lambda: effects.check_clips(experiment, chosen.entries, clips, dev),
         hold_batches=lambda: batches(row, noise, batch_size),
         train_batches=_train_batches(
             lambda i, epoch: row(chosen.train[i], epoch),
@@ -171,10 +170,15 @@ def job(
             stop_step=training.steps,
             sharding=meshes.by_example(mesh),
         ),
+        example_ids=lambda step: [
+            chosen.entries[chosen.train[i]].example_id
+            for i in loader.order_at(seed, step - 1, batch_size, len(chosen.train))
+        ],
         dev_batches=lambda: batches(dev_row, dev, batch_size),
         draw_masks=draw_patches(experiment) if network.masked else None,
         eval_masks=masks.drawn_when_needed(experiment, source, dev),
         own_masks=masking.strategy,
+        may_lack=starts.may_lack(experiment),
     )
 
 

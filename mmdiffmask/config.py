@@ -1,6 +1,7 @@
 """Settings: frozen dataclasses, one per concern; `configure` loads and checks them."""
 
 import dataclasses
+import difflib
 import math
 from typing import Any, Literal
 
@@ -94,6 +95,7 @@ MODELS = {
     "base": Model(),
     "large": Model(hidden=1024, vision_layers=24, joint_layers=24),
 }
+NO_SIZES = ("checkpoint", "dtype", "remat")  # of a model: not decided by its name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +156,12 @@ class Training:
     """Continued pretraining (design.md section 5)."""
 
     optimiser: Literal["adamw", "reserve", "reserve_finetune"] = "adamw"
-    steps: int = _number(10_000, 0)
+    steps: int = _number(10_000, 0)  # 0: no training, whatever `epochs` says
+    # Above 0 these three count epochs of the training records, in place of `steps`,
+    # `warmup_steps` and `eval_every`; `schedules.in_steps` turns them into updates.
+    epochs: float = _number(0.0, 0.0, 100_000.0)
+    warmup_epochs: float = _number(0.0, 0.0, 100_000.0)
+    eval_every_epochs: float = _number(0.0, 0.0, 100_000.0)
     batch_size: int = _number(32, 2)
     lr: float = _number(5e-6, 0.0, 1.0)  # Table 4, CPT multimodal
     warmup_steps: int = _number(100, 0)
@@ -170,7 +177,8 @@ class Training:
     noise_clips: int = _number(512, 1)  # of train: statistics of the replacing noise
     patience: int = _number(3, 1)  # evaluations without a better dev loss
     early_stopping: bool = True
-    save_every: int = _number(100, 1)
+    save_every: int = _number(100, 1)  # updates
+    save_minutes: float = _number(0.0, 0.0)  # also so long after a save; 0: never
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,6 +239,36 @@ class Experiment:
         """Whether a run trains on hidden patches."""
         return self.training.steps > 0 and self.terms.patches > 0
 
+
+def resize(experiment: Experiment, name: str) -> Experiment:
+    """The experiment with the model of that name; how it is computed stays.
+
+    What stays is `NO_SIZES`: where its weights come from, their type, and
+    whether activations are kept.
+
+    Raises:
+      ValueError: for an unknown name, with the nearest known one.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, 1, 0.0)
+        raise ValueError(
+            f"--model {name}: must be one of {', '.join(MODELS)};"
+            f" did you mean {near[0]}?"
+        )
+    kept = {field: getattr(experiment.model, field) for field in NO_SIZES}
+    model = dataclasses.replace(MODELS[name], **kept)
+    return dataclasses.replace(experiment, model=model)
+
+
+# Settings that runs of earlier versions lack -> the value that they had in effect.
+ADDED = {
+    "training.epochs": 0.0,
+    "training.warmup_epochs": 0.0,
+    "training.eval_every_epochs": 0.0,
+    "training.save_minutes": 0.0,
+}
+# Settings that change no number of a run: it is the same run whatever they are.
+UNCOUNTED = ("training.save_minutes",)
 
 # Settings of earlier versions, with or without their value -> what to write instead.
 RENAMED = {

@@ -268,8 +268,17 @@ def _check_choice(name: str, hint: Any, value: Any) -> None:
 
 
 def to_json(node: Any) -> str:
-    """The settings as JSON, in a fixed order."""
-    return json.dumps(dataclasses.asdict(node), indent=1, sort_keys=True)
+    """The settings as JSON, in a fixed order.
+
+    Of an experiment without those that a version added and that have no effect, so
+    that what earlier versions made is found again.
+    """
+    content = dataclasses.asdict(node)
+    for name, value in config.ADDED.items() if "training" in content else ():
+        section, _, field = name.rpartition(".")
+        if content[section][field] == value:
+            del content[section][field]
+    return json.dumps(content, indent=1, sort_keys=True)
 
 
 def fingerprint(*nodes: Any) -> str:

@@ -38,6 +38,29 @@ def check_text_length(data: config.Data, training: config.Training) -> None:
         )
 
 
+def check_clips(
+    experiment: config.Experiment,
+    entries: Sequence[index.Entry],
+    clips: Sequence[int],
+    dev: Sequence[int],
+) -> None:
+    """Checks and says what the records lack; the index tells it alone.
+
+    Args:
+      experiment: the settings.
+      entries: of the train split.
+      clips: one position of each clip that is trained on.
+      dev: of the held-out clips.
+
+    Raises:
+      ValueError: as `check_boxes`.
+    """
+    check_boxes(experiment, entries, clips)
+    rows = (entries[i] for i in dev)
+    tell_of_cut_sound(experiment.data, experiment.training, rows)
+    tell_of_fill(kinds_without_boxes(experiment, entries, dev))
+
+
 def tell_of_cut_sound(
     data: config.Data, training: config.Training, rows: Iterable[Any]
 ) -> None:

@@ -140,7 +140,8 @@ def _run_all(todo: Sequence[Planned], records_dir: str, workers: int) -> None:
     running: dict[concurrent.futures.Future, Planned] = {}
     errors: list[BaseException] = []
     steps = dict.fromkeys(todo, 0)
-    total = sum(map(_total, todo))
+    totals = [_total(one) for one in todo]
+    total = None if None in totals else sum(totals)
     bar = tqdm.tqdm(total=total, unit="step", desc="pretraining, all runs")
     with bar, concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
         while waiting or running:
@@ -150,7 +151,7 @@ def _run_all(todo: Sequence[Planned], records_dir: str, workers: int) -> None:
                 running[pool.submit(_run_one, one, records_dir)] = one
             for job in concurrent.futures.wait(running, LOOK_S, FIRST).done:
                 one = running.pop(job)
-                steps[one] = _total(one)
+                steps[one] = _total(one) or _steps_done(one.folder)
                 if error := job.exception():
                     errors.append(error)
                 if isinstance(error, KeyboardInterrupt):
@@ -163,8 +164,10 @@ def _run_all(todo: Sequence[Planned], records_dir: str, workers: int) -> None:
         raise (stops or errors)[0]
 
 
-def _total(planned: Planned) -> int:
-    return planned.settings.training.steps
+def _total(planned: Planned) -> int | None:
+    """Steps of a run; None with epochs, whose steps its records tell once it runs."""
+    training = planned.settings.training
+    return None if training.steps and training.epochs else training.steps
 
 
 def _steps_done(folder: RunFolder) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from etils import epath
 
+from mmdiffmask import config
 from mmdiffmask.data import tokenizers, vocabulary
 from mmdiffmask.data.records import manifest
 
@@ -46,7 +47,9 @@ class Claim:
 
     @classmethod
     def from_json(cls, content: Any) -> "Claim":
-        """The claim that `as_json` gave; versions before noted no inputs.
+        """The claim that `as_json` gave, or an earlier version's.
+
+        That noted no inputs, or lacked some settings (`config.ADDED`).
 
         Raises:
           ValueError: naming the part that is not there.
@@ -59,7 +62,7 @@ class Claim:
             raise ValueError("it has no settings")
         if not isinstance(read, dict) or not all(map(_is_entry, read.values())):
             raise ValueError("its inputs have no value or no sha256")
-        return cls(content["settings"], content["seed"], read)
+        return cls(config.ADDED | content["settings"], content["seed"], read)
 
 
 def _is_entry(entry: Any) -> bool:
@@ -109,7 +112,7 @@ def of_settings(settings: Mapping[str, Any], records_dir: str) -> Inputs:
 
 def first_difference(before: Claim, now: Claim) -> str | None:
     """The first of seed, contents and settings; a file's path is no setting."""
-    there, here = before.settings, now.as_json()["settings"]
+    there, here = (config.ADDED | c.as_json()["settings"] for c in (before, now))
     pairs = {"--seed": (before.seed, now.seed)}
     # Unknown content is compared by its path, as it always was.
     known = before.inputs.keys() & (
@@ -117,7 +120,7 @@ def first_difference(before: Claim, now: Claim) -> str | None:
     )
     pairs |= {n: (there.get(n), here.get(n)) for n in sorted(there | here)}
     for name, (old, new) in pairs.items():
-        if name not in known and old != new:
+        if name not in (*known, *config.UNCOUNTED) and old != new:
             return f"{name}={old}, not {new}"
     for name in sorted(known & now.inputs.keys()):
         old, new = before.inputs[name], now.inputs[name]

@@ -11,7 +11,7 @@ from mmdiffmask import (
     inputs,
     masks,
     run_files,
-    weights,
+    starts,
 )
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim, Served
@@ -35,7 +35,7 @@ def pretrain(
     """
     folder = RunFolder(run_dir)
     with folder.held():
-        owner = claim(experiment, records_dir, seed)
+        owner = claim(experiment, records_dir, seed, folder)
         if is_finished(folder, owner):
             folder.remember({n: e["value"] for n, e in owner.inputs.items()})
             return
@@ -51,12 +51,20 @@ def pretrain(
         folder.write(run_files.DATA, dataclasses.asdict(Served(counts, kinds)))
 
 
-def claim(experiment: config.Experiment, records_dir: str, seed: int) -> Claim:
-    """What a run is: its settings, its seed, the content of everything it reads."""
+def claim(
+    experiment: config.Experiment,
+    records_dir: str,
+    seed: int,
+    folder: RunFolder | None = None,
+) -> Claim:
+    """What a run is: its settings, its seed, the content of everything it reads.
+
+    `folder` is its own, if one is meant: see `starts.fingerprint`.
+    """
     settings = configure.settings(experiment)
     contents = inputs.of_settings(settings, records_dir)
     start = experiment.model.checkpoint
-    sha256 = None if start is None else weights.fingerprint_of(start)
+    sha256 = None if start is None else starts.fingerprint(start, folder)
     if sha256 is not None:
         contents[inputs.START] = {"value": start, "sha256": sha256}
     return Claim(settings, seed, contents)

@@ -92,7 +92,7 @@ class RunFolder:
         return read
 
     def versions(self) -> dict[str, str]:
-        """Package -> version that the run was begun with; empty where not noted."""
+        """What the run was begun with, as `versions.of_now`; empty where not noted."""
         return self.read(VERSIONS) if self.has(VERSIONS) else {}
 
     def belongs_to(self, wanted: Claim) -> bool:
@@ -132,10 +132,22 @@ class RunFolder:
             self.write(CONFIG, wanted.as_json())
         self.remember({n: entry["value"] for n, entry in wanted.inputs.items()})
         if not self.has(VERSIONS):
-            self.write(VERSIONS, versions.of_packages())
-        elif self.versions() != versions.of_packages():
-            logging.warning("%s: was begun with other versions of packages", self)
+            self.write(VERSIONS, versions.of_now())
+        else:
+            self._warn_of_versions()
         return is_new
+
+    def _warn_of_versions(self) -> None:
+        """Says which versions have changed since the run was begun."""
+        now = versions.of_now()
+        changed = [
+            f"{name} {before} (now {now.get(name, 'absent')})"
+            for name, before in self.versions().items()
+            if now.get(name) != before
+        ]
+        if changed:
+            names = ", ".join(changed)
+            logging.warning("%s: was begun with other versions: %s", self, names)
 
     @contextlib.contextmanager
     def claimed(self, wanted: Claim) -> Iterator[None]:

@@ -2,17 +2,21 @@
 
 import functools
 import logging
+import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mmdiffmask import config, grid, weights
+from mmdiffmask import config, grid, inputs, run_files, weights
 from mmdiffmask.data import tokenizers
 from mmdiffmask.masking import sampling
+from mmdiffmask.models.reserve import checkpoints, towers
 from mmdiffmask.models.reserve import model as reserve
-from mmdiffmask.models.reserve import towers
+from mmdiffmask.run_files import START
+from mmdiffmask.run_folder import RunFolder
+from mmdiffmask.training import objective, saved
 from mmdiffmask.training.family import Params
 from mmdiffmask.types import Pixels, VideoBatch
 
@@ -36,7 +40,7 @@ def make(
     data, checkpoint = experiment.data, experiment.model.checkpoint
     if checkpoint is not None:
         tokens = tokenizers.load(data.tokenizer).vocabulary
-        return lambda: weights.load(checkpoint, experiment.model, tokens=tokens)
+        return lambda: _load(experiment, checkpoint, tokens)
     logging.info("training starts from random weights: model.checkpoint is not set")
 
     @functools.cache
@@ -45,6 +49,72 @@ def make(
         return mean_of((clip.patches, clip.is_patch_valid) for clip in clips)
 
     return lambda: random(experiment, seed, mean_patch)
+
+
+def users(experiment: config.Experiment) -> dict[str, list[str]]:
+    """Part that some checkpoints lack -> the settings of the run that need it."""
+    terms = objective.weights_of(experiment.terms)
+    return {
+        part: [f"terms.{name}" for name in names if name in terms]
+        + ["probe.read_outs=match"] * ("match" in experiment.probe.read_outs)
+        for part, names in objective.USERS.items()
+    }
+
+
+def may_lack(experiment: config.Experiment) -> list[str]:
+    """Parts of the model that first weights need not have."""
+    return [part for part, settings in users(experiment).items() if not settings]
+
+
+def _load(experiment: config.Experiment, checkpoint: str, tokens: int) -> Params:
+    """The checkpoint's weights; a part that it lacks and nothing needs stays absent.
+
+    Raises:
+      ValueError: if it does not fit the model, or lacks a part that something needs.
+    """
+    stored = weights.read(checkpoint).params
+    is_body = set(checkpoints.BODY) <= stored.keys()
+    absent = [part for part in objective.USERS if is_body and part not in stored]
+    for part in absent:
+        settings = users(experiment)[part]
+        if settings:
+            raise ValueError(
+                f"{checkpoint}: has no {' and no '.join(absent)}, as finetuned ones;"
+                f" {' and '.join(settings)} cannot do without {part}: set them"
+                " otherwise, or start from the checkpoint that it was finetuned from"
+            )
+    if absent:
+        parts = " and no ".join(absent)
+        logging.warning("%s: has no %s; nor has this run", checkpoint, parts)
+    kept = [part for part in checkpoints.PARTS if part not in absent]
+    return checkpoints.fit(stored, checkpoint, experiment.model, kept, tokens)
+
+
+def fingerprint(checkpoint: str, folder: RunFolder | None = None) -> str | None:
+    """`weights.fingerprint_of` a checkpoint.
+
+    Args:
+      checkpoint: as settings name it.
+      folder: of the run that is to start from it. Once its start is saved there the
+        checkpoint has no use any more, so it is only read again if it is local and has
+        changed since the run was begun.
+    """
+    if folder is not None and START in saved.parts(folder):
+        entry = folder.owner().inputs.get(inputs.START)
+        is_same = entry is not None and entry["value"] == checkpoint
+        begun_s = folder.at(run_files.CONFIG).stat().st_mtime
+        if is_same and _changed_s(checkpoint) <= begun_s:
+            return entry["sha256"]
+    return weights.fingerprint_of(checkpoint)
+
+
+def _changed_s(checkpoint: str) -> float:
+    """When a local file or folder was changed last; 0 for what is not there."""
+    if "://" in checkpoint or checkpoint in checkpoints.SHIPPED:
+        return 0.0
+    path = pathlib.Path(checkpoint)
+    times = [p.stat().st_mtime for p in (path, *path.rglob("*")) if p.exists()]
+    return max(times, default=0.0)
 
 
 def shapes(experiment: config.Experiment) -> Params:

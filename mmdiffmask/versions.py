@@ -1,9 +1,15 @@
 """What a cached result depends on besides its settings: code and package versions."""
 
+import contextlib
+import functools
 import importlib.metadata
+import os
+import pathlib
 import platform
+import subprocess
 from collections.abc import Mapping
 
+CODE = "mmdiffmask"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 # Raise the number of a stage by hand when the same settings and the same input give
@@ -27,6 +33,35 @@ def of_packages() -> dict[str, str]:
     """Name -> version of Python and of the packages that results depend on."""
     packages = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {"python": platform.python_version(), **packages}
+
+
+@functools.cache
+def of_code() -> str:
+    """The code's revision as git describes its checkout, else its package's version."""
+    root = pathlib.Path(__file__).resolve().parents[1]
+    if (root / ".git").exists():
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        # Other programs may be at work in the checkout: nothing is written there.
+        environment["GIT_OPTIONAL_LOCKS"] = "0"
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            described = subprocess.run(
+                ["git", "describe", "--always", "--tags", "--dirty", "--abbrev=12"],
+                cwd=root,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=10,
+            )
+            return described.stdout.strip()
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(CODE)
+    return "unknown"
+
+
+def of_now() -> dict[str, str]:
+    """Name -> version of the code, and of all that `of_packages` has."""
+    return {CODE: of_code()} | of_packages()
 
 
 def of_runs(noted: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

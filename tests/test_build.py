@@ -1,12 +1,17 @@
 """Rows and seeds of a comparison share what is compiled."""
 
 import dataclasses
+import math
+import pathlib
 
 import jax
 
-from mmdiffmask import build, configure, demo
+from mmdiffmask import build, configure, demo, examples, pretrain
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import steps
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def test_rows_and_seeds_share_one_training_step():
@@ -27,3 +32,20 @@ def test_rows_and_seeds_share_one_training_step():
     assert build.draw_patches(random) is not build.draw_patches(difference)
     assert build.family(rows["replay"]) is not build.family(random)  # other terms
     assert build.family(rows["replay"]).masked is None
+
+
+def test_a_run_by_epochs_counts_the_records_that_serve(tiny_records):
+    tiny = configure.load(ROOT / "tpu_configs" / "tiny.py")
+    changes = ["epochs=2", "warmup_epochs=0.5", "eval_every_epochs=1"]
+    by_epochs = configure.override(tiny, [f"training.{text}" for text in changes])
+    chosen = examples.choose(by_epochs, Corpus.of(tiny_records))
+    owner = pretrain.claim(by_epochs, tiny_records, 0)
+    job = build.job(by_epochs, chosen, owner)
+    epoch = len(chosen.train) / job.batch_size
+    assert job.settings.steps == math.ceil(2 * epoch)
+    assert job.settings.warmup_steps == math.ceil(0.5 * epoch)
+    assert job.settings.eval_every == math.ceil(epoch)
+    assert owner.settings["training.epochs"] == 2.0  # as the user wrote it
+    with job.train_batches(0) as batches:
+        epochs = [epoch for _, epoch in batches]
+    assert len(epochs) == job.settings.steps and epochs[-1] == 1

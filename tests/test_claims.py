@@ -1,5 +1,6 @@
 """A folder belongs to one run, by content; one command at a time works in it."""
 
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -9,7 +10,7 @@ import sys
 
 import pytest
 
-from mmdiffmask import inputs, run_files
+from mmdiffmask import config, configure, inputs, run_files, versions
 from mmdiffmask.data import tokenizers
 from mmdiffmask.data.records import manifest
 from mmdiffmask.grid import PatchGrid
@@ -77,6 +78,59 @@ def test_a_folder_belongs_to_one_run(tmp_path):
         RunFolder(run_dir).claim(Claim(SETTINGS | {"training.lr": 0.2}, 3))
     with pytest.raises(ValueError, match=r"training.new=None, not 1"):
         RunFolder(run_dir).claim(Claim(SETTINGS | {"training.new": 1}, 3))
+
+
+def test_settings_that_came_later_or_change_no_number_make_no_other_run(tmp_path):
+    name = "training.save_minutes"
+    settings = configure.settings(config.Experiment("x"))
+    before = {k: v for k, v in settings.items() if k != name}
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(Claim(before, 0))
+    for minutes in (0.0, 5.0):
+        assert not folder.claim(Claim(settings | {name: minutes}, 0))
+    assert configure.from_settings(folder.owner().settings) == config.Experiment("x")
+    with pytest.raises(ValueError, match="training.save_every=100, not 7"):
+        folder.claim(Claim(settings | {"training.save_every": 7}, 0))
+    later = configure.override(config.Experiment("x"), [f"{name}=5"])
+    assert configure.fingerprint(later) != configure.fingerprint(config.Experiment("x"))
+    assert name.split(".")[1] not in configure.to_json(config.Experiment("x"))
+
+
+def test_versions_name_the_code(tmp_path, caplog):
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(Claim(SETTINGS, 0))
+    noted = folder.versions()
+    assert noted[versions.CODE] == versions.of_code() != ""
+    folder.claim(Claim(SETTINGS, 0))
+    assert "other versions" not in caplog.text
+    del noted[versions.CODE]  # of an earlier version: nothing to say
+    folder.write(run_files.VERSIONS, noted)
+    folder.claim(Claim(SETTINGS, 0))
+    assert "other versions" not in caplog.text
+    folder.write(run_files.VERSIONS, noted | {"jax": "0.1", versions.CODE: "abc"})
+    folder.claim(Claim(SETTINGS, 0))
+    assert f"jax 0.1 (now {noted['jax']}), mmdiffmask abc (now" in caplog.text
+
+
+def test_the_code_has_the_revision_of_its_checkout(monkeypatch):
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout")
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    monkeypatch.setenv("GIT_DIR", "/nowhere")  # as in a hook of another repository
+    versions.of_code.cache_clear()
+    assert told.stdout.strip() in versions.of_code()
+    monkeypatch.setenv("PATH", "")
+    versions.of_code.cache_clear()
+    assert versions.of_code() in (_installed(), "unknown")
+    versions.of_code.cache_clear()
+
+
+def _installed():
+    try:
+        return importlib.metadata.version(versions.CODE)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def test_foreign_or_damaged_folders_are_refused(tmp_path):
@@ -267,3 +321,17 @@ def test_cases_of_a_start_that_was_refused_claims_nothing(tmp_path):
         with RunFolder(run_dir).claimed(Claim(SETTINGS | {"training.lr": 1.0}, 0)):
             raise ValueError("the loss at step 3 is nan")
     assert (run_dir / run_files.CONFIG).is_file()
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path):
+    experiment = config.Experiment("x")
+    now = Claim(configure.settings(experiment), 0)
+    older = {k: v for k, v in now.settings.items() if k not in config.ADDED}
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 0, "settings": older}))
+    folder = RunFolder(tmp_path)
+    assert folder.belongs_to(now)
+    settings = configure.from_settings(folder.owner().settings)
+    assert settings == experiment
+    changed = configure.override(experiment, ["training.epochs=2"])
+    with pytest.raises(ValueError, match=r"training.epochs=0.0, not 2.0"):
+        folder.belongs_to(Claim(configure.settings(changed), 0))

@@ -1,5 +1,6 @@
 """Settings: names, ranges, types, files."""
 
+import ast
 import dataclasses
 import json
 import math
@@ -9,8 +10,9 @@ import sys
 
 import pytest
 
-from mmdiffmask import config, configure
+from mmdiffmask import build, config, configure
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 BASE = config.Experiment("x")
 
 
@@ -62,6 +64,15 @@ def test_settings_are_replaced_by_type():
     assert changed.probe.l2 == (0.1, 1.0)
     assert changed.masking.label_embeddings is None
     assert dataclasses.replace(changed, masking=BASE.masking) != BASE
+
+
+def test_a_model_by_name_has_its_sizes_and_keeps_how_it_is_computed():
+    small = dataclasses.replace(
+        config.MODELS["small"], checkpoint="a", dtype="bfloat16", remat=True
+    )
+    base = config.resize(dataclasses.replace(BASE, model=small), "base").model
+    assert base == config.Model(checkpoint="a", dtype="bfloat16", remat=True)
+    assert config.resize(BASE, "small").model == config.MODELS["small"]
 
 
 @pytest.mark.parametrize("toy", [None, config.Toy(train_clips=3)])
@@ -215,3 +226,23 @@ def test_cases_of_configs_of_another_type(tmp_path):
     assert len(lines) == len(paths), said.stderr
     for path, line, words in zip(paths, lines, WRONG_CONFIGS.values(), strict=True):
         assert line.startswith(f"{path}: ") and words in line
+
+
+CONFIGS = sorted((ROOT / "tpu_configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_config_and_its_rows_are_sound(path):
+    # The toy tokenizer stands for Reserve's, which is looked up; its size is checked.
+    experiment = configure.override(configure.load(path), ["data.tokenizer=toy"])
+    build.check(experiment)
+    told = ast.get_docstring(ast.parse(path.read_text()))
+    for word in ("Command:", "Hardware:", "Expect:"):
+        assert word in told
+    if experiment.model.hidden < 768:
+        return
+    size = dataclasses.replace(experiment.model, checkpoint=None, dtype="float32")
+    assert dataclasses.replace(size, remat=False) == config.MODELS["base"]
+    assert experiment.training.batch_size % 8 == 0  # of a v2-8's cores
+    for word in ("Memory:", "Hours:", "8 rows x 5 seeds", "estimated", "--device gpu"):
+        assert word in told

@@ -6,6 +6,7 @@ import io
 import pathlib
 import re
 import shlex
+import subprocess
 import tokenize
 
 import pytest
@@ -136,7 +137,8 @@ def commands():
         text = path.read_text(encoding="utf-8").replace("\\\n", " ")
         for line in re.findall(r"^(?: {4}|\$ |Command: +| {10})(\S.*)$", text, re.M):
             words = line.split("#")[0].replace(" ...", "").split()
-            if words and (words[0] == "mmdiffmask" or "bin/" in words[0]):
+            names = ("mmdiffmask", "tpu_configs/launch.sh")
+            if words and (words[0] in names or "bin/" in words[0]):
                 yield path.relative_to(ROOT), " ".join(words)
 
 
@@ -146,11 +148,18 @@ SHOWN = sorted(set(commands()))
 @pytest.mark.parametrize("path, line", SHOWN, ids=lambda x: str(x))
 def test_commands_in_the_documents_parse(path, line):
     words = shlex.split(re.sub(r"\.venv(-beam)?/bin/", "", line))
+    if words[0] == "tpu_configs/launch.sh":
+        launch_parses(words[1:])
+        words = words[words.index("--") + 1 :] if "--" in words else words[:0]
+        if not words:
+            return
     if words[0] == "mmdiffmask":
         found = command_line._parser().parse_args(words[1:])
         config = getattr(found, "config", "CONFIG.py")
         if config != "CONFIG.py":
-            configure.override(configure.load(str(ROOT / config)), found.set)
+            configure.override(
+                configure.load(str(ROOT / config)), getattr(found, "set", [])
+            )
         return
     assert words[:2] == ["python", "-m"], line
     module, rest = words[2], words[3:]
@@ -162,6 +171,13 @@ def test_commands_in_the_documents_parse(path, line):
         assert preprocessing_line._parser().parse_args(rest)
 
 
+def launch_parses(words):
+    """Runs the launch script without effect: it prints what it would call."""
+    command = [ROOT / "tpu_configs" / "launch.sh", words[0], "--dry-run", *words[1:]]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0 and "gcloud compute tpus" in run.stdout, run.stderr
+
+
 def test_every_kind_of_command_is_shown():
     """So that the test above reads what it should."""
     text = "\n".join(line for _, line in SHOWN)
@@ -169,6 +185,7 @@ def test_every_kind_of_command_is_shown():
         *("mmdiffmask pretrain", "mmdiffmask probe", "mmdiffmask inspect"),
         *("mmdiffmask weights export", "preprocessing video", "preprocessing tracks"),
         *("preprocessing check", "preprocessing.beam tvqa", "--set masking.strategy"),
+        *("mmdiffmask doctor", "launch.sh up", "launch.sh run", "launch.sh down"),
     ):
         assert words in text
 

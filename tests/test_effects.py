@@ -10,7 +10,7 @@ import pytest
 from mmdiffmask import config, configure, effects
 from mmdiffmask.data.records import index
 from mmdiffmask.run_folder import RunFolder
-from mmdiffmask.training import journal
+from mmdiffmask.training import journal, optim, schedules
 from mmdiffmask.types import Boxes
 
 BASE = config.Experiment("x")
@@ -151,3 +151,39 @@ def test_cases_of_a_batch_lowered_otherwise_when_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr(effects.jax, "device_count", lambda: 16)
     with pytest.raises(ValueError, match="13 training clips are fewer than 16"):
         effects.fit_batch(32, 13)
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({}, (10_000, 100, 100)),
+        ({"epochs": 2.0}, (11, 100, 100)),
+        ({"epochs": 2.0, "warmup_epochs": 0.5, "eval_every_epochs": 1.0}, (11, 3, 6)),
+        ({"epochs": 0.01}, (1, 100, 100)),
+        ({"eval_every_epochs": 0.25}, (10_000, 100, 2)),
+        ({"steps": 0, "epochs": 2.0}, (0, 100, 100)),
+        ({"steps": 7, "epochs": 20.0}, (110, 100, 100)),
+    ],
+)
+def test_epochs_become_updates(changes, expected):
+    training = dataclasses.replace(config.Training(), **changes)
+    found = schedules.in_steps(training, n_examples=110, batch_size=20)
+    assert (found.steps, found.warmup_steps, found.eval_every) == expected
+    assert schedules.in_steps(found, n_examples=7, batch_size=3) == found
+    if not changes:
+        assert found is training or found == training
+
+
+def test_an_epoch_that_divides_is_not_rounded_up():
+    training = config.Training(epochs=0.1)
+    assert schedules.in_steps(training, n_examples=30, batch_size=3).steps == 1
+
+
+def test_warmup_must_end_before_the_epochs_do():
+    changes = ["training.epochs=1", "training.warmup_epochs=1.5"]
+    with pytest.raises(ValueError, match=r"warmup_epochs=1.5 must be below .*=1.0"):
+        optim.check(configure.override(BASE, changes).training)
+    # More warm-up than `steps`, which do not count here.
+    optim.check(config.Training(steps=10, warmup_steps=100, epochs=20.0))
+    with pytest.raises(ValueError, match=r"training.epochs=-1.0 is out of range"):
+        configure.override(BASE, ["training.epochs=-1"])

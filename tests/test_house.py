@@ -4,17 +4,18 @@ import ast
 import graphlib
 import pathlib
 import re
+import subprocess
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Lower may not import higher; the parts of a rank do not know each other.
 RANKS = [
-    {"seeds", "tokens", "types"},
+    {"devices", "seeds", "tokens", "types"},
     {"atomic", "config", "grid", "run_files", "statistics", "values", "versions"},
     {"configure"},
     {"data", "masking", "models"},
-    {"inputs"},
+    {"compiled", "inputs"},
     {"run_folder"},
     {"training"},
     {"examples", "weights"},
@@ -22,7 +23,7 @@ RANKS = [
     {"effects", "starts"},
     {"build"},
     {"pretrain", "probe"},
-    {"experiment", "report"},
+    {"doctor", "experiment", "report"},
     {"toy_records"},
     {"demo"},
     {"__main__"},
@@ -164,6 +165,42 @@ def test_make_targets_that_the_readme_names_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def pinned(name):
+    """Package -> version of a lock file, those of the file that it names too."""
+    found = {}
+    for line in (ROOT / "requirements" / name).read_text().splitlines():
+        if line.startswith("-r "):
+            found |= pinned(line[3:])
+        elif line and not line.startswith("#"):
+            package, sign, version = line.partition("==")
+            assert sign and package not in found, line
+            found[package] = version
+    return found
+
+
+def test_locks_of_devices_are_the_cpu_s_and_what_jax_needs_there():
+    cpu, gpu, tpu = (pinned(f"{name}.txt") for name in ("cpu", "gpu", "tpu"))
+    assert cpu["jax"] == cpu["jaxlib"] == gpu["jax-cuda12-plugin"]
+    assert gpu["jax-cuda12-pjrt"] == cpu["jax"]
+    assert tpu.items() - cpu.items() == {("libtpu", tpu["libtpu"])}
+    extra = {name for name, _ in gpu.items() - cpu.items()}
+    assert all(name.startswith(("nvidia-", "jax-cuda12-")) for name in extra)
+    assert cpu.items() <= gpu.items()
+
+
+def test_make_knows_the_devices():
+    def make(*words):
+        return subprocess.run(
+            ["make", "-n", "venv", *words], cwd=ROOT, capture_output=True, text=True
+        )
+
+    for device in ("cpu", "gpu", "tpu"):
+        run = make(f"DEVICE={device}", "VENV=no-such-folder")
+        assert f"-r requirements/{device}.txt" in run.stdout, run.stderr
+    wrong = make("DEVICE=xpu")
+    assert wrong.returncode == 2 and "must be cpu, gpu or tpu" in wrong.stderr
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

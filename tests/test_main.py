@@ -1,13 +1,17 @@
 """The command line: a user's mistake is one sentence, status 2, and leaves nothing."""
 
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from mmdiffmask import __main__ as command_line
+from mmdiffmask import config, devices, doctor
+from mmdiffmask.training import mesh
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = str(ROOT / "tpu_configs" / "tiny.py")
@@ -39,6 +43,9 @@ def complaint(capsys, *arguments) -> str:
         (["--set", "masking.label_embeddings=none.npz"], "none.npz"),
         (["--data", "no/such/folder"], "no/such/folder"),
         (["--seed", "-1"], "--seed -1"),
+        (["--data", "gs://bucket/records"], "gs://bucket/records: runs and records"),
+        (["--model", "basis"], "did you mean base"),
+        (["--model", "base", "--set", "model.hidden=100"], "model.hidden=100"),
     ],
 )
 def test_a_wrong_setting_stops_pretrain_before_any_work(
@@ -48,6 +55,62 @@ def test_a_wrong_setting_stops_pretrain_before_any_work(
     error = complaint(capsys, "pretrain", TINY, "--workdir", tmp_path / "run", *extra)
     assert words in error
     assert not any(tmp_path.iterdir())
+
+
+def test_an_address_is_no_folder(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    address = "gs://bucket/run"
+    for arguments in (
+        ("pretrain", TINY, "--workdir", address),
+        ("probe", TINY, "--workdir", address),
+        ("report", address),
+        ("inspect", address),
+        ("demo", "--dir", address),
+    ):
+        error = complaint(capsys, *arguments)
+        assert f"{address}: " in error and "disk" in error and error.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "extra, environment, words",
+    [
+        (["--device", "tpu"], "", "--device tpu: no TPU was found"),
+        ([], "tpu,cpu", "JAX_PLATFORMS=tpu,cpu: no TPU was found"),
+        ([], "nonsense", "JAX_PLATFORMS=nonsense: jax cannot compute there"),
+    ],
+)
+def test_a_run_for_a_device_that_is_not_there_stops(
+    tmp_path, extra, environment, words
+):
+    run = subprocess.run(
+        [sys.executable, "-m", "mmdiffmask", "pretrain", TINY]
+        + ["--workdir", str(tmp_path / "run"), *extra],
+        cwd=tmp_path,
+        env=os.environ | {"JAX_PLATFORMS": environment, "TPU_SKIP_MDS_QUERY": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2, run.stderr
+    last = run.stderr.strip().splitlines()[-1]
+    assert words in last and "Traceback" not in run.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_gpu_that_jax_would_replace_by_a_processor_is_told(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda,cpu")
+    with pytest.raises(ValueError, match="no GPU was found; jax would compute on cpu"):
+        devices.use(None)
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    devices.use(None)
+
+
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    for refused in (lambda: devices.use(None), lambda: mesh.make(8)):
+        with pytest.raises(ValueError, match="2 processes share this run"):
+            refused()
 
 
 def test_missing_things_are_named(capsys, tmp_path):
@@ -99,6 +162,45 @@ def test_inspect_draws_a_record(capsys, tmp_path, tiny_records):
     assert "--id nobody" in complaint(capsys, "inspect", tiny_records, "--id", "nobody")
     wrong = complaint(capsys, "inspect", tiny_records, "--out", tmp_path / "x.bmp")
     assert ".png" in wrong
+
+
+def test_doctor_tells_what_there_is(capsys, tmp_path, tiny_records, monkeypatch):
+    monkeypatch.setattr(doctor, "LEAST_S", 0.01)
+    arguments = [
+        "doctor",
+        TINY,
+        "--data",
+        tiny_records,
+        "--workdir",
+        str(tmp_path / "a"),
+    ]
+    assert command_line.main(arguments) == 0
+    lines = dict(x.split(": ", 1) for x in capsys.readouterr().out.splitlines()[:-1])
+    assert lines["backend"].startswith("cpu, 8 x cpu, 1 process")
+    assert (
+        f"free in {tmp_path}" in lines["space"] and jax.__version__ in lines["versions"]
+    )
+    rate = float(lines["matrix products (512 x 512, float32)"].split()[0])
+    clips = float(lines["input"].split()[0])
+    assert rate > 0 and clips > 0
+    assert lines["records"].startswith("42 of train in ")
+
+
+def test_doctor_names_what_is_lacking(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "LEAST_S", 0.01)
+    monkeypatch.setenv("MMDIFFMASK_CACHE", str(tmp_path))
+    usage = shutil.disk_usage(tmp_path)._replace(free=2_000_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    monkeypatch.chdir(tmp_path)
+    tvqa = str(ROOT / "tpu_configs" / "tvqa.py")
+    assert command_line.main(["doctor", tvqa]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        "lacking: the checkpoint ckpts/base; MERLOT-Reserve's tokenizer; 6.9 GB of"
+        f" space in {tmp_path}"
+    )
+    # The parameters that reserve.md counts, the start and two steps with moments.
+    assert doctor.run_bytes(config.MODELS["base"]) == 28 * 316_412_163
 
 
 def test_the_module_runs_as_a_program():

@@ -21,6 +21,7 @@ from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint, journal, loop, steps
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training.family import Family
+from mmdiffmask.training.job import Job
 from mmdiffmask.training.read_outs import clips as read_outs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -29,7 +30,7 @@ OF_RESERVE = tuple(
     f"mmdiffmask/{part}"
     for part in ("models/", "training/terms/", "training/read_outs/")
 )
-LOOP = ("family", "loop", "steps", "evaluate", "stopping", "journal", "optim")
+LOOP = ("family", "job", "loop", "steps", "evaluate", "stopping", "journal", "optim")
 FREE = [
     *(ROOT / "mmdiffmask" / "training" / f"{name}.py" for name in LOOP),
     *sorted((ROOT / "mmdiffmask" / "probe").glob("*.py")),
@@ -131,7 +132,7 @@ def make_job():
         yield [loader.stack([make_row(i) for i in PARTS["dev"]])]
 
     experiment = config.Experiment("dots", training=SETTINGS)
-    return loop.Job(
+    return Job(
         family=FAMILY,
         owner=Claim(configure.settings(experiment), 0),
         settings=SETTINGS,
@@ -139,8 +140,10 @@ def make_job():
         batch_size=SIZE,
         mesh=meshes.make(SIZE, jax.devices()[:1]),
         start=start,
+        check_clips=lambda: None,
         hold_batches=lambda: [loader.stack([make_row(i) for i in range(SIZE)])],
         train_batches=train_batches,
+        example_ids=lambda step: [],
         dev_batches=dev_batches,
         draw_masks=draw,
         eval_masks={"own": lambda batch: draw(key, batch, 0)},

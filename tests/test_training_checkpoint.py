@@ -64,6 +64,94 @@ def test_latest_and_best_are_kept(run_dir):
     assert sorted(p.name for p in (run_dir / "steps").iterdir()) == ["2", "5"]
 
 
+def test_the_best_step_keeps_weights_alone(run_dir):
+    """And the notes say so: what is not there is not missed."""
+    assert not (run_dir / "steps/2/optimizer").exists()
+    assert (run_dir / "steps/5/optimizer").is_dir()
+    parts = json.loads((run_dir / run_files.SAVED).read_text())["parts"]
+    assert sorted(parts) == ["start", "steps/2", "steps/5"]
+    assert not [name for name in parts["steps/2"] if name.startswith("optimizer")]
+    assert [name for name in parts["steps/5"] if name.startswith("optimizer")]
+    saved.check_all(RunFolder(run_dir))
+
+
+def test_a_finished_run_drops_its_moments(run_dir):
+    mesh = meshes.make(8)
+    with checkpoint.open_steps(RunFolder(run_dir)) as manager:
+        progress = checkpoint.Progress(6, 2, 4.0, finished="steps")
+        checkpoint.save(manager, _state(mesh, 6, 6), progress)
+        assert checkpoint.read_progress(manager) == progress
+    assert not list(run_dir.glob("steps/*/optimizer"))
+    for which, add in (("start", 0), ("best", 2), ("last", 6)):
+        found = checkpoint.load_params(RunFolder(run_dir), which)["layer"]["kernel"]
+        np.testing.assert_array_equal(found, PARAMS["layer"]["kernel"] + add)
+    saved.check_all(RunFolder(run_dir))
+
+
+def _as_before(run_dir):
+    """Makes of a run's folder what versions before left: the best step is whole."""
+    steps_dir = run_dir / "steps"
+    shutil.copytree(steps_dir / "5" / "optimizer", steps_dir / "2" / "optimizer")
+    for step, loss in ((2, 4.0), (5, None)):
+        if loss is not None:
+            (steps_dir / f"{step}" / "metrics").mkdir()
+            (steps_dir / f"{step}/metrics/metrics").write_text('{"dev_loss": 4.0}')
+    content = json.loads((run_dir / run_files.SAVED).read_text())
+    del content["progress"]["is_scored"]
+    content["parts"]["steps/2"] = saved._files(steps_dir / "2")
+    (run_dir / run_files.SAVED).write_text(json.dumps(content))
+
+
+def test_a_run_of_an_earlier_version_is_read_and_goes_on(run_dir):
+    _as_before(run_dir)
+    saved.check_all(RunFolder(run_dir))
+    for which, add in (("best", 2), ("last", 5)):
+        found = checkpoint.load_params(RunFolder(run_dir), which)["layer"]["kernel"]
+        np.testing.assert_array_equal(found, PARAMS["layer"]["kernel"] + add)
+    assert (run_dir / "steps/2/optimizer").is_dir()
+    mesh = meshes.make(8)
+    with checkpoint.open_steps(RunFolder(run_dir)) as manager:
+        assert checkpoint.read_progress(manager) == checkpoint.Progress(5, 2, 4.0)
+        checkpoint.restore(manager, _state(mesh), mesh)
+        checkpoint.save(manager, _state(mesh, 6, 6), checkpoint.Progress(6, 2, 4.0))
+    assert not (run_dir / "steps/2/optimizer").exists()
+    saved.check_all(RunFolder(run_dir))
+
+
+def test_a_step_that_is_scored_later_is_not_written_again(run_dir):
+    """Its progress is noted; it may be the best now, or the last."""
+    mesh, place = meshes.make(8), run_dir / "steps" / "7" / "params"
+    with checkpoint.open_steps(RunFolder(run_dir)) as manager:
+        unscored = checkpoint.Progress(7, 2, 4.0, is_scored=False)
+        checkpoint.save(manager, _state(mesh, 7, 7), unscored)
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    with checkpoint.open_steps(RunFolder(run_dir)) as manager:
+        assert checkpoint.read_progress(manager) == unscored
+        scored = checkpoint.Progress(7, 7, 3.0, finished="steps")
+        checkpoint.save(manager, _state(mesh, 0, 7), scored)
+    with checkpoint.open_steps(RunFolder(run_dir)) as manager:
+        assert checkpoint.read_progress(manager) == scored
+    assert before == {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    assert [path.name for path in (run_dir / "steps").iterdir()] == ["7"]
+    assert not (run_dir / "steps/7/optimizer").exists()
+    saved.check_all(RunFolder(run_dir))
+
+
+def test_a_state_is_restored_into_shapes(run_dir):
+    """Nothing is put on a device beside what comes back."""
+    mesh, tx = meshes.make(8), optim.make(config.Training())
+    shapes = steps.state_shapes(tx, jax.eval_shape(lambda: PARAMS))
+    assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(shapes))
+    wanted = _state(mesh, 5, 5)
+    with checkpoint.open_steps(RunFolder(run_dir)) as manager:
+        found = checkpoint.restore(manager, shapes, mesh)
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for a, b in zip(*map(jax.tree.leaves, (found, wanted)), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+        assert a.sharding.is_fully_replicated and len(a.devices()) == 8
+
+
 def test_what_a_run_holds_fixed_comes_back(run_dir):
     mesh = meshes.make(8)
     start, values = checkpoint.restore_start(RunFolder(run_dir), PARAMS, mesh)

@@ -1,6 +1,8 @@
 """Runs from start to end: stopping, resuming, being killed, foreign folders."""
 
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -27,12 +29,13 @@ PROGRAM = pathlib.Path(__file__).with_name("helpers") / "training_run.py"
 @pytest.fixture(scope="module", autouse=True)
 def _quick_compilation(tmp_path_factory):
     """The same step compiles once for all runs here, and lightly."""
+    before = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jit")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
-    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_compilation_cache_dir", before)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,7 @@ def test_a_run_leaves_its_numbers_and_its_weights(finished):
     assert any(np.any(a != b) for a, b in zip(start, last, strict=True))
     kept = {int(path.name) for path in (run_dir / "steps").iterdir()}
     assert kept == {progress.best_step, 6}
+    assert not list((run_dir / "steps").glob("*/optimizer"))  # it is finished
 
 
 @pytest.mark.slow
@@ -121,6 +125,86 @@ def test_a_signal_saves_and_the_next_call_goes_on(finished, tmp_path, number):
         file.write('{"kind": "train", "step": 6, "loss": 0.0}\n{"kind": "tr')
     assert loop.train(tiny.make_job(), RunFolder(run_dir)).finished == "steps"
     _assert_same_run(finished[0], run_dir)
+
+
+def _stopped_in_evaluation(job, number):
+    """The job; a signal comes while the evaluation of that number is made, from 0."""
+    batches, count = job.dev_batches, itertools.count()
+
+    @contextlib.contextmanager
+    def dev_batches():
+        with batches() as inner:
+            if next(count) == number:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield inner
+
+    return dataclasses.replace(job, dev_batches=dev_batches)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number, step", [(0, 0), (1, 3), (2, 6)])
+def test_a_signal_within_an_evaluation_is_honoured(finished, tmp_path, number, step):
+    run_dir, noted = tmp_path / "run", tmp_path / "run" / "metrics.jsonl"
+    with pytest.raises(KeyboardInterrupt, match=f"Step {step} is saved"):
+        job = _stopped_in_evaluation(tiny.make_job(), number)
+        loop.train(job, RunFolder(run_dir))
+
+    def scored():
+        lines = journal.read_metrics(RunFolder(run_dir))
+        return {line["step"] for line in lines if line["kind"] == "eval"}
+
+    assert scored() == set(range(0, step, 3))
+    with checkpoint.open_steps(RunFolder(run_dir)) as manager:
+        progress = checkpoint.read_progress(manager)
+    assert (progress.step, progress.is_scored) == (step, False)
+    # Stopped in it again, and once killed between its lines and what is saved of it.
+    with pytest.raises(KeyboardInterrupt, match=f"Step {step} is saved"):
+        loop.train(_stopped_in_evaluation(tiny.make_job(), 0), RunFolder(run_dir))
+    wanted = journal.read_metrics(RunFolder(finished[0]))
+    lines = [x for x in wanted if x["kind"] == "eval" and x["step"] == step]
+    journal.Journal(RunFolder(run_dir)).note(lines)
+    assert loop.train(tiny.make_job(), RunFolder(run_dir)).finished == "steps"
+    assert noted.read_bytes() == (finished[0] / "metrics.jsonl").read_bytes()
+    _assert_same_run(finished[0], run_dir)
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_makes_no_first_state_and_reads_no_start(
+    finished, tmp_path, monkeypatch
+):
+    """Nor does it check clips: all that it needs lies in its folder."""
+    run_dir = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt, match="Step 3 is saved"):
+        loop.train(_stopped_in_evaluation(tiny.make_job(), 1), RunFolder(run_dir))
+
+    def never(*_):
+        raise AssertionError("is of no use here")
+
+    monkeypatch.setattr(steps, "first_state", never)
+    job = dataclasses.replace(
+        tiny.make_job(), start=never, hold_batches=never, check_clips=never
+    )
+    assert loop.train(job, RunFolder(run_dir)).finished == "steps"
+    _assert_same_run(finished[0], run_dir)
+
+
+@pytest.mark.slow
+def test_when_states_are_saved_changes_no_bit(finished, tmp_path, monkeypatch):
+    """By the clock: here after every update, although none is due by their number."""
+    counted, save = [], checkpoint.save
+
+    def count(manager, state, progress):
+        counted.append(progress.step)
+        save(manager, state, progress)
+
+    monkeypatch.setattr(checkpoint, "save", count)
+    job = tiny.make_job(save_every=100, save_minutes=1e-9)
+    loop.train(job, RunFolder(tmp_path / "run"))
+    assert counted == [0, 1, 2, 3, 4, 5, 6]
+    _assert_same_run(finished[0], tmp_path / "run")
+    counted.clear()
+    loop.train(tiny.make_job(save_every=100), RunFolder(tmp_path / "other"))
+    assert counted == [0, 3, 6]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +250,8 @@ def test_a_loss_that_is_not_finite_names_its_step(tmp_path):
         return _Context((batch, 0) for batch in batches[first:])
 
     job = dataclasses.replace(job, train_batches=poisoned)
-    with pytest.raises(ValueError, match="the loss at step 3 is nan; lower"):
+    told = "the loss at step 3 is nan; lower .*; the batch was of the examples clip 16,"
+    with pytest.raises(ValueError, match=told + " clip 17, clip 18, clip 19, clip 0,"):
         loop.train(job, RunFolder(tmp_path / "run"))
     with checkpoint.open_steps(RunFolder(tmp_path / "run")) as manager:
         assert checkpoint.read_progress(manager).step == 2
@@ -267,7 +352,7 @@ def test_without_early_stopping_all_steps_run():
     assert found == ("steps", 4, 4)
 
 
-def _run(run_dir, cache):
+def _run(run_dir, cache, *minutes):
     environment = {
         **{k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
         "JAX_PLATFORMS": "cpu",
@@ -278,34 +363,36 @@ def _run(run_dir, cache):
     }
     with (run_dir.parent / f"{run_dir.name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, PROGRAM, run_dir], env=environment, stderr=log
+            [sys.executable, PROGRAM, run_dir, *minutes], env=environment, stderr=log
         )
 
 
-def _kill_and_finish(tmp_path, kills):
-    whole, killed, cache = tmp_path / "whole", tmp_path / "killed", tmp_path / "jit"
+def _stop_and_finish(tmp_path, stops):
+    """Kills and signals at random moments; the stopped run saves by the clock, too."""
+    whole, stopped, cache = tmp_path / "whole", tmp_path / "stopped", tmp_path / "jit"
     assert _run(whole, cache).wait() == 0
     began = time.monotonic()
     assert _run(tmp_path / "again", cache).wait() == 0
     lasts = time.monotonic() - began
     _assert_same_run(whole, tmp_path / "again")
     rng = random.Random(0)
-    for _ in range(kills):
-        process = _run(killed, cache)
+    for _ in range(stops):
+        process = _run(stopped, cache, "0.003")
         time.sleep(rng.uniform(0.2, 0.9) * lasts)
-        process.kill()
+        process.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
         process.wait()
-    assert _run(killed, cache).wait() == 0
-    _assert_same_run(whole, killed)
-    times = [json.loads(x) for x in (killed / "times.jsonl").read_text().splitlines()]
+    assert _run(stopped, cache).wait() == 0
+    _assert_same_run(whole, stopped)
+    saved.check_all(RunFolder(stopped))
+    times = [json.loads(x) for x in (stopped / "times.jsonl").read_text().splitlines()]
     assert [line["step"] for line in times] == sorted(line["step"] for line in times)
 
 
 @pytest.mark.slow
-def test_killed_twice_ends_with_the_same_bits(tmp_path):
-    _kill_and_finish(tmp_path, 2)
+def test_stopped_thrice_ends_with_the_same_bits(tmp_path):
+    _stop_and_finish(tmp_path, 3)
 
 
 @pytest.mark.long
-def test_killed_ten_times_ends_with_the_same_bits(tmp_path):
-    _kill_and_finish(tmp_path, 10)
+def test_stopped_ten_times_ends_with_the_same_bits(tmp_path):
+    _stop_and_finish(tmp_path, 10)

@@ -44,7 +44,7 @@ def of_runs(shown: Sequence[Run]) -> list[str]:
     }
     if packages:
         said.append(
-            "The rows were made with different versions of packages:"
+            "The rows were made with different versions of code or packages:"
             f" {', '.join(f'{name} {value}' for name, value in packages.items())}."
         )
     return said

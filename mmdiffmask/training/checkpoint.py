@@ -1,30 +1,31 @@
 """Saves and restores the weights of runs with Orbax; keeps the latest and best step.
 
-Of a run's folder: start/ (first weights and noise), steps/ (latest and best) and what
-`saved` notes of them. Nothing that is lost or damaged is replaced by something else.
+Of a run's folder: start/ (first weights and noise), steps/ (the latest, with all that
+going on needs, and the weights of the best) and what `saved` notes of them. Nothing
+that is lost or damaged is replaced by something else.
 """
 
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
-from orbax.checkpoint import checkpoint_managers
 
 from mmdiffmask.models.reserve import orbax_folder
 from mmdiffmask.run_files import START, STEPS
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import mesh as meshes
-from mmdiffmask.training import saved, steps
+from mmdiffmask.training import saved, steps, trees
 from mmdiffmask.training.family import Params
 
 Which = Literal["best", "last", "start"]
 Manager = ocp.CheckpointManager
+OPTIMIZER, PROGRESS = "optimizer", "progress"  # of a step, beside its weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Progress:
       best_loss: that loss; None before the first evaluation.
       bad_evaluations: evaluations since the best one.
       finished: why the run ended ("steps", "early stopping", "no training"), or None.
+      is_scored: whether the evaluation that is due at `step` is done.
     """
 
     step: int = 0
@@ -44,38 +46,22 @@ class Progress:
     best_loss: float | None = None
     bad_evaluations: int = 0
     finished: str | None = None
+    is_scored: bool = True
 
 
 @contextlib.contextmanager
-def open_steps(run: RunFolder) -> Iterator[ocp.CheckpointManager]:
-    """The run's checkpoints: the latest step, and the best by dev loss.
+def open_steps(run: RunFolder) -> Iterator[Manager]:
+    """The run's checkpoints; `save` keeps the latest and the best by dev loss.
 
-    Only a step that improves on all before it is saved with a metric, so the one step
-    with the lowest metric is the best. Saving is synchronous: buffers are donated to
-    the next step, and the kept steps must not depend on when a thread ran.
+    Orbax deletes nothing and starts no thread: which steps are kept must not depend on
+    when a thread ran (`writer` has one, outside of this).
     """
-    kept = checkpoint_managers.AnyPreservationPolicy(
-        [
-            checkpoint_managers.LatestN(1),
-            checkpoint_managers.BestN(
-                get_metric_fn=lambda metrics: metrics["dev_loss"],
-                reverse=True,  # the lowest counts
-                n=1,
-                keep_checkpoints_without_metrics=False,
-            ),
-        ]
-    )
-    options = ocp.CheckpointManagerOptions(
-        best_fn=lambda metrics: metrics["dev_loss"],
-        best_mode="min",
-        preservation_policy=kept,
-        enable_async_checkpointing=False,
-    )
-    # Named here, as a manager that has not saved an item cannot tell of it otherwise.
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
+    # Named here, as a manager that has not saved an item knows nothing of it otherwise.
     handlers = {
-        "params": ocp.StandardCheckpointHandler(),
-        "optimizer": ocp.StandardCheckpointHandler(),
-        "progress": ocp.JsonCheckpointHandler(),
+        orbax_folder.PARAMS: ocp.StandardCheckpointHandler(),
+        OPTIMIZER: ocp.StandardCheckpointHandler(),
+        PROGRESS: ocp.JsonCheckpointHandler(),
     }
     with orbax_folder.plain(run.path) as folder:
         with ocp.CheckpointManager(
@@ -84,86 +70,104 @@ def open_steps(run: RunFolder) -> Iterator[ocp.CheckpointManager]:
             yield manager
 
 
-def _run(manager: ocp.CheckpointManager) -> RunFolder:
+def _run(manager: Manager) -> RunFolder:
     return RunFolder(os.path.realpath(manager.directory.parent))
 
 
-def save(
-    manager: ocp.CheckpointManager, state: steps.TrainState, progress: Progress
-) -> None:
-    """Saves the state of `progress.step`; as the best one if it is."""
-    is_best = progress.best_step == progress.step
-    manager.save(
-        progress.step,
-        args=ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            optimizer=ocp.args.StandardSave(state.opt_state),
-            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
-        ),
-        metrics={"dev_loss": progress.best_loss or 0.0} if is_best else None,
-        force=True,
-    )
-    manager.wait_until_finished()
+def save(manager: Manager, state: steps.TrainState, progress: Progress) -> None:
+    """Saves the state of `progress.step`, then deletes what has no use any more.
+
+    A killed call leaves the step before as it was. Of a step that is saved already,
+    notes the progress alone: it was evaluated since.
+    """
+    if progress.step not in manager.all_steps():
+        items: dict[str, Any] = {
+            orbax_folder.PARAMS: ocp.args.StandardSave(state.params),
+            PROGRESS: ocp.args.JsonSave(dataclasses.asdict(progress)),
+        }
+        if not progress.finished:
+            items[OPTIMIZER] = ocp.args.StandardSave(state.opt_state)
+        manager.save(progress.step, args=ocp.args.Composite(**items), force=True)
+        manager.wait_until_finished()
     _note(manager, progress)
+    tidy(manager, progress)
 
 
-def _note(manager: ocp.CheckpointManager, progress: Progress) -> None:
-    kept = [START, *map(_part, manager.all_steps())]
-    values = dataclasses.asdict(progress)
-    saved.note(_run(manager), _part(progress.step), kept, **values)
+def _note(manager: Manager, progress: Progress) -> None:
+    kept, noted = (START, _part(progress.best_step)), dataclasses.asdict(progress)
+    saved.note(_run(manager), _part(progress.step), kept, **noted)
+
+
+def tidy(manager: Manager, progress: Progress) -> None:
+    """Deletes all steps but the latest and the best, and moments without use.
+
+    Only a run that goes on from a step needs the moments there, so the best step keeps
+    weights alone, and so does the last one of a finished run.
+    """
+    for step in list(manager.all_steps()):
+        if step not in (progress.step, progress.best_step):
+            manager.delete(step)
+        elif step != progress.step or progress.finished:
+            saved.drop(_run(manager), _part(step), OPTIMIZER)
 
 
 def _part(step: int) -> str:
     return f"{STEPS}/{step}"
 
 
-def read_progress(manager: ocp.CheckpointManager) -> Progress | None:
+def read_progress(manager: Manager) -> Progress | None:
     """Where the run stands; None before its first save.
 
     Raises:
       ValueError: if its latest or its best step is lost, or cannot be read.
     """
     folder, step = _run(manager), manager.latest_step()
-    noted = saved.progress(folder).get("step", -1)
-    if (-1 if step is None else step) < noted:
-        raise saved.lost(folder, _part(noted))
+    noted = saved.progress(folder)
+    noted_step = noted.get("step", -1)
+    if (-1 if step is None else step) < noted_step:
+        raise saved.lost(folder, _part(noted_step))
     if step is None:
         return None
     saved.check(folder, _part(step), is_quick=True)
-    items = ocp.args.Composite(progress=ocp.args.JsonRestore())
-    with saved.told(folder, _part(step)):
-        progress = Progress(**manager.restore(step, args=items)["progress"])
+    if noted_step == step:
+        progress = Progress(**noted)
+    else:  # killed between saving it and noting it
+        items = ocp.args.Composite(**{PROGRESS: ocp.args.JsonRestore()})
+        with saved.explained(folder, _part(step)):
+            progress = Progress(**manager.restore(step, args=items)[PROGRESS])
     if progress.best_step not in manager.all_steps():
         raise saved.lost(folder, _part(progress.best_step))
-    if noted < step:  # killed between saving it and noting it
+    if noted_step < step:
         _note(manager, progress)
     return progress
 
 
-def restore(
-    manager: ocp.CheckpointManager, like: steps.TrainState, mesh: Mesh
-) -> steps.TrainState:
-    """The latest state, in the shapes of `like`, on the mesh.
+def restore(manager: Manager, shapes: steps.TrainState, mesh: Mesh) -> steps.TrainState:
+    """The latest state, on the mesh; nothing else is put there meanwhile.
+
+    Args:
+      manager: of the run's steps.
+      shapes: `steps.state_shapes`; arrays do as well.
+      mesh: where the arrays go.
 
     Raises:
       ValueError: if the saved arrays have other names, shapes or types, or are lost.
     """
     step, folder = manager.latest_step(), _run(manager)
     saved.check(folder, _part(step))
-    with saved.told(folder, _part(step)):
-        saved_params = _tree(manager.item_metadata(step)["params"])
-    check_same(saved_params, like.params, folder.at(STEPS))
-    target = _abstract((like.params, like.opt_state), meshes.replicated(mesh))
-    with saved.told(folder, _part(step)):
-        items = manager.restore(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(target[0]),
-                optimizer=ocp.args.StandardRestore(target[1]),
-            ),
-        )
-    count = jax.device_put(np.int32(step), meshes.replicated(mesh))
-    return steps.TrainState(items["params"], items["optimizer"], count)
+    with saved.explained(folder, _part(step)):
+        stored = trees.of_metadata(manager.item_metadata(step)[orbax_folder.PARAMS])
+    trees.check_same(stored, shapes.params, folder.at(STEPS))
+    everywhere = meshes.replicated(mesh)
+    targets = {
+        orbax_folder.PARAMS: trees.abstract(shapes.params, everywhere),
+        OPTIMIZER: trees.abstract(shapes.opt_state, everywhere),
+    }
+    args = {name: ocp.args.StandardRestore(tree) for name, tree in targets.items()}
+    with saved.explained(folder, _part(step)):
+        items = manager.restore(step, args=ocp.args.Composite(**args))
+    count = jax.device_put(np.int32(step), everywhere)
+    return steps.TrainState(items[orbax_folder.PARAMS], items[OPTIMIZER], count)
 
 
 def save_start(run: RunFolder, params: Params, values: dict[str, Any]) -> None:
@@ -174,7 +178,7 @@ def save_start(run: RunFolder, params: Params, values: dict[str, Any]) -> None:
 
 
 def restore_start(
-    run: RunFolder, params: Params, mesh: Mesh
+    run: RunFolder, params: Params, mesh: Mesh, may_lack: Collection[str] = ()
 ) -> tuple[Params, dict[str, Any]] | None:
     """First weights and what is held beside them, on the mesh; None before that.
 
@@ -182,6 +186,7 @@ def restore_start(
       run: its folder.
       params: the model's weights or their shapes, to check against.
       mesh: where the arrays go.
+      may_lack: top names of `params` that the run need not have.
 
     Raises:
       ValueError: if the saved model is of another size, or was lost.
@@ -190,11 +195,11 @@ def restore_start(
     if not run.at(START).is_dir():
         return None
     with orbax_folder.plain(run.path) as folder, ocp.StandardCheckpointer() as saver:
-        with saved.told(run, START):
-            shapes = _tree(saver.metadata(folder / START))
-        check_same(shapes["start"], params, run.at(START))
-        target = _abstract(shapes, meshes.replicated(mesh))
-        with saved.told(run, START):
+        with saved.explained(run, START):
+            stored = trees.of_metadata(saver.metadata(folder / START))
+        trees.check_same(stored["start"], params, run.at(START), may_lack)
+        target = trees.abstract(stored, meshes.replicated(mesh))
+        with saved.explained(run, START):
             values = saver.restore(folder / START, target)
             return values.pop("start"), values
 
@@ -235,8 +240,9 @@ def load_params(run: RunFolder, which: Which = "best") -> Params:
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     item = part if which == "start" else f"{part}/{orbax_folder.PARAMS}"
     with orbax_folder.plain(run.path) as folder, ocp.StandardCheckpointer() as saver:
-        with saved.told(run, item):
-            target = _abstract(_tree(saver.metadata(folder / item)), here)
+        with saved.explained(run, item):
+            stored = trees.of_metadata(saver.metadata(folder / item))
+            target = trees.abstract(stored, here)
             params = saver.restore(folder / item, target)
     params = params["start"] if which == "start" else params
     if not steps.is_finite(params):
@@ -245,43 +251,3 @@ def load_params(run: RunFolder, which: Which = "best") -> Params:
             " from them; train again with other settings in another --workdir"
         )
     return params
-
-
-def check_same(stored: Any, wanted: Any, where: Any) -> None:
-    """Compares names, shapes and types of two trees of arrays.
-
-    Orbax casts types silently and explains shapes at length.
-
-    Raises:
-      ValueError: naming the first array that differs.
-    """
-    there, here = _shapes(stored), _shapes(wanted)
-    for name in sorted(there | here):
-        if there.get(name) != here.get(name):
-            raise ValueError(
-                f"{where}: the checkpoint's {name} is {there.get(name, 'absent')}, the"
-                f" model's {here.get(name, 'absent')}; use its own settings"
-            )
-
-
-def _shapes(tree: Any) -> dict[str, str]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (
-            f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
-        )
-        for path, leaf in leaves
-    }
-
-
-def _tree(metadata: Any) -> Any:
-    """A tree of saved arrays' shapes and types, from what Orbax tells of an item."""
-    tree = getattr(metadata, "tree", metadata)
-    tree = getattr(metadata, "item_metadata", tree)
-    return getattr(tree, "tree", tree)
-
-
-def _abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
-    )

@@ -1,6 +1,6 @@
 """A model as the loop, the steps, the checkpoints and the probe know it: a `Family`.
 
-What a new model brings, and where it is joined to a run (build.py, `loop.Job`):
+What a new model brings, and where it is joined to a run (build.py, `job.Job`):
 
 1. Rows: (position in a split, epoch) -> a NamedTuple of arrays. examples.py makes those
    of video. A batch stacks them (data/loader.py). The project reads `unit_of_token`,

@@ -10,6 +10,9 @@ from mmdiffmask import atomic
 from mmdiffmask.run_files import BATCH, METRICS, TIMES
 from mmdiffmask.run_folder import RunFolder
 
+TRAIN, EVAL = "train", "eval"  # kinds of lines
+KIND_OF_TIME = "what"  # its name in times.jsonl
+
 
 class Journal:
     """Appends a line for each step, and drops those that a resumed run writes again.
@@ -29,7 +32,7 @@ class Journal:
         self, step: int, stage: str, seconds: float, updates: int = 0
     ) -> None:
         """Appends how long a stage ("train", "eval") took that ended at `step`."""
-        line = {"step": step, "what": stage, "seconds": round(seconds, 4)}
+        line = {"step": step, KIND_OF_TIME: stage, "seconds": round(seconds, 4)}
         _append(self.times, [line | ({"updates": updates} if updates else {})])
 
     def flush(self) -> None:
@@ -37,11 +40,21 @@ class Journal:
         with self.metrics.open("ab") as file:
             os.fsync(file.fileno())
 
-    def cut(self, step: int) -> None:
-        """Drops lines of later steps, and a last one that was not finished."""
+    def cut(self, step: int, is_scored: bool = True) -> None:
+        """Drops what comes after a step, and a last line that was not finished.
+
+        Args:
+          step: the last one that stays; its scores too, if it `is_scored`.
+          is_scored: False: they are about to be made (again).
+        """
+
+        def stays(line: dict[str, Any]) -> bool:
+            is_eval = EVAL in (line.get("kind"), line.get(KIND_OF_TIME))
+            return line["step"] < step + (is_scored or not is_eval)
+
         for path in (self.metrics, self.times):
             if path.is_file():
-                kept = [line for line in _whole_lines(path) if line["step"] <= step]
+                kept = [line for line in _whole_lines(path) if stays(line)]
                 with atomic.place(path) as file:
                     _append(file, kept)
 

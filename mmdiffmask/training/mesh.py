@@ -4,13 +4,17 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from mmdiffmask import devices as machine
+
 
 def make(batch_size: int, devices: list | None = None) -> Mesh:
     """One `data` axis over all devices; the compiler places what is not on it.
 
     Raises:
-      ValueError: if the devices cannot share a batch equally.
+      ValueError: if the devices cannot share a batch equally, or belong to several
+        processes.
     """
+    machine.check_processes()
     devices = jax.devices() if devices is None else devices
     if batch_size % len(devices):
         raise ValueError(

@@ -13,6 +13,12 @@ from mmdiffmask.training.terms.shared import Clean, Losses, Objective
 from mmdiffmask.types import Array, VideoBatch
 
 WORDS, ALL = "words", "all"
+# Parts of the model that not every term uses -> the terms that do.
+HEAD, SPAN_ENCODER = "head", "span_encoder"
+USERS = {
+    HEAD: (*reserve.TERMS, *grounding.TERMS),
+    SPAN_ENCODER: ("stuff_to_span", *grounding.TERMS),
+}
 
 
 def weights_of(terms: config.Terms) -> dict[str, float]:

@@ -38,6 +38,13 @@ def check(settings: config.Training) -> None:
     Raises:
       ValueError: if the warm-up would not end before training does.
     """
+    if settings.steps and settings.epochs:
+        if settings.warmup_epochs >= settings.epochs:
+            raise ValueError(
+                f"training.warmup_epochs={settings.warmup_epochs} must be below"
+                f" training.epochs={settings.epochs}"
+            )
+        return  # how many updates an epoch has is not known yet
     if 0 < settings.steps <= settings.warmup_steps:
         raise ValueError(
             f"training.warmup_steps={settings.warmup_steps} must be below"

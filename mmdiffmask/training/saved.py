@@ -1,11 +1,12 @@
 """What was saved of a run: where it stands, and size and checksum of every file.
 
 saved.json is written after each save. With it a part that was lost or damaged later is
-told by name, where Orbax would take another step in its place.
+named, where Orbax would take another step in its place.
 """
 
 import contextlib
 import pathlib
+import shutil
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -19,7 +20,7 @@ PIECE = 1 << 22  # bytes read at a time
 def note(
     folder: RunFolder, part: str, kept: Iterable[str] = (), **progress: Any
 ) -> None:
-    """Adds a part of the folder, which is whole now.
+    """Adds a part of the folder, which is whole now; one that is noted stays as it is.
 
     Args:
       folder: of the run.
@@ -28,15 +29,33 @@ def note(
       progress: where the run stands.
     """
     before = _read(folder)
+    kept = {*kept, part}
     parts = {name: files for name, files in before["parts"].items() if name in kept}
-    place = folder.at(part)
-    parts[part] = {
+    if part not in parts:
+        parts[part] = _files(folder.at(part))
+    now = {"progress": progress or before["progress"], "parts": parts}
+    folder.write(SAVED, now)
+
+
+def _files(place: pathlib.Path) -> dict[str, list[int]]:
+    """Name -> size and checksum."""
+    return {
         str(path.relative_to(place)): [path.stat().st_size, _checksum(path)]
         for path in sorted(place.rglob("*"))
         if path.is_file()
     }
-    now = {"progress": progress or before["progress"], "parts": parts}
-    folder.write(SAVED, now)
+
+
+def drop(folder: RunFolder, part: str, item: str) -> None:
+    """Deletes a folder within a part, if it is there: out of the notes first."""
+    place = folder.at(part) / item
+    if not place.is_dir():
+        return
+    noted = _read(folder)
+    files = noted["parts"].get(part, {}).items()
+    left = {name: entry for name, entry in files if not name.startswith(f"{item}/")}
+    folder.write(SAVED, noted | {"parts": noted["parts"] | {part: left}})
+    shutil.rmtree(place)
 
 
 def progress(folder: RunFolder) -> dict[str, Any]:
@@ -85,7 +104,7 @@ def check_all(folder: RunFolder) -> None:
 
 
 @contextlib.contextmanager
-def told(folder: RunFolder, part: str) -> Iterator[None]:
+def explained(folder: RunFolder, part: str) -> Iterator[None]:
     """Says in a sentence what Orbax could not read."""
     try:
         yield
@@ -102,8 +121,8 @@ def lost(folder: RunFolder, name: str, how: str = "lost") -> ValueError:
 
 
 def _read(folder: RunFolder) -> dict[str, Any]:
-    noted = folder.read(SAVED) if folder.has(SAVED) else {}
-    return {"progress": {}, "parts": {}} | noted
+    content = folder.read(SAVED) if folder.has(SAVED) else {}
+    return {"progress": {}, "parts": {}} | content
 
 
 def _checksum(path: pathlib.Path) -> int:

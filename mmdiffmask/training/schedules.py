@@ -1,16 +1,62 @@
-"""Learning rates over the updates of a run.
+"""How many updates a run has, and learning rates over them.
 
 Updates are counted from 0 and the warm-up is step / warm-up, so the first update of a
 run with warm-up moves nothing (reserve.md sections 3.3, 4.2 and 8).
 """
 
+import dataclasses
+import logging
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
 import optax
 from jaxtyping import Float, Int
 
+from mmdiffmask import config
 from mmdiffmask.types import Array
+
+
+def in_steps(
+    training: config.Training, n_examples: int, batch_size: int
+) -> config.Training:
+    """The settings with lengths in updates alone; the only place that counts epochs.
+
+    With 110 examples in batches of 20, 2 epochs are 11 updates and half an epoch is 3
+    (rounded up). Settings without epochs come back as they are.
+
+    Args:
+      training: the settings as the user wrote them.
+      n_examples: records that are trained on: an epoch.
+      batch_size: of an update.
+    """
+
+    def updates(epochs: float, otherwise: int) -> int:
+        # Rounded first: 0.1 * 30 / 3 is a little more than 1.
+        exact = round(epochs * n_examples / batch_size, 6)
+        return math.ceil(exact) if epochs else otherwise
+
+    epochs = training.epochs if training.steps else 0.0
+    resolved = dataclasses.replace(
+        training,
+        steps=updates(epochs, training.steps),
+        warmup_steps=updates(training.warmup_epochs, training.warmup_steps),
+        eval_every=updates(training.eval_every_epochs, training.eval_every),
+        epochs=0.0,
+        warmup_epochs=0.0,
+        eval_every_epochs=0.0,
+    )
+    if resolved != training:
+        logging.info(
+            "an epoch is %d records in batches of %d: training.steps=%d,"
+            " training.warmup_steps=%d, training.eval_every=%d",
+            n_examples,
+            batch_size,
+            resolved.steps,
+            resolved.warmup_steps,
+            resolved.eval_every,
+        )
+    return resolved
 
 
 def line(peak: float, warmup: int, end: int) -> optax.Schedule:

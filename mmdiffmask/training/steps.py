@@ -46,10 +46,28 @@ TrainStep = Callable[
 def first_state(
     tx: optax.GradientTransformationExtraArgs, params: Params, mesh: Mesh
 ) -> TrainState:
-    """The state before the first update, in arrays of its own (steps donate them)."""
-    copied = jax.tree.map(jnp.array, params)
-    state = TrainState(copied, tx.init(copied), jnp.zeros((), jnp.int32))
-    return jax.device_put(state, meshes.replicated(mesh))
+    """The state before the first update, in arrays of its own (steps donate them).
+
+    Moments are made where they stay, not on one device and then copied from there.
+    """
+    everywhere = meshes.replicated(mesh)
+    copied = jax.device_put(jax.tree.map(jnp.array, params), everywhere)
+    moments = jax.jit(tx.init, out_shardings=everywhere)(copied)
+    return TrainState(copied, moments, jax.device_put(jnp.int32(0), everywhere))
+
+
+def state_shapes(
+    tx: optax.GradientTransformationExtraArgs, params: Params
+) -> TrainState:
+    """Shapes and types of `first_state`; nothing is put on a device.
+
+    Args:
+      tx: the optimiser.
+      params: weights or their shapes.
+    """
+    shapes = jax.eval_shape(lambda tree: tree, params)
+    opt_state = jax.eval_shape(tx.init, shapes)
+    return TrainState(shapes, opt_state, jax.ShapeDtypeStruct((), jnp.int32))
 
 
 @functools.lru_cache(maxsize=KEPT)

@@ -5,7 +5,8 @@ import dataclasses
 import signal
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def judge(
       dev_loss: if it was evaluated at this step.
       settings: steps, patience, early_stopping.
     """
-    progress = dataclasses.replace(progress, step=step)
+    progress = dataclasses.replace(progress, step=step, is_scored=True)
     if dev_loss is not None:
         if progress.best_loss is None or dev_loss < progress.best_loss:
             progress = dataclasses.replace(
@@ -46,17 +47,39 @@ def judge(
     return progress
 
 
-def check_finite(name: str, value: float | int, step: int) -> None:
+class Stopped(KeyboardInterrupt):
+    """A signal has asked the run to end."""
+
+
+def until_signal(batches: Iterable[Any], stop: threading.Event) -> Iterator[Any]:
+    """The batches; `Stopped` is raised in place of the next one after a signal."""
+    for batch in batches:
+        if stop.is_set():
+            raise Stopped
+        yield batch
+
+
+def check_finite(
+    name: str, value: float | int, step: int, batch: Callable[[], Sequence[str]] = tuple
+) -> None:
     """Refuses a number that is not finite.
 
+    Args:
+      name: of the number.
+      value: the number.
+      step: updates done.
+      batch: gives the ids of the examples that it is a number of, where it is known.
+
     Raises:
-      ValueError: with the step, and settings that may be the cause.
+      ValueError: with the step, the examples, and settings that may be the cause.
     """
     if not np.isfinite(value):
+        ids = ", ".join(batch())
         raise ValueError(
             f"the {name} at step {step} is {value}; lower training.lr or raise"
             " training.warmup_steps (training.b2 must be below 1, training.eps above"
             " 0), and start in a new --workdir"
+            + (f"; the batch was of the examples {ids}" if ids else "")
         )
 
 

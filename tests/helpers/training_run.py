@@ -1,6 +1,6 @@
 """A tiny run on synthetic rows, for the training tests and their killed processes.
 
-As a program: `python training_run.py RUN_DIR` runs it on one device.
+As a program: `python training_run.py RUN_DIR [SAVE_MINUTES]` runs it on one device.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from mmdiffmask.tokens import AUDIOSPAN
 from mmdiffmask.training import loop, objective
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training.family import Held
+from mmdiffmask.training.job import Job
 from mmdiffmask.training.terms import cells, patches, shared
 from mmdiffmask.types import VideoBatch
 
@@ -137,7 +138,7 @@ def start(seed: int = 0):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
+def make_job(devices: int = 1, seed: int = 0, **changes) -> Job:
     """The tiny run; `changes` are fields of config.Training."""
     settings = dataclasses.replace(TRAINING, **changes)
 
@@ -154,7 +155,7 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
         yield [make_batch(range(20, 28))]
 
     experiment = config.Experiment("test", training=settings)
-    return loop.Job(
+    return Job(
         family=objective.family(make_objective(settings)),
         owner=Claim(configure.settings(experiment), seed),
         settings=settings,
@@ -162,8 +163,13 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
         batch_size=settings.batch_size,
         mesh=meshes.make(settings.batch_size, jax.devices()[:devices]),
         start=functools.partial(start, seed),
+        check_clips=lambda: None,
         hold_batches=lambda: [make_batch(range(8))],
         train_batches=train_batches,
+        example_ids=lambda step: [
+            f"clip {((step - 1) * settings.batch_size + i) % 20}"
+            for i in range(settings.batch_size)
+        ],
         dev_batches=dev_batches,
         draw_masks=draw_own,
         eval_masks={
@@ -175,4 +181,5 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> loop.Job:
 
 
 if __name__ == "__main__":
-    loop.train(make_job(steps=12), RunFolder(sys.argv[1]))
+    minutes = float((*sys.argv[2:], 0)[0])
+    loop.train(make_job(steps=12, save_minutes=minutes), RunFolder(sys.argv[1]))

@@ -1,0 +1,63 @@
+"""A training run made of objects: what the loop is handed."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from jax.sharding import Mesh
+
+from mmdiffmask import config
+from mmdiffmask.inputs import Claim
+from mmdiffmask.training import steps
+from mmdiffmask.training.family import Batch, Family, Params
+from mmdiffmask.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run, made of objects (build.py turns settings into them).
+
+    Attributes:
+      family: what is trained.
+      owner: what the run is, for config.json: all settings, the seed, what it reads.
+      settings: of training.
+      shapes: of the first weights.
+      batch_size: of an update; the order of training follows from it.
+      mesh: `mesh.make`.
+      start: makes the first weights; called only where no start was saved yet.
+      check_clips: checks and says what the clips lack, before a first update; reads
+        records, so a run that goes on does not call it.
+      hold_batches: training batches that `Family.hold` goes over.
+      train_batches: first step -> batches from there on, each with its epoch.
+      example_ids: step, from 1 -> ids of the examples of its batch.
+      dev_batches: the held-out batches, the same ones at every call.
+      draw_masks: the run's own masks; None where the family masks nothing.
+      eval_masks: strategy -> batch -> what its held-out masks hide.
+      own_masks: the strategy whose dev loss stops the run and picks the best step; a
+        name among `eval_masks` unless `draw_masks` is None.
+      may_lack: top names of `shapes` that first weights need not have.
+    """
+
+    family: Family
+    owner: Claim
+    settings: config.Training
+    shapes: Params
+    batch_size: int
+    mesh: Mesh
+    start: Callable[[], Params]
+    check_clips: Callable[[], None]
+    hold_batches: Callable[[], Iterable[Batch]]
+    train_batches: Callable[
+        [int], contextlib.AbstractContextManager[Iterator[tuple[Batch, int]]]
+    ]
+    example_ids: Callable[[int], Sequence[str]]
+    dev_batches: Callable[[], contextlib.AbstractContextManager[Iterable[Batch]]]
+    draw_masks: steps.DrawMasks | None
+    eval_masks: dict[str, Callable[[Batch], Array]]
+    own_masks: str
+    may_lack: Collection[str] = ()
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.owner.seed
