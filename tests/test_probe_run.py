@@ -2,13 +2,15 @@
 
 import dataclasses
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 
-from mmdiffmask import configure, run_files, runs
+from mmdiffmask import configure, run_files, runs, starts
+from mmdiffmask.data import tokenizers
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.probe import question_features, table
+from mmdiffmask.probe import floors, question_features, table
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import run as probing
 from mmdiffmask.run_folder import RunFolder
@@ -16,7 +18,7 @@ from mmdiffmask.training import checkpoint
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py"
 KINDS = ("doing=doing", "colour=colour", "who=^who")
-FLOORS = {*question_probe.FLOORS, "untrained"}
+FLOORS = {*floors.VIEWS, "untrained"}
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,25 @@ def test_probing_again_costs_nothing(run, found, experiment, monkeypatch):
     assert (run / run_files.PROBE).stat().st_mtime_ns != before
     zero_shot = [x.questions.read_outs["zero-shot"] for x in (found, other)]
     assert zero_shot[0] == zero_shot[1]
+
+
+def test_the_untrained_floor_is_computed_once_for_all_rows(
+    run, experiment, tmp_path, monkeypatch
+):
+    few = changed(experiment, read_outs=("match",), questions=24, eval_questions=10)
+    row = probing.probe(few, str(run)).questions
+    other = tmp_path / "other"
+    left = shutil.ignore_patterns(run_files.FEATURES, run_files.PROBE)
+    shutil.copytree(run, other, ignore=left)
+    monkeypatch.setattr(starts, "random", None)  # asked for, it would fail
+    assert probing.probe(few, str(other)).questions == row
+    shared = list((tokenizers.cache_folder() / "floors").glob("*.json"))
+    for path in shared:
+        path.write_text("{}")
+    with pytest.raises(ValueError, match="holds other questions; delete it"):
+        probing.probe(changed(few, bootstrap=100), str(other))
+    for path in shared:
+        path.unlink()
 
 
 def test_fewer_questions_and_no_floors(run, experiment):

@@ -7,6 +7,7 @@ from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.probe import clips as clip_probe
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import results
+from mmdiffmask.probe.frozen import Frozen
 from mmdiffmask.run_files import FEATURES
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
@@ -57,18 +58,16 @@ def _probe(
     if known is not None and known.key == key:
         return known
     _check_val(corpus)
+    cache = folder.at(FEATURES)
     questions = None
     if set(question_probe.READ_OUTS) & set(experiment.probe.read_outs):
         seed = folder.owner().seed
-        task = question_probe.open_task(
-            experiment, corpus, key.manifest, folder.at(FEATURES)
-        )
+        task = question_probe.open_task(experiment, corpus, key.manifest, cache)
         questions = question_probe.probe(task, params, key.weights, seed)
     labels, left_out = {}, {}
     if "clip" in experiment.probe.read_outs:
-        labels, left_out = clip_probe.probe(
-            experiment, corpus, folder, params, key.weights
-        )
+        frozen = Frozen(experiment, key.manifest, cache, key.weights, lambda: params)
+        labels, left_out = clip_probe.probe(frozen, corpus)
     probed = results.Probed(
         key=key, labels=labels, step=step, questions=questions, left_out=left_out
     )
