@@ -71,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME=VALUE",
             help="override a setting, e.g. masking.strategy=random; may be repeated",
         )
+        if name == "probe":
+            command.add_argument(
+                "--checkpoint",
+                metavar="PATH",
+                help="weights without a run of their own: --workdir is a new folder",
+            )
         command.set_defaults(run=run)
 
     report = commands.add_parser("report", help="one HTML page of one or more runs")
@@ -160,12 +166,21 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
 
 def _probe(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import runs
+    from mmdiffmask import demo, runs
     from mmdiffmask.probe import run as probing
     from mmdiffmask.probe import table
-    from mmdiffmask.run_folder import RunFolder
 
-    RunFolder(arguments.workdir).check_run()
+    if arguments.checkpoint is not None:
+        weights = f"model.checkpoint={arguments.checkpoint}"
+        arguments.set = [*arguments.set, weights, "training.steps=0"]
+        experiment = _experiment(arguments)
+        records = arguments.data or demo.make_records(experiment, pathlib.Path("."))
+        probed = probing.probe_checkpoint(
+            experiment, arguments.workdir, records, arguments.seed or 0
+        )
+        print(table.lines(probed))
+        return
+    probing.check_finished(arguments.workdir)
     experiment = runs.of_run(
         arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
     )

@@ -1,18 +1,23 @@
 """The probe of a run with all read-outs: results, floors, caches, refusals, table."""
 
 import dataclasses
+import json
 import pathlib
 import shutil
 
 import numpy as np
 import pytest
 
+from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, run_files, runs, starts
 from mmdiffmask.data import tokenizers
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.probe import floors, question_features, table
+from mmdiffmask.data.records import manifest
+from mmdiffmask.probe import floors, question_features, results, table
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import run as probing
+from mmdiffmask.report import limits
+from mmdiffmask.report import runs as report_runs
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 
@@ -164,3 +169,81 @@ def test_the_interval_is_over_clips():
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
     all_right = table.by_clip([1] * 100, clips, every, 500)
     assert all_right.high == 1.0 and 0.8 < all_right.low < 0.9
+
+
+FEW = {"questions": 20, "eval_questions": 10, "floors": False}
+
+
+def test_a_checkpoint_is_probed_without_a_run(
+    run, experiment, tiny_records, tmp_path, capsys, monkeypatch
+):
+    folder = tmp_path / "alone"
+    probe = ["probe", str(TINY), "--data", tiny_records, "--workdir", str(folder)]
+    few = ["probe.questions=20", "probe.eval_questions=10", "probe.floors=false"]
+    few += ["probe.read_outs=clip,match", "probe.labels=action"]
+    few = [word for item in few for word in ("--set", item)]
+    assert command_line.main([*probe, *few, "--checkpoint", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "match" in shown and shown.startswith("after 0 steps")
+    probed = results.read(RunFolder(folder))
+    settings = FEW | {"read_outs": ("clip", "match"), "labels": ("action",)}
+    settings |= {"kinds": ("all=",)}
+    whole = probing.probe(changed(experiment, **settings), str(run))
+    assert probed.labels == whole.labels and probed.records == {}
+    assert probed.questions == whole.questions
+    # Again: from what is there, with settings of the probe that may be others.
+    monkeypatch.setattr(question_features, "extract", None)
+    again = [*probe, *few, "--checkpoint", str(run), "--set", "probe.link=sigmoid"]
+    assert command_line.main(again) == 0
+    assert command_line.main([*probe, *few]) == 2
+    assert "which --checkpoint names" in capsys.readouterr().err
+    assert command_line.main([*again, "--set", "data.dev_share=0.4"]) == 2
+    assert "holds a run with data.dev_share=0.3, not 0.4" in capsys.readouterr().err
+    # It is no row of a page.
+    assert command_line.main(["report", str(tmp_path)]) == 2
+    assert "only checkpoints that were probed" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_other_sizes_leaves_no_folder(tiny_records, tmp_path, capsys):
+    folder = tmp_path / "alone"
+    probe = ["probe", str(TINY), "--data", tiny_records, "--workdir", str(folder)]
+    assert command_line.main([*probe, "--checkpoint", "small"]) == 2
+    assert "small: does not fit the model" in capsys.readouterr().err
+    assert not folder.exists()
+
+
+@pytest.fixture(scope="module")
+def other_records(tiny_records, tmp_path_factory):
+    """The same shards as records of another content."""
+    folder = tmp_path_factory.mktemp("records") / "other"
+    shutil.copytree(tiny_records, folder)
+    path = folder / manifest.NAME
+    content = json.loads(path.read_text())
+    content["settings"]["seed"] = "another"
+    path.write_text(json.dumps(content))
+    return str(folder)
+
+
+def test_a_run_is_probed_on_other_records(
+    run, experiment, tiny_records, other_records, tmp_path, caplog
+):
+    few = changed(experiment, read_outs=("match",), **FEW)
+    own = probing.probe(few, str(run), tiny_records)
+    folder = tmp_path / "runs" / "none"
+    shutil.copytree(run, folder)
+    places = (folder / run_files.PLACES).read_text()
+    probed = probing.probe(few, str(folder), other_records)
+    assert "looks at other records than it trained on" in caplog.text
+    assert probed.records["value"] == other_records
+    assert probed.records["sha256"] == probed.key.manifest != own.key.manifest
+    assert probed.questions == own.questions
+    assert results.read(RunFolder(folder)) == probed
+    assert (folder / run_files.PLACES).read_text() == places
+    found, _ = report_runs.read_runs(folder.parent)
+    assert any("from other records than" in text for text in limits.of_runs(found))
+    # Beside a row that was probed on its own records there is no page.
+    shutil.copytree(run, folder.parent / "own")
+    with pytest.raises(ValueError, match="differ in the records that they were probed"):
+        report_runs.read_runs(folder.parent)
+    # The run's own again.
+    assert probing.probe(few, str(folder)) == own

@@ -167,7 +167,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         settings={k: str(v) for k, v in base.settings.items()},
         versions=versions.of_runs({run.name: run.versions for run in found}),
         times=_times(workdir, found),
-        not_shown=_not_shown(found, unfinished),
+        not_shown=_not_shown(workdir, found, unfinished),
     )
 
 
@@ -205,7 +205,9 @@ def describe_start(path: str | None, sha256: str | None = None) -> str:
     return f"the weights in {path}" + (f" ({inputs.short(sha256)})" if sha256 else "")
 
 
-def _not_shown(found: Sequence[runs.Run], unfinished: Sequence[str]) -> tuple[str, ...]:
+def _not_shown(
+    workdir: pathlib.Path, found: Sequence[runs.Run], unfinished: Sequence[str]
+) -> tuple[str, ...]:
     """Limits of these very runs, a sentence each."""
     said = []
     if unfinished:
@@ -225,6 +227,11 @@ def _not_shown(found: Sequence[runs.Run], unfinished: Sequence[str]) -> tuple[st
         said.append(
             f"Held-out scores come from {dev} clip(s): their intervals say nothing."
         )
+    alone = [
+        p.name for p in sorted(workdir.iterdir()) if runs.is_of_checkpoint(RunFolder(p))
+    ]
+    if alone:
+        said.append(f"Checkpoints that were probed without a run: {', '.join(alone)}.")
     said += limits.of_runs(found)
     return tuple(said)
 

@@ -79,6 +79,8 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
     done = [folder for folder in begun if folder.has(run_files.DATA)]
     if not done:
         state = "no finished run" if begun else "no run"
+        if all(map(is_of_checkpoint, begun)) and begun:
+            state = "only checkpoints that were probed without a run, but no run"
         raise ValueError(
             f"{workdir}: {state} here; mmdiffmask pretrain CONFIG.py --workdir"
             f" {workdir} makes one"
@@ -102,7 +104,16 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
         # A row that hides nothing may have other terms; others agree.
         if run in hiding:
             _check_comparable(hiding[0], run)
-    return _with_unique_names(read), [f.path.name for f in begun if f not in done]
+    return _with_unique_names(read), [
+        folder.path.name
+        for folder in begun
+        if folder not in done and not is_of_checkpoint(folder)
+    ]
+
+
+def is_of_checkpoint(folder: RunFolder) -> bool:
+    """Whether it holds the probe of a checkpoint without a run."""
+    return folder.has(run_files.PROBE) and not folder.has(run_files.DATA)
 
 
 def _place(order: list[str], run: Run) -> int:
@@ -129,6 +140,9 @@ def _check_comparable(first: Run, other: Run) -> None:
             pairs[name] = (first.settings.get(name), other.settings.get(name))
     if first.probe and other.probe:
         pairs["probe"] = (first.probe.key.probe, other.probe.key.probe)
+        records = tuple(run.probe.key.manifest for run in (first, other))
+        if all(records):  # versions before did not note them
+            pairs["the records that they were probed on"] = records
     for name, (one, two) in pairs.items():
         if one != two:
             if name in same:
