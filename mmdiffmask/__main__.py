@@ -1,4 +1,4 @@
-"""Command line: demo, pretrain, probe, report, inspect, weights.
+"""Command line: demo, pretrain, probe, features, report, inspect, weights.
 
 A user's mistake is one sentence on stderr and exit status 2, found before any work.
 """
@@ -71,13 +71,9 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME=VALUE",
             help="override a setting, e.g. masking.strategy=random; may be repeated",
         )
-        if name == "probe":
-            command.add_argument(
-                "--checkpoint",
-                metavar="PATH",
-                help="weights without a run of their own: --workdir is a new folder",
-            )
         command.set_defaults(run=run)
+    _add_probe(commands.choices["probe"])
+    _add_features(commands)
 
     report = commands.add_parser("report", help="one HTML page of one or more runs")
     report.add_argument("workdir", help="a run's folder, or a folder of runs")
@@ -92,6 +88,37 @@ def _parser() -> argparse.ArgumentParser:
     inspect.set_defaults(run=_inspect)
     _add_weights(commands)
     return parser
+
+
+def _add_probe(command: argparse.ArgumentParser) -> None:
+    """Adds what a probe takes beside the arguments of `pretrain`."""
+    command.add_argument(
+        "--checkpoint",
+        metavar="PATH",
+        help="weights without a run of their own: --workdir is a new folder",
+    )
+    command.add_argument(
+        "--submission",
+        metavar="ZIP",
+        help="also answer val and test_public for TVQA's server",
+    )
+
+
+def _add_features(commands: argparse._SubParsersAction) -> None:
+    features = commands.add_parser(
+        "features", help="frozen features of all records, for heads of your own"
+    )
+    features.add_argument("workdir", help="a run's folder, or that of a checkpoint")
+    features.add_argument("--out", required=True, help=".npz to write")
+    features.add_argument("--data", help="records; absent: those of the folder")
+    features.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the probe, e.g. probe.read_outs=answer; may be repeated",
+    )
+    features.set_defaults(run=_features)
 
 
 def _add_weights(commands: argparse._SubParsersAction) -> None:
@@ -176,7 +203,11 @@ def _probe(arguments: argparse.Namespace) -> None:
         experiment = _experiment(arguments)
         records = arguments.data or demo.make_records(experiment, pathlib.Path("."))
         probed = probing.probe_checkpoint(
-            experiment, arguments.workdir, records, arguments.seed or 0
+            experiment,
+            arguments.workdir,
+            records,
+            arguments.seed or 0,
+            arguments.submission,
         )
         print(table.lines(probed))
         return
@@ -184,7 +215,16 @@ def _probe(arguments: argparse.Namespace) -> None:
     experiment = runs.of_run(
         arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
     )
-    print(table.lines(probing.probe(experiment, arguments.workdir, arguments.data)))
+    probed = probing.probe(
+        experiment, arguments.workdir, arguments.data, arguments.submission
+    )
+    print(table.lines(probed))
+
+
+def _features(arguments: argparse.Namespace) -> None:
+    from mmdiffmask.probe import export
+
+    print(export.write(arguments.workdir, arguments.out, arguments.data, arguments.set))
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -4,16 +4,25 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import zipfile
 
 import numpy as np
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import configure, run_files, runs, starts
-from mmdiffmask.data import tokenizers
+from mmdiffmask import configure, examples, run_files, runs, starts
+from mmdiffmask.data import loader, tokenizers
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import manifest
-from mmdiffmask.probe import floors, question_features, results, table
+from mmdiffmask.probe import (
+    encoders,
+    feature_parts,
+    floors,
+    question_features,
+    results,
+    submission,
+    table,
+)
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import run as probing
 from mmdiffmask.report import limits
@@ -247,3 +256,109 @@ def test_a_run_is_probed_on_other_records(
         report_runs.read_runs(folder.parent)
     # The run's own again.
     assert probing.probe(few, str(folder)) == own
+
+
+def test_features_of_all_records_by_id(run, experiment, tiny_records, tmp_path, capsys):
+    out = tmp_path / "features.npz"
+    features = ["features", str(run), "--out", str(out)]
+    few = ["--set", "probe.read_outs=clip,match"]
+    assert command_line.main([*features, *few]) == 0
+    assert "question/span" in capsys.readouterr().out
+    corpus = Corpus.of(tiny_records)
+    with np.load(out) as stored:
+        arrays = dict(stored)
+    splits = [
+        (name, entry) for name in ("train", "val") for entry in corpus.entries(name)
+    ]
+    assert list(arrays["question/id"]) == [entry.example_id for _, entry in splits]
+    assert list(arrays["question/split"]) == [name for name, _ in splits]
+    assert list(arrays["question/clip"]) == [entry.clip for _, entry in splits]
+    assert list(arrays["question/right"]) == [entry.answer_index for _, entry in splits]
+    assert set(arrays["clip/id"]) == {entry.clip for _, entry in splits}
+    n, hidden = len(splits), experiment.model.hidden
+    shapes = {name: value.shape for name, value in arrays.items()}
+    assert shapes["clip/joint"] == shapes["clip/vit"] == (20, hidden)
+    assert shapes["question/match/frames and sound"] == (n, hidden)
+    assert shapes["question/span"] == (n, 5, hidden)
+    # They are those that the probe's own heads see.
+    entries = [corpus.entries("val")[i] for i in corpus.first_of_clips("val")]
+    source = corpus.source("val")
+    row = examples.make_row(experiment.data, experiment.masking, source)
+    batch = loader.stack([row(i) for i in corpus.first_of_clips("val")])
+    params = checkpoint.load_params(RunFolder(run), "last")
+    expected = encoders.of_clips(experiment)(params, batch)["joint"]
+    position = {name: i for i, name in enumerate(arrays["clip/id"])}
+    rows = [position[entry.clip] for entry in entries]
+    np.testing.assert_allclose(arrays["clip/joint"][rows], expected, atol=2e-5)
+    for words, wrong in (
+        ("only probe.* and", [*features, "--set", "data.rows=4"]),
+        ("ends with .npz", ["features", str(run), "--out", "x.zip"]),
+        ("no run here", ["features", str(tmp_path), "--out", str(out)]),
+    ):
+        assert command_line.main(wrong) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_submission_answers_every_question(run, tiny_records, tmp_path, capsys):
+    records = tmp_path / "records"
+    shutil.copytree(tiny_records, records)
+    content = json.loads((records / manifest.NAME).read_text())
+    content["shards"]["test_public"] = content["shards"]["train"]
+    (records / manifest.NAME).write_text(json.dumps(content))
+    out = tmp_path / "answers.zip"
+    probe = ["probe", str(TINY), "--workdir", str(tmp_path / "probe")]
+    probe += ["--checkpoint", str(run), "--submission", str(out), "--set"]
+    probe += ["probe.read_outs=match", "--set", "probe.floors=false"]
+    assert command_line.main([*probe, "--data", tiny_records]) == 2
+    assert "has no split test_public" in capsys.readouterr().err
+    assert command_line.main([*probe, "--data", str(records)]) == 0
+    with zipfile.ZipFile(out) as archive:
+        files = {name: json.loads(archive.read(name)) for name in archive.namelist()}
+    names = (*submission.FILES.values(), "meta.json")
+    val, test, meta = (files[name] for name in names)
+    assert meta["is_ensemble"] is False and meta["with_ts"] is True
+    corpus, ids = Corpus.of(records), submission.question_id
+    for answers, split in ((val, "val"), (test, "test_public")):
+        assert list(answers) == [ids(x.example_id) for x in corpus.entries(split)]
+        assert set(answers.values()) <= set(range(5))
+    # It answers as the head that the probe scored.
+    asked = results.read(RunFolder(tmp_path / "probe")).questions
+    right = {ids(x.example_id): x.answer_index for x in corpus.entries("val")}
+    hits = asked.read_outs["match"].is_right
+    is_right = dict(zip(map(ids, asked.ids), hits, strict=True))
+    assert len(is_right) == len(val)
+    assert {n: float(val[n] == right[n]) for n in val} == is_right
+    before = out.read_bytes()
+    assert command_line.main([*probe, "--data", str(records)]) == 0
+    assert out.read_bytes() == before
+
+
+def test_heads_take_features_of_half_the_bytes(run, experiment, tmp_path, monkeypatch):
+    settings = FEW | {"read_outs": ("clip", "match", "answer"), "labels": ("action",)}
+    few, folder = changed(experiment, **settings), tmp_path / "half"
+    whole = probing.probe(few, str(run))
+    left = shutil.ignore_patterns(run_files.FEATURES, run_files.PROBE)
+    shutil.copytree(run, folder, ignore=left)
+    monkeypatch.setattr(feature_parts, "stored_type", lambda model: np.float16)
+    half = probing.probe(few, str(folder))
+    for path in (folder / run_files.FEATURES).rglob("*.npz"):
+        with np.load(path) as stored:
+            kinds = {stored[name].dtype for name in stored.files if name != "clip"}
+            assert kinds == {np.dtype(np.float16)}
+    pairs = [
+        (scores, half.questions.read_outs[name])
+        for name, scores in whole.questions.read_outs.items()
+    ]
+    pairs += [
+        (head, half.labels["action"].heads[name])
+        for name, head in whole.labels["action"].heads.items()
+    ]
+    for one, two in pairs:
+        assert two.dev_loss == pytest.approx(one.dev_loss, abs=0.05)
+
+
+def test_ids_of_questions_are_tvqa_s():
+    assert submission.question_id("000123~s01e02_seg02_clip_03") == "123"
+    assert submission.question_id("val-0007") == "val-0007"
+    with pytest.raises(ValueError, match="2 questions of val have 1 ids"):
+        submission._by_id(("1~a", "01~b"), np.zeros(2, int), "val")

@@ -92,6 +92,41 @@ def open_task(
     return Task(experiment, manifest, folder, sources, chosen, unanswered)
 
 
+def every_question(
+    experiment: config.Experiment,
+    corpus: Corpus,
+    manifest: str,
+    folder: pathlib.Path,
+    splits_of: Sequence[str],
+) -> Task:
+    """All questions of some splits, whether their answers are known or not.
+
+    The parts of the task are called "all SPLIT".
+
+    Raises:
+      ValueError: if a record has no question, or a question is longer than a sequence.
+    """
+    chosen = {
+        f"all {split}": _listed(
+            experiment, corpus.entries(split), range(len(corpus.entries(split)))
+        )
+        for split in splits_of
+    }
+    every = [question for part in chosen.values() for question in part]
+    questions.check_length(every, experiment.data)
+    sources = {f"all {split}": corpus.source(split) for split in splits_of}
+    return Task(experiment, manifest, folder, sources, chosen, unanswered={})
+
+
+def _listed(
+    experiment: config.Experiment, entries: Sequence[Entry], positions: Sequence[int]
+) -> list[questions.Question]:
+    data, read_outs = experiment.data, experiment.probe.read_outs
+    encoder = tokenizers.load(data.tokenizer).encode_plain
+    pieces = data.segments * data.sub_segments
+    return questions.index(entries, positions, encoder, pieces, read_outs)
+
+
 def choose(
     experiment: config.Experiment,
     name: str,
@@ -103,9 +138,7 @@ def choose(
     Dev is bounded like train, by its share of what train may have.
     """
     settings, share = experiment.probe, experiment.data.dev_share
-    encode = tokenizers.load(experiment.data.tokenizer).encode_plain
-    pieces = experiment.data.segments * experiment.data.sub_segments
-    listed = questions.index(entries, positions, encode, pieces, settings.read_outs)
+    listed = _listed(experiment, entries, positions)
     known = [question for question in listed if question.right >= 0]
     unanswered = len(listed) - len(known)
     if name == "val":

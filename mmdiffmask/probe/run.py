@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmdiffmask import build, config, inputs, run_files, runs, versions, weights
 from mmdiffmask.data import tokenizers
@@ -13,6 +13,7 @@ from mmdiffmask.inputs import Claim
 from mmdiffmask.probe import clips as clip_probe
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import results
+from mmdiffmask.probe import submission as submissions
 from mmdiffmask.probe.frozen import Frozen
 from mmdiffmask.run_files import FEATURES
 from mmdiffmask.run_folder import RunFolder
@@ -28,7 +29,10 @@ class Weights(NamedTuple):
 
 
 def probe(
-    experiment: config.Experiment, run_dir: str, records_dir: str | None = None
+    experiment: config.Experiment,
+    run_dir: str,
+    records_dir: str | None = None,
+    submission: str | None = None,
 ) -> results.Probed:
     """Heads on the frozen features of the run; the content of probe.json.
 
@@ -40,6 +44,7 @@ def probe(
       run_dir: of a finished run.
       records_dir: None: where the run's records were when it was trained. Records of
         other content are probed in their own geometry, and noted.
+      submission: .zip file for TVQA's server (submission.py); None: none is written.
 
     Raises:
       ValueError: if the run is not finished, its records have changed, or they have
@@ -48,11 +53,31 @@ def probe(
     folder = check_finished(run_dir)
     with folder.held():
         experiment, records_dir, other = find_records(experiment, folder, records_dir)
-        which = experiment.probe.checkpoint
-        read = Weights(
-            checkpoint.load_params(folder, which), checkpoint.step_of(folder, which)
-        )
-        return _probe(experiment, folder, Corpus.of(records_dir), read, other)
+        read, corpus = of_run(experiment, folder), Corpus.of(records_dir)
+        return _probe(experiment, folder, corpus, read, other, submission)
+
+
+def of_run(experiment: config.Experiment, folder: RunFolder) -> Weights:
+    """The weights of a finished run that `probe.checkpoint` names."""
+    which = experiment.probe.checkpoint
+    return Weights(
+        checkpoint.load_params(folder, which), checkpoint.step_of(folder, which)
+    )
+
+
+def of_checkpoint(experiment: config.Experiment) -> Weights:
+    """The weights of `model.checkpoint`, as far as it has them.
+
+    Raises:
+      ValueError: if they do not fit `model`.
+    """
+    stored = weights.load_stored(
+        experiment.model.checkpoint,
+        experiment.model,
+        tokenizers.load(experiment.data.tokenizer).vocabulary,
+        experiment.probe.checkpoint,
+    )
+    return Weights(stored.params, stored.step)
 
 
 def check_finished(run_dir: str) -> RunFolder:
@@ -104,7 +129,11 @@ def find_records(
 
 
 def probe_checkpoint(
-    experiment: config.Experiment, run_dir: str, records_dir: str, seed: int
+    experiment: config.Experiment,
+    run_dir: str,
+    records_dir: str,
+    seed: int,
+    submission: str | None = None,
 ) -> results.Probed:
     """As `probe`, of a checkpoint that has no run; `run_dir` gets features and scores.
 
@@ -113,6 +142,7 @@ def probe_checkpoint(
       run_dir: of this probe: new, empty, or of the same checkpoint and records.
       records_dir: what it looks at.
       seed: of the untrained network that is a floor.
+      submission: as of `probe`.
 
     Raises:
       ValueError: as `probe`; if the checkpoint does not fit `model`, or the folder is
@@ -122,14 +152,8 @@ def probe_checkpoint(
     with folder.held():
         owner = _with_probe_of(folder, build.claim(experiment, records_dir, seed))
         with folder.claimed(owner):
-            stored = weights.load_stored(
-                experiment.model.checkpoint,
-                experiment.model,
-                tokenizers.load(experiment.data.tokenizer).vocabulary,
-                experiment.probe.checkpoint,
-            )
-            read = Weights(stored.params, stored.step)
-            return _probe(experiment, folder, Corpus.of(records_dir), read, {})
+            read, corpus = of_checkpoint(experiment), Corpus.of(records_dir)
+            return _probe(experiment, folder, corpus, read, {}, submission)
 
 
 def _with_probe_of(folder: RunFolder, owner: Claim) -> Claim:
@@ -153,6 +177,7 @@ def _probe(
     corpus: Corpus,
     read: Weights,
     other: dict[str, str],
+    submission: str | None,
 ) -> results.Probed:
     """Scores of weights in a folder that is held.
 
@@ -162,7 +187,10 @@ def _probe(
       corpus: the records.
       read: the weights.
       other: notes the records, where they are not the folder's.
+      submission: file to write, if any.
     """
+    if submission is not None:
+        submissions.check(experiment, corpus, submission)
     key = results.make_key(
         probe=dataclasses.asdict(experiment.probe),
         data=dataclasses.asdict(experiment.data),
@@ -170,30 +198,33 @@ def _probe(
         numbers=versions.number("training", "features", "heads"),
         manifest=manifest.identity(corpus.folder),
     )
-    known = results.read(folder)
-    if known is not None and known.key == key:
-        return known
-    _check_val(corpus)
-    cache, params = folder.at(FEATURES), read.params
-    questions = None
-    if set(question_probe.READ_OUTS) & set(experiment.probe.read_outs):
+    cache = folder.at(FEATURES)
+    frozen = Frozen(experiment, key.manifest, cache, key.weights, lambda: read.params)
+    probed = results.read(folder)
+    if probed is None or probed.key != key:
+        _check_val(corpus)
         seed = folder.owner().seed
-        task = question_probe.open_task(experiment, corpus, key.manifest, cache)
-        questions = question_probe.probe(task, params, key.weights, seed)
+        scored = _score(frozen, corpus, seed)
+        probed = results.Probed(key=key, step=read.step, records=other, **scored)
+        results.write(folder, probed)
+    if submission is not None:
+        submissions.write(frozen, corpus, submission)
+    return probed
+
+
+def _score(frozen: Frozen, corpus: Corpus, seed: int) -> dict[str, Any]:
+    """The fields of `results.Probed` that are scores."""
+    experiment, questions = frozen.experiment, None
+    if set(question_probe.READ_OUTS) & set(experiment.probe.read_outs):
+        task = question_probe.open_task(
+            experiment, corpus, frozen.manifest, frozen.folder
+        )
+        params = frozen.make_params()
+        questions = question_probe.probe(task, params, frozen.weights, seed)
     labels, left_out = {}, {}
     if "clip" in experiment.probe.read_outs:
-        frozen = Frozen(experiment, key.manifest, cache, key.weights, lambda: params)
         labels, left_out = clip_probe.probe(frozen, corpus)
-    probed = results.Probed(
-        key=key,
-        labels=labels,
-        step=read.step,
-        questions=questions,
-        left_out=left_out,
-        records=other,
-    )
-    results.write(folder, probed)
-    return probed
+    return {"labels": labels, "left_out": left_out, "questions": questions}
 
 
 def _check_val(corpus: Corpus) -> None:
