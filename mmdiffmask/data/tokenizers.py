@@ -23,7 +23,7 @@ TOY = pathlib.Path(__file__).with_name("toy_tokenizer.json")
 # MERLOT-Reserve's own, which goes with the official checkpoints.
 RESERVE = "lowercase_encoder.json"
 RESERVE_SHA256 = "afc3b00a1296a356947abf63acd6b6641983accb4fc38bf9deaf66180db83918"
-CACHE = "MMDIFFMASK_CACHE"  # environment variable: the folder of files to look up
+CACHE = "MMDIFFMASK_CACHE"  # environment variable: the folder of `cache_folder`
 
 
 class Tokenizer:
@@ -78,16 +78,16 @@ def load(
 
 
 def cache_folder() -> epath.Path:
-    """Of the user: $MMDIFFMASK_CACHE or, without that, ~/.cache/mmdiffmask."""
-    cache = os.environ.get(CACHE) or os.path.join("~", ".cache", "mmdiffmask")
-    return epath.Path(cache).expanduser()
+    """Files that all runs of a user share: $MMDIFFMASK_CACHE or ~/.cache/mmdiffmask."""
+    name = os.environ.get(CACHE) or os.path.join("~", ".cache", "mmdiffmask")
+    return epath.Path(name).expanduser()
 
 
 def find_reserve(checkpoint: str | os.PathLike | None = None) -> epath.Path:
     """Where MERLOT-Reserve's tokenizer lies; warns if the file has other content.
 
     It is looked for beside the checkpoint (in its folder, if it is one), then in
-    $MMDIFFMASK_CACHE or, without that, in ~/.cache/mmdiffmask.
+    `cache_folder`.
 
     Raises:
       ValueError: if it is nowhere; names the folders, the file and its checksum.
