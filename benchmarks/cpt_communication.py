@@ -3,8 +3,8 @@
 `python -m benchmarks.cpt_communication` compiles the step in its default settings for 8
 and for 32 simulated devices with one clip each, reads the collectives out of the
 program, and puts the time that they take beside the time of computing; `CORE` is the
-machine assumed. A compiler for TPU may merge, split or round otherwise than that for
-CPU: with bfloat16 it sums gradients in bfloat16, half of what stands here.
+machine assumed. The model is in float32; a compiler for TPU may merge, split or round
+otherwise than that for CPU: in bfloat16 it sums gradients in half as many bytes.
 """
 
 import argparse
@@ -114,7 +114,7 @@ def communication(
 
 def lines(model: str, is_quick: bool = False) -> Iterator[str]:
     """All lines: for 8 and for 32 devices."""
-    yield f"our step, {model}, default settings, one clip a core"
+    yield f"our step in its default, {model}, float32, one clip a core"
     for devices in DEVICES:
         yield from communication(*compile_for(model, devices, is_quick), devices)
 
