@@ -236,6 +236,7 @@ def test_cases_of_a_damaged_index(copied, damage, message):
         index.gzip.compress(index.FORMAT + b'"123456789"\t[]\n' * 6),
         index.gzip.compress(index.FORMAT + b"\xff\n" * 6),
     ],
+    ids=range(8),  # gzip writes the time, so the content is no name
 )
 def test_cases_of_an_index_that_is_none(copied, content):
     """As the manifest knows it: another version's, say, or one of other records."""
