@@ -205,7 +205,9 @@ def test_eight_devices_give_what_one_gives(start, params, rows, found, at_once):
     assert devices.mesh.size == 8
 
     def groups():
-        return question_features.groups(rows, ENCODE, DATA, 16, FULL, BOTH, at_once)
+        return question_features.groups(
+            keyed(rows), ENCODE, DATA, 16, FULL, BOTH, at_once
+        )
 
     done = []
     cut = question_features.extract(
@@ -222,7 +224,7 @@ def test_one_device_gives_the_bits_of_arrays_that_lie_nowhere(
     devices = encoders.devices(1)
 
     def groups():
-        return question_features.groups(rows, ENCODE, DATA, 3, FULL, BOTH)
+        return question_features.groups(keyed(rows), ENCODE, DATA, 3, FULL, BOTH)
 
     placed = devices.put(params)
     cut = question_features.extract(start, placed, groups, FULL, cut=devices.cut)
@@ -231,7 +233,7 @@ def test_one_device_gives_the_bits_of_arrays_that_lie_nowhere(
 
 
 def test_fewer_questions_at_once_leave_the_windows_whole(rows):
-    (group,) = question_features.groups(rows, ENCODE, DATA, 4, FULL, BOTH, 3)
+    (group,) = question_features.groups(keyed(rows), ENCODE, DATA, 4, FULL, BOTH, 3)
     assert len(group.windows.is_frame_valid) == 4
     assert [names for names, _ in group.rows] == [["q0", "q1", "q2"], ["q3"]]
     assert all(len(batch.window) == 3 for _, batch in group.rows)

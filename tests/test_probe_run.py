@@ -22,6 +22,7 @@ from mmdiffmask.probe import (
     results,
     submission,
     table,
+    tasks,
 )
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import run as probing
@@ -133,11 +134,11 @@ def test_fewer_questions_and_no_floors(run, experiment):
 
 
 def test_questions_without_known_answer_are_left_out(run, experiment, tiny_records):
-    task = question_probe.open_task(experiment, Corpus.of(tiny_records), "", run)
+    task = tasks.open_task(experiment, Corpus.of(tiny_records), "", run)
     first, *others = Corpus.of(tiny_records).entries("val")
     hidden = first.example_id
     entries = [dataclasses.replace(first, answer_index=-1), *others]
-    chosen, unanswered = question_probe.choose(experiment, "val", entries, range(18))
+    chosen, unanswered = tasks.choose(experiment, "val", entries, range(18))
     assert unanswered == 1
     assert hidden not in {question.example_id for question in chosen}
     assert len(chosen) == len(task.chosen["val"]) - 1
@@ -146,7 +147,7 @@ def test_questions_without_known_answer_are_left_out(run, experiment, tiny_recor
 def test_wrong_kinds_and_bare_checkpoints_are_refused(run, experiment, tiny_records):
     with pytest.raises(ValueError, match="probe.kinds"):
         probing.probe(changed(experiment, kinds=("x",)), str(run))
-    task = question_probe.open_task(experiment, Corpus.of(tiny_records), "", run)
+    task = tasks.open_task(experiment, Corpus.of(tiny_records), "", run)
     params = checkpoint.load_params(RunFolder(run), "start")
     bare = {name: value for name, value in params.items() if name != "span_encoder"}
     with pytest.raises(ValueError, match="no span_encoder"):

@@ -11,7 +11,7 @@ from mmdiffmask import atomic, config, configure, inputs, run_files, weights
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import manifest
 from mmdiffmask.probe import clips as clip_probe
-from mmdiffmask.probe import floors, settings
+from mmdiffmask.probe import floors, settings, tasks
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import run as probing
 from mmdiffmask.probe.frozen import Frozen
@@ -100,7 +100,7 @@ def _arrays(frozen: Frozen, corpus: Corpus) -> Arrays:
     read_outs = frozen.experiment.probe.read_outs
     if "clip" in read_outs:
         yield from _of_clips(frozen, corpus)
-    if set(read_outs) & set(question_probe.READ_OUTS):
+    if set(read_outs) & set(tasks.READ_OUTS):
         yield from _of_questions(frozen, corpus)
 
 
@@ -119,7 +119,7 @@ def _of_clips(frozen: Frozen, corpus: Corpus) -> Arrays:
 
 
 def _of_questions(frozen: Frozen, corpus: Corpus) -> Arrays:
-    task = question_probe.every_question(
+    task = tasks.every_question(
         frozen.experiment, corpus, frozen.manifest, frozen.folder, corpus.split_names
     )
     sets = question_probe.encode(task, frozen, floors.FULL)

@@ -12,7 +12,7 @@ from mmdiffmask.data.records import manifest
 from mmdiffmask.inputs import Claim
 from mmdiffmask.probe import clips as clip_probe
 from mmdiffmask.probe import questions as question_probe
-from mmdiffmask.probe import results, settings
+from mmdiffmask.probe import results, settings, tasks
 from mmdiffmask.probe import submission as submissions
 from mmdiffmask.probe.frozen import Frozen
 from mmdiffmask.run_files import FEATURES
@@ -215,10 +215,8 @@ def _probe(
 def _score(frozen: Frozen, corpus: Corpus, seed: int) -> dict[str, Any]:
     """The fields of `results.Probed` that are scores."""
     experiment, questions = frozen.experiment, None
-    if set(question_probe.READ_OUTS) & set(experiment.probe.read_outs):
-        task = question_probe.open_task(
-            experiment, corpus, frozen.manifest, frozen.folder
-        )
+    if set(tasks.READ_OUTS) & set(experiment.probe.read_outs):
+        task = tasks.open_task(experiment, corpus, frozen.manifest, frozen.folder)
         params = frozen.make_params()
         questions = question_probe.probe(task, params, frozen.weights, seed)
     labels, left_out = {}, {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmdiffmask import atomic, config
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.probe import choices, floors, question_scores
+from mmdiffmask.probe import choices, floors, question_scores, tasks
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe.frozen import Frozen
 from mmdiffmask.training.question_batch import ANSWER, MATCH
@@ -55,7 +55,7 @@ def write(frozen: Frozen, corpus: Corpus, out: str) -> None:
       ValueError: if two questions have the same id.
     """
     experiment, manifest, cache = frozen.experiment, frozen.manifest, frozen.folder
-    task = question_probe.open_task(experiment, corpus, manifest, cache)
+    task = tasks.open_task(experiment, corpus, manifest, cache)
     read_out = ANSWER if ANSWER in task.read_outs else MATCH
     known = {
         name: question_scores.part(part, read_out, floors.FULL, task.chosen[name])
@@ -69,9 +69,7 @@ def write(frozen: Frozen, corpus: Corpus, out: str) -> None:
         l2=settings.l2,
         link=settings.link,
     )
-    every = question_probe.every_question(
-        experiment, corpus, manifest, cache, tuple(FILES)
-    )
+    every = tasks.every_question(experiment, corpus, manifest, cache, tuple(FILES))
     sets = question_probe.encode(every, frozen, floors.FULL)
     files = {}
     for (split, file), (name, part) in zip(FILES.items(), sets.items(), strict=True):
