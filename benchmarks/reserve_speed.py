@@ -29,7 +29,7 @@ from jaxtyping import Array, Float
 
 from mmdiffmask import config
 from mmdiffmask.grid import PatchGrid
-from mmdiffmask.models.reserve import towers
+from mmdiffmask.models.reserve import flops, towers
 
 MIB = 2**20
 Compiled = jax.stages.Compiled
@@ -45,7 +45,7 @@ class Case(NamedTuple):
     forward: Callable
     params: object
     inputs: tuple
-    flops: float
+    flops: int
 
 
 class Cost(NamedTuple):
@@ -53,26 +53,6 @@ class Cost(NamedTuple):
 
     wall_s: float
     cpu_s: float
-
-
-def stack_flops(hidden: int, layers: int, tokens: int) -> float:
-    """Matrix products of a transformer stack over one sequence (reserve.md section 7).
-
-    Example: `stack_flops(768, 12, 241)` -> 43.08e9.
-    """
-    return layers * (24 * tokens * hidden**2 + 4 * tokens**2 * hidden)
-
-
-def vision_flops(size: config.Model, patches: int) -> float:
-    """Matrix products of the vision tower over one frame.
-
-    Example: `base` and 240 patches -> 44.07e9.
-    """
-    embedding = 2 * patches * towers.PATCH_VALUES * size.hidden
-    pool = (4 * patches + 4 * patches // towers.POOL**2) * size.hidden**2
-    cls_proj = 2 * size.hidden**2
-    stack = stack_flops(size.hidden, size.vision_layers, patches + 1)
-    return stack + embedding + pool + cls_proj
 
 
 def vision_case(name: str, frames: int, rows: int, cols: int) -> Case:
@@ -85,9 +65,9 @@ def vision_case(name: str, frames: int, rows: int, cols: int) -> Case:
 
     patches = jax.ShapeDtypeStruct((frames, rows * cols, towers.PATCH_VALUES), "f4")
     params = _shapes(lambda key, x: tower.init(key, x, grid), patches)
-    flops = frames * vision_flops(size, rows * cols)
+    total = frames * flops.vision(size, rows * cols)
     label = f"{name} vision tower, {frames} frames of {rows}x{cols} patches"
-    return Case(label, forward, params, (patches,), flops)
+    return Case(label, forward, params, (patches,), total)
 
 
 def joint_case(name: str, sequences: int, tokens: int) -> Case:
@@ -106,9 +86,9 @@ def joint_case(name: str, sequences: int, tokens: int) -> Case:
         lambda key, x, *others: stack.init(key, x, others[0], attend=others[1] > 0),
         *inputs,
     )
-    flops = sequences * stack_flops(size.hidden, size.joint_layers, tokens)
+    total = sequences * flops.joint(size, tokens)
     label = f"{name} joint transformer, {sequences} sequences of {tokens}"
-    return Case(label, forward, params, inputs, flops)
+    return Case(label, forward, params, inputs, total)
 
 
 def cases(is_quick: bool) -> list[Case]:
@@ -225,17 +205,17 @@ def report(
     case: Case, name: str, compiled: Compiled, compiling: Cost, cost: Cost, plain: Cost
 ):
     """Lines about one pass."""
-    flops = case.flops * PASSES[name]
+    total = case.flops * PASSES[name]
     rows, inside, cols = PRODUCT
     product, pairs = 2 * rows * inside * cols, zip(cost, plain, strict=True)
-    ratio = Cost(*((flops / spent) / (product / other) for spent, other in pairs))
+    ratio = Cost(*((total / spent) / (product / other) for spent, other in pairs))
     memory = compiled.memory_analysis()
     taken, out = memory.argument_size_in_bytes, memory.output_size_in_bytes
     temporary = memory.temp_size_in_bytes
-    print(f"{name}: {flops / 1e9:.1f} GFLOP")
+    print(f"{name}: {total / 1e9:.1f} GFLOP")
     for unit, spent, share in zip(("wall", "processor"), cost, ratio, strict=True):
         print(
-            f"  {unit:9} {spent:8.3f} s {flops / spent / 1e9:7.1f} GFLOP/s"
+            f"  {unit:9} {spent:8.3f} s {total / spent / 1e9:7.1f} GFLOP/s"
             f" {share:6.2f} x"
         )
     print(

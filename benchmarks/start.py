@@ -155,7 +155,7 @@ def start(records_dir: str) -> dict[str, float]:
     # Heavy, and part of what is measured.
     from mmdiffmask import build, config, configure, examples, pretrain
     from mmdiffmask.data.corpus import Corpus
-    from mmdiffmask.probe import questions as question_probe
+    from mmdiffmask.probe import tasks
 
     reads = []
     read = shards.Source.__getitem__
@@ -173,7 +173,7 @@ def start(records_dir: str) -> dict[str, float]:
     corpus = Corpus.of(records_dir)
     owner = pretrain.claim(experiment, records_dir, 0)
     build.job(experiment, examples.choose(experiment, corpus), owner)
-    task = question_probe.open_task(
+    task = tasks.open_task(
         experiment, corpus, manifest.identity(records_dir), pathlib.Path(records_dir)
     )
     used = resource.getrusage(resource.RUSAGE_SELF)

@@ -1,4 +1,4 @@
-"""Command line: demo, pretrain, probe, report, inspect, doctor, weights.
+"""Command line: demo, pretrain, probe, features, report, inspect, doctor, weights.
 
 A user's mistake is one sentence on stderr and exit status 2, found before any work.
 """
@@ -8,6 +8,8 @@ import logging
 import pathlib
 import sys
 from typing import NoReturn
+
+from mmdiffmask import weights_commands
 
 DEVICES = ("tpu", "gpu", "cpu")
 EXIT_USER = 2
@@ -82,6 +84,8 @@ def _parser() -> argparse.ArgumentParser:
             help="override a setting, e.g. masking.strategy=random; may be repeated",
         )
         command.set_defaults(run=run)
+    _add_probe(commands.choices["probe"])
+    _add_features(commands)
 
     report = commands.add_parser("report", help="one HTML page of one or more runs")
     report.add_argument("workdir", help="a run's folder, or a folder of runs")
@@ -101,44 +105,39 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--data", help="its records: their size and rate")
     doctor.add_argument("--device", choices=DEVICES, help="must be there")
     doctor.set_defaults(run=_doctor)
-    _add_weights(commands)
+    weights_commands.add(commands)
     return parser
 
 
-def _add_weights(commands: argparse._SubParsersAction) -> None:
-    """Adds the commands on checkpoints (docs/weights.md)."""
-    text = "look at checkpoints, convert official ones, export runs"
-    actions = commands.add_parser("weights", help=text).add_subparsers(
-        dest="action", required=True, metavar="ACTION"
+def _add_probe(command: argparse.ArgumentParser) -> None:
+    """Adds what a probe takes beside the arguments of `pretrain`."""
+    command.add_argument(
+        "--checkpoint",
+        metavar="PATH",
+        help="weights without a run of their own: --workdir is a new folder",
     )
-    size_help = "must be tiny, small, base or large; absent: what the shapes say"
-    inspect = actions.add_parser("inspect", help="what a checkpoint holds")
-    inspect.add_argument("path", help="official file, Orbax folder or run; also gs://")
-    inspect.add_argument("--size", help=size_help)
-    inspect.set_defaults(run=_weights_inspect)
+    command.add_argument(
+        "--submission",
+        metavar="ZIP",
+        help="also answer val and test_public for TVQA's server",
+    )
 
-    convert = actions.add_parser("convert", help="official file to a folder of ours")
-    convert.add_argument("path", help="official file, local or gs://")
-    convert.add_argument("out", help="folder to make")
-    convert.add_argument("--size", help=size_help)
-    convert.add_argument(
-        "--parts",
-        default="all",
-        choices=("all", "body", "finetuned"),
-        help="body: without head and span_encoder; finetuned: the body and proj",
-    )
-    convert.set_defaults(run=_weights_convert)
 
-    export = actions.add_parser("export", help="a run or our folder to official form")
-    export.add_argument("path", help="run or Orbax folder")
-    export.add_argument("out", help="file to write")
-    export.add_argument(
-        "--which",
-        default="best",
-        choices=("best", "last", "start"),
-        help="of a run: lowest dev loss (default), latest, before training",
+def _add_features(commands: argparse._SubParsersAction) -> None:
+    features = commands.add_parser(
+        "features", help="frozen features of all records, for heads of your own"
     )
-    export.set_defaults(run=_weights_export)
+    features.add_argument("workdir", help="a run's folder, or that of a checkpoint")
+    features.add_argument("--out", required=True, help=".npz to write")
+    features.add_argument("--data", help="records; absent: those of the folder")
+    features.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the probe, e.g. probe.read_outs=answer; may be repeated",
+    )
+    features.set_defaults(run=_features)
 
 
 def _check_folders(arguments: argparse.Namespace) -> None:
@@ -193,17 +192,41 @@ def _pretrain(arguments: argparse.Namespace) -> None:
 
 
 def _probe(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import compiled
+    from mmdiffmask import compiled, toy_records
     from mmdiffmask.probe import run as probing
     from mmdiffmask.probe import settings, table
-    from mmdiffmask.run_folder import RunFolder
 
     compiled.keep()
-    RunFolder(arguments.workdir).check_run()
+    if arguments.checkpoint is not None:
+        weights = f"model.checkpoint={arguments.checkpoint}"
+        arguments.set = [*arguments.set, weights, "training.steps=0"]
+        experiment = _experiment(arguments)
+        records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
+        probed = probing.probe_checkpoint(
+            experiment,
+            arguments.workdir,
+            records,
+            arguments.seed or 0,
+            arguments.submission,
+        )
+        print(table.lines(probed))
+        return
+    probing.check_finished(arguments.workdir)
     experiment = settings.of_run(
         arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
     )
-    print(table.lines(probing.probe(experiment, arguments.workdir, arguments.data)))
+    probed = probing.probe(
+        experiment, arguments.workdir, arguments.data, arguments.submission
+    )
+    print(table.lines(probed))
+
+
+def _features(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import compiled
+    from mmdiffmask.probe import export
+
+    compiled.keep()
+    print(export.write(arguments.workdir, arguments.out, arguments.data, arguments.set))
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -229,28 +252,6 @@ def _doctor(arguments: argparse.Namespace) -> None:
     devices.use(arguments.device)
     for line in doctor.look(experiment, arguments.workdir, arguments.data):
         print(line, flush=True)
-
-
-def _weights_inspect(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import weights
-
-    print(weights.inspect(arguments.path, arguments.size))
-
-
-def _weights_convert(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import weights
-
-    print(
-        weights.convert_official(
-            arguments.path, arguments.out, arguments.size, arguments.parts
-        )
-    )
-
-
-def _weights_export(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import weights
-
-    print(weights.export(arguments.path, arguments.out, arguments.which))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def write_json(path: Path, content: Any) -> None:
     write(path, json.dumps(content, indent=1) + "\n")
 
 
-def read_json(path: pathlib.Path, remedy: str = "put it back as it was") -> Any:
+def read_json(path: Path, remedy: str = "put it back as it was") -> Any:
     """The content of a JSON file.
 
     Args:

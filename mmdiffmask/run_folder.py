@@ -14,7 +14,7 @@ from typing import Any
 
 from mmdiffmask import atomic, config, configure, inputs, run_files, versions
 from mmdiffmask.inputs import Claim
-from mmdiffmask.run_files import CONFIG, PLACES, SAVED, VERSIONS
+from mmdiffmask.run_files import CONFIG, FEATURES, PLACES, SAVED, VERSIONS
 
 
 class RunFolder:
@@ -161,7 +161,7 @@ class RunFolder:
             yield
         except Exception:
             has_begun = self.has(SAVED) and self.read(SAVED).get("progress")
-            if is_new and not has_begun:
+            if is_new and not has_begun and not self.at(FEATURES).exists():
                 for path in map(self.at, run_files.BEGUN):
                     is_folder = path.is_dir()
                     shutil.rmtree(path) if is_folder else path.unlink(missing_ok=True)

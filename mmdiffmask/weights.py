@@ -101,6 +101,29 @@ def load(
     return checkpoints.fit(stored.params, str(name_or_path), settings, parts, tokens)
 
 
+def load_stored(
+    name_or_path: str | os.PathLike,
+    settings: config.Model,
+    tokens: int | None = None,
+    which: checkpoint.Which = "best",
+) -> official_file.Stored:
+    """As `load`, with the step: the parts that the checkpoint has, at least the body.
+
+    Args: as of `load`.
+
+    Raises:
+      ValueError: as `load`.
+    """
+    stored = read(name_or_path, which)
+    parts = [
+        part
+        for part in checkpoints.PARTS
+        if part in stored.params or part in checkpoints.BODY
+    ]
+    params = checkpoints.fit(stored.params, str(name_or_path), settings, parts, tokens)
+    return official_file.Stored(stored.step, params)
+
+
 def inspect(path: str, size: str | None = None) -> str:
     """What a checkpoint holds, in lines of text.
 

@@ -42,6 +42,15 @@ def shared() -> pathlib.Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_shared_cache(tmp_path_factory):
+    """What runs of a user share is not the developer's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = str(tmp_path_factory.mktemp("cache"))
+        patch.setenv("MMDIFFMASK_CACHE", folder)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_records(tmp_path_factory) -> str:
     """The records of tpu_configs/tiny.py, made once by the real pipeline."""

@@ -10,7 +10,7 @@ import pytest
 from mmdiffmask import configure, effects, examples, pretrain, run_files
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import frames, shards, splits
-from mmdiffmask.probe import questions as question_probe
+from mmdiffmask.probe import tasks
 from mmdiffmask.report import inspect
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py"
@@ -64,7 +64,7 @@ def test_who_chooses_reads_no_record(tiny_records, reads, tmp_path):
     assert chosen.clips and chosen.dev_clips
     assert corpus.split_train(experiment.data.dev_share, False).group
     assert examples.choose(experiment, corpus) == chosen
-    task = question_probe.open_task(experiment, corpus, "", tmp_path)
+    task = tasks.open_task(experiment, corpus, "", tmp_path)
     assert all(task.chosen.values())
     effects.check_boxes(experiment, chosen.entries, chosen.clips)
     effects.kinds_without_boxes(experiment, chosen.entries, chosen.dev_clips)

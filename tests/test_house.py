@@ -22,10 +22,11 @@ RANKS = [
     {"masks"},
     {"effects", "starts"},
     {"build"},
-    {"pretrain", "probe"},
+    {"pretrain"},
+    {"probe"},
     {"doctor", "experiment", "report"},
     {"toy_records"},
-    {"demo"},
+    {"demo", "weights_commands"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

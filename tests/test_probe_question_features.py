@@ -197,3 +197,43 @@ def test_a_broken_feature_is_named(start, params, rows):
     broken = params | {"head": {k: v * np.nan for k, v in params["head"].items()}}
     with pytest.raises(ValueError, match="match of question q0 is not finite"):
         extract(start, broken, rows[:1])
+
+
+@pytest.mark.parametrize("at_once", [None, 8])
+def test_eight_devices_give_what_one_gives(start, params, rows, found, at_once):
+    devices = encoders.devices()
+    assert devices.mesh.size == 8
+
+    def groups():
+        return question_features.groups(
+            keyed(rows), ENCODE, DATA, 16, FULL, BOTH, at_once
+        )
+
+    done = []
+    cut = question_features.extract(
+        start, devices.put(params), groups, FULL, cut=devices.cut, note=done.append
+    )
+    assert cut.clip == found.clip and sum(done) == len(rows)
+    for name, vectors in found.vectors.items():
+        np.testing.assert_allclose(cut.vectors[name], vectors, atol=2e-5)
+
+
+def test_one_device_gives_the_bits_of_arrays_that_lie_nowhere(
+    start, params, rows, found
+):
+    devices = encoders.devices(1)
+
+    def groups():
+        return question_features.groups(keyed(rows), ENCODE, DATA, 3, FULL, BOTH)
+
+    placed = devices.put(params)
+    cut = question_features.extract(start, placed, groups, FULL, cut=devices.cut)
+    for name, vectors in found.vectors.items():
+        np.testing.assert_array_equal(cut.vectors[name], vectors)
+
+
+def test_fewer_questions_at_once_leave_the_windows_whole(rows):
+    (group,) = question_features.groups(keyed(rows), ENCODE, DATA, 4, FULL, BOTH, 3)
+    assert len(group.windows.is_frame_valid) == 4
+    assert [names for names, _ in group.rows] == [["q0", "q1", "q2"], ["q3"]]
+    assert all(len(batch.window) == 3 for _, batch in group.rows)

@@ -7,6 +7,7 @@ import pytest
 from helpers import training_run as tiny
 
 from mmdiffmask import grid as grids
+from mmdiffmask.probe import encoders
 from mmdiffmask.training import objective, steps
 from mmdiffmask.training.read_outs import clips
 from mmdiffmask.training.terms import shared
@@ -53,6 +54,16 @@ def test_clips_are_read_without_language_from_their_valid_cells():
         np.testing.assert_array_equal(vectors, features[name])
     shown = encode(params, batch._replace(patches=other.patches))
     assert all((shown[name] != features[name]).any() for name in features)
+
+
+def test_eight_devices_read_clips_as_one_does():
+    family, params = objective.family(tiny.make_objective()), tiny.start()
+    encode, batch = steps.make_encode(family), tiny.make_batch(range(8))
+    whole, (one, eight) = encode(params, batch), map(encoders.devices, (1, None))
+    for devices, tolerance in ((one, 0.0), (eight, 2e-5)):
+        cut = encode(devices.put(params), devices.cut(batch))
+        for name, vectors in whole.items():
+            np.testing.assert_allclose(cut[name], vectors, atol=tolerance, rtol=0)
 
 
 def test_read_outs_that_no_table_knows_come_last_and_go_by_their_name():

@@ -70,6 +70,7 @@ class Result:
       dev_loss: loss on dev for each penalty tried.
       is_right: per validation question, a tie as its share (`ties.hits`).
       gradient: largest entry of the gradient at the optimum.
+      scale: that standardises features as train's.
     """
 
     weights: Float[np.ndarray, "z d"]
@@ -77,6 +78,7 @@ class Result:
     dev_loss: dict[float, float]
     is_right: Float[np.ndarray, " e"]
     gradient: float
+    scale: linear.Standardiser
 
 
 def chunks(count: int) -> Iterator[slice]:
@@ -197,9 +199,7 @@ def probe(
                 " clips, or change data.dev_share"
             )
     scale = _standardiser(train.features)
-    x_train, x_dev, x_val = (
-        Standardised(part.features, scale) for part in (train, dev, val)
-    )
+    x_train, x_dev = (Standardised(part.features, scale) for part in (train, dev))
     heads = fit(x_train, train.right, l2, link)
     losses = {
         penalty: objective(weights, x_dev, dev.right, 0.0, link)[0]
@@ -207,16 +207,31 @@ def probe(
     }
     chosen = linear.least(losses)
     weights, gradient = heads[chosen]
-    # Each row is summed alone: BLAS may give equal rows unequal last digits.
-    scores = [
-        np.einsum("eck,k->ec", x_val[part], weights) for part in chunks(len(val.right))
-    ]
     return Result(
         weights=weights.reshape(train.features.shape[2:]),
         l2=chosen,
         dev_loss=losses,
-        is_right=ties.hits(np.concatenate(scores), val.right),
+        is_right=ties.hits(_scores(weights, scale, val.features), val.right),
         gradient=gradient,
+        scale=scale,
+    )
+
+
+def scores(head: Result, features: Candidates) -> Float[np.ndarray, "e c"]:
+    """The head's score of each candidate of some questions."""
+    return _scores(head.weights.reshape(-1), head.scale, features)
+
+
+def _scores(
+    weights: Float[np.ndarray, " k"], scale: linear.Standardiser, features: Candidates
+) -> Float[np.ndarray, "e c"]:
+    values = Standardised(features, scale)
+    # Each row is summed alone: BLAS may give equal rows unequal last digits.
+    return np.concatenate(
+        [
+            np.einsum("eck,k->ec", values[part], weights)
+            for part in chunks(features.shape[0])
+        ]
     )
 
 

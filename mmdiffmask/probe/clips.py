@@ -1,19 +1,18 @@
-"""The read-out `clip` of a run: features of its clips, and a head for every label."""
+"""The read-out `clip`: features of clips, and a head for every label."""
 
 import collections
 import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from mmdiffmask import config, configure, examples, inputs, statistics, versions
+from mmdiffmask import config, examples, statistics
 from mmdiffmask.data import loader
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards, splits
 from mmdiffmask.probe import encoders, features, linear, results, ties
 from mmdiffmask.probe import labels as label_names
-from mmdiffmask.run_files import FEATURES
-from mmdiffmask.run_folder import RunFolder
-from mmdiffmask.training.family import Encode, Params
+from mmdiffmask.probe.frozen import Frozen
+from mmdiffmask.training import mesh as meshes
 
 
 class ClipSets(NamedTuple):
@@ -26,85 +25,80 @@ class ClipSets(NamedTuple):
 
 
 def probe(
-    experiment: config.Experiment,
-    corpus: Corpus,
-    folder: RunFolder,
-    params: Params,
-    fingerprint: str,
+    frozen: Frozen, corpus: Corpus
 ) -> tuple[dict[str, results.Label], dict[str, str]]:
     """The scores of each label of `probe.labels`; why some have none.
 
     Args:
-      experiment: the run's settings.
+      frozen: the encoder.
       corpus: its records.
-      folder: of the run; features are cached in it.
-      params: of the frozen encoder.
-      fingerprint: of them, for the cache.
 
     Raises:
       ValueError: if the records lack a label, or dev cannot choose a penalty.
     """
-    sets = _sets(experiment, corpus, folder, params, fingerprint)
+    sets, settings = _sets(frozen, corpus), frozen.experiment.probe
     scores: dict[str, results.Label] = {}
     left_out: dict[str, str] = {}
-    for label in experiment.probe.labels:
+    for label in settings.labels:
         if reason := why_left_out(label, sets.train, sets.labels):
             left_out[label] = reason
         else:
-            scores[label] = probe_label(experiment.probe, label, sets)
+            scores[label] = probe_label(settings, label, sets)
     return scores, left_out
 
 
-def _sets(
-    experiment: config.Experiment,
-    corpus: Corpus,
-    folder: RunFolder,
-    params: Params,
-    fingerprint: str,
-) -> ClipSets:
+def _sets(frozen: Frozen, corpus: Corpus) -> ClipSets:
     """The features, from the cache where they are in it."""
-    split = corpus.split_train(experiment.data.dev_share, boxed_only=False)
+    dev_share = frozen.experiment.data.dev_share
+    split = corpus.split_train(dev_share, boxed_only=False)
     splits.check_apart(split, corpus.groups("val"))
     parts = {
         "train": ("train", split.first_of_clips(split.train)),
         "dev": ("train", split.first_of_clips(split.dev)),
         "val": ("val", corpus.first_of_clips("val")),
     }
-    encode = encoders.of_clips(experiment)
     sets, labels = {}, {}
     for name, (records, positions) in parts.items():
         entries = [corpus.entries(records)[i] for i in positions]
         labels |= {entry.clip: entry.labels for entry in entries}
-        key = features.cache_key(
-            fingerprint,
-            folder.inputs()[inputs.RECORDS]["sha256"],
-            name,
-            configure.to_json(experiment.data),
-            configure.to_json(experiment.model),
-            versions.number("features"),
-        )
-        clips = [entry.clip for entry in entries]
-        source = corpus.source(records)
-        compute = functools.partial(
-            _extract, experiment, source, positions, clips, encode, params
-        )
-        sets[name] = features.cached(folder.at(FEATURES), key, compute)
+        sets[name] = encode(frozen, corpus, name, records, positions)
     return ClipSets(**sets, labels=labels)
 
 
+def encode(
+    frozen: Frozen, corpus: Corpus, name: str, records: str, positions: Sequence[int]
+) -> features.Features:
+    """Features of clips, from the cache as far as they are in it.
+
+    Args:
+      frozen: the encoder.
+      corpus: its records.
+      name: of these clips, for the cache.
+      records: the split that they are of.
+      positions: of a record of each in it.
+    """
+    source, entries = corpus.source(records), corpus.entries(records)
+    clips = [entries[i].clip for i in positions]
+    compute = functools.partial(_extract, frozen, source, positions, clips)
+    return frozen.features(name, clips, compute)
+
+
 def _extract(
-    experiment: config.Experiment,
+    frozen: Frozen,
     source: shards.Source,
     positions: Sequence[int],
     clips: Sequence[str],
-    encode: Encode,
-    params: Params,
+    part: slice,
+    note: features.Note,
 ) -> features.Features:
-    """Features of the clips, whose records stand at these positions."""
+    """Features of a stretch of the clips, whose records stand at these positions."""
+    experiment = frozen.experiment
     row = examples.make_row(experiment.data, experiment.masking, source)
-    size = experiment.probe.batch_size
-    with loader.eval_batches(row, positions, size) as batches:
-        return features.extract(encode, params, features.named(clips, batches))
+    size, cut = frozen.batch_size, meshes.by_example(frozen.devices.mesh)
+    with loader.eval_batches(row, positions[part], size, sharding=cut) as batches:
+        named = features.named(clips[part], batches)
+        encoder = encoders.of_clips(experiment)
+        return features.extract(encoder, frozen.params, named, note)
 
 
 def why_left_out(

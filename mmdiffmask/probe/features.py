@@ -1,20 +1,16 @@
-"""Frozen features: a clip's vectors from a checkpoint, computed once and cached."""
+"""Frozen features: a clip's vectors from a checkpoint (stored by feature_parts.py)."""
 
 import collections
 import dataclasses
 import hashlib
-import os
-import pathlib
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mmdiffmask import atomic
 from mmdiffmask.training.family import Batch, Encode, Params
 
 SCHEMA = "clip-features-1"  # change it whenever the same inputs give other numbers
-_PREFIX = "vector/"  # of the arrays in the cache file
+Note = Callable[[int], object]  # is told how many rows were done since it was last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +19,11 @@ class Features:
 
     Attributes:
       clip: the clips' names, each once.
-      vectors: read-out -> float32 (clips, d), as the encoder names them.
+      vectors: read-out -> (clips, d), as the encoder names them.
     """
 
     clip: tuple[str, ...]
-    vectors: dict[str, np.ndarray]
+    vectors: Mapping[str, np.ndarray]
 
 
 def named(
@@ -45,14 +41,16 @@ def extract(
     encode: Encode,
     params: Params,
     batches: Iterable[tuple[Sequence[str], Batch]],
+    note: Note = int,
 ) -> Features:
-    """Runs the frozen encoder over all clips.
+    """Runs the frozen encoder over all clips; features in float32.
 
     Args:
-      encode: `Family.encode`, jitted.
+      encode: `Family.encode`, jitted; devices share the work as they share the batch.
       params: the checkpoint's parameters; only read.
       batches: the names of a batch's clips and the batch. Rows past the names only
         fill up the last batch and are dropped.
+      note: is told of clips that are done.
 
     Raises:
       ValueError: if a clip comes twice, if there is none, or if
@@ -66,6 +64,7 @@ def extract(
             _check_finite(name, names, vectors)
             parts.setdefault(name, []).append(vectors)
         clips.extend(names)
+        note(len(names))
     if not clips:
         raise ValueError("no clips to compute features of: the records are empty")
     twice = [clip for clip, n in collections.Counter(clips).items() if n > 1]
@@ -87,7 +86,7 @@ def _check_finite(name: str, clips: Sequence[str], vectors: np.ndarray) -> None:
 
 
 def cache_key(checkpoint: str, records: str, *settings: str) -> str:
-    """16 hex digits that name a cache file.
+    """16 hex digits that name what is cached.
 
     Args:
       checkpoint: identity of the weights (run fingerprint, seed and step, or a hash).
@@ -96,47 +95,3 @@ def cache_key(checkpoint: str, records: str, *settings: str) -> str:
     """
     text = "\n".join([SCHEMA, checkpoint, records, *settings])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def cached(
-    folder: str | os.PathLike, key: str, compute: Callable[[], Features]
-) -> Features:
-    """The features under `key` in `folder`; computed and stored if not yet there.
-
-    The file appears under its name only when it is complete, so a killed run leaves
-    no half cache.
-
-    Raises:
-      ValueError: if the stored file is broken.
-    """
-    path = pathlib.Path(folder) / f"features-{key}.npz"
-    if path.exists():
-        return _read(path)
-    features = compute()
-    _write(path, features)
-    return features
-
-
-def _read(path: pathlib.Path) -> Features:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            clips = tuple(str(name) for name in stored["clip"])
-            vectors = {
-                name.removeprefix(_PREFIX): stored[name]
-                for name in stored.files
-                if name.startswith(_PREFIX)
-            }
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path}: broken feature cache ({error}); delete it and run again"
-        ) from error
-    return Features(clips, vectors)
-
-
-def _write(path: pathlib.Path, features: Features) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {_PREFIX + name: value for name, value in features.vectors.items()}
-    with atomic.place(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, clip=np.array(features.clip), **arrays)
-        file.flush()
-        os.fsync(file.fileno())

@@ -73,6 +73,11 @@ def folders(workdir: pathlib.Path) -> tuple[list[RunFolder], list[RunFolder]]:
     return done, [folder for folder in runs if folder not in done]
 
 
+def is_of_checkpoint(folder: RunFolder) -> bool:
+    """Whether it holds the probe of a checkpoint without a run."""
+    return folder.has(run_files.PROBE) and not folder.has(run_files.DATA)
+
+
 def read(folder: RunFolder) -> Run:
     """What the folder of a finished run holds.
 

@@ -28,6 +28,7 @@ def groups(
     size: int,
     views: Sequence[str],
     read_outs: Sequence[str],
+    at_once: int | None = None,
 ) -> Generator[Group, None, None]:
     """Records as arrays of fixed shapes.
 
@@ -39,13 +40,15 @@ def groups(
       size: windows of a group, and questions of a batch.
       views: names of `questions.VIEWS`.
       read_outs: "match", "answer" or both.
+      at_once: questions of a batch, where these are fewer than `size`.
     """
+    at_once = at_once or size
     has_frames = any(questions.VIEWS[view].has_frames for view in views)
     grid = PatchGrid(data.rows, data.cols)
     for windows, placed in questions.by_window(records, size):
         rows = []
-        for start in range(0, len(placed), size):
-            part = placed[start : start + size]
+        for start in range(0, len(placed), at_once):
+            part = placed[start : start + at_once]
             batch_rows = [
                 Rows(
                     np.array(window, np.int32),
@@ -57,7 +60,7 @@ def groups(
                 for record, window in part
             ]
             ids = [record.example_id for record, _ in part]
-            rows.append((ids, _fill(batch_rows, size)))
+            rows.append((ids, _fill(batch_rows, at_once)))
         show = functools.partial(_window, grid=grid, has_frames=has_frames)
         yield Group(_fill(list(ahead.in_order(show, windows)), size), rows)
 
@@ -81,6 +84,8 @@ def extract(
     params: Params,
     make_groups: Callable[[], Generator[Group, None, None]],
     views: Sequence[str],
+    cut: Callable[[Any], Any] = lambda batch: batch,
+    note: features.Note = int,
 ) -> features.Features:
     """Runs the frozen encoder over all questions.
 
@@ -89,6 +94,8 @@ def extract(
       params: the checkpoint's; only read.
       make_groups: see `groups`; decoded ahead in a thread.
       views: the sequences' views, in their order.
+      cut: puts windows, and the questions of a batch, on the devices that share them.
+      note: is told of questions that are done.
 
     Returns:
       one row per question, named by its example id: "match/VIEW" (e, d),
@@ -102,15 +109,16 @@ def extract(
     parts: dict[str, list[np.ndarray]] = {}
     with ahead.Prefetch(make_groups, 2) as stream:
         for group in stream:
-            read = start(params, group.windows)
+            read = start(params, cut(group.windows))
             for names, rows in group.rows:
-                for name, value in read(rows).items():
+                for name, value in read(cut(rows)).items():
                     vectors = np.asarray(value, np.float32)[: len(names)]
                     vectors = _same_for_same(name, vectors, rows)
                     _check_finite(name, names, vectors)
                     for key, vector in _by_view(name, vectors, views):
                         parts.setdefault(key, []).append(vector)
                 ids.extend(names)
+                note(len(names))
     vectors = {key: np.concatenate(part) for key, part in parts.items()}
     return features.Features(tuple(ids), vectors)
 

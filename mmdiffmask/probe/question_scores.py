@@ -32,7 +32,7 @@ def score(
     result: dict[str, results.Scores] = {}
     for read_out in read_outs:
         parts = {
-            name: _part(frozen, read_out, streams, chosen[name])
+            name: part(frozen, read_out, streams, chosen[name])
             for name, frozen in sets.items()
         }
         if read_out == "match":
@@ -84,7 +84,7 @@ class Streams:
         return np.stack(parts, axis=2)
 
 
-def _part(
+def part(
     frozen: features.Features,
     read_out: str,
     streams: tuple[str, str],

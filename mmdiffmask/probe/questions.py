@@ -3,145 +3,27 @@
 import dataclasses
 import functools
 import json
-import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from mmdiffmask import config, configure, examples, starts, versions
+from mmdiffmask import examples, starts
 from mmdiffmask.data import question_kinds, questions, tokenizers, video
-from mmdiffmask.data.corpus import Corpus, Entry
-from mmdiffmask.data.records import shards, splits
 from mmdiffmask.probe import (
     encoders,
     features,
+    floors,
     question_features,
     question_scores,
     results,
 )
-from mmdiffmask.training.family import Params, ReadQuestions
+from mmdiffmask.probe.frozen import Frozen
+from mmdiffmask.probe.tasks import Task
+from mmdiffmask.training.family import Params
 from mmdiffmask.training.question_batch import ANSWER, MATCH
 
-READ_OUTS = (MATCH, ANSWER)
-UNTRAINED = "untrained"
-FULL = ("frames and sound", "frames and subtitles")  # views of the two streams
-# What the audio and the text stream hold where something is left out. No frames in
-# any of them, so the vision tower does not run.
-FLOORS = {
-    "answers only": ("answers", "answers"),
-    "question + answers": ("question", "question"),
-    "+ subtitles": ("question", "subtitles"),
-    "+ audio": ("sound", "question"),
-    "frames blanked": ("sound", "subtitles"),
-}
-BLIND = tuple(name for name in questions.VIEWS if name not in FULL)
-LEAST_DEV = 10  # questions of dev, however few train may have
-
 Sets = dict[str, features.Features]  # of train, dev and val
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """The questions of a run's records.
-
-    Attributes:
-      experiment: the run's settings.
-      manifest: sha256 of the records' manifest.
-      folder: of the feature cache.
-      sources: split -> the records that it is part of.
-      windows: split -> the key of each of these records' windows.
-      chosen: split -> its questions with a known answer, as many as are asked for.
-      unanswered: split -> how many were left out, their answer not being known.
-    """
-
-    experiment: config.Experiment
-    manifest: str
-    folder: pathlib.Path
-    sources: dict[str, shards.Source]
-    windows: dict[str, list[str]]
-    chosen: dict[str, list[questions.Question]]
-    unanswered: dict[str, int]
-
-    @property
-    def read_outs(self) -> tuple[str, ...]:
-        """Those on questions that the settings ask for."""
-        requested = self.experiment.probe.read_outs
-        return tuple(name for name in READ_OUTS if name in requested)
-
-
-def open_task(
-    experiment: config.Experiment, corpus: Corpus, manifest: str, folder: pathlib.Path
-) -> Task:
-    """Chooses the questions: TRAIN's by the hash of their id, VAL's by id.
-
-    Raises:
-      ValueError: if the records have no questions, a split none with an answer, a
-        question is longer than a sequence, or a clip of val stands in train.
-    """
-    split = corpus.split_train(experiment.data.dev_share, boxed_only=False)
-    plan: dict[str, tuple[str, Sequence[int]]] = {
-        "train": ("train", split.train),
-        "dev": ("train", split.dev),
-        "val": ("val", range(len(corpus.entries("val")))),
-    }
-    chosen, unanswered = {}, {}
-    for name, (split_name, positions) in plan.items():
-        entries = corpus.entries(split_name)
-        chosen[name], unanswered[name] = choose(experiment, name, entries, positions)
-        if not chosen[name]:
-            raise ValueError(
-                f"{corpus.folder}: no question of {name} has a known answer, so"
-                " probe.read_outs can only be clip"
-            )
-    every = [question for part in chosen.values() for question in part]
-    questions.check_length(every, experiment.data)
-    splits.check_apart(
-        split, {question.clip: question.group for question in chosen["val"]}
-    )
-    return Task(
-        experiment=experiment,
-        manifest=manifest,
-        folder=folder,
-        sources={name: corpus.source(of_name) for name, (of_name, _) in plan.items()},
-        windows={
-            name: [entry.window for entry in corpus.entries(of_name)]
-            for name, (of_name, _) in plan.items()
-        },
-        chosen=chosen,
-        unanswered=unanswered,
-    )
-
-
-def choose(
-    experiment: config.Experiment,
-    name: str,
-    entries: Sequence[Entry],
-    positions: Sequence[int],
-) -> tuple[list[questions.Question], int]:
-    """The questions of a split that are asked, and how many have no known answer.
-
-    Dev is bounded like train, by its share of what train may have.
-    """
-    settings, data = experiment.probe, experiment.data
-    every = questions.index(entries, positions)
-    known = [question for question in every if question.right >= 0]
-    if name == "val":
-        chosen = questions.first_by_id(known, settings.eval_questions)
-    else:
-        most, share = settings.questions, data.dev_share
-        if name == "dev":
-            most = max(LEAST_DEV, round(most * share / (1 - share)))
-        chosen = questions.first_by_hash(known, most)
-    chosen = questions.measured(
-        chosen,
-        entries,
-        tokenizers.load(data.tokenizer).encode_plain,
-        data.segments * data.sub_segments,
-        settings.read_outs,
-        data.text_length,
-    )
-    return chosen, len(every) - len(known)
 
 
 def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questions:
@@ -158,20 +40,15 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
     """
     settings = task.experiment.probe
     kinds = question_kinds.parse(settings.kinds)
-    start = encoders.of_questions(task.experiment, task.read_outs)
-    sets = _encode(task, start, lambda: params, weights, FULL)
+    frozen = Frozen(
+        task.experiment, task.manifest, task.folder, weights, lambda: params
+    )
+    sets = encode(task, frozen, floors.FULL)
     by_id = {question.example_id: question for question in task.chosen["val"]}
     val = [by_id[name] for name in sets["val"].clip]
-    read_outs, floors = _score(task, sets, FULL), {}
+    read_outs, of_floors = _score(task, sets, floors.FULL), {}
     if settings.floors:
-        of_floors = _score_floors(task, start, params, weights, seed)
-        floors = {
-            name: {
-                floor: results.Scores(is_right=scores[name].is_right)
-                for floor, scores in of_floors.items()
-            }
-            for name in read_outs
-        }
+        of_floors = _score_floors(task, frozen, sets["val"].clip, seed)
     return results.Questions(
         kinds=[question_kinds.of_text(question.text, kinds) for question in val],
         clips=[question.clip for question in val],
@@ -180,20 +57,36 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
         counts={name: len(chosen) for name, chosen in task.chosen.items()},
         unanswered=task.unanswered,
         read_outs=read_outs,
-        floors=floors,
+        floors={
+            name: {
+                floor: results.Scores(is_right=hits[name])
+                for floor, hits in of_floors.items()
+            }
+            for name in (read_outs if of_floors else ())
+        },
     )
 
 
 def _score_floors(
-    task: Task, start: ReadQuestions, params: Params, weights: str, seed: int
-) -> dict[str, dict[str, results.Scores]]:
-    """Floor -> read-out -> scores, each floor with features and head of its own."""
-    blind = _encode(task, start, lambda: params, weights, BLIND)
-    scores = {name: _score(task, blind, streams) for name, streams in FLOORS.items()}
-    name = f"{UNTRAINED} {seed}"
-    random = functools.cache(lambda: _untrained(task, seed))
-    untrained = _encode(task, start, random, name, FULL)
-    return scores | {UNTRAINED: _score(task, untrained, FULL)}
+    task: Task, frozen: Frozen, ids: Sequence[str], seed: int
+) -> dict[str, floors.Hits]:
+    """Floor -> hits, each floor with features and head of its own."""
+    blind = encode(task, frozen, floors.BLIND)
+    hits = {name: _hits(task, blind, views) for name, views in floors.VIEWS.items()}
+
+    def untrained() -> floors.Hits:
+        random = dataclasses.replace(
+            frozen,
+            weights=f"{floors.UNTRAINED} {seed}",
+            make_params=lambda: _untrained(task, seed),
+        )
+        return _hits(task, encode(task, random, floors.FULL), floors.FULL)
+
+    return hits | {
+        floors.UNTRAINED: floors.untrained(
+            task.experiment, task.manifest, seed, ids, untrained
+        )
+    }
 
 
 def _untrained(task: Task, seed: int) -> Params:
@@ -211,56 +104,52 @@ def _untrained(task: Task, seed: int) -> Params:
     return starts.random(task.experiment, seed, mean_patch)
 
 
-def _encode(
-    task: Task,
-    start: ReadQuestions,
-    make_params: Callable[[], Params],
-    weights: str,
-    views: Sequence[str],
-) -> Sets:
-    """Features of every split in some views, from the cache where they are in it."""
-    experiment, settings = task.experiment, task.experiment.probe
-    sets = {}
-    for name in task.chosen:
-        bounds = [settings.questions, settings.eval_questions, task.read_outs, views]
-        key = features.cache_key(
-            weights,
-            task.manifest,
-            name,
-            configure.to_json(experiment.data),
-            configure.to_json(experiment.model),
-            json.dumps(bounds),
-            versions.number("features"),
-        )
-        compute = functools.partial(_extract, task, name, start, make_params, views)
-        sets[name] = features.cached(task.folder, key, compute)
+def encode(task: Task, frozen: Frozen, views: Sequence[str]) -> Sets:
+    """Features of every split in some views, from the cache if they are in it."""
+    settings, sets = task.experiment.probe, {}
+    bounds = [settings.questions, settings.eval_questions, task.read_outs, views]
+    for name, chosen in task.chosen.items():
+        placed = sorted(chosen, key=lambda question: question.position)
+        compute = functools.partial(_extract, task, frozen, name, placed, views)
+        ids = [question.example_id for question in placed]
+        sets[name] = frozen.features(name, ids, compute, json.dumps(bounds))
     return sets
 
 
 def _extract(
     task: Task,
+    frozen: Frozen,
     name: str,
-    start: ReadQuestions,
-    make_params: Callable[[], Params],
+    placed: Sequence[questions.Question],
     views: Sequence[str],
+    part: slice,
+    note: features.Note,
 ) -> features.Features:
-    """Features of the questions of a split."""
-    data, source = task.experiment.data, task.sources[name]
-    positions = sorted(question.position for question in task.chosen[name])
+    """Features of a stretch of the questions of a split, in the records' order."""
+    data, source, devices = task.experiment.data, task.sources[name], frozen.devices
+    answers = placed[0].candidates * (ANSWER in task.read_outs)
+    sequences = len(views) * (answers + (MATCH in task.read_outs))
 
     windows = task.windows[name]
 
     def groups() -> Iterator[question_features.Group]:
         return question_features.groups(
-            ((source[i], windows[i]) for i in positions),
+            (
+                (source[question.position], windows[question.position])
+                for question in placed[part]
+            ),
             tokenizers.load(data.tokenizer).encode_plain,
             data,
-            task.experiment.probe.batch_size,
+            frozen.batch_size,
             views,
             task.read_outs,
+            devices.questions(task.experiment.probe.batch_size, sequences),
         )
 
-    return question_features.extract(start, make_params(), groups, views)
+    start = encoders.of_questions(task.experiment, task.read_outs)
+    return question_features.extract(
+        start, frozen.params, groups, views, cut=devices.cut, note=note
+    )
 
 
 def _score(
@@ -270,3 +159,9 @@ def _score(
     return question_scores.score(
         sets, task.chosen, task.read_outs, streams, task.experiment.probe
     )
+
+
+def _hits(task: Task, sets: Sets, streams: tuple[str, str]) -> floors.Hits:
+    """Read-out -> hits on val."""
+    scores = _score(task, sets, streams)
+    return {name: entry.is_right for name, entry in scores.items()}

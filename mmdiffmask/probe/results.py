@@ -118,6 +118,8 @@ class Probed:
       step: of the weights that were read out.
       questions: None where they were not asked.
       left_out: label -> why there is nothing to tell apart by it.
+      records: path ("value") and "sha256" of the records, where they are not those that
+        the run trained on.
     """
 
     key: Key
@@ -125,10 +127,11 @@ class Probed:
     step: int
     questions: Questions | None = None
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
+    records: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 # Fields that the file lacks where they are None or empty.
-OPTIONAL = ("questions", "left_out", "unknown", "l2", "dev_loss")
+OPTIONAL = ("questions", "left_out", "records", "unknown", "l2", "dev_loss")
 OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"heads"}
 
 
@@ -173,6 +176,7 @@ def _probed(content: Mapping[str, Any]) -> Probed:
         step=content["step"],
         questions=None if questions is None else _questions(questions),
         left_out=content.get("left_out", {}),
+        records=content.get("records", {}),
     )
 
 

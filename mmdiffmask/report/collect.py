@@ -178,7 +178,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         settings={k: str(v) for k, v in base.settings.items()},
         versions=versions.of_runs({run.name: run.versions for run in page_runs}),
         times=_times(workdir, page_runs),
-        not_shown=_not_shown(page_runs, unfinished),
+        not_shown=_not_shown(workdir, page_runs, unfinished),
     )
 
 
@@ -216,7 +216,9 @@ def describe_start(path: str | None, sha256: str | None = None) -> str:
     return f"the weights in {path}" + (f" ({inputs.short(sha256)})" if sha256 else "")
 
 
-def _not_shown(page_runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[str, ...]:
+def _not_shown(
+    workdir: pathlib.Path, page_runs: Sequence[Run], unfinished: Sequence[str]
+) -> tuple[str, ...]:
     """Limits of these very runs, a sentence each."""
     said = []
     if unfinished:
@@ -236,6 +238,10 @@ def _not_shown(page_runs: Sequence[Run], unfinished: Sequence[str]) -> tuple[str
         said.append(
             f"Held-out scores come from {dev} clip(s): their intervals say nothing."
         )
+    others = finished.folders(workdir)[1]
+    alone = [f.path.name for f in others if finished.is_of_checkpoint(f)]
+    if alone:
+        said.append(f"Checkpoints that were probed without a run: {', '.join(alone)}.")
     said += limits.of_runs(page_runs)
     return tuple(said)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmdiffmask import versions
+from mmdiffmask import inputs, versions
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import table
 from mmdiffmask.probe.finished import Run
@@ -27,6 +27,11 @@ def of_runs(shown: Sequence[Run]) -> list[str]:
         )
     if shown[0].probe is not None:
         said += [f"{text}." for text in shown[0].probe.left_out.values()]
+        if records := shown[0].probe.records:
+            said.append(
+                "The accuracies are from other records than the rows were trained on:"
+                f" {records['value']} ({inputs.short(records['sha256'])})."
+            )
         for label, entry in shown[0].probe.labels.items():
             if entry.unknown:
                 text = table.lacking(label, entry.unknown, len(entry.clips))

@@ -23,9 +23,12 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
     Raises:
       ValueError: if there is no finished run, or runs do not belong together.
     """
-    done, unfinished = finished.folders(workdir)
+    done, others = finished.folders(workdir)
+    alone = [folder for folder in others if finished.is_of_checkpoint(folder)]
     if not done:
-        state = "no finished run" if unfinished else "no run"
+        state = "no finished run" if others else "no run"
+        if others and alone == others:
+            state = "only checkpoints that were probed without a run, but no run"
         raise ValueError(
             f"{workdir}: {state} here; mmdiffmask pretrain CONFIG.py --workdir"
             f" {workdir} makes one"
@@ -41,7 +44,8 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
         # A row that hides nothing may have other terms; others agree.
         if run in hiding:
             _check_comparable(hiding[0], run)
-    return _with_unique_names(runs), [folder.path.name for folder in unfinished]
+    unfinished = [folder.path.name for folder in others if folder not in alone]
+    return _with_unique_names(runs), unfinished
 
 
 def _place(order: list[str], run: Run) -> int:
@@ -68,6 +72,9 @@ def _check_comparable(first: Run, other: Run) -> None:
             pairs[name] = (first.settings.get(name), other.settings.get(name))
     if first.probe and other.probe:
         pairs["probe"] = (first.probe.key.probe, other.probe.key.probe)
+        records = tuple(run.probe.key.manifest for run in (first, other))
+        if all(records):  # versions before did not note them
+            pairs["the records that they were probed on"] = records
     for name, (one, two) in pairs.items():
         if one != two:
             if name in same:

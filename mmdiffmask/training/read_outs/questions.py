@@ -54,6 +54,11 @@ def encoder(objective: Objective, read_outs: Sequence[str]) -> ReadQuestions:
     def start(params: Params, windows: Windows) -> Callable[[Rows], dict[str, Array]]:
         check_params(params, read_outs)
         seen = look(params, windows)
+        weights = jax.tree.leaves(params)[0]
+        if isinstance(weights, jax.Array):
+            # Where the weights lie, so whole on every device: any question of a batch
+            # that is cut over them may be on any window.
+            seen = jax.device_put(seen, weights.sharding)
         return lambda rows: read(params, seen, rows)
 
     return start
