@@ -259,8 +259,8 @@ def main(arguments: list[str] | None = None) -> int:
                 key = key_of(experiment, name)
                 if key not in known:
                     sets = [x for item in options.set for x in ("--set", item)]
-                    asked = [path, "--grid", grid, "--program", name, "--only", *sets]
-                    known[key] = compile_apart(asked)
+                    words = [path, "--grid", grid, "--program", name, "--only", *sets]
+                    known[key] = compile_apart(words)
                     atomic.write(options.out, json.dumps(known, indent=1))
                 title = f"{pathlib.Path(path).stem} {grid} {name}"
                 print(line(title, known[key]), flush=True)

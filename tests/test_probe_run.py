@@ -230,6 +230,7 @@ def other_records(tiny_records, tmp_path_factory):
     path = folder / manifest.NAME
     content = json.loads(path.read_text())
     content["settings"]["seed"] = "another"
+    content["fingerprint"] = "0" * 64
     path.write_text(json.dumps(content))
     return str(folder)
 
@@ -304,7 +305,8 @@ def test_a_submission_answers_every_question(run, tiny_records, tmp_path, capsys
     records = tmp_path / "records"
     shutil.copytree(tiny_records, records)
     content = json.loads((records / manifest.NAME).read_text())
-    content["shards"]["test_public"] = content["shards"]["train"]
+    for kind in ("shards", "index"):
+        content[kind]["test_public"] = content[kind]["train"]
     (records / manifest.NAME).write_text(json.dumps(content))
     out = tmp_path / "answers.zip"
     probe = ["probe", str(TINY), "--workdir", str(tmp_path / "probe")]
