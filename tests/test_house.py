@@ -168,29 +168,6 @@ def test_make_targets_that_the_readme_names_exist():
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def pinned(name):
-    """Package -> version of a lock file, those of the file that it names too."""
-    found = {}
-    for line in (ROOT / "requirements" / name).read_text().splitlines():
-        if line.startswith("-r "):
-            found |= pinned(line[3:])
-        elif line and not line.startswith("#"):
-            package, sign, version = line.partition("==")
-            assert sign and package not in found, line
-            found[package] = version
-    return found
-
-
-def test_locks_of_devices_are_the_cpu_s_and_what_jax_needs_there():
-    cpu, gpu, tpu = (pinned(f"{name}.txt") for name in ("cpu", "gpu", "tpu"))
-    assert cpu["jax"] == cpu["jaxlib"] == gpu["jax-cuda12-plugin"]
-    assert gpu["jax-cuda12-pjrt"] == cpu["jax"]
-    assert tpu.items() - cpu.items() == {("libtpu", tpu["libtpu"])}
-    extra = {name for name, _ in gpu.items() - cpu.items()}
-    assert all(name.startswith(("nvidia-", "jax-cuda12-")) for name in extra)
-    assert cpu.items() <= gpu.items()
-
-
 def test_make_knows_the_devices():
     def make(*words):
         return subprocess.run(
