@@ -22,7 +22,7 @@ def test_two_workers_are_faster_where_rows_wait(monkeypatch, capsys):
     assert benchmark.main(["DATA", "--workers", "1,4", "--rows", "24"]) == 0
     lines = [re.split(r" +", x) for x in capsys.readouterr().out.splitlines()[2:]]
     assert [line[:2] for line in lines] == [["ours", "1"], ["ours", "4"]]
-    assert float(lines[0][3]) == 1.0 and 1.5 < float(lines[1][3]) <= 4.5
+    assert float(lines[0][3]) == 1.0 and float(lines[1][3]) > 1.5
 
 
 def test_a_reader_of_another_order_is_refused(monkeypatch, capsys):

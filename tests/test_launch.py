@@ -191,6 +191,8 @@ def test_ctrl_c_leaves_no_machine_behind(cloud, during):
         env=cloud.environment | {"LAUNCH_POLL_S": "0.05"},
         stderr=subprocess.PIPE,
         text=True,
+        # Jobs in the background ignore Ctrl-C, and so would what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     word = "queued-resources create" if during == "waiting" else "machine.sh poll"
     limit = time.monotonic() + 60

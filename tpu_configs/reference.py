@@ -1,8 +1,13 @@
 """The released code's continued pretraining, as far as settings restate it.
 
-Command:  mmdiffmask pretrain tpu_configs/reference.py --workdir runs/reference \
-              --data RECORDS --set model.checkpoint=base_resadapt
+Command:  mmdiffmask pretrain tpu_configs/reference.py --device tpu --data RECORDS \
+            --workdir runs/reference --set model.checkpoint=base_resadapt
+          (on one GPU: --device gpu)
 Hardware: what it was written for is a TPU with 8 cores, one clip on each.
+Memory:   not compiled for a v2-8; 8 clips without remat on one GPU: about 13 GB
+          (estimated from tvqa.py's).
+Hours:    a run 3.4 on a v2-8 at 40 % of its peak rate, saves and evaluations apart
+          (estimated: 2.37 TFLOP a clip, counted). 8 rows x 5 seeds: 120 (estimated).
 Expect:   no number: nobody has the released masks. What a step costs is measured by
           `python -m benchmarks.cpt_step`, with `small` in place of `base`.
 
