@@ -261,7 +261,11 @@ def _describe(settings: dict[str, Any]) -> str:
         "tvqa": "TVQA's, with the detectors' boxes",
         "video": "the user's own videos, with the detectors' boxes",
     }
-    return f"The clips: {kinds[settings['source']]}."
+    text = kinds[settings["source"]]
+    file = (settings.get("boxes") or {}).get("boxes")
+    if file:
+        text = f"{text.split(',')[0]}, with the boxes of {file['name']}"
+    return f"The clips: {text}."
 
 
 def _row(run: Run, is_probed: bool) -> summary.ComparedRow:
