@@ -97,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("records", help="a folder of records")
     inspect.add_argument("--id", help="example id; absent: the first record")
     inspect.add_argument("--out", default="inspect.png", help="PNG to write")
+    inspect.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of masking, e.g. masking.anchors=cup,chair; may be repeated",
+    )
     inspect.set_defaults(run=_inspect)
 
     doctor = commands.add_parser("doctor", help="devices, space and rates of a machine")
@@ -238,7 +245,8 @@ def _report(arguments: argparse.Namespace) -> None:
 def _inspect(arguments: argparse.Namespace) -> None:
     from mmdiffmask.report import inspect as sheet
 
-    print(sheet.draw(arguments.records, arguments.id, arguments.out))
+    drawn = sheet.draw(arguments.records, arguments.id, arguments.out, arguments.set)
+    print(drawn)
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
