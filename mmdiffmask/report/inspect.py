@@ -9,8 +9,7 @@ import numpy as np
 from mmdiffmask import config, configure, examples, masks, types
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards
-from mmdiffmask.masking import scorers, strategies
-from mmdiffmask.masking import units as units_lib
+from mmdiffmask.masking import scorers, strategies, units
 from mmdiffmask.report import contact, pictures, weighing
 
 SETTINGS = ("masking.", "data.min_overlap")  # of --set, by how they begin
@@ -55,34 +54,42 @@ def draw(
     )
     chosen = _check(assignments)
     experiment = configure.override(experiment, list(assignments))
-    masking = experiment.masking
-    names = _shown(record, masking.strategy if chosen else None)
+    names = _shown(record, experiment.masking.strategy if chosen else None)
     batches = masks.bare_batches(experiment, source, [position], names, 0)
     hidden = {
         strategies.label(name): masks.of_batch(experiment, name, batch, 0).is_masked[0]
         for name, batch in batches.items()
     }
-    shown, strategy = batches[names[-1]], strategies.find(names[-1])
-    inputs = types.MaskInputs(shown.unit_of_token[0], shown.unit_score[0])
-    units = contact.Units(
-        strategy.units.kind,
-        np.asarray(shown.unit_of_token[0]).reshape(shown.is_patch_valid.shape[1:]),
-        np.asarray(shown.is_box_unit[0]),
-        weight=np.asarray(strategy.weight(inputs)),
-    )
-    weight = scorers.by_anchors(
-        record.boxes,
-        units_lib.Settings(
-            grid=manifest.grid,
-            masking=masking,
-            min_overlap=experiment.data.min_overlap,
-            embeddings=examples.embeddings_of(masking),
-        ),
-    )
-    notes = weighing.by_label(record.boxes, weight, masking.anchors)
-    image = contact.draw(manifest.grid, record, units, hidden, notes)
+    shown = _units(names[-1], batches[names[-1]])
+    notes = _notes(experiment, record)
+    image = contact.draw(manifest.grid, record, shown, hidden, notes)
     path.write_bytes(pictures.to_png(image))
     return path.resolve()
+
+
+def _units(name: str, batch: types.VideoBatch) -> contact.Units:
+    """What a strategy hides as a whole in the batch's one record, and the weights."""
+    strategy = strategies.find(name)
+    inputs = types.MaskInputs(batch.unit_of_token[0], batch.unit_score[0])
+    return contact.Units(
+        strategy.units.kind,
+        np.asarray(batch.unit_of_token[0]).reshape(batch.is_patch_valid.shape[1:]),
+        np.asarray(batch.is_box_unit[0]),
+        weight=np.asarray(strategy.weight(inputs)),
+    )
+
+
+def _notes(experiment: config.Experiment, record: Any) -> list[str]:
+    """What Eq. 4 makes of the labels of all boxes, those that are not masked too."""
+    masking = experiment.masking
+    settings = units.Settings(
+        grid=examples.patch_grid(experiment.data),
+        masking=masking,
+        min_overlap=experiment.data.min_overlap,
+        embeddings=examples.embeddings_of(masking),
+    )
+    weight = scorers.by_anchors(record.boxes, settings)
+    return weighing.by_label(record.boxes, weight, masking.anchors)
 
 
 def _check(assignments: Sequence[str]) -> bool:
