@@ -8,6 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from mmdiffmask import grid
+from mmdiffmask.data.corpus import Corpus
+from preprocessing import build, items
 from preprocessing.boxes import detectors, finders, nanodet, nanodet_boxes
 from preprocessing.items import Look
 
@@ -288,3 +291,24 @@ def test_where_the_file_lies_is_no_setting_of_records(nanodet_file):
     assert named == finders.People(bodies="nanodet").settings()
     assert named["bodies"] == "nanodet" and "nanodet" not in named
     assert "nanodet" not in finders.People().settings()
+
+
+def test_records_of_a_video_hold_its_labels_and_tracks(shared, tmp_path, nanodet_file):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    name = "classroom.mp4"
+    (raw / name).write_bytes((shared / "media" / "videos" / name).read_bytes())
+    search = finders.People(bodies="nanodet", nanodet=nanodet_file, faces="none")
+    settings = items.Settings(grid.PatchGrid(6, 10), segments=2)
+    manifest = build.build_video(
+        raw, tmp_path / "out", settings, finder=search, worker_count=0, bar=False
+    )
+    assert manifest.settings["boxes"]["bodies"] == "nanodet"
+    corpus = Corpus.of(str(tmp_path / "out"))
+    boxes = corpus.source("train")[0].boxes
+    assert set(boxes.source) == {"nanodet"}
+    assert {"person", "chair"} <= set(boxes.label) <= set(nanodet_boxes.LABELS)
+    for kind in ("body", "object"):
+        is_of = np.array([one == kind for one in boxes.kind])
+        assert is_of.any() and (boxes.track[is_of] >= 0).any()
+        assert (boxes.score[is_of] < 1).all()
