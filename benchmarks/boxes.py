@@ -1,11 +1,13 @@
 """Scores the person and face detectors against hand-drawn boxes.
 
-    python -m benchmarks.boxes MEDIA_DIR [--yolox FILE]
+    python -m benchmarks.boxes MEDIA_DIR [--nanodet PATH] [--yolox FILE]
     python -m benchmarks.boxes --tvqa-plus FILE --frames DIR [--yolox FILE]
 
 MEDIA_DIR holds `ground_truth.json`, the pictures that it names, and
 `patch_coverage.npz` (share of each 12x20 patch that the labelled boxes cover). TVQA+
 labels persons on frames of TVQA, but not all of them: only recall can be told there.
+NanoDet is scored where its weight file is (`make labels`, or --nanodet PATH).
+
 Each detector and kind of picture is a line, shares with Wilson's 95 % interval; boxes
 of a picture are not independent, so true intervals are wider.
 
@@ -29,10 +31,21 @@ import numpy as np
 
 from benchmarks import commands, labelled, tvqa_plus
 from mmdiffmask import grid, statistics
-from preprocessing.boxes import body_boxes, detectors, face_boxes, people, yolox
+from preprocessing.boxes import (
+    body_boxes,
+    detectors,
+    face_boxes,
+    nanodet,
+    nanodet_boxes,
+    nanodet_file,
+    people,
+    yolox,
+)
 
 MIN_IOU = {"body": 0.5, "face": 0.4}
 MAX_IGNORED = 0.5  # share of a detection inside an ignore region
+
+DetectLabelled = Callable[[list[np.ndarray]], list[nanodet_boxes.Found]]
 
 
 class Score(NamedTuple):
@@ -121,9 +134,17 @@ def patches_touched(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def detections(
-    pixels: np.ndarray, network: yolox.Yolox | None = None
+    pixels: np.ndarray,
+    network: yolox.Yolox | None = None,
+    detect_labelled: DetectLabelled | None = None,
 ) -> dict[tuple[str, str], tuple]:
-    """(detector, kind of box) -> (boxes, confidence) in one picture."""
+    """(detector, kind of box) -> (boxes, confidence) in one picture.
+
+    Args:
+      pixels: RGB.
+      network: YOLOX, where there is a file of it.
+      detect_labelled: NanoDet, where there is its file.
+    """
     ((xyxy, score),) = body_boxes.detect([pixels])
     (face,) = face_boxes.detect([pixels])
     size = (pixels.shape[1], pixels.shape[0])
@@ -134,6 +155,10 @@ def detections(
         ("mtcnn", "face"): face[:2],
         ("joined", "body"): (bodies.xyxy_px, bodies.score),
     }
+    if detect_labelled is not None:
+        ((xyxy, score, index),) = detect_labelled([pixels])
+        is_person = index == nanodet_boxes.LABELS.index("person")
+        by_kind["nanodet", "body"] = xyxy[is_person], score[is_person]
     if network is not None:
         ((xyxy, score, index),) = network.detect([pixels])
         is_person = index == network.labels.index("person")
@@ -187,8 +212,23 @@ def _network(options: argparse.Namespace) -> yolox.Yolox | None:
     return network
 
 
+def _nanodet(options: argparse.Namespace) -> DetectLabelled | None:
+    """NanoDet, if its file is named or lies in the cache.
+
+    Raises:
+      ValueError: if a named file is missing, or a file is not what it should be.
+    """
+    kept = nanodet_file.folder() / nanodet_file.NAME
+    if options.nanodet is None and not kept.exists():
+        return None
+    nanodet.load(options.nanodet)
+    return functools.partial(nanodet_boxes.detect, place=options.nanodet)
+
+
 def _print(options: argparse.Namespace) -> int:
-    detect = functools.partial(detections, network=_network(options))
+    detect = functools.partial(
+        detections, network=_network(options), detect_labelled=_nanodet(options)
+    )
     if options.media is not None:
         for key, score in sorted(
             score_all(labelled.read_media(options.media), detect).items()
@@ -212,6 +252,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.boxes")
     path = pathlib.Path
     parser.add_argument("media", type=path, nargs="?", metavar="MEDIA_DIR")
+    text = "NanoDet's weights (default: where make labels puts them, if they are there)"
+    parser.add_argument("--nanodet", metavar="PATH", help=text)
     parser.add_argument("--yolox", type=path, metavar="FILE", help="an ONNX file")
     ways = get_args(yolox.Normalise)
     parser.add_argument("--normalise", choices=ways, default="none")

@@ -2,6 +2,7 @@
 
     python -m benchmarks.parity reserve DIR [--vocab FILE]
     python -m benchmarks.parity mtcnn DIR --media MEDIA_DIR
+    python -m benchmarks.parity nanodet DIR [--nanodet PATH]
     python -m benchmarks.parity unitrack DIR
 
 print, for each array of a golden folder, the largest difference and its tolerance.
@@ -16,11 +17,15 @@ import sys
 from collections.abc import Iterable
 
 from benchmarks import commands
-from benchmarks.golden import compare, files, folder, mtcnn, unitrack
+from benchmarks.golden import compare, files, folder, mtcnn, nanodet, unitrack
 
 
 def _print_mtcnn(options: argparse.Namespace) -> int:
     return _print_all(options.golden, mtcnn.rows(options.golden, options.media))
+
+
+def _print_nanodet(options: argparse.Namespace) -> int:
+    return _print_all(options.golden, nanodet.rows(options.golden, options.nanodet))
 
 
 def _print_reserve(options: argparse.Namespace) -> int:
@@ -70,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("golden", type=pathlib.Path, metavar="DIR")
     command.add_argument("--media", type=pathlib.Path, required=True)
     command.set_defaults(run=_print_mtcnn)
+    command = commands.add_parser("nanodet", help="the detector of 80 labels")
+    command.add_argument("golden", type=pathlib.Path, metavar="DIR")
+    text = "its weight file (default: where make labels puts it)"
+    command.add_argument("--nanodet", metavar="PATH", help=text)
+    command.set_defaults(run=_print_nanodet)
     command = commands.add_parser("reserve", help="MERLOT-Reserve and its training")
     command.add_argument("golden", type=pathlib.Path, metavar="DIR")
     command.add_argument(

@@ -91,14 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("workdir", help="a run's folder, or a folder of runs")
     report.set_defaults(run=_report)
 
-    inspect = commands.add_parser(
-        "inspect", help="a clip: tracks, units, masks, as a PNG"
-    )
-    inspect.add_argument("records", help="a folder of records")
-    inspect.add_argument("--id", help="example id; absent: the first record")
-    inspect.add_argument("--out", default="inspect.png", help="PNG to write")
-    inspect.set_defaults(run=_inspect)
-
+    _add_inspect(commands)
     doctor = commands.add_parser("doctor", help="devices, space and rates of a machine")
     doctor.add_argument("config", nargs="?", help="of the run that is meant (base)")
     doctor.add_argument("--workdir", default=".", help="where it would lie (here)")
@@ -138,6 +131,23 @@ def _add_features(commands: argparse._SubParsersAction) -> None:
         help="a setting of the probe, e.g. probe.read_outs=answer; may be repeated",
     )
     features.set_defaults(run=_features)
+
+
+def _add_inspect(commands: argparse._SubParsersAction) -> None:
+    inspect = commands.add_parser(
+        "inspect", help="a clip: tracks, units and their weights, masks, as a PNG"
+    )
+    inspect.add_argument("records", help="a folder of records")
+    inspect.add_argument("--id", help="example id; absent: the first record")
+    inspect.add_argument("--out", default="inspect.png", help="PNG to write")
+    inspect.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of masking, e.g. masking.anchors=cup,chair; may be repeated",
+    )
+    inspect.set_defaults(run=_inspect)
 
 
 def _check_folders(arguments: argparse.Namespace) -> None:
@@ -238,7 +248,8 @@ def _report(arguments: argparse.Namespace) -> None:
 def _inspect(arguments: argparse.Namespace) -> None:
     from mmdiffmask.report import inspect as sheet
 
-    print(sheet.draw(arguments.records, arguments.id, arguments.out))
+    drawn = sheet.draw(arguments.records, arguments.id, arguments.out, arguments.set)
+    print(drawn)
 
 
 def _doctor(arguments: argparse.Namespace) -> None:

@@ -30,6 +30,8 @@ class Toy:
     val_clips: int = _number(1500, 1)
     boxed_clips: int = _number(1500, 0)  # of train: detectors run, CPT uses them
     seed: int = _number(0, 0, seeds.LARGEST)
+    # true: the boxes that were rendered, of persons, faces and things by their names.
+    boxes: Literal["detected", "true"] = "detected"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,6 +268,7 @@ ADDED = {
     "training.warmup_epochs": 0.0,
     "training.eval_every_epochs": 0.0,
     "training.save_minutes": 0.0,
+    "data.toy.boxes": "detected",
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("training.save_minutes",)

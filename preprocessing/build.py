@@ -263,7 +263,7 @@ def _require_detectors(finder: finders.People) -> None:
         from preprocessing.boxes import facenet
 
         facenet.load()
-    if finder.bodies in ("yolox", "file"):  # a file of the user's
+    if finder.bodies in ("nanodet", "yolox", "file"):  # a file of the user's
         from preprocessing.boxes import detectors
 
         detectors.forget()  # it may have changed since another run of this process

@@ -17,9 +17,14 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "compiled")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+# Where the user keeps weights that no wheel has; pytest's workers inherit it.
+CACHE, USERS = "MMDIFFMASK_CACHE", "MMDIFFMASK_CACHE_OF_USER"
+os.environ.setdefault(
+    USERS, os.environ.get(CACHE) or os.path.expanduser("~/.cache/mmdiffmask")
+)
 # Not the user's: indexes of records and notes of checksums would pile up there.
-os.environ["MMDIFFMASK_CACHE"] = tempfile.mkdtemp(prefix="mmdiffmask-tests-")
-atexit.register(shutil.rmtree, os.environ["MMDIFFMASK_CACHE"], ignore_errors=True)
+os.environ[CACHE] = tempfile.mkdtemp(prefix="mmdiffmask-tests-")
+atexit.register(shutil.rmtree, os.environ[CACHE], ignore_errors=True)
 # Two threads on two busy cores are slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -47,8 +52,17 @@ def _no_shared_cache(tmp_path_factory):
     """What runs of a user share is not the developer's own."""
     with pytest.MonkeyPatch.context() as patch:
         folder = str(tmp_path_factory.mktemp("cache"))
-        patch.setenv("MMDIFFMASK_CACHE", folder)
+        patch.setenv(CACHE, folder)
         yield
+
+
+@pytest.fixture(scope="session")
+def nanodet_file() -> str:
+    """NanoDet's weight file in the user's cache; skips without `make labels`."""
+    path = pathlib.Path(os.environ[USERS]) / "nanodet" / "nanodet.bin"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there: make labels fetches it")
+    return str(path)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,14 @@
 """The records of a config's own data: made once, under a name of their settings."""
 
 import dataclasses
+import json
 import pathlib
 
 import pytest
 
 from mmdiffmask import configure, toy_records
+from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.report import collect
 
 TINY = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py"
 
@@ -32,6 +35,60 @@ def test_the_folder_is_named_by_what_records_depend_on(tmp_path, monkeypatch):
     assert pathlib.Path(first).parts[-3:-1] == ("data", pathlib.Path(first).parts[-2])
     assert name("training.steps=3", "masking.strategy=random") == first
     assert name("data.cols=12") != first != name("data.toy.seed=1")
+    assert name("data.toy.boxes=detected") == first != name("data.toy.boxes=true")
+
+
+def test_a_setting_that_came_later_renames_nothing():
+    """What earlier versions made of the same settings is found again."""
+    experiment = configure.load(TINY)
+    true = configure.override(experiment, ["data.toy.boxes=true"])
+
+    def toy(experiment, path):
+        node = experiment
+        for name in path:
+            node = getattr(node, name)
+        content = json.loads(configure.to_json(node))
+        for name in ("data", "toy")[len(path) :]:
+            content = content[name]
+        return content
+
+    for path in ((), ("data",), ("data", "toy")):
+        assert "boxes" not in toy(experiment, path) and "seed" in toy(experiment, path)
+        assert toy(true, path)["boxes"] == "true"
+    adopted = dataclasses.replace(
+        experiment, data=dataclasses.replace(experiment.data, toy=None)
+    )
+    assert json.loads(configure.to_json(adopted))["data"]["toy"] is None
+    with pytest.raises(ValueError, match="data.toy.boxes=truth: must be one of"):
+        configure.override(experiment, ["data.toy.boxes=truth"])
+
+
+def test_true_boxes_are_those_that_were_rendered(tmp_path):
+    changes = ["data.toy.boxes=true", "data.toy.train_clips=2", "data.toy.val_clips=1"]
+    changes += ["data.toy.boxed_clips=1"]
+    experiment = configure.override(configure.load(TINY), changes)
+    folder = pathlib.Path(toy_records.make(experiment, tmp_path))
+    lines = (folder.parent / "raw" / "boxes.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    corpus = Corpus.of(str(folder))
+    source = corpus.source("train")
+    records = [source[i] for i in range(len(corpus.entries("train")))]
+    assert {record.is_boxed for record in records} == {True, False}
+    for record in records:
+        if not record.is_boxed:
+            assert not len(record.boxes)
+            continue
+        number = {round(3 * t) + 1 for t in record.frame_time_s}
+        true = [r for r in rows if r["video"] == record.clip and r["frame"] in number]
+        expected = sorted((r["label"], r["track"], *r["xyxy"]) for r in true)
+        boxes = record.boxes
+        found = zip(boxes.label, boxes.track, boxes.xyxy_px, strict=True)
+        assert sorted((name, t, *xyxy) for name, t, xyxy in found) == expected
+        assert set(boxes.kind) == {"body", "face", "object"}
+        assert (boxes.score == 1).all() and set(boxes.source) == {"file"}
+    assert "with the boxes of boxes.jsonl" in collect._describe(
+        corpus.manifest.settings
+    )
 
 
 def test_a_config_without_data_says_so(tmp_path):

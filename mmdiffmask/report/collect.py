@@ -256,12 +256,12 @@ def _times(workdir: pathlib.Path, page_runs: Sequence[Run]) -> dict[str, float]:
 
 def _describe(settings: dict[str, Any]) -> str:
     """What the clips are, from the settings that their records were made with."""
-    kinds = {
-        "toy": "short rendered ones, with the detectors' boxes, not the true ones",
-        "tvqa": "TVQA's, with the detectors' boxes",
-        "video": "the user's own videos, with the detectors' boxes",
-    }
-    return f"The clips: {kinds[settings['source']]}."
+    names = {"toy": "short rendered ones", "video": "the user's own videos"}
+    names |= {"tvqa": "TVQA's", "social_iq": "Social-IQ 2.0's"}
+    file = (settings.get("boxes") or {}).get("boxes")
+    boxes = f"the boxes of {file['name']}" if file else "the detectors' boxes"
+    true = ", not the true ones" * (settings["source"] == "toy" and not file)
+    return f"The clips: {names[settings['source']]}, with {boxes}{true}."
 
 
 def _row(run: Run, is_probed: bool) -> summary.ComparedRow:

@@ -5,15 +5,15 @@ colours of their tracks; the units that masks are made of; what each strategy hi
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from mmdiffmask import grid as grids
 from mmdiffmask import types
-from mmdiffmask.report import marks, paper, pictures
+from mmdiffmask.report import marks, paper, pictures, weighing
 
 # RGB; the first seven are Okabe and Ito's, the others differ from them in lightness.
 PALETTE = (
@@ -41,11 +41,13 @@ class Units:
       kind: of the boxes they come from.
       of_patch: unit of each patch; -1 = never masked.
       is_box: units that come from a box; False = background, a patch or cell each.
+      weight: of each unit; None: units are drawn without it.
     """
 
     kind: str
     of_patch: Int[np.ndarray, "t n"]
     is_box: Bool[np.ndarray, " u"]
+    weight: Float[np.ndarray, " u"] | None = None
 
 
 def draw(
@@ -53,6 +55,7 @@ def draw(
     record: Any,
     units: Units,
     masks: Mapping[str, Bool[np.ndarray, "t n"]],
+    notes: Sequence[str] = (),
 ) -> UInt8[np.ndarray, "H W 3"]:
     """The sheet of a record (`data.records.schema.Record`).
 
@@ -61,6 +64,7 @@ def draw(
       record: frames, boxes, patch map.
       units: what masks are made of.
       masks: strategy -> hidden patches, in the order of the panels.
+      notes: lines below what the record is.
     """
     clip = pictures.decode(record)
     size = paper.tile_px(grid.cols)
@@ -73,16 +77,21 @@ def draw(
 
     n_valid = int((units.of_patch >= 0).sum())
     parts = [paper.text_line(record.example_id, 0.7)]
-    parts += [paper.text_line(_about(record), 0.5, paper.GREY)]
+    about = [_about(record), *notes]
+    parts += [paper.text_line(text, 0.5, paper.GREY) for text in about]
     parts += panel(
         _tracks_heading(record.boxes),
         lambda i: draw_tracks(grid, clip, i, size, colours),
     )
-    of_unit = unit_colours(units, record, colours)
-    parts += panel(
-        _units_heading(units),
-        lambda i: draw_units(grid, clip, i, size, units, of_unit),
-    )
+    of_unit, tags = unit_colours(units, record, colours), {}
+    if units.weight is not None:
+        tags = weighing.tags(record.boxes, unit_boxes(units, record), units.weight)
+
+    def draw_tagged(i: int) -> UInt8[np.ndarray, "H W 3"]:
+        image = draw_units(grid, clip, i, size, units, of_unit)
+        return weighing.write(image, grid, units.of_patch[i], tags, of_unit)
+
+    parts += panel(_units_heading(units), draw_tagged)
     for name, hidden in masks.items():
         parts += panel(
             f"{name}: hides {int(hidden.sum())} of {n_valid} patches",
@@ -111,9 +120,17 @@ def box_colours(boxes: types.Boxes) -> UInt8[np.ndarray, "m 3"]:
 def unit_colours(
     units: Units, record: Any, colours: UInt8[np.ndarray, "m 3"]
 ) -> dict[int, tuple[int, int, int]]:
-    """The colour of each box unit: that of the box whose patches it shares most of."""
+    """The colour of each box unit: that of its box."""
+    return {
+        unit: tuple(int(c) for c in colours[box])
+        for unit, box in unit_boxes(units, record).items()
+    }
+
+
+def unit_boxes(units: Units, record: Any) -> dict[int, int]:
+    """The box of each box unit: the one whose patches it shares most of."""
     boxes, touched = record.boxes, record.covered_share > 0
-    colour_of_unit = {}
+    box_of_unit = {}
     for unit in np.flatnonzero(units.is_box):
         is_own = units.of_patch == unit
         frames = np.flatnonzero(is_own.any(1))
@@ -124,9 +141,8 @@ def unit_colours(
         mine = np.flatnonzero(is_of & (boxes.frame == frame))
         both = (touched[mine] & is_own[frame]).sum(1)
         either = (touched[mine] | is_own[frame]).sum(1)
-        best = mine[np.argmax(both / np.maximum(either, 1))]
-        colour_of_unit[int(unit)] = tuple(int(c) for c in colours[best])
-    return colour_of_unit
+        box_of_unit[int(unit)] = int(mine[np.argmax(both / np.maximum(either, 1))])
+    return box_of_unit
 
 
 def draw_tracks(
@@ -249,4 +265,5 @@ def _units_heading(units: Units) -> str:
     text = f"{len(boxes)} from boxes of kind {units.kind}"
     if len(boxes):
         text += f" ({boxes.min()} to {boxes.max()} patches)"
-    return f"Units that are masked whole: {text}, {len(others)} of background"
+    said = "; each with its label and weight" if units.weight is not None else ""
+    return f"Units that are masked whole: {text}, {len(others)} of background{said}"

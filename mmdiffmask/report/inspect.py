@@ -1,30 +1,40 @@
 """Draws one record's tracks, units and masks of the strategies into a PNG."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from mmdiffmask import config, masks
+from mmdiffmask import config, configure, examples, masks, types
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards
-from mmdiffmask.masking import strategies
-from mmdiffmask.report import contact, pictures
+from mmdiffmask.masking import scorers, strategies, units
+from mmdiffmask.report import contact, pictures, weighing
+
+SETTINGS = ("masking.", "data.min_overlap")  # of --set, by how they begin
 
 
-def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
+def draw(
+    records_dir: str,
+    example_id: str | None,
+    out: str,
+    assignments: Sequence[str] = (),
+) -> pathlib.Path:
     """Writes a PNG of one record under the default settings and seed 0.
 
     Args:
       records_dir: a folder of records.
       example_id: None: the first record.
       out: the PNG to write; its folder must exist.
+      assignments: settings in the form of --set.
 
     Returns:
       The absolute path of the PNG.
 
     Raises:
-      ValueError: if there is no such record, or the PNG cannot be written.
+      ValueError: if there is no such record, a setting is wrong or none of `SETTINGS`,
+        or the PNG cannot be written.
     """
     path = pathlib.Path(out)
     if path.suffix.lower() != ".png" or not path.parent.is_dir() or path.is_dir():
@@ -42,33 +52,73 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
             cols=manifest.grid.cols,
         ),
     )
-    names = _shown(record)
+    chosen = _check(assignments)
+    experiment = configure.override(experiment, list(assignments))
+    names = _shown(record, experiment.masking.strategy if chosen else None)
     batches = masks.bare_batches(experiment, source, [position], names, 0)
     hidden = {
         strategies.label(name): masks.of_batch(experiment, name, batch, 0).is_masked[0]
         for name, batch in batches.items()
     }
-    shown = batches[names[-1]]
-    units = contact.Units(
-        strategies.find(names[-1]).units.kind,
-        np.asarray(shown.unit_of_token[0]).reshape(shown.is_patch_valid.shape[1:]),
-        np.asarray(shown.is_box_unit[0]),
-    )
-    image = contact.draw(manifest.grid, record, units, hidden)
+    shown = _units(names[-1], batches[names[-1]])
+    notes = _notes(experiment, record)
+    image = contact.draw(manifest.grid, record, shown, hidden, notes)
     path.write_bytes(pictures.to_png(image))
     return path.resolve()
 
 
-def _shown(record: Any) -> tuple[str, ...]:
+def _units(name: str, batch: types.VideoBatch) -> contact.Units:
+    """What a strategy hides as a whole in the batch's one record, and the weights."""
+    strategy = strategies.find(name)
+    inputs = types.MaskInputs(batch.unit_of_token[0], batch.unit_score[0])
+    return contact.Units(
+        strategy.units.kind,
+        np.asarray(batch.unit_of_token[0]).reshape(batch.is_patch_valid.shape[1:]),
+        np.asarray(batch.is_box_unit[0]),
+        weight=np.asarray(strategy.weight(inputs)),
+    )
+
+
+def _notes(experiment: config.Experiment, record: Any) -> list[str]:
+    """What Eq. 4 makes of the labels of all boxes, those that are not masked too."""
+    masking = experiment.masking
+    settings = units.Settings(
+        grid=examples.patch_grid(experiment.data),
+        masking=masking,
+        min_overlap=experiment.data.min_overlap,
+        embeddings=examples.embeddings_of(masking),
+    )
+    weight = scorers.by_anchors(record.boxes, settings)
+    return weighing.by_label(record.boxes, weight, masking.anchors)
+
+
+def _check(assignments: Sequence[str]) -> bool:
+    """Whether a strategy is named; refuses settings that change nothing of a sheet."""
+    names = [text.partition("=")[0].strip() for text in assignments]
+    for name in names:
+        if not name.startswith(SETTINGS):
+            raise ValueError(
+                f"--set {name}: a sheet takes the settings of masking, and"
+                " data.min_overlap; the others are those of the records"
+            )
+    return "masking.strategy" in names
+
+
+def _shown(record: Any, chosen: str | None) -> tuple[str, ...]:
     """The strategies that are drawn; the last one's units are, too.
 
-    Of those with boxes the first that finds some in the record, else the first.
+    Of those with boxes the chosen one, else the first that finds some in the record,
+    else the first.
     """
     rows = strategies.REGISTRY.values()
     alone = [row.name for row in rows if not row.units.is_box]
     boxed = [row for row in rows if row.units.is_box]
     with_box = [row for row in boxed if row.units.kind in record.boxes.kind]
-    return (*alone, (with_box or boxed)[0].name)
+    last = (with_box or boxed)[0].name
+    if chosen is not None and strategies.find(chosen).units.is_box:
+        last = chosen
+    more = () if chosen in (None, last, *alone) else (chosen,)
+    return (*alone, *more, last)
 
 
 def _find(corpus: Corpus, example_id: str | None) -> tuple[shards.Source, int]:

@@ -52,9 +52,9 @@ def load(search: People) -> Detector:
     Raises:
       ValueError: if a file that it needs is missing or is none.
     """
-    return {"ssdlite": _ssdlite, "yolox": _yolox, "file": _file, "none": _nobody}[
-        search.bodies
-    ](search)
+    kinds = {"ssdlite": _ssdlite, "nanodet": _nanodet, "yolox": _yolox}
+    kinds |= {"file": _file, "none": _nobody}
+    return kinds[search.bodies](search)
 
 
 def forget() -> None:
@@ -88,6 +88,26 @@ def _ssdlite(search: People) -> Detector:
     def detect(clip: str, looks: Sequence[Look]) -> list[Detected]:
         detections = body_boxes.detect([look.image for look in looks])
         return [seen(xyxy, score, "ssdlite") for xyxy, score in detections]
+
+    return detect
+
+
+def _nanodet(search: People) -> Detector:
+    from preprocessing.boxes import nanodet, nanodet_boxes
+
+    nanodet.load(search.nanodet)
+
+    def detect(clip: str, looks: Sequence[Look]) -> list[Detected]:
+        images = [look.image for look in looks]
+        return [
+            seen(
+                xyxy,
+                score,
+                "nanodet",
+                label=[nanodet_boxes.LABELS[i] for i in index],
+            )
+            for xyxy, score, index in nanodet_boxes.detect(images, search.nanodet)
+        ]
 
     return detect
 

@@ -10,7 +10,7 @@ from typing import Any
 from preprocessing import files
 from preprocessing.readers import plans
 
-BODIES = ("ssdlite", "yolox", "file", "none")
+BODIES = ("ssdlite", "nanodet", "yolox", "file", "none")
 FACES = ("mtcnn", "facenet", "none")
 TRACKS = ("both", "tracked", "none")
 UNITS = ("pixel", "share")
@@ -27,7 +27,8 @@ class People:
     """Bodies, faces and tracks (design.md section 9).
 
     Attributes:
-      bodies: "ssdlite", "yolox" (needs `yolox`), "file" (needs `boxes`) or "none".
+      bodies: "ssdlite", "nanodet" (80 labels), "yolox" (needs `yolox`), "file" (needs
+        `boxes`) or "none".
       faces: "mtcnn", "facenet" (the package itself) or "none"; on sampled frames.
       tracks: "both" = every detected box, those of a track with its number; "tracked"
         = the tracker's own boxes alone, as UniTrack reports them; "none".
@@ -40,6 +41,8 @@ class People:
       boxes_unit: of their coordinates: "pixel", or "share" of the picture.
       person_labels: labels of people in files and of networks, beside the list of
         `box_words`.
+      nanodet: where NanoDet's weight file lies, as `nanodet_file.read` takes it; its
+        content is always the same. None = the cache.
       yolox: ONNX file.
       normalise: what the YOLOX network was trained with: "none", "imagenet"
         or "unitrack" (see `yolox.Normalise`).
@@ -56,6 +59,7 @@ class People:
     boxes_labels: tuple[str, ...] | None = None
     boxes_unit: str = "pixel"
     person_labels: tuple[str, ...] = ()
+    nanodet: str | None = None
     yolox: str | None = None
     normalise: str = "none"
     appearance: str | None = None
@@ -93,10 +97,12 @@ class People:
         idle += [] if self.yolox else ["normalise"]
         idle += [] if self.boxes or self.yolox else ["person_labels"]
         idle += [] if self.fps else ["appearance"]
+        idle += [] if self.bodies == "nanodet" else ["nanodet"]
         for name in idle:
             if getattr(self, name) != default[name]:
                 needs = {"normalise": "--yolox FILE", "appearance": "tracks of bodies"}
                 needs["person_labels"] = "--boxes FILE or --yolox FILE"
+                needs["nanodet"] = "--bodies nanodet"
                 option = name.replace("_", "-")
                 raise ValueError(
                     f"--{option}: needs {needs.get(name, '--boxes FILE')}; add it, or"
@@ -113,13 +119,14 @@ class People:
         """Its fields; files by name and checksum.
 
         Fields of `LATER` are left out where nobody sets them, so that folders from
-        before are known as finished.
+        before are known as finished, and a place of a file whose content is known.
 
         Raises:
           ValueError: if one of the files cannot be read.
         """
         fields = dataclasses.asdict(self)
         fields = {k: v for k, v in fields.items() if k not in LATER or v != LATER[k]}
+        del fields["nanodet"]
         named = [name for name in ("boxes", "yolox", "appearance") if fields[name]]
         return fields | {name: _identity(fields[name]) for name in named}
 
