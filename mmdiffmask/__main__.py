@@ -9,9 +9,8 @@ import pathlib
 import sys
 from typing import NoReturn
 
-from mmdiffmask import weights_commands
+from mmdiffmask import run_arguments, weights_commands
 
-DEVICES = ("tpu", "gpu", "cpu")
 EXIT_USER = 2
 EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same command again
 
@@ -64,25 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         ("probe", _probe, "linear heads on the frozen features of a run"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("config", help="a Python file with get_config()")
-        command.add_argument("--workdir", required=True, help="folder of the run")
-        command.add_argument("--data", help="records; absent: the config's own, made")
+        run_arguments.add(command, "folder of the run")
         command.add_argument("--seed", type=int, help="of the whole run (0)")
-        command.add_argument(
-            "--model", help="sizes by name: tiny, small, base, large; --set comes after"
-        )
-        command.add_argument(
-            "--device",
-            choices=DEVICES,
-            help="compute on this or stop; absent: on what jax finds",
-        )
-        command.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="NAME=VALUE",
-            help="override a setting, e.g. masking.strategy=random; may be repeated",
-        )
         command.set_defaults(run=run)
     _add_probe(commands.choices["probe"])
     _add_features(commands)
@@ -103,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("config", nargs="?", help="of the run that is meant (base)")
     doctor.add_argument("--workdir", default=".", help="where it would lie (here)")
     doctor.add_argument("--data", help="its records: their size and rate")
-    doctor.add_argument("--device", choices=DEVICES, help="must be there")
+    run_arguments.add_settings(doctor)
     doctor.set_defaults(run=_doctor)
     weights_commands.add(commands)
     return parser
@@ -130,13 +112,8 @@ def _add_features(commands: argparse._SubParsersAction) -> None:
     features.add_argument("workdir", help="a run's folder, or that of a checkpoint")
     features.add_argument("--out", required=True, help=".npz to write")
     features.add_argument("--data", help="records; absent: those of the folder")
-    features.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of the probe, e.g. probe.read_outs=answer; may be repeated",
-    )
+    text = "a setting of the probe, e.g. probe.read_outs=answer; may be repeated"
+    run_arguments.add_set(features, text)
     features.set_defaults(run=_features)
 
 
@@ -157,23 +134,12 @@ def _demo(arguments: argparse.Namespace) -> None:
     print(demo.run(pathlib.Path(arguments.dir)))
 
 
-def _experiment(arguments: argparse.Namespace):
-    """The experiment that the arguments name, checked."""
-    from mmdiffmask import build, config, configure, devices, seeds
+def _seed(arguments: argparse.Namespace) -> int:
+    from mmdiffmask import seeds
 
-    experiment = configure.load(arguments.config)
-    if arguments.model is not None:
-        experiment = config.resize(experiment, arguments.model)
-    experiment = configure.override(experiment, arguments.set)
     if arguments.seed is not None:
         seeds.check("--seed", arguments.seed)
-    experiment = build.find_files(experiment)
-    build.check(experiment)
-    if arguments.data is not None:
-        build.check_records(arguments.data)
-        experiment = build.adopt(experiment, arguments.data, arguments.set)
-    devices.use(arguments.device)
-    return experiment
+    return arguments.seed or 0
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
@@ -182,7 +148,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     from mmdiffmask.run_folder import RunFolder
 
     compiled.keep()
-    experiment, seed = _experiment(arguments), arguments.seed or 0
+    seed, experiment = _seed(arguments), run_arguments.experiment(arguments)
     claim = Claim(configure.settings(experiment), seed)
     RunFolder(arguments.workdir).belongs_to(claim)
     effects.check_text_length(experiment.data, experiment.training)
@@ -197,27 +163,28 @@ def _probe(arguments: argparse.Namespace) -> None:
     from mmdiffmask.probe import settings, table
 
     compiled.keep()
+    seed = _seed(arguments)
     if arguments.checkpoint is not None:
         weights = f"model.checkpoint={arguments.checkpoint}"
         arguments.set = [*arguments.set, weights, "training.steps=0"]
-        experiment = _experiment(arguments)
+        experiment = run_arguments.experiment(arguments)
         records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
         probed = probing.probe_checkpoint(
             experiment,
             arguments.workdir,
             records,
-            arguments.seed or 0,
+            seed,
             arguments.submission,
         )
         print(table.lines(probed))
         return
-    probing.check_finished(arguments.workdir)
-    experiment = settings.of_run(
-        arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
+    workdir, by_hand = arguments.workdir, arguments.set
+    probing.check_finished(workdir)
+    requested = run_arguments.experiment(
+        arguments, lambda loaded: settings.with_files_of(workdir, loaded, by_hand)
     )
-    probed = probing.probe(
-        experiment, arguments.workdir, arguments.data, arguments.submission
-    )
+    experiment = settings.of_run(workdir, requested, by_hand, arguments.seed)
+    probed = probing.probe(experiment, workdir, arguments.data, arguments.submission)
     print(table.lines(probed))
 
 
@@ -242,13 +209,11 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import build, config, configure, devices, doctor
+    from mmdiffmask import build, devices, doctor
 
-    experiment = config.Experiment("base")
-    if arguments.config is not None:
-        experiment = configure.load(arguments.config)
+    experiment = run_arguments.load(arguments)
     if arguments.data is not None:
-        experiment = build.adopt(experiment, arguments.data)
+        experiment = build.adopt(experiment, arguments.data, arguments.set)
     devices.use(arguments.device)
     for line in doctor.look(experiment, arguments.workdir, arguments.data):
         print(line, flush=True)

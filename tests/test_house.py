@@ -25,7 +25,7 @@ RANKS = [
     {"pretrain"},
     {"probe"},
     {"doctor", "experiment", "report"},
-    {"toy_records"},
+    {"run_arguments", "toy_records"},
     {"demo", "weights_commands"},
     {"__main__"},
 ]
