@@ -1,4 +1,4 @@
-"""Command line: demo, pretrain, probe, features, report, inspect, doctor, weights.
+"""Command line: one run, an experiment, what is read out of them, and what helps.
 
 A user's mistake is one sentence on stderr and exit status 2, found before any work.
 """
@@ -7,9 +7,10 @@ import argparse
 import logging
 import pathlib
 import sys
+import types
 from typing import NoReturn
 
-from mmdiffmask import run_arguments, weights_commands
+from mmdiffmask import atomic, experiment_command, run_arguments, weights_commands
 
 EXIT_USER = 2
 EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same command again
@@ -18,18 +19,22 @@ EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same comma
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     arguments = _parser().parse_args(argv)
+    sys.excepthook = _uncaught
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    for name in ("absl", "orbax", "jax", "etils"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("jax").setLevel(logging.ERROR)
+    # What these meet is raised too, and told in a sentence; they add tracebacks to it.
+    for name in ("absl", "orbax", "etils", "concurrent.futures", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         _check_folders(arguments)
         return arguments.run(arguments) or 0
     except (ValueError, OSError) as error:
         if arguments.traceback:
             raise
-        print(f"mmdiffmask {arguments.command}: {error}", file=sys.stderr)
+        sentence = _of_system(error, arguments) or error
+        print(f"mmdiffmask {arguments.command}: {sentence}", file=sys.stderr)
         return EXIT_USER
     except KeyboardInterrupt as stop:
         print(
@@ -38,6 +43,33 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_RESUME
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
+) -> None:
+    """Python's own hook, but for what tensorstore prints after a write has failed.
+
+    Its writes that were under way find the loop of the failed one closed; that one is
+    raised.
+    """
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _of_system(error: Exception, arguments: argparse.Namespace) -> str | None:
+    """What the system refused, and where; None of another error."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return None
+    names = ("workdir", "out", "dir", "data")
+    known = (vars(arguments).get(name) for name in names)
+    where = error.filename or next((path for path in known if path), "writing")
+    if error.errno not in atomic.FULL:
+        return f"{where}: {error.strerror}"
+    return (
+        f"{where}: {error.strerror}; what was saved stands: make room, and run the same"
+        " command again"
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -87,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--data", help="its records: their size and rate")
     run_arguments.add_settings(doctor)
     doctor.set_defaults(run=_doctor)
+    experiment_command.add(commands)
     weights_commands.add(commands)
     return parser
 
@@ -118,14 +151,9 @@ def _add_features(commands: argparse._SubParsersAction) -> None:
 
 
 def _check_folders(arguments: argparse.Namespace) -> None:
-    """Refuses an address as a folder: a local one of that name would be made."""
-    for name in ("workdir", "data", "dir", "records"):
-        value = getattr(arguments, name, None)
-        if value is not None and "://" in value:
-            raise ValueError(
-                f"{value}: runs and records lie in a folder of this machine, not at an"
-                " address; put them on a disk that outlives it (docs/tpu.md)"
-            )
+    """Refuses an address wherever something is written, and as records."""
+    for name in ("workdir", "data", "dir", "records", "out", "submission"):
+        atomic.require_local(getattr(arguments, name, None))
 
 
 def _demo(arguments: argparse.Namespace) -> None:

@@ -54,10 +54,10 @@ def load(arguments: argparse.Namespace) -> config.Experiment:
     return configure.override(experiment, arguments.set)
 
 
-def experiment(
+def checked(
     arguments: argparse.Namespace, change: Change = lambda loaded: loaded
 ) -> config.Experiment:
-    """The experiment that the arguments name, checked; the device is chosen too.
+    """The experiment that the arguments name, checked.
 
     Args:
       arguments: of a command that has those of `add`.
@@ -66,12 +66,22 @@ def experiment(
     Raises:
       ValueError: for whatever a user can get wrong in them.
     """
-    from mmdiffmask import build, devices
+    from mmdiffmask import build
 
     chosen = build.find_files(change(load(arguments)))
     build.check(chosen)
     if arguments.data is not None:
         build.check_records(arguments.data)
         chosen = build.adopt(chosen, arguments.data, arguments.set)
+    return chosen
+
+
+def experiment(
+    arguments: argparse.Namespace, change: Change = lambda loaded: loaded
+) -> config.Experiment:
+    """As `checked`, and takes the device for this process."""
+    from mmdiffmask import devices
+
+    chosen = checked(arguments, change)
     devices.use(arguments.device)
     return chosen

@@ -26,7 +26,7 @@ RANKS = [
     {"probe"},
     {"doctor", "experiment", "report"},
     {"run_arguments", "toy_records"},
-    {"demo", "weights_commands"},
+    {"demo", "experiment_command", "weights_commands"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

@@ -66,6 +66,12 @@ def test_an_address_is_no_folder(capsys, tmp_path, monkeypatch):
         ("report", address),
         ("inspect", address),
         ("demo", "--dir", address),
+        ("features", "run", "--out", address),
+        ("inspect", "records", "--out", address),
+        ("probe", TINY, "--workdir", "run", "--submission", address),
+        ("weights", "convert", "gs://bucket/base", address),
+        ("weights", "export", "run", address),
+        ("experiment", TINY, "--workdir", address),
     ):
         error = complaint(capsys, *arguments)
         assert f"{address}: " in error and "disk" in error and error.count("\n") == 1
