@@ -1,4 +1,4 @@
-"""Command line: demo, pretrain, probe, features, report, inspect, doctor, weights.
+"""Command line: one run, an experiment, what is read out of them, and what helps.
 
 A user's mistake is one sentence on stderr and exit status 2, found before any work.
 """
@@ -7,11 +7,11 @@ import argparse
 import logging
 import pathlib
 import sys
+import types
 from typing import NoReturn
 
-from mmdiffmask import weights_commands
+from mmdiffmask import atomic, experiment_command, run_arguments, weights_commands
 
-DEVICES = ("tpu", "gpu", "cpu")
 EXIT_USER = 2
 EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same command again
 
@@ -19,18 +19,22 @@ EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same comma
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     arguments = _parser().parse_args(argv)
+    sys.excepthook = _uncaught
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
-    for name in ("absl", "orbax", "jax", "etils"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("jax").setLevel(logging.ERROR)
+    # What these meet is raised too, and told in a sentence; they add tracebacks to it.
+    for name in ("absl", "orbax", "etils", "concurrent.futures", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         _check_folders(arguments)
         return arguments.run(arguments) or 0
     except (ValueError, OSError) as error:
         if arguments.traceback:
             raise
-        print(f"mmdiffmask {arguments.command}: {error}", file=sys.stderr)
+        sentence = _of_system(error, arguments) or error
+        print(f"mmdiffmask {arguments.command}: {sentence}", file=sys.stderr)
         return EXIT_USER
     except KeyboardInterrupt as stop:
         print(
@@ -39,6 +43,33 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return EXIT_RESUME
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
+) -> None:
+    """Python's own hook, but for what tensorstore prints after a write has failed.
+
+    Its writes that were under way find the loop of the failed one closed; that one is
+    raised.
+    """
+    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _of_system(error: Exception, arguments: argparse.Namespace) -> str | None:
+    """What the system refused, and where; None of another error."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return None
+    names = ("workdir", "out", "dir", "data")
+    known = (vars(arguments).get(name) for name in names)
+    where = error.filename or next((path for path in known if path), "writing")
+    if error.errno not in atomic.FULL:
+        return f"{where}: {error.strerror}"
+    return (
+        f"{where}: {error.strerror}; what was saved stands: make room, and run the same"
+        " command again"
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -64,25 +95,8 @@ def _parser() -> argparse.ArgumentParser:
         ("probe", _probe, "linear heads on the frozen features of a run"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("config", help="a Python file with get_config()")
-        command.add_argument("--workdir", required=True, help="folder of the run")
-        command.add_argument("--data", help="records; absent: the config's own, made")
+        run_arguments.add(command, "folder of the run")
         command.add_argument("--seed", type=int, help="of the whole run (0)")
-        command.add_argument(
-            "--model", help="sizes by name: tiny, small, base, large; --set comes after"
-        )
-        command.add_argument(
-            "--device",
-            choices=DEVICES,
-            help="compute on this or stop; absent: on what jax finds",
-        )
-        command.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="NAME=VALUE",
-            help="override a setting, e.g. masking.strategy=random; may be repeated",
-        )
         command.set_defaults(run=run)
     _add_probe(commands.choices["probe"])
     _add_features(commands)
@@ -96,8 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("config", nargs="?", help="of the run that is meant (base)")
     doctor.add_argument("--workdir", default=".", help="where it would lie (here)")
     doctor.add_argument("--data", help="its records: their size and rate")
-    doctor.add_argument("--device", choices=DEVICES, help="must be there")
+    run_arguments.add_settings(doctor)
     doctor.set_defaults(run=_doctor)
+    experiment_command.add(commands)
     weights_commands.add(commands)
     return parser
 
@@ -123,13 +138,8 @@ def _add_features(commands: argparse._SubParsersAction) -> None:
     features.add_argument("workdir", help="a run's folder, or that of a checkpoint")
     features.add_argument("--out", required=True, help=".npz to write")
     features.add_argument("--data", help="records; absent: those of the folder")
-    features.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of the probe, e.g. probe.read_outs=answer; may be repeated",
-    )
+    text = "a setting of the probe, e.g. probe.read_outs=answer; may be repeated"
+    run_arguments.add_set(features, text)
     features.set_defaults(run=_features)
 
 
@@ -151,14 +161,9 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
 
 
 def _check_folders(arguments: argparse.Namespace) -> None:
-    """Refuses an address as a folder: a local one of that name would be made."""
-    for name in ("workdir", "data", "dir", "records"):
-        value = getattr(arguments, name, None)
-        if value is not None and "://" in value:
-            raise ValueError(
-                f"{value}: runs and records lie in a folder of this machine, not at an"
-                " address; put them on a disk that outlives it (docs/tpu.md)"
-            )
+    """Refuses an address wherever something is written, and as records."""
+    for name in ("workdir", "data", "dir", "records", "out", "submission"):
+        atomic.require_local(getattr(arguments, name, None))
 
 
 def _demo(arguments: argparse.Namespace) -> None:
@@ -167,23 +172,12 @@ def _demo(arguments: argparse.Namespace) -> None:
     print(demo.run(pathlib.Path(arguments.dir)))
 
 
-def _experiment(arguments: argparse.Namespace):
-    """The experiment that the arguments name, checked."""
-    from mmdiffmask import build, config, configure, devices, seeds
+def _seed(arguments: argparse.Namespace) -> int:
+    from mmdiffmask import seeds
 
-    experiment = configure.load(arguments.config)
-    if arguments.model is not None:
-        experiment = config.resize(experiment, arguments.model)
-    experiment = configure.override(experiment, arguments.set)
     if arguments.seed is not None:
         seeds.check("--seed", arguments.seed)
-    experiment = build.find_files(experiment)
-    build.check(experiment)
-    if arguments.data is not None:
-        build.check_records(arguments.data)
-        experiment = build.adopt(experiment, arguments.data, arguments.set)
-    devices.use(arguments.device)
-    return experiment
+    return arguments.seed or 0
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
@@ -192,7 +186,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     from mmdiffmask.run_folder import RunFolder
 
     compiled.keep()
-    experiment, seed = _experiment(arguments), arguments.seed or 0
+    seed, experiment = _seed(arguments), run_arguments.experiment(arguments)
     claim = Claim(configure.settings(experiment), seed)
     RunFolder(arguments.workdir).belongs_to(claim)
     effects.check_text_length(experiment.data, experiment.training)
@@ -207,27 +201,28 @@ def _probe(arguments: argparse.Namespace) -> None:
     from mmdiffmask.probe import settings, table
 
     compiled.keep()
+    seed = _seed(arguments)
     if arguments.checkpoint is not None:
         weights = f"model.checkpoint={arguments.checkpoint}"
         arguments.set = [*arguments.set, weights, "training.steps=0"]
-        experiment = _experiment(arguments)
+        experiment = run_arguments.experiment(arguments)
         records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
         probed = probing.probe_checkpoint(
             experiment,
             arguments.workdir,
             records,
-            arguments.seed or 0,
+            seed,
             arguments.submission,
         )
         print(table.lines(probed))
         return
-    probing.check_finished(arguments.workdir)
-    experiment = settings.of_run(
-        arguments.workdir, _experiment(arguments), arguments.set, arguments.seed
+    workdir, by_hand = arguments.workdir, arguments.set
+    probing.check_finished(workdir)
+    requested = run_arguments.experiment(
+        arguments, lambda loaded: settings.with_files_of(workdir, loaded, by_hand)
     )
-    probed = probing.probe(
-        experiment, arguments.workdir, arguments.data, arguments.submission
-    )
+    experiment = settings.of_run(workdir, requested, by_hand, arguments.seed)
+    probed = probing.probe(experiment, workdir, arguments.data, arguments.submission)
     print(table.lines(probed))
 
 
@@ -253,13 +248,11 @@ def _inspect(arguments: argparse.Namespace) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import build, config, configure, devices, doctor
+    from mmdiffmask import build, devices, doctor
 
-    experiment = config.Experiment("base")
-    if arguments.config is not None:
-        experiment = configure.load(arguments.config)
+    experiment = run_arguments.load(arguments)
     if arguments.data is not None:
-        experiment = build.adopt(experiment, arguments.data)
+        experiment = build.adopt(experiment, arguments.data, arguments.set)
     devices.use(arguments.device)
     for line in doctor.look(experiment, arguments.workdir, arguments.data):
         print(line, flush=True)

@@ -16,6 +16,7 @@ from etils import epath
 
 Path = pathlib.Path | epath.Path  # a bucket's too
 UNFINISHED = ".tmp"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no more can be written
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -77,6 +78,21 @@ def read_json(path: Path, remedy: str = "put it back as it was") -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: damaged ({error}); {remedy}") from error
+
+
+def require_local(path: str | os.PathLike | None) -> None:
+    """Refuses an address such as gs://bucket/run where something is to be written.
+
+    A local folder of that name would be made.
+
+    Raises:
+      ValueError: saying where else to write.
+    """
+    if path is not None and "://" in str(path):
+        raise ValueError(
+            f"{path}: runs, records and results lie in a folder of this machine, not at"
+            " an address; put them on a disk that outlives it (docs/tpu.md)"
+        )
 
 
 @contextlib.contextmanager

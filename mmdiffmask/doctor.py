@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 
-from mmdiffmask import config, examples, versions, weights
+from mmdiffmask import build, config, examples, versions, weights
 from mmdiffmask.data import cache, tokenizers
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.models.reserve import sizes
@@ -41,13 +41,18 @@ def look(
       ValueError: if the records cannot be read.
     """
     lacking: list[str] = []
+    needed = "records, --data DIR"
     yield from _versions()
     yield from _devices()
     yield from _paths(experiment, lacking)
     yield from _space(experiment, pathlib.Path(workdir).absolute(), lacking)
     yield _product_rate()
+    try:
+        experiment = build.find_files(experiment)
+    except ValueError:  # said above
+        data, needed = None, "a tokenizer"
     if data is None:
-        yield "input: not measured; name records with --data"
+        yield f"input: not measured; needs {needed}"
     else:
         yield from _input(experiment, data)
     yield f"lacking: {'; '.join(lacking)}" if lacking else "nothing is lacking"

@@ -8,10 +8,11 @@ import multiprocessing
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import process
 
 import tqdm
 
-from mmdiffmask import build, config, configure, pretrain, versions
+from mmdiffmask import build, config, configure, devices, pretrain, versions
 from mmdiffmask import seeds as seed_numbers
 from mmdiffmask.inputs import Claim
 from mmdiffmask.probe import finished
@@ -96,6 +97,7 @@ def run(
     *,
     workers: int,
     compiled: str | os.PathLike | None = None,
+    device: devices.Kind | None = None,
 ) -> None:
     """Trains and probes what is not done yet; a run that is done costs nothing.
 
@@ -109,10 +111,12 @@ def run(
       workers: how many runs at a time.
       compiled: a folder for compiled programs, which runs share; JAX's own variable
         comes before it.
+      device: what the runs compute on, or stop; None: on what jax finds.
 
     Raises:
       ValueError: before any work if a folder holds something else than its run; else
-        the error of the first run that failed, which it names.
+        the error of the first run that failed, which it names; or if a process was
+        killed, and then no further run is begun.
       KeyboardInterrupt: if a run was stopped by a signal; no further one is begun.
     """
     claim = functools.cache(lambda row: pretrain.claim(row, records_dir, seed=0))
@@ -121,7 +125,7 @@ def run(
     todo = [one for one in planned if not is_done(one)]
     if todo:
         # Settings of a process that must be there before it imports anything.
-        with _environment(_variables(compiled)):
+        with _environment(_variables(compiled, device)):
             _run_all(todo, records_dir, workers)
 
 
@@ -148,11 +152,20 @@ def _run_all(todo: Sequence[Planned], records_dir: str, workers: int) -> None:
             # No more than there are processes: nothing in the pool can be taken back.
             while waiting and len(running) < workers:
                 one = waiting.pop()
-                running[pool.submit(_run_one, one, records_dir)] = one
+                try:
+                    running[pool.submit(_run_one, one, records_dir)] = one
+                except process.BrokenProcessPool:  # since it was looked at
+                    waiting.clear()
+                    errors.append(_killed([one]))
             for job in concurrent.futures.wait(running, LOOK_S, FIRST).done:
+                at_work = list(running.values())
                 one = running.pop(job)
                 steps[one] = _total(one) or _steps_done(one.folder)
-                if error := job.exception():
+                error = job.exception()
+                if isinstance(error, process.BrokenProcessPool):
+                    waiting.clear()
+                    error = _killed(at_work)
+                if error:
                     errors.append(error)
                 if isinstance(error, KeyboardInterrupt):
                     waiting.clear()
@@ -162,6 +175,16 @@ def _run_all(todo: Sequence[Planned], records_dir: str, workers: int) -> None:
     stops = [error for error in errors if isinstance(error, KeyboardInterrupt)]
     if errors:
         raise (stops or errors)[0]
+
+
+def _killed(at_work: Sequence[Planned]) -> ValueError:
+    """The error where a process of the runs was killed: it takes the others along."""
+    names = " or ".join(map(str, at_work))
+    return ValueError(
+        f"the process of {names} was killed, likely since memory ran out; what was"
+        " saved stands: run the same again, with fewer runs at a time (--workers) or a"
+        " smaller training.batch_size"
+    )
 
 
 def _total(planned: Planned) -> int | None:
@@ -179,6 +202,7 @@ def _run_one(planned: Planned, records_dir: str) -> None:
     """One run in its process: training, then its probe."""
     folder = str(planned.folder)
     try:
+        devices.use(None)
         pretrain.pretrain(planned.settings, records_dir, folder, planned.seed)
         probing.probe(planned.settings, folder)
     except ValueError as error:
@@ -186,11 +210,16 @@ def _run_one(planned: Planned, records_dir: str) -> None:
     planned.folder.write(DONE, PROBED)
 
 
-def _variables(compiled: str | os.PathLike | None) -> Mapping[str, str]:
+def _variables(
+    compiled: str | os.PathLike | None, device: devices.Kind | None
+) -> Mapping[str, str]:
     """What the processes of runs find in their environment."""
-    if compiled is None or CACHE in os.environ:
-        return ONE_THREAD
-    return ONE_THREAD | {CACHE: str(pathlib.Path(compiled).resolve())}
+    variables = dict(ONE_THREAD)
+    if device is not None:
+        variables["JAX_PLATFORMS"] = devices.PLATFORMS[device]
+    if compiled is not None and CACHE not in os.environ:
+        variables[CACHE] = str(pathlib.Path(compiled).resolve())
+    return variables
 
 
 @contextlib.contextmanager

@@ -24,6 +24,6 @@ REMEDIES = {
     MASKS: REMADE,
     DATA: REMADE,
     PROBE: "delete it: mmdiffmask probe makes it anew",
-    DONE: "delete it: running the experiment (mmdiffmask demo) makes it anew",
+    DONE: "delete it: mmdiffmask experiment, or demo, makes it anew",
     STAGE_SECONDS: "delete it: it only says how long the demo took",
 }

@@ -5,6 +5,7 @@ import dataclasses
 import sys
 from typing import Any
 
+from mmdiffmask import atomic
 from preprocessing import arguments, build
 from preprocessing.readers import video
 from preprocessing.work import out_folder
@@ -67,6 +68,8 @@ def main(argv: list[str] | None = None, execute: Any = None) -> int:
     """Runs the command line; the exit status. `execute` as in `execution.Execution`."""
     args = _parser().parse_args(argv)
     try:
+        for name in ("raw", "out", "records_dir"):
+            atomic.require_local(getattr(args, name, None))
         _run(args, execute)
     except ValueError as error:
         return arguments.complain(str(error))

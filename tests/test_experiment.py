@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import process
 
 import pytest
 from helpers import fake_runs
 
+from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, demo, run_files
 from mmdiffmask import experiment as experiments
 from mmdiffmask.report import runs as report_runs
-from mmdiffmask.run_folder import RunFolder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TINY = ROOT / "tpu_configs" / "tiny.py"
@@ -203,25 +204,63 @@ def test_every_seed_is_one_page(tmp_path, stage):
         assert {run.seed for run in page_runs} == {seed}
 
 
-PROGRAM = """
-import pathlib, sys
-from mmdiffmask import build, configure, experiment as experiments
-if __name__ == "__main__":
-    config, records, workdir = sys.argv[1:]
-    changes = ["training.save_every=1", "rows=['none: training.steps=0',"
-        "'random: masking.strategy=random']"]
-    changed = configure.override(configure.load(config), changes)
-    planned = experiments.plan(build.adopt(changed, records), workdir, (0, 1))
-    experiments.run(planned, records, workers=2)
-    print(len(experiments.results(planned)))
-"""
+def test_a_process_that_is_killed_is_a_sentence(tmp_path, stage):
+    """By the system, as a rule, where memory ran out; the pool is of no use then."""
+    planned = experiments.plan(DEMO, tmp_path)
+    stage.stops["replay", 0] = process.BrokenProcessPool("a child process terminated")
+    told = "the process of row replay, seed 0 was killed, likely .* (--workers)"
+    with pytest.raises(ValueError, match=told.replace("(", r"\(").replace(")", r"\)")):
+        go(planned)
+    assert stage.begun == [("none", 0), ("replay", 0)]
+    assert experiments.is_done(planned[0])
+    go(planned)
+    assert all(map(experiments.is_done, planned))
 
 
-def start(program, records, workdir):
-    words = [sys.executable, str(program), str(TINY), records, str(workdir)]
+def test_runs_are_for_the_device_that_is_named(tmp_path, stage):
+    assert experiments._variables(None, "tpu")["JAX_PLATFORMS"] == "tpu,cpu"
+    assert "JAX_PLATFORMS" not in experiments._variables(None, None)
+
+
+@pytest.mark.parametrize("name", ["seeds", "workers"])
+def test_wrong_counts_are_refused(tmp_path, capsys, name):
+    words = ["experiment", str(TINY), "--workdir", str(tmp_path / "x"), f"--{name}=0"]
+    assert command_line.main(words) == 2
+    assert f"--{name} 0: at least 1" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def start(records, workdir):
+    words = [sys.executable, "-m", "mmdiffmask", "experiment", str(TINY)]
+    words += ["--data", records, "--workdir", str(workdir)]
+    words += ["--seeds", "2", "--workers", "2", "--set", "training.save_every=1"]
+    rows = "rows=['none: training.steps=0','random: masking.strategy=random']"
     return subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+        [*words, "--set", rows],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
+
+
+def finish(records, workdir):
+    out, err = start(records, workdir).communicate()
+    counts = "none: 2 finished\nrandom: 2 finished\n"
+    assert out.startswith(counts) and "report goes on" in out, err
+
+
+def first_child(pid):
+    """A process of a run: not that which tracks resources, which comes first."""
+    paths = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(word) for path in paths for word in path.read_text().split()]
+    is_run = [
+        pid
+        for pid in children
+        if b"spawn_main" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return is_run[0]
 
 
 def lines_of(workdir):
@@ -233,23 +272,24 @@ def lines_of(workdir):
 
 @pytest.mark.slow
 def test_a_killed_experiment_ends_with_the_same_numbers(tmp_path, tiny_records):
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
     calm, killed = tmp_path / "calm", tmp_path / "killed"
-    out, _ = start(program, tiny_records, calm).communicate()
-    assert out == "2\n"
-    first = start(program, tiny_records, killed)
+    finish(tiny_records, calm)
+    first = start(tiny_records, killed)
     while first.poll() is None and not lines_of(killed):
         time.sleep(0.05)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.communicate()
-    folders = [RunFolder(killed / name) for name in ("none", "random")]
-    assert not all(folder.has(run_files.DONE) for folder in folders)
-    out, _ = start(program, tiny_records, killed).communicate()
-    assert out == "2\n"
+    os.kill(first_child(first.pid), signal.SIGKILL)
+    out, err = first.communicate()
+    assert (first.returncode, out) == (2, "") and "Traceback" not in err, err
+    assert "seed 0 was killed, likely since memory ran out" in err.splitlines()[-1]
+    second, before = start(tiny_records, killed), lines_of(killed)
+    while second.poll() is None and lines_of(killed) == before:
+        time.sleep(0.05)
+    os.killpg(second.pid, signal.SIGKILL)
+    second.communicate()
+    finish(tiny_records, killed)
     before = files(killed)
-    again = start(program, tiny_records, killed)
-    assert again.communicate()[0] == "2\n" and files(killed) == before
+    finish(tiny_records, killed)
+    assert files(killed) == before
     for folder in ("none", "random", "seed=1/none", "seed=1/random"):
         one, other = (top / folder / run_files.METRICS for top in (calm, killed))
         assert one.read_bytes() == other.read_bytes()

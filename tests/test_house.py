@@ -25,8 +25,8 @@ RANKS = [
     {"pretrain"},
     {"probe"},
     {"doctor", "experiment", "report"},
-    {"toy_records"},
-    {"demo", "weights_commands"},
+    {"run_arguments", "toy_records"},
+    {"demo", "experiment_command", "weights_commands"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

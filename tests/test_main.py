@@ -66,6 +66,12 @@ def test_an_address_is_no_folder(capsys, tmp_path, monkeypatch):
         ("report", address),
         ("inspect", address),
         ("demo", "--dir", address),
+        ("features", "run", "--out", address),
+        ("inspect", "records", "--out", address),
+        ("probe", TINY, "--workdir", "run", "--submission", address),
+        ("weights", "convert", "gs://bucket/base", address),
+        ("weights", "export", "run", address),
+        ("experiment", TINY, "--workdir", address),
     ):
         error = complaint(capsys, *arguments)
         assert f"{address}: " in error and "disk" in error and error.count("\n") == 1
@@ -186,19 +192,24 @@ def test_doctor_tells_what_there_is(capsys, tmp_path, tiny_records, monkeypatch)
     assert lines["records"].startswith("42 of train in ")
 
 
-def test_doctor_names_what_is_lacking(capsys, tmp_path, monkeypatch):
+def test_doctor_names_what_is_lacking(capsys, tmp_path, monkeypatch, tiny_records):
     monkeypatch.setattr(doctor, "LEAST_S", 0.01)
     monkeypatch.setenv("MMDIFFMASK_CACHE", str(tmp_path))
     usage = shutil.disk_usage(tmp_path)._replace(free=2_000_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     monkeypatch.chdir(tmp_path)
     tvqa = str(ROOT / "tpu_configs" / "tvqa.py")
-    assert command_line.main(["doctor", tvqa]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
+    assert command_line.main(["doctor", tvqa, "--data", tiny_records]) == 0
+    *_, rate, last = capsys.readouterr().out.splitlines()
+    assert rate == "input: not measured; needs a tokenizer"
     assert last == (
         "lacking: the checkpoint ckpts/base; MERLOT-Reserve's tokenizer; 6.9 GB of"
         f" space in {tmp_path}"
     )
+    named = ["--model", "tiny", "--set", "data.tokenizer=toy"]
+    named += ["--set", "model.checkpoint=small"]
+    assert command_line.main(["doctor", tvqa, "--data", tiny_records, *named]) == 0
+    assert capsys.readouterr().out.endswith("\nnothing is lacking\n")
     # The parameters that reserve.md counts, the start and two steps with moments.
     assert doctor.run_bytes(config.MODELS["base"]) == 28 * 316_412_163
 

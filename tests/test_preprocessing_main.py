@@ -231,3 +231,16 @@ def test_a_detector_that_does_not_load_is_told_before_any_work(
     told = capsys.readouterr().err
     assert said in told and "Traceback" not in told
     assert not (tmp_path / "out").exists()
+
+
+def test_an_address_is_no_folder(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    address = "gs://bucket/records"
+    folders = (("--raw", address, "--out", "out"), ("--raw", "raw", "--out", address))
+    commands = ("toy", "tvqa", "social_iq", "video", "tracks")
+    lines = [(command, *folder) for command in commands for folder in folders]
+    for words in (*lines, ("check", address)):
+        assert run(*words) == 2
+        error = capsys.readouterr().err
+        assert f"{address}: " in error and "disk" in error and error.count("\n") == 1
+    assert not any(tmp_path.iterdir())

@@ -55,3 +55,13 @@ def test_the_model_of_another_config_is_not_the_runs(folder):
     other = configure.override(TINY, ["model.hidden=128"])
     with pytest.raises(ValueError, match="model.hidden=128: the run .* has 64"):
         settings.of_run(folder, other)
+
+
+def test_start_and_tokenizer_are_the_runs_where_none_are_named(folder):
+    """A config says where they lie on another machine, or looks for them there."""
+    changes = ["data.tokenizer=reserve", "model.checkpoint=ckpts/base"]
+    other = configure.override(TINY, changes)
+    known = settings.with_files_of(folder, other)
+    assert (known.data.tokenizer, known.model.checkpoint) == ("toy", None)
+    assert settings.of_run(folder, known) == of_run(folder)
+    assert settings.with_files_of(folder, other, changes) == other

@@ -9,6 +9,7 @@ from mmdiffmask import config, configure, inputs, weights
 from mmdiffmask.run_folder import RunFolder
 
 TEXT_LENGTH = "data.text_length"  # a probe may ask for a longer one
+TOKENIZER = "data.tokenizer"
 
 
 def of_run(
@@ -54,6 +55,30 @@ def of_run(
             )
     experiment = folder.experiment(settings, places)
     return dataclasses.replace(experiment, probe=requested.probe)
+
+
+def with_files_of(
+    run_dir: str, requested: config.Experiment, overrides: Sequence[str] = ()
+) -> config.Experiment:
+    """The config with the run's start and tokenizer, where the user names no others.
+
+    A config says where they lie on one machine, or looks for them there; the run knows
+    which it was trained with.
+
+    Raises:
+      ValueError: if the tokenizer is not as it was, or gone.
+    """
+    folder = RunFolder(run_dir)
+    owner = folder.owner()
+    by_hand = {item.partition("=")[0].strip() for item in overrides}
+    model, data = requested.model, requested.data
+    if inputs.START not in by_hand and inputs.START in owner.settings:
+        model = dataclasses.replace(model, checkpoint=owner.settings[inputs.START])
+    if TOKENIZER not in by_hand and TOKENIZER in owner.settings:
+        is_known = TOKENIZER in owner.inputs
+        path = folder.find(TOKENIZER) if is_known else owner.settings[TOKENIZER]
+        data = dataclasses.replace(data, tokenizer=path)
+    return dataclasses.replace(requested, model=model, data=data)
 
 
 def _check_start(run_dir: str, value: str, entry: dict[str, str]) -> None:

@@ -171,9 +171,22 @@ def restore(manager: Manager, shapes: steps.TrainState, mesh: Mesh) -> steps.Tra
 
 
 def save_start(run: RunFolder, params: Params, values: dict[str, Any]) -> None:
-    """Saves first weights and what is held beside them; whole or not at all."""
-    with orbax_folder.plain(run.path) as folder, ocp.StandardCheckpointer() as saver:
-        saver.save(folder / START, {"start": params, **values}, force=True)
+    """Saves first weights and what is held beside them; whole or not at all.
+
+    Raises:
+      ValueError: if they cannot be written.
+    """
+    try:
+        with (
+            orbax_folder.plain(run.path) as folder,
+            ocp.StandardCheckpointer() as saver,
+        ):
+            saver.save(folder / START, {"start": params, **values}, force=True)
+    except Exception as error:  # of any kind: Orbax calls many libraries
+        raise ValueError(
+            f"{run}: the start could not be saved ({saved.cause_of(error)}): mend that,"
+            " and run the same command again"
+        ) from error
     saved.note(run, START)
 
 

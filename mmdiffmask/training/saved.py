@@ -5,7 +5,9 @@ named, where Orbax would take another step in its place.
 """
 
 import contextlib
+import os
 import pathlib
+import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
@@ -15,6 +17,7 @@ from mmdiffmask.run_files import PUT_BACK, SAVED
 from mmdiffmask.run_folder import RunFolder
 
 PIECE = 1 << 22  # bytes read at a time
+_OF_SYSTEM = re.compile(r"os_error_code='(\d+)'")  # at the end of tensorstore's
 
 
 def note(
@@ -109,10 +112,16 @@ def explained(folder: RunFolder, part: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of any kind: it calls many libraries
-        cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"{folder}: {part} cannot be read ({cause:.120}); {PUT_BACK}"
+            f"{folder}: {part} cannot be read ({cause_of(error)}); {PUT_BACK}"
         ) from error
+
+
+def cause_of(error: Exception) -> str:
+    """What an error of Orbax says, short: the system's own words where it has some."""
+    if match := _OF_SYSTEM.search(str(error)):
+        return os.strerror(int(match[1]))
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 def lost(folder: RunFolder, name: str, how: str = "lost") -> ValueError:

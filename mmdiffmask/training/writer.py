@@ -4,7 +4,7 @@ import logging
 import threading
 import types
 
-from mmdiffmask.training import checkpoint, steps, trees
+from mmdiffmask.training import checkpoint, saved, steps, trees
 
 
 class Writer:
@@ -38,9 +38,9 @@ class Writer:
         try:
             checkpoint.save(self._manager, state, progress)
         except Exception as error:  # of any kind: Orbax calls many libraries
-            cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            cause = saved.cause_of(error)
             self._error = ValueError(
-                f"step {progress.step} could not be saved ({cause:.120}); the step that"
+                f"step {progress.step} could not be saved ({cause}); the step that"
                 " was saved before stands: mend that, and run the same command again"
             )
             self._error.__cause__ = error

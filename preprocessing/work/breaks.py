@@ -6,10 +6,10 @@ import traceback
 
 import av
 
+from mmdiffmask import atomic
+
 # Of the machine: the next clip would meet it too.
-OF_THE_RUN = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
-)
+OF_THE_RUN = frozenset({*atomic.FULL, errno.EROFS, errno.EMFILE, errno.ENFILE})
 LONGEST = 200  # signs of a message
 
 
