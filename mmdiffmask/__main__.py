@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
             help="override a setting, e.g. masking.strategy=random; may be repeated",
         )
         command.set_defaults(run=run)
+    _add_watch(commands.choices["pretrain"])
     _add_probe(commands.choices["probe"])
     _add_features(commands)
 
@@ -107,6 +108,18 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
     weights_commands.add(commands)
     return parser
+
+
+def _add_watch(command: argparse.ArgumentParser) -> None:
+    """Adds ways to look at a run, which change nothing of it."""
+    command.add_argument(
+        "--tensorboard", action="store_true", help="write events for TensorBoard"
+    )
+    command.add_argument(
+        "--trace",
+        metavar="FIRST:LAST",
+        help="record these updates with the profiler, e.g. 11:13",
+    )
 
 
 def _add_probe(command: argparse.ArgumentParser) -> None:
@@ -180,14 +193,18 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     from mmdiffmask import compiled, configure, effects, pretrain, toy_records
     from mmdiffmask.inputs import Claim
     from mmdiffmask.run_folder import RunFolder
+    from mmdiffmask.training import trace
+    from mmdiffmask.training import watch as watching
 
+    steps = None if arguments.trace is None else trace.parse(arguments.trace)
+    watch = watching.Watch(arguments.tensorboard, steps)
     compiled.keep()
     experiment, seed = _experiment(arguments), arguments.seed or 0
     claim = Claim(configure.settings(experiment), seed)
     RunFolder(arguments.workdir).belongs_to(claim)
     effects.check_text_length(experiment.data, experiment.training)
     records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
-    pretrain.pretrain(experiment, records, arguments.workdir, seed)
+    pretrain.pretrain(experiment, records, arguments.workdir, seed, watch)
     print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")
 
 
