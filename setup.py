@@ -25,6 +25,7 @@ CORE = [
     "unidecode",
     "tokenizers>=0.23,<0.24",
     "etils[epath]",
+    "tensorboardX>=2.6.5,<2.7",  # events; its own needs are in this list already
     "jaxtyping",
     "tqdm",
     "jinja2",

@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         run_arguments.add(command, "folder of the run")
         command.add_argument("--seed", type=int, help="of the whole run (0)")
         command.set_defaults(run=run)
+    _add_watch(commands.choices["pretrain"])
     _add_probe(commands.choices["probe"])
     _add_features(commands)
 
@@ -115,6 +116,18 @@ def _parser() -> argparse.ArgumentParser:
     experiment_command.add(commands)
     weights_commands.add(commands)
     return parser
+
+
+def _add_watch(command: argparse.ArgumentParser) -> None:
+    """Adds ways to look at a run, which change nothing of it."""
+    command.add_argument(
+        "--tensorboard", action="store_true", help="write events for TensorBoard"
+    )
+    command.add_argument(
+        "--trace",
+        metavar="FIRST:LAST",
+        help="record these updates with the profiler, e.g. 11:13",
+    )
 
 
 def _add_probe(command: argparse.ArgumentParser) -> None:
@@ -184,14 +197,18 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     from mmdiffmask import compiled, configure, effects, pretrain, toy_records
     from mmdiffmask.inputs import Claim
     from mmdiffmask.run_folder import RunFolder
+    from mmdiffmask.training import trace
+    from mmdiffmask.training import watch as watching
 
+    steps = None if arguments.trace is None else trace.parse(arguments.trace)
+    watch = watching.Watch(arguments.tensorboard, steps)
     compiled.keep()
     seed, experiment = _seed(arguments), run_arguments.experiment(arguments)
     claim = Claim(configure.settings(experiment), seed)
     RunFolder(arguments.workdir).belongs_to(claim)
     effects.check_text_length(experiment.data, experiment.training)
     records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
-    pretrain.pretrain(experiment, records, arguments.workdir, seed)
+    pretrain.pretrain(experiment, records, arguments.workdir, seed, watch)
     print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")
 
 

@@ -1,7 +1,8 @@
-"""Which devices a run is meant for, and whether jax has them: it only warns itself."""
+"""Which devices a run is meant for, whether jax has them, and their peak rates."""
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 import jax
@@ -10,6 +11,25 @@ Kind = Literal["tpu", "gpu", "cpu"]
 # What jax is told for each kind; the CPU stands beside it, for what runs on the host.
 PLATFORMS = {"tpu": "tpu,cpu", "gpu": "cuda,cpu", "cpu": "cpu"}
 KINDS = {"tpu": "tpu", "gpu": "gpu", "cuda": "gpu", "rocm": "gpu"}  # by jax's names
+# FLOP/s of a device's dense matrix products in bfloat16, by jax's name of its kind:
+# from Google's page on each TPU (a chip of v2 or v3 is two devices) and from NVIDIA's
+# data sheets.
+PEAKS = {
+    "TPU v2": 23.0e12,
+    "TPU v3": 61.5e12,
+    "TPU v5 lite": 197.0e12,
+    "TPU v6 lite": 918.0e12,
+    "NVIDIA A100-SXM4-40GB": 312.0e12,
+    "NVIDIA A100-SXM4-80GB": 312.0e12,
+    "NVIDIA H100 80GB HBM3": 989.0e12,
+    "NVIDIA H200": 989.0e12,
+}
+
+
+def peak_flop_s(kinds: Iterable[str]) -> float | None:
+    """FLOP/s of devices of these kinds together; None if one's peak is not known."""
+    peaks = [PEAKS.get(kind) for kind in kinds]
+    return None if None in peaks else sum(peaks)
 
 
 def use(kind: Kind | None) -> None:

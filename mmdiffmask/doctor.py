@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 
-from mmdiffmask import build, config, examples, versions, weights
+from mmdiffmask import build, config, devices, examples, versions, weights
 from mmdiffmask.data import cache, tokenizers
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.models.reserve import sizes
@@ -20,9 +20,6 @@ from mmdiffmask.training import mesh as meshes
 GB = 1e9
 CLIPS = 8  # of train: those that the rate of the input is measured with
 LEAST_S = 1.0  # that a rate is measured over
-# TFLOP/s of a device in bfloat16, from Google's page on each kind; a chip of v2 or v3
-# is two devices.
-PEAKS = {"TPU v2": 23.0, "TPU v3": 61.5, "TPU v5 lite": 197.0, "TPU v6 lite": 918.0}
 DRIVERS = ("libtpu", "jax-cuda12-plugin")
 CACHES = ("JAX_COMPILATION_CACHE_DIR", cache.VARIABLE)
 
@@ -69,12 +66,13 @@ def _versions() -> Iterator[str]:
 
 
 def _devices() -> Iterator[str]:
-    devices = jax.devices()
+    all_devices = jax.devices()
+    first = all_devices[0]
     yield (
-        f"backend: {jax.default_backend()}, {len(devices)} x {devices[0].device_kind},"
+        f"backend: {jax.default_backend()}, {len(all_devices)} x {first.device_kind},"
         f" {jax.process_count()} process, {os.cpu_count()} processors"
     )
-    memory = devices[0].memory_stats() or {}  # a CPU tells nothing
+    memory = first.memory_stats() or {}  # a CPU tells nothing
     if limit := memory.get("bytes_limit"):
         yield f"memory: {limit / 2**30:.2f} GiB a device"
 
@@ -134,22 +132,21 @@ def _product_rate() -> str:
     is_cpu = jax.default_backend() == "cpu"
     width, dtype = (512, jnp.float32) if is_cpu else (4096, jnp.bfloat16)
     repeats = 2 if is_cpu else 20
-    devices = jax.devices()
-    mesh = meshes.make(len(devices))
+    mesh = meshes.make(jax.device_count())
 
     def products(x: jax.Array, weight: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, repeats, lambda _, y: y @ weight, x)
 
     cut, same = meshes.by_example(mesh), meshes.replicated(mesh)
-    x = jax.device_put(jnp.zeros((len(devices), width, width), dtype), cut)
+    x = jax.device_put(jnp.zeros((mesh.size, width, width), dtype), cut)
     weight = jax.device_put(jnp.zeros((width, width), dtype), same)
     step = jax.jit(products, in_shardings=(cut, same), out_shardings=cut)
     seconds = _seconds(lambda: jax.block_until_ready(step(x, weight)))
-    rate = 2 * width**3 * repeats * len(devices) / seconds / 1e12
-    peak = PEAKS.get(devices[0].device_kind)
-    share = f", {rate / peak / len(devices):.0%} of the peak" if peak else ""
+    rate = 2 * width**3 * repeats * mesh.size / seconds
+    peak = devices.peak_flop_s(one.device_kind for one in mesh.devices.flat)
+    share = f", {rate / peak:.0%} of the peak" if peak else ""
     kind = f"{width} x {width}, {jnp.dtype(dtype).name}"
-    return f"matrix products ({kind}): {rate:.3g} TFLOP/s{share}"
+    return f"matrix products ({kind}): {rate / 1e12:.3g} TFLOP/s{share}"
 
 
 def _input(experiment: config.Experiment, data: str) -> Iterator[str]:

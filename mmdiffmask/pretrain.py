@@ -1,6 +1,7 @@
 """One run: trains in its folder, and notes its masks and the records that served it."""
 
 import dataclasses
+import logging
 
 from mmdiffmask import (
     build,
@@ -19,14 +20,21 @@ from mmdiffmask.masking import strategies
 from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import loop, saved
+from mmdiffmask.training import watch as watching
 
 MASK_CLIPS = 256  # of train, for the summary of what masks were made of
 
 
 def pretrain(
-    experiment: config.Experiment, records_dir: str, run_dir: str, seed: int
+    experiment: config.Experiment,
+    records_dir: str,
+    run_dir: str,
+    seed: int,
+    watch: watching.Watch = watching.Watch(),  # noqa: B008  frozen
 ) -> None:
     """Trains in `run_dir`, or goes on there; a finished run costs nothing.
+
+    `watch` says how it is looked at, which changes nothing of it.
 
     Raises:
       ValueError: for records that cannot serve, a folder with another run or another
@@ -38,9 +46,11 @@ def pretrain(
         owner = claim(experiment, records_dir, seed, folder)
         if is_finished(folder, owner):
             folder.remember({n: e["value"] for n, e in owner.inputs.items()})
+            if watch != watching.Watch():
+                logging.warning("%s is finished: nothing new is recorded", folder)
             return
         chosen = examples.choose(experiment, Corpus.of(records_dir))
-        loop.train(build.job(experiment, chosen, owner), folder)
+        loop.train(build.job(experiment, chosen, owner), folder, watch)
         summary = _summarise_masks(experiment, chosen, seed)
         if summary is not None:
             folder.write(run_files.MASKS, dataclasses.asdict(summary))

@@ -8,9 +8,10 @@ DONE = "done.json"  # of an experiment's runs: the code that probed it
 STAGE_SECONDS = "stage_seconds.json"  # of the demo's folder of runs: stage -> seconds
 REPORT = "report.html"
 START, STEPS, FEATURES = "start", "steps", "features"  # folders
+EVENTS, TRACE = "events", "trace"  # folders, for TensorBoard and its profiler
 
 # All that a start makes before its first step is saved, beside the claim itself.
-BEGUN = (START, STEPS, SAVED, BATCH, METRICS, TIMES)
+BEGUN = (START, STEPS, SAVED, BATCH, METRICS, TIMES, EVENTS)
 
 # What to do where a file is damaged.
 PUT_BACK = "put it back as it was, or train again in another --workdir"

@@ -73,6 +73,8 @@ class Family:
         there is nothing.
       questions: read-outs of question_batch.py -> `ReadQuestions`; None: the model
         reads no questions.
+      flop: batch, of which only the shapes are read -> FLOP of an update on it, without
+        rematerialisation; None: not counted, so no MFU is shown.
     """
 
     weights: Mapping[str, float]
@@ -86,3 +88,4 @@ class Family:
     encode: Encode
     others: OthersStep | None = None
     questions: Callable[[Sequence[str]], ReadQuestions] | None = None
+    flop: Callable[[Batch], int] | None = None

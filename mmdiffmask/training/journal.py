@@ -1,16 +1,19 @@
-"""Appends, cuts and reads a run's metrics.jsonl and times.jsonl."""
+"""Appends, cuts and reads a run's metrics.jsonl, times.jsonl and events."""
 
 import json
 import os
 import pathlib
+import types
 from collections.abc import Iterable
 from typing import Any
 
 from mmdiffmask import atomic
-from mmdiffmask.run_files import BATCH, METRICS, TIMES
+from mmdiffmask.run_files import BATCH, EVENTS, METRICS, TIMES
 from mmdiffmask.run_folder import RunFolder
+from mmdiffmask.training import events
 
 TRAIN, EVAL = "train", "eval"  # kinds of lines
+COMPILE, SAVE, TRACE = "compile", "save", "trace"  # of times.jsonl alone
 KIND_OF_TIME = "what"  # its name in times.jsonl
 
 
@@ -19,26 +22,49 @@ class Journal:
 
     metrics.jsonl of a run that was killed and resumed is byte for byte that of an
     undisturbed one; seconds, which differ from run to run, go to times.jsonl.
+
+    Args:
+      folder: of the run.
+      has_events: also writes events for TensorBoard. A folder that has some gets more
+        in any case, and one that has none yet gets those of the lines before, too.
     """
 
-    def __init__(self, folder: RunFolder):
+    def __init__(self, folder: RunFolder, has_events: bool = False):
         self.metrics, self.times = folder.at(METRICS), folder.at(TIMES)
+        written = events.Events(folder.at(EVENTS))
+        self._events = written if has_events or written.is_begun else None
 
     def note(self, lines: Iterable[dict[str, Any]]) -> None:
         """Appends metrics; every line has a `step`."""
+        lines = list(lines)
         _append(self.metrics, lines)
+        if self._events is not None:
+            self._events.add(lines)
 
-    def note_time(
-        self, step: int, stage: str, seconds: float, updates: int = 0
-    ) -> None:
-        """Appends how long a stage ("train", "eval") took that ended at `step`."""
-        line = {"step": step, KIND_OF_TIME: stage, "seconds": round(seconds, 4)}
-        _append(self.times, [line | ({"updates": updates} if updates else {})])
+    def note_time(self, step: int, kind: str, lap: dict[str, float | int]) -> None:
+        """Appends where the time up to `step` went, as `meter.Meter.lap` has it."""
+        _append(self.times, [{"step": step, KIND_OF_TIME: kind} | lap])
+        if self._events is not None and kind == TRAIN:
+            self._events.add_rates(step, lap)
 
     def flush(self) -> None:
         """Returns when all lines are on the disk."""
         with self.metrics.open("ab") as file:
             os.fsync(file.fileno())
+        if self._events is not None:
+            self._events.flush()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _: types.TracebackType | None,
+    ) -> None:
+        if self._events is not None:
+            self._events.close()
 
     def cut(self, step: int, is_scored: bool = True) -> None:
         """Drops what comes after a step, and a last line that was not finished.
@@ -57,6 +83,15 @@ class Journal:
                 kept = [line for line in _whole_lines(path) if stays(line)]
                 with atomic.place(path) as file:
                     _append(file, kept)
+        if self._events is not None:
+            self._begin_events(step, is_scored)
+
+    def _begin_events(self, step: int, is_scored: bool) -> None:
+        """Voids the events of what was dropped; a first time, adds those of all."""
+        is_new = not self._events.is_begun
+        self._events.begin(step + 1, step + is_scored)
+        if is_new and self.metrics.is_file():
+            self._events.add(_whole_lines(self.metrics))
 
 
 def note_batch_size(folder: RunFolder, batch_size: int) -> None:
@@ -110,6 +145,6 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def seconds(folder: RunFolder) -> float:
-    """Seconds that updates and evaluations took, those that were done twice once."""
+    """Seconds that a run took, of all kinds; what was done twice counts once."""
     path = folder.at(TIMES)
     return sum(x["seconds"] for x in _whole_lines(path)) if path.is_file() else 0.0

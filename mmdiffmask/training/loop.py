@@ -12,10 +12,9 @@ import time
 
 import jax
 import numpy as np
-import tqdm
 
 from mmdiffmask.masking import sampling
-from mmdiffmask.run_files import START
+from mmdiffmask.run_files import START, TRACE
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import (
     checkpoint,
@@ -25,17 +24,23 @@ from mmdiffmask.training import (
     saved,
     steps,
     stopping,
+    trace,
     trees,
     writer,
 )
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training.family import Held
 from mmdiffmask.training.job import Job
+from mmdiffmask.training.watch import Watch, Watcher
 
 CHECK_EVERY = 10  # updates between looks at their losses: looking waits for devices
 
 
-def train(job: Job, folder: RunFolder) -> checkpoint.Progress:
+def train(
+    job: Job,
+    folder: RunFolder,
+    watch: Watch = Watch(),  # noqa: B008  frozen
+) -> checkpoint.Progress:
     """Runs, or goes on with, or returns at once from, the run in a folder.
 
     Returns:
@@ -48,6 +53,8 @@ def train(job: Job, folder: RunFolder) -> checkpoint.Progress:
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """
     optim.check(job.settings)
+    tracer = trace.Trace(folder.at(TRACE), watch.traced)
+    tracer.check(job.settings.steps)
     with folder.claimed(job.owner), checkpoint.open_steps(folder) as manager:
         progress = checkpoint.read_progress(manager)
         if progress is not None and progress.finished:
@@ -57,8 +64,14 @@ def train(job: Job, folder: RunFolder) -> checkpoint.Progress:
         if progress is None:
             job.check_clips()
         held = _held(job, folder, progress is None)
-        with stopping.stop_signal() as stop, writer.Writer(manager) as out:
-            runner = _Runner(job, folder, held, out, stop)
+        with (
+            stopping.stop_signal() as stop,
+            writer.Writer(manager) as out,
+            journal.Journal(folder, watch.has_events) as notes,
+            tracer,
+        ):
+            watcher = Watcher(job, notes, tracer)
+            runner = _Runner(job, held, notes, out, stop, watcher)
             if progress is None:
                 progress = runner.begin()
             else:
@@ -97,13 +110,14 @@ class _Runner:
     def __init__(
         self,
         job: Job,
-        folder: RunFolder,
         held: Held,
+        notes: journal.Journal,
         out: writer.Writer,
         stop: threading.Event,
+        watcher: Watcher,
     ):
         self.job, self.held, self.out, self.stop = job, held, out, stop
-        self.journal = journal.Journal(folder)
+        self.journal, self.watcher = notes, watcher
         self.tx = optim.make(job.settings)
         self.saved_s = time.monotonic()
 
@@ -111,6 +125,7 @@ class _Runner:
         """Evaluates and saves the network that training starts from."""
         self.journal.cut(-1)
         self.state = steps.first_state(self.tx, self.held.start, self.job.mesh)
+        self.watcher.begin()
         return self.keep(checkpoint.Progress(), 0, is_eval=True)
 
     def resume(
@@ -123,6 +138,7 @@ class _Runner:
         logging.info("goes on after step %d", progress.step)
         if progress.is_scored:
             return progress
+        self.watcher.begin()
         return self.keep(progress, progress.step, is_eval=True)
 
     def keep(
@@ -138,6 +154,7 @@ class _Runner:
         try:
             loss = self.score(step) if is_eval else None
         except stopping.Stopped:
+            self.watcher.begin()
             unscored = dataclasses.replace(progress, step=step, is_scored=False)
             self.save(unscored)
             raise stopping.Stopped(f"Step {step} is saved.") from None
@@ -150,6 +167,7 @@ class _Runner:
         self.journal.flush()  # before: a saved step's lines are on disk
         self.out.save(self.state, progress)
         self.saved_s = time.monotonic()
+        self.watcher.lap(progress.step, journal.SAVE)
 
     def is_save_due(self, step: int) -> bool:
         """By updates or by the clock; when a state is saved changes no number."""
@@ -160,14 +178,13 @@ class _Runner:
 
     def score(self, step: int) -> float:
         """Notes the held-out scores; returns the run's own dev loss."""
-        began = time.monotonic()
         rows = self.score_masked(step) + self.score_unmasked(step)
         for row in rows:
             if row.value is not None:
                 stopping.check_finite(f"{row.metric} of {row.masks}", row.value, step)
         kind = {"kind": journal.EVAL}
         self.journal.note([kind | dataclasses.asdict(row) for row in rows])
-        self.journal.note_time(step, journal.EVAL, time.monotonic() - began)
+        self.watcher.lap(step, journal.EVAL)
         loss, family = 0.0, self.job.family
         for name, weight in family.weights.items():
             if name == family.masked:
@@ -213,23 +230,25 @@ class _Runner:
         draw = None
         if job.draw_masks is not None:
             draw = steps.make_draw(job.draw_masks, job.mesh)
-        bar = tqdm.tqdm(initial=first, total=settings.steps, unit="step", leave=False)
-        with bar, job.train_batches(first) as batches:
-            pending, began = [], time.monotonic()
-            for step, (batch, epoch) in enumerate(batches, first + 1):
-                is_masked = draw and draw(self.held.key, batch, np.int32(epoch))
-                self.state, metrics = train_step(
-                    self.state, self.held, batch, is_masked
-                )
+        watcher = self.watcher
+        with watcher.open_bar(first) as bar, job.train_batches(first) as batches:
+            pending: list[tuple] = []
+            fed = watcher.fed(batches, lambda: self.state.step.is_ready())
+            for step, batch, epoch in fed:
+                with watcher.tracer.step(step, lambda: self.state):
+                    is_masked = draw and draw(self.held.key, batch, np.int32(epoch))
+                    self.state, metrics = train_step(
+                        self.state, self.held, batch, is_masked
+                    )
                 pending.append((step, epoch, metrics))
                 is_eval = step % settings.eval_every == 0 or step == settings.steps
                 is_kept = is_eval or self.is_save_due(step) or self.stop.is_set()
-                if is_kept or len(pending) >= CHECK_EVERY:
-                    began = self.note_updates(pending, began, bar)
+                is_due = watcher.is_lap_due(step) or len(pending) >= CHECK_EVERY
+                if is_kept or is_due:
+                    self.note_updates(pending)
                     pending = []
                 if is_kept:
                     progress = self.keep(progress, step, is_eval)
-                    began = time.monotonic()  # s/step leaves evaluation and saving out
                 bar.update()
                 if progress.finished:
                     return progress
@@ -237,7 +256,7 @@ class _Runner:
                     raise stopping.Stopped(f"Step {step} is saved.")
         raise AssertionError("training batches ended before the last step")
 
-    def note_updates(self, pending: list, began: float, bar: tqdm.tqdm) -> float:
+    def note_updates(self, pending: list[tuple]) -> None:
         """Writes the updates' metrics down once they are known to be finite."""
         lines = []
         for step, epoch, metrics in pending:
@@ -248,9 +267,4 @@ class _Runner:
             evaluate.check_slots(values.pop("dropped", 0), "training")
             lines.append({"kind": journal.TRAIN, "step": step, "epoch": epoch} | values)
         self.journal.note(lines)
-        now = time.monotonic()
-        self.journal.note_time(
-            pending[-1][0], journal.TRAIN, now - began, updates=len(pending)
-        )
-        bar.set_postfix(loss=f"{lines[-1]['loss']:.3f}", refresh=False)
-        return now
+        self.watcher.note_updates(pending[-1][0], len(pending), lines[-1]["loss"])

@@ -8,7 +8,7 @@ from mmdiffmask import config
 from mmdiffmask.training import evaluate
 from mmdiffmask.training.family import Family, Held, Params, Scores
 from mmdiffmask.training.read_outs import clips, questions
-from mmdiffmask.training.terms import grounding, patches, reserve
+from mmdiffmask.training.terms import flops, grounding, patches, reserve
 from mmdiffmask.training.terms.shared import Clean, Losses, Objective
 from mmdiffmask.types import Array, VideoBatch
 
@@ -42,6 +42,7 @@ def family(objective: Objective) -> Family:
         encode=functools.partial(clips.encode, objective),
         others=functools.partial(others, objective) if has_others else None,
         questions=functools.partial(questions.encoder, objective),
+        flop=lambda batch: sum(flops.update(objective, batch).values()),
     )
 
 
