@@ -9,7 +9,7 @@ import pathlib
 import sys
 from typing import NoReturn
 
-from mmdiffmask import weights_commands
+from mmdiffmask import anchor_commands, weights_commands
 
 DEVICES = ("tpu", "gpu", "cpu")
 EXIT_USER = 2
@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--data", help="its records: their size and rate")
     doctor.add_argument("--device", choices=DEVICES, help="must be there")
     doctor.set_defaults(run=_doctor)
+    anchor_commands.add(commands)
     weights_commands.add(commands)
     return parser
 

@@ -15,7 +15,7 @@ from mmdiffmask import config, configure, effects, examples, masks, starts
 from mmdiffmask.data import loader, question_kinds, tokenizers, vocabulary
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim
-from mmdiffmask.masking import strategies
+from mmdiffmask.masking import anchors, strategies
 from mmdiffmask.models.reserve import checkpoints
 from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.training import mesh as meshes
@@ -59,6 +59,9 @@ def _check_names(experiment: config.Experiment) -> None:
     """What rows of a comparison may change."""
     strategies.find(experiment.masking.strategy)
     strategies.held_out(experiment.masking)
+    masking = experiment.masking
+    has_vectors = masking.label_embeddings is not None
+    anchors.check_vectors(masking.anchors, has_vectors, masking.similarity)
     optim.check(experiment.training)
     examples.words_of(experiment)
     weights = objective.weights_of(experiment.terms)

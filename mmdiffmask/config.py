@@ -114,6 +114,7 @@ class Masking:
     masks: Literal["static", "per_epoch"] = "static"
     anchors: tuple[str, ...] = ("person",)  # design.md 4: K = 1 for video
     label_embeddings: str | None = None  # .npz of label -> vector; None: label = anchor
+    similarity: Literal["nearest", "centroid"] = "nearest"  # to several anchors (Eq. 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,6 +263,7 @@ def resize(experiment: Experiment, name: str) -> Experiment:
 
 # Settings that runs of earlier versions lack -> the value that they had in effect.
 ADDED = {
+    "masking.similarity": "nearest",
     "training.epochs": 0.0,
     "training.warmup_epochs": 0.0,
     "training.eval_every_epochs": 0.0,
