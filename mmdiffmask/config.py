@@ -233,6 +233,8 @@ class Experiment:
         "random: masking.strategy=random",
         "difference: masking.strategy=difference",
     )
+    # Of rows, named before they are run: "difference - random" (contrasts.py).
+    contrasts: tuple[str, ...] = dataclasses.field(default=(), metadata={"empty": True})
     report_clips: int = _number(4, 1)
 
     @property
@@ -263,6 +265,7 @@ def resize(experiment: Experiment, name: str) -> Experiment:
 
 # Settings that runs of earlier versions lack -> the value that they had in effect.
 ADDED = {
+    "contrasts": (),
     "masking.similarity": "nearest",
     "training.epochs": 0.0,
     "training.warmup_epochs": 0.0,
@@ -270,7 +273,7 @@ ADDED = {
     "training.save_minutes": 0.0,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
-UNCOUNTED = ("training.save_minutes",)
+UNCOUNTED = ("contrasts", "training.save_minutes")
 
 # Settings of earlier versions, with or without their value -> what to write instead.
 RENAMED = {

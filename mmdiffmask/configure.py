@@ -95,8 +95,8 @@ def rows(experiment: config.Experiment) -> dict[str, config.Experiment]:
             raise ValueError(f"row {name}: stands twice in rows")
         assignments = [part.strip() for part in changes.split(";") if part.strip()]
         for item in assignments:
-            if item.partition("=")[0].strip() == "rows":
-                raise ValueError(f"row {name}: cannot change rows")
+            if (setting := item.partition("=")[0].strip()) in ("rows", "contrasts"):
+                raise ValueError(f"row {name}: cannot change {setting}")
         experiments[name] = override(experiment, assignments)
     return experiments
 
@@ -204,6 +204,8 @@ def _check_node(node: Any, prefix: str) -> None:
             continue
         if value is None and hint is None:
             continue
+        if value == () and field.metadata.get("empty"):
+            continue
         _check_type(name, hint, value)
         _check_choice(name, hint, value)
         for number in value if isinstance(value, tuple) else (value,):
@@ -276,8 +278,9 @@ def to_json(node: Any) -> str:
     content = dataclasses.asdict(node)
     for name, value in config.ADDED.items() if "training" in content else ():
         section, _, field = name.rpartition(".")
-        if content[section][field] == value:
-            del content[section][field]
+        inner = content[section] if section else content
+        if inner[field] == value:
+            del inner[field]
     return json.dumps(content, indent=1, sort_keys=True)
 
 
