@@ -104,6 +104,8 @@ def test_a_difference_of_differences(runs):
 def test_where_there_is_no_comparison(runs):
     (same,) = measure(runs, "a:match - b:match")  # no seed changes the answers
     assert same.reason.startswith("no spread over seeds") and not same.is_seen
+    _, other = measure(runs, "a:match - b:match", "a:action - b:action")
+    assert other.adjusted_p == pytest.approx(2 * other.over_seeds.p)  # both count
     runs["b"] = {5: runs["b"][5]}
     first, second = measure(runs, "a:action - b:action", "a:action - none:action")
     assert "one seed" in first.reason and first.seeds == (5,)

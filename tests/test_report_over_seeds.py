@@ -54,7 +54,7 @@ def test_the_page_shows_them(tmp_path, tiny_records):
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
     (item,) = over_seeds.measured(tmp_path)
     assert "Contrasts named before the runs, over seeds" in text
-    assert "over the 1 contrasts that were compared" in text
+    assert "over the 1 contrasts that two or more seeds measured" in text
     mean = f"{100 * item.over_seeds.mean:+.1f}".replace("-", "\N{MINUS SIGN}")
     verdict = "seen" if item.is_seen else "not seen"
     assert f"{TEXT} {verdict} 3 {mean} " in text

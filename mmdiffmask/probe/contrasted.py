@@ -22,8 +22,9 @@ class Measured:
       name: of the contrast.
       seeds: those that every row in it has.
       reason: why it is not compared; "" where it is.
+      is_counted: whether it counts in Holm's family: two or more seeds measured it.
       over_seeds: mean, interval and test; None where it is not compared.
-      adjusted_p: by Holm's correction over all contrasts that are compared.
+      adjusted_p: by Holm's correction over all contrasts that count.
       smallest: the true difference that so many seeds see in 80 % of repetitions, at
         Holm's first level.
       over_clips: the mean over the seeds, with an interval over clips.
@@ -32,6 +33,7 @@ class Measured:
     name: str
     seeds: tuple[int, ...]
     reason: str = ""
+    is_counted: bool = False
     over_seeds: contrast_statistics.OverSeeds | None = None
     adjusted_p: float | None = None
     smallest: float | None = None
@@ -47,7 +49,10 @@ class Measured:
 def measure(
     contrasts: Sequence[Contrast], runs: Runs, resamples: int, seed: int = 0
 ) -> tuple[Measured, ...]:
-    """Every contrast, in order; Holm's family is all of them that are compared.
+    """Every contrast, in order.
+
+    Holm's family is all that two or more seeds measured. Without a spread over seeds a
+    contrast is not seen (p = 1), but counts: what came out makes no family smaller.
 
     Args:
       contrasts: as the config names them.
@@ -59,20 +64,21 @@ def measure(
       ValueError: if a run lacks a measure, or runs were scored on other clips.
     """
     each = [_of_seeds(contrast, runs, resamples, seed) for contrast in contrasts]
-    tests = [item.over_seeds for item in each if item.over_seeds]
-    adjusted = iter(contrast_statistics.holm([test.p for test in tests]))
+    counted = [item.over_seeds for item in each if item.is_counted]
+    adjusted = iter(contrast_statistics.holm([t.p if t else 1.0 for t in counted]))
     return tuple(
-        dataclasses.replace(
-            item,
-            adjusted_p=next(adjusted),
-            smallest=contrast_statistics.smallest_effect(
-                item.over_seeds.sd, item.over_seeds.n, len(tests)
-            ),
-        )
-        if item.over_seeds
-        else item
+        _corrected(item, next(adjusted), len(counted)) if item.is_counted else item
         for item in each
     )
+
+
+def _corrected(item: Measured, adjusted_p: float, tests: int) -> Measured:
+    """A contrast with what depends on the family."""
+    test = item.over_seeds
+    if test is None:
+        return item
+    smallest = contrast_statistics.smallest_effect(test.sd, test.n, tests)
+    return dataclasses.replace(item, adjusted_p=adjusted_p, smallest=smallest)
 
 
 def _of_seeds(contrast: Contrast, runs: Runs, resamples: int, seed: int) -> Measured:
@@ -98,9 +104,8 @@ def _of_seeds(contrast: Contrast, runs: Runs, resamples: int, seed: int) -> Meas
     shares = np.array([[a.hits.mean() for a in of_term] for of_term in answers])
     over_seeds = contrast_statistics.over_seeds(weights @ shares)
     if over_seeds is None:
-        return Measured(
-            contrast.name, seeds, "no spread over seeds: nothing to test by"
-        )
+        reason = "no spread over seeds: nothing to test by"
+        return Measured(contrast.name, seeds, reason, is_counted=True)
     columns = [
         contrast_statistics.Column(
             term.weight, np.mean([a.hits for a in of_term], 0), of_term[0].clips
@@ -108,7 +113,13 @@ def _of_seeds(contrast: Contrast, runs: Runs, resamples: int, seed: int) -> Meas
         for term, of_term in zip(contrast.terms, answers, strict=True)
     ]
     over_clips = contrast_statistics.over_clips(columns, seed, resamples)
-    return Measured(contrast.name, seeds, over_seeds=over_seeds, over_clips=over_clips)
+    return Measured(
+        contrast.name,
+        seeds,
+        is_counted=True,
+        over_seeds=over_seeds,
+        over_clips=over_clips,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +167,7 @@ def _check_alike(contrast: Contrast, answers: Sequence[Sequence[_Answers]]) -> N
 
 def lines(measured: Sequence[Measured]) -> list[str]:
     """A table as text, in percentage points."""
-    tests = sum(item.over_seeds is not None for item in measured)
+    tests = sum(item.is_counted for item in measured)
     table = [
         f"Contrasts in percentage points; Holm's correction over {tests}; smallest:"
         " seen in 80 % of repetitions",
