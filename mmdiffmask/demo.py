@@ -7,7 +7,7 @@ import pathlib
 import time
 from collections.abc import Iterator
 
-from mmdiffmask import config, configure, toy_records, versions
+from mmdiffmask import config, settings_json, toy_records, versions
 from mmdiffmask import experiment as experiments
 from mmdiffmask.report import collect
 from mmdiffmask.run_files import STAGE_SECONDS
@@ -72,7 +72,7 @@ def run(root: pathlib.Path) -> pathlib.Path:
     clock = _Clock()
     with clock.stage("render, find boxes, write records"):
         records_dir = toy_records.make(experiment, root)
-    key = configure.fingerprint(experiment, versions.number("records", "training"))
+    key = settings_json.fingerprint(experiment, versions.number("records", "training"))
     workdir = root / "runs" / f"demo-{key}"
     with clock.stage("pretrain and probe every row"):
         experiments.run(

@@ -180,10 +180,12 @@ def _look(
         for name, count in zip(labels, boxes.count, strict=True):
             seen.labels[name] += count
         covered = np.asarray(boxes.most_covered, np.float64)
-        similar = anchors.label_similarity(labels, masking.anchors, embeddings) > 0
-        drawable = similar & (covered > min_overlap)
+        similarity = anchors.label_similarity(
+            labels, masking.anchors, embeddings, masking.similarity
+        )
+        drawable = (similarity > 0) & (covered > min_overlap)
         seen.most_covered = max(seen.most_covered, float(covered.max()))
-        seen.is_similar |= bool(similar.any())
+        seen.is_similar |= bool((similarity > 0).any())
         seen.is_drawable |= bool(drawable.any())
         seen.carried.update(labels[i] for i in np.flatnonzero(drawable))
         is_known = is_one_enough or seen.carried >= set(masking.anchors)

@@ -151,6 +151,11 @@ def words_of(experiment: config.Experiment) -> vocabulary.Vocabulary | None:
 
 
 def embeddings_of(masking: config.Masking) -> dict[str, np.ndarray] | None:
-    """Label -> vector, as the settings name a file; None: label = anchor only."""
+    """Label -> vector, as the settings name a file; None: label = anchor only.
+
+    Raises:
+      ValueError: if it cannot be read, or `masking.similarity` needs one.
+    """
     path = masking.label_embeddings
+    anchors.check_vectors(masking.anchors, path is not None, masking.similarity)
     return None if path is None else anchors.load_embeddings(path)

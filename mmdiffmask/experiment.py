@@ -12,10 +12,18 @@ from concurrent.futures import process
 
 import tqdm
 
-from mmdiffmask import build, config, configure, devices, pretrain, versions
+from mmdiffmask import (
+    build,
+    config,
+    configure,
+    contrasts,
+    devices,
+    pretrain,
+    versions,
+)
 from mmdiffmask import seeds as seed_numbers
 from mmdiffmask.inputs import Claim
-from mmdiffmask.probe import finished
+from mmdiffmask.probe import contrasted, finished
 from mmdiffmask.probe import run as probing
 from mmdiffmask.run_files import DONE
 from mmdiffmask.run_folder import RunFolder
@@ -79,16 +87,12 @@ def plan(
     build.check(experiment)
     rows = configure.rows(experiment)
     return tuple(
-        Planned(row, seed, settings, RunFolder(_of_seed(workdir, seed) / row))
+        Planned(
+            row, seed, settings, RunFolder(seed_numbers.folder(workdir, seed) / row)
+        )
         for seed in seeds
         for row, settings in rows.items()
     )
-
-
-def _of_seed(workdir: str | os.PathLike, seed: int) -> pathlib.Path:
-    """The folder of a seed's rows."""
-    folder = pathlib.Path(workdir)
-    return folder / f"seed={seed}" if seed else folder
 
 
 def run(
@@ -251,3 +255,21 @@ def results(planned: Sequence[Planned]) -> dict[str, dict[int, finished.Run]]:
         one.folder.belongs_to(Claim(configure.settings(one.settings), one.seed))
         by_row.setdefault(one.row, {})[one.seed] = finished.read(one.folder)
     return by_row
+
+
+def compare(planned: Sequence[Planned]) -> tuple[contrasted.Measured, ...]:
+    """The contrasts that the config names, over all seeds; `contrasted.lines` as text.
+
+    Raises:
+      ValueError: as `results`, or if a contrast cannot be measured.
+    """
+    runs = results(planned)
+    settings = planned[0].settings
+    return contrasted.measure(
+        contrasts.of_experiment(settings, tuple(runs)),
+        {
+            row: {seed: run.probe for seed, run in by_seed.items() if run.probe}
+            for row, by_seed in runs.items()
+        },
+        settings.probe.bootstrap,
+    )

@@ -23,6 +23,7 @@ def _run(arguments: argparse.Namespace) -> None:
     import jax
 
     from mmdiffmask import compiled, experiment, toy_records
+    from mmdiffmask.probe import contrasted
 
     for name in ("seeds", "workers"):
         if getattr(arguments, name) < 1:
@@ -40,4 +41,6 @@ def _run(arguments: argparse.Namespace) -> None:
     )
     for row, runs in experiment.results(planned).items():
         print(f"{row}: {len(runs)} finished")
+    if chosen.contrasts:
+        print("\n".join(contrasted.lines(experiment.compare(planned))))
     print(f"{arguments.workdir}: finished; mmdiffmask report goes on from here")

@@ -147,10 +147,10 @@ def difference(
     drawn = resampled(np.stack([delta, weight], 1), seed, resamples)
     drawn = drawn[drawn[:, 1] > 0]
     value = float(delta.sum() / weight.sum())
-    return _with_interval(value, drawn[:, 0] / drawn[:, 1], n)
+    return with_interval(value, drawn[:, 0] / drawn[:, 1], n)
 
 
-def _with_interval(value: float, drawn: Float[np.ndarray, " r"], n: int) -> Difference:
+def with_interval(value: float, drawn: Float[np.ndarray, " r"], n: int) -> Difference:
     """A difference over n clips, with the interval of its resamples."""
     low, high = np.quantile(drawn, [0.025, 0.975])
     # Rows that agree on every clip still cannot tell less than one clip apart.
@@ -218,7 +218,7 @@ class Resampled:
         """Column a minus column b."""
         value = float(self.values[a] - self.values[b])
         drawn = self.shares[:, a] - self.shares[:, b]
-        return _with_interval(value, drawn, self.clips)
+        return with_interval(value, drawn, self.clips)
 
 
 def floors(train: Sequence[str], val: Sequence[str]) -> Floors:

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from mmdiffmask import build, config, configure, examples, versions
+from mmdiffmask import build, config, examples, settings_json, versions
 
 WORKERS = 2
 
@@ -27,8 +27,8 @@ def make(experiment: config.Experiment, root: pathlib.Path) -> str:
     from preprocessing.boxes import finders
 
     geometry = {name: getattr(data, name) for name in build.OF_RECORDS}
-    key = configure.fingerprint(
-        configure.to_json(toy), str(geometry), versions.number("records")
+    key = settings_json.fingerprint(
+        settings_json.to_json(toy), str(geometry), versions.number("records")
     )
     folder = root / "data" / f"toy-{toy.domain}-{key}"
     settings = items.Settings(

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from mmdiffmask import config, configure, inputs, run_files, versions
+from mmdiffmask import config, configure, inputs, run_files, settings_json, versions
 from mmdiffmask.data import tokenizers
 from mmdiffmask.data.records import manifest
 from mmdiffmask.grid import PatchGrid
@@ -92,8 +92,10 @@ def test_settings_that_came_later_or_change_no_number_make_no_other_run(tmp_path
     with pytest.raises(ValueError, match="training.save_every=100, not 7"):
         folder.claim(Claim(settings | {"training.save_every": 7}, 0))
     later = configure.override(config.Experiment("x"), [f"{name}=5"])
-    assert configure.fingerprint(later) != configure.fingerprint(config.Experiment("x"))
-    assert name.split(".")[1] not in configure.to_json(config.Experiment("x"))
+    assert settings_json.fingerprint(later) != settings_json.fingerprint(
+        config.Experiment("x")
+    )
+    assert name.split(".")[1] not in settings_json.to_json(config.Experiment("x"))
 
 
 def test_versions_name_the_code(tmp_path, caplog):

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from mmdiffmask import build, config, configure
+from mmdiffmask import build, config, configure, settings_json
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BASE = config.Experiment("x")
@@ -90,9 +90,9 @@ def test_settings_of_another_version_are_refused():
 
 
 def test_a_fingerprint_changes_with_any_setting():
-    seen = {configure.fingerprint(BASE)}
+    seen = {settings_json.fingerprint(BASE)}
     for assignment in ("name=y", "data.rows=14", "masking.anchors=face", "probe.l2=1"):
-        seen.add(configure.fingerprint(configure.override(BASE, [assignment])))
+        seen.add(settings_json.fingerprint(configure.override(BASE, [assignment])))
     assert len(seen) == 5
 
 

@@ -1,9 +1,11 @@
 """Anchors: Eq. 2 and Eq. 3 against hand-made tables."""
 
+import json
+
 import numpy as np
 import pytest
 
-from mmdiffmask.masking import anchors
+from mmdiffmask.masking import anchors, web_counts
 from mmdiffmask.types import Boxes
 
 
@@ -98,3 +100,76 @@ def test_cases_of_bodies_under_other_words():
     known = {"person": np.array([1.0, 0]), "child": np.array([0.6, 0.8])}
     found = anchors.box_similarity(boxes, ["person"], known)
     np.testing.assert_allclose(found, [0.6, 1, 0.6])
+
+
+def ranked(target, web, candidates):
+    """Eq. 2 in numpy, with words of three or more characters."""
+    words = np.array(sorted(word for word in target if len(word) > 2))
+    count = np.array([target[word] for word in words], float)
+    frequent = np.argsort(-count, kind="stable")[:candidates]
+    words, count = words[frequent], count[frequent]
+    background = np.array([web.get(word, 0) for word in words], float)
+    words, count, background = (x[background > 0] for x in (words, count, background))
+    score = count / sum(target.values()) / (background / sum(web.values()))
+    order = np.lexsort((words, -score))
+    return [(str(words[i]), score[i]) for i in order]
+
+
+@pytest.mark.parametrize("candidates", [None, 6, 12, 200])
+def test_tf_icf_restated(candidates):
+    rng = np.random.default_rng(0)
+    names = [a + b + c for a in "abc" for b in "def" for c in ("", "g", "hi")]
+    target = {name: int(rng.integers(1, 9)) for name in names}
+    web = {name: int(rng.integers(0, 5)) for name in names[3:]}
+    expected = ranked(target, web, candidates)
+    got = anchors.tf_icf(target, web, k=1000, max_candidates=candidates)
+    assert [word for word, _ in got] == [word for word, _ in expected]
+    np.testing.assert_allclose([s for _, s in got], [s for _, s in expected])
+    assert anchors.tf_icf(target, web, 3, candidates) == got[:3]
+    back = dict(reversed(target.items()))  # the order of words does not matter
+    assert anchors.tf_icf(back, web, 1000, candidates) == got
+
+
+def test_words_that_the_web_lacks_drop_out_and_take_a_place():
+    target = {"xyz": 9, "cell": 5, "the": 5, "of": 99, "rare": 1}
+    web = {"cell": 10, "the": 1000, "rare": 1}
+    assert anchors.competing(target, web, 3) == (["cell", "the"], ["xyz"])
+    assert anchors.competing(target, web, None)[0] == ["cell", "the", "rare"]
+    assert anchors.competing(target, web, None, 4) == (["cell", "rare"], [])
+
+
+# The anchors that the released code names, and how many of them come out.
+CHEMPROT = """inos adrenoceptor inhibit tcdd akt agonist vegf caspase inhibiting ec
+ cyclin microm antagonist potency antagonists inhibitory potent inhibits
+ tyrosine synthase"""
+ACL_ARC = """charniak coreference treebank parsers grammars parse syntactic linguistic
+ lexical roth och parser parsing extraction chen sentences phrase semantic sentence
+ dialogue"""
+
+
+@pytest.mark.parametrize(
+    "name, released, shares, first",
+    [
+        ("chemprot", CHEMPROT, 12, ["adrenoceptor", "inos", "microm", "microg"]),
+        ("acl_arc", ACL_ARC, 14, ["charniak", "coreference", "treebank", "lexical"]),
+    ],
+)
+def test_anchors_of_two_corpora(shared, name, released, shares, first):
+    lines = (shared / "data" / name / "train.jsonl").read_text().splitlines()
+    counts = anchors.count_words(json.loads(line)["text"] for line in lines)
+    got = [word for word, _ in anchors.tf_icf(counts, web_counts.load())]
+    assert got[:4] == first
+    assert len(set(got) & set(released.split())) == shares
+
+
+def test_the_centroid_of_several_anchors_needs_vectors():
+    ends, rows = ["a", "b"], np.array([[1.0, 0], [0, 1], [1, 1]])
+    known = dict(zip("abc", rows, strict=True))
+    with pytest.raises(ValueError, match=r"masking\.similarity=centroid"):
+        anchors.label_similarity(["a"], ends, None, "centroid")
+    got = anchors.label_similarity(["a", "c"], ends, known, "centroid")
+    np.testing.assert_allclose(got, [np.sqrt(0.5), 1])
+    got = anchors.label_similarity(["a", "c"], ends, known, "nearest")
+    np.testing.assert_allclose(got, [1, np.sqrt(0.5)])
+    alone = anchors.label_similarity(["a", "c"], ["a"], None, "centroid")
+    assert alone.tolist() == [1, 0]

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from mmdiffmask import configure, toy_records
+from mmdiffmask import configure, settings_json, toy_records
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.report import collect
 
@@ -47,7 +47,7 @@ def test_a_setting_that_came_later_renames_nothing():
         node = experiment
         for name in path:
             node = getattr(node, name)
-        content = json.loads(configure.to_json(node))
+        content = json.loads(settings_json.to_json(node))
         for name in ("data", "toy")[len(path) :]:
             content = content[name]
         return content
@@ -58,7 +58,7 @@ def test_a_setting_that_came_later_renames_nothing():
     adopted = dataclasses.replace(
         experiment, data=dataclasses.replace(experiment.data, toy=None)
     )
-    assert json.loads(configure.to_json(adopted))["data"]["toy"] is None
+    assert json.loads(settings_json.to_json(adopted))["data"]["toy"] is None
     with pytest.raises(ValueError, match="data.toy.boxes=truth: must be one of"):
         configure.override(experiment, ["data.toy.boxes=truth"])
 

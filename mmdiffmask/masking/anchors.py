@@ -17,16 +17,40 @@ _WORD = re.compile(r"[^\W_]+")
 def count_words(texts: Iterable[str]) -> dict[str, int]:
     """How often each word occurs: lower-cased runs of letters and digits.
 
-    Repeated texts count once, so that a sentence that many questions share does not
-    make its words frequent (design.md section 4.1).
+    Texts of the same words count once, so that a sentence that many questions share
+    does not make its words frequent, whatever is marked in it (design.md section 4.1).
 
-    >>> count_words(["The cell, the CELL", "The cell, the CELL"])
+    >>> count_words(["The cell, the CELL", "the [[ cell ]], the cell"])
     {'the': 2, 'cell': 2}
     """
     counts = collections.Counter()
-    for text in dict.fromkeys(texts):
-        counts.update(_WORD.findall(text.lower()))
+    for words in dict.fromkeys(tuple(_WORD.findall(text.lower())) for text in texts):
+        counts.update(words)
     return dict(counts)
+
+
+def competing(
+    target_counts: Mapping[str, int],
+    web_counts: Mapping[str, int],
+    max_candidates: int | None = 200,
+    min_length: int = 3,
+) -> tuple[list[str], list[str]]:
+    """The words that may be anchors, most frequent first, and those that drop out.
+
+    Args:
+      target_counts: word -> count in the target corpus.
+      web_counts: word -> count in a general corpus.
+      max_candidates: how many of the most frequent target words compete; None: all.
+      min_length: shorter words are left out.
+
+    Returns:
+      Words with a web count, and words without one.
+    """
+    words = [word for word in target_counts if len(word) >= min_length]
+    words = sorted(words, key=lambda word: (-target_counts[word], word))
+    words = words[:max_candidates]
+    known = [word for word in words if web_counts.get(word, 0) > 0]
+    return known, [word for word in words if web_counts.get(word, 0) <= 0]
 
 
 def tf_icf(
@@ -44,18 +68,16 @@ def tf_icf(
     Ties by word (design.md section 4.1).
 
     Args:
-      target_counts: word -> count in the target corpus.
-      web_counts: word -> count in a general corpus.
-      k: how many.
-      max_candidates: how many of the most frequent target words compete.
-      min_length: shorter words are left out.
+      target_counts: as `competing`.
+      web_counts: as `competing`.
+      k: how many; fewer words are all of them.
+      max_candidates: as `competing`.
+      min_length: as `competing`.
 
     Raises:
       ValueError: if no word is left.
     """
-    words = [word for word in target_counts if len(word) >= min_length]
-    words = sorted(words, key=lambda word: (-target_counts[word], word))
-    words = [word for word in words[:max_candidates] if web_counts.get(word, 0) > 0]
+    words, _ = competing(target_counts, web_counts, max_candidates, min_length)
     if not words:
         raise ValueError(
             "no anchor: no frequent word of the corpus has a web count; check that"
@@ -100,17 +122,23 @@ def label_similarity(
     labels: Sequence[str],
     anchors: Sequence[str],
     embeddings: Mapping[str, np.ndarray] | None = None,
+    reduce: str = "nearest",
 ) -> Float[np.ndarray, " w"]:
-    """Similarity of each label with its nearest anchor, in [0, 1].
+    """Similarity of each label with the anchors (`similarity`), in [0, 1].
 
-    A label that is an anchor has 1 and needs no vector. Without embeddings nothing
-    is known of any other label, so it has 0.
+    The nearest anchor of a label that is an anchor is itself: it has 1 and needs no
+    vector. Without embeddings nothing is known of any other label, so it has 0. One
+    anchor is its own centroid; that of several needs embeddings.
 
     Raises:
-      ValueError: if embeddings are given and lack a label or an anchor that is needed.
+      ValueError: if embeddings are given and lack a label or an anchor that is needed,
+        or are not given and the centroid of several anchors is.
     """
-    result = np.array([float(label in anchors) for label in labels])
-    others = [i for i, label in enumerate(labels) if label not in anchors]
+    check_vectors(anchors, embeddings is not None, reduce)
+    is_centroid = reduce == "centroid" and len(set(anchors)) > 1
+    equal = () if is_centroid else anchors
+    result = np.array([float(label in equal) for label in labels])
+    others = [i for i, label in enumerate(labels) if label not in equal]
     if embeddings is None or not others:
         return result
     lacking = {labels[i] for i in others}.union(anchors).difference(embeddings)
@@ -121,14 +149,24 @@ def label_similarity(
         )
     vectors = np.stack([embeddings[labels[i]] for i in others])
     ends = np.stack([embeddings[anchor] for anchor in anchors])
-    result[others] = similarity(vectors, ends)
+    result[others] = similarity(vectors, ends, reduce)
     return result
+
+
+def check_vectors(anchors: Sequence[str], has_vectors: bool, reduce: str) -> None:
+    """Raises ValueError for the centroid of several anchors without vectors."""
+    if reduce == "centroid" and len(set(anchors)) > 1 and not has_vectors:
+        raise ValueError(
+            "masking.similarity=centroid of several anchors needs their vectors: name"
+            " a file in masking.label_embeddings, or set masking.similarity=nearest"
+        )
 
 
 def box_similarity(
     boxes: Boxes,
     anchors: Sequence[str],
     embeddings: Mapping[str, np.ndarray] | None = None,
+    reduce: str = "nearest",
 ) -> Float[np.ndarray, " m"]:
     """Similarity of each box's label with the anchors.
 
@@ -138,7 +176,7 @@ def box_similarity(
     ("child", "pedestrian"), unless it has a vector of its own.
     """
     labels = labels_of(boxes, anchors, embeddings)
-    return label_similarity(labels, anchors, embeddings)
+    return label_similarity(labels, anchors, embeddings, reduce)
 
 
 def labels_of(

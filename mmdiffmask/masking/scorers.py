@@ -9,4 +9,7 @@ from mmdiffmask.types import Boxes
 
 def by_anchors(boxes: Boxes, settings: units.Settings) -> Float[np.ndarray, " m"]:
     """Similarity of each box's label with the anchors. Paper: Eq. 3."""
-    return anchors.box_similarity(boxes, settings.masking.anchors, settings.embeddings)
+    masking = settings.masking
+    return anchors.box_similarity(
+        boxes, masking.anchors, settings.embeddings, masking.similarity
+    )

@@ -5,7 +5,7 @@ import functools
 import pathlib
 from collections.abc import Callable, Sequence
 
-from mmdiffmask import config, configure, versions
+from mmdiffmask import config, settings_json, versions
 from mmdiffmask.probe import encoders, feature_parts, features
 from mmdiffmask.training.family import Params
 
@@ -59,8 +59,8 @@ class Frozen:
             self.weights,
             self.manifest,
             part,
-            configure.to_json(self.experiment.data),
-            configure.to_json(self.experiment.model),
+            settings_json.to_json(self.experiment.data),
+            settings_json.to_json(self.experiment.model),
             *bounds,
             versions.number("features"),
         )

@@ -27,6 +27,7 @@ from mmdiffmask.report import (
     history,
     language,
     limits,
+    over_seeds,
     page,
     pictures,
     runs,
@@ -150,14 +151,14 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     page_runs, unfinished = runs.read_runs(workdir)
     base = page_runs[-1]
     experiment = base.folder.experiment(base.settings)
-    others = [run.folder for run in page_runs]
-    records_dir = base.folder.find(inputs.RECORDS, also=others)
+    folders = [run.folder for run in page_runs]
     is_probed = all(run.probe for run in page_runs)
     labels = page_runs[0].probe.labels if is_probed else {}
-    corpus = Corpus.of(records_dir)
+    corpus = Corpus.of(base.folder.find(inputs.RECORDS, also=folders))
     start = base.settings.get("model.checkpoint")
     lines = {run.name: run.lines for run in page_runs}
     has_replay_terms = _has_replay_terms(base.settings)
+    named, not_compared = over_seeds.of_page(workdir)
     return summary.RunSummary(
         title=f"What to mask: {experiment.name}",
         data=_describe(corpus.manifest.settings),
@@ -178,7 +179,8 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         settings={k: str(v) for k, v in base.settings.items()},
         versions=versions.of_runs({run.name: run.versions for run in page_runs}),
         times=_times(workdir, page_runs),
-        not_shown=_not_shown(workdir, page_runs, unfinished),
+        not_shown=_not_shown(workdir, page_runs, unfinished) + not_compared,
+        contrasts=named,
     )
 
 

@@ -9,7 +9,7 @@ from mmdiffmask.probe import finished
 from mmdiffmask.probe.finished import Run
 
 # What tells the rows of a page from one another, beside what their config's rows say.
-OF_ROW = ("masking.strategy", "name", "rows", "report_clips")
+OF_ROW = ("masking.strategy", "name", "rows", "contrasts", "report_clips")
 # In these a row that hides nothing differs from the others because it hides nothing.
 OF_PLAIN_ROW = ("training.steps", "terms.patches")
 

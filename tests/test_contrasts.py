@@ -1,0 +1,117 @@
+"""Contrasts as a config names them: their form, and what is refused."""
+
+import dataclasses
+
+import pytest
+
+from mmdiffmask import build, config, configure, contrasts, demo, settings_json
+from mmdiffmask.contrasts import Term
+
+ROWS = ("none", "a", "b", "difference", "difference-face", "faces (40 %) - cut", "a+b")
+MEASURES = ("action", "object", "red shirt", "match", "match/colour")
+
+
+def read(*texts):
+    return contrasts.parse(texts, ROWS, MEASURES)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("a:action - b:action", {("a", "action"): 1, ("b", "action"): -1}),
+        ("-b : action+a:action", {("a", "action"): 1, ("b", "action"): -1}),
+        (
+            "(a:action - b:action) - (a:object - b:object)",
+            {
+                ("a", "action"): 1,
+                ("b", "action"): -1,
+                ("a", "object"): -1,
+                ("b", "object"): 1,
+            },
+        ),
+        (
+            "difference-face:match - difference:match",
+            {("difference-face", "match"): 1, ("difference", "match"): -1},
+        ),
+        (
+            "faces (40 %) - cut:red shirt - a+b:red shirt",
+            {("faces (40 %) - cut", "red shirt"): 1, ("a+b", "red shirt"): -1},
+        ),
+        (
+            "a:match/colour + b:match/colour - (none:match + none:match)",
+            {("a", "match/colour"): 1, ("b", "match/colour"): 1, ("none", "match"): -2},
+        ),
+    ],
+)
+def test_the_form(text, expected):
+    if text.startswith("-"):  # a sign stands between scores
+        with pytest.raises(ValueError, match="a row is missing"):
+            read(text)
+        return
+    (contrast,) = read(text)
+    assert contrast.name == text
+    assert set(contrast.terms) == {Term(*name, w) for name, w in expected.items()}
+
+
+def test_without_measures_it_is_one_of_each():
+    every = read("difference - a")
+    assert [c.name for c in every] == [
+        f"difference - a ({name})"
+        for name in ("action", "object", "red shirt", "match")
+    ]
+    terms = {Term("difference", "object", 1), Term("a", "object", -1)}
+    assert set(every[1].terms) == terms
+
+
+@pytest.mark.parametrize(
+    "texts, words",
+    [
+        (["a - c"], r"no row 'c': there are none, a, .*; did you mean"),
+        (["a - diference"], "did you mean difference"),
+        (["a:acton - b:action"], "no measure 'acton': .* did you mean action"),
+        (["a:action - b"], "name a measure of every row in it, or of none"),
+        (["a + b"], "must cancel out"),
+        (["a - a"], "must cancel out"),
+        (["a"], "must cancel out"),
+        (["(a - b"], "a bracket is not closed"),
+        (["a - b)"], r"'\)' is left over"),
+        (["a b"], "'a b': no row 'a b'"),
+        (["a - "], "a row is missing"),
+        ([""], "a row is missing"),
+        (["a - b", "a:match - b:match"], "'a:match - b:match'|stands twice"),
+        (["a:match - b:match", "-1"], "'-1'"),
+    ],
+)
+def test_what_is_no_contrast_is_refused(texts, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        read(*texts)
+    assert str(caught.value).startswith("contrast ") and "\n" not in str(caught.value)
+
+
+def test_measures_are_those_of_the_probe():
+    probe = config.Probe(read_outs=("clip", "match"), labels=("x",), kinds=("who=^W",))
+    expected = ("x", "match", "zero-shot", "match/who", "zero-shot/who")
+    assert contrasts.measures(probe) == expected
+    answers = dataclasses.replace(probe, read_outs=("answer",))
+    assert contrasts.measures(answers) == ("answer", "answer/who")
+
+
+def test_they_are_checked_when_the_config_is_read():
+    base = demo.get_config()
+    build.check(dataclasses.replace(base, contrasts=("difference - random",)))
+    for text in ("difference - randm", "difference:shirts - random:shirts"):
+        with pytest.raises(ValueError, match="did you mean"):
+            build.check(dataclasses.replace(base, contrasts=(text,)))
+
+
+def test_runs_from_before_are_the_same_runs():
+    base = demo.get_config()
+    named = configure.override(base, ["contrasts=difference - random"])
+    assert named.contrasts == ("difference - random",)
+    assert configure.settings(base)["contrasts"] == ()
+    assert '"contrasts"' not in settings_json.to_json(base)
+    assert settings_json.fingerprint(named) != settings_json.fingerprint(base)
+    assert configure.override(named, ["contrasts="]).contrasts == ()
+    row = dataclasses.replace(base, rows=("x: contrasts=a - b",))
+    with pytest.raises(ValueError, match="row x: cannot change contrasts"):
+        configure.rows(row)
