@@ -114,6 +114,9 @@ class Masking:
     masks: Literal["static", "per_epoch"] = "static"
     anchors: tuple[str, ...] = ("person",)  # design.md 4: K = 1 for video
     label_embeddings: str | None = None  # .npz of label -> vector; None: label = anchor
+    # Whose [CLS] attention strategies by attention go by: the first weights', worked
+    # out once, or that of the weights at each update. Held-out masks: the first's.
+    attention: Literal["start", "live"] = "start"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,6 +269,7 @@ ADDED = {
     "training.warmup_epochs": 0.0,
     "training.eval_every_epochs": 0.0,
     "training.save_minutes": 0.0,
+    "masking.attention": "start",
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("training.save_minutes",)
