@@ -19,6 +19,7 @@ RANKS = [
     {"run_folder"},
     {"training"},
     {"examples", "weights"},
+    {"attention"},
     {"masks"},
     {"effects", "starts"},
     {"build"},
