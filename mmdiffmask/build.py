@@ -137,9 +137,8 @@ def job(experiment: config.Experiment, chosen: examples.Chosen, owner: Claim) ->
         for a setting that would have no effect on them (`effects`).
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
-    seed = owner.seed
     effects.check_text_length(data, training)
-    source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
+    seed, source, clips, dev = owner.seed, chosen.source, chosen.clips, chosen.dev_clips
     batch_size = effects.fit_batch(training.batch_size, len(clips))
     training = schedules.in_steps(training, len(chosen.train), batch_size)
     experiment = dataclasses.replace(experiment, training=training)
@@ -152,10 +151,9 @@ def job(experiment: config.Experiment, chosen: examples.Chosen, owner: Claim) ->
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     network, start = family(experiment), starts.make(experiment, dev_row, noise, seed)
     attention = attentions.of_start(experiment, chosen, start, owner)
-    is_live = strategies.is_live(masking)
     known = attention if masks.is_attended(experiment) else None
     row = examples.make_row(data, masking, source, add, seed, known)
-    draw = draw_patches(experiment) if network.masked else None
+    before, inside = _draws(experiment, network)
     return Job(
         family=network,
         owner=owner,
@@ -179,8 +177,8 @@ def job(experiment: config.Experiment, chosen: examples.Chosen, owner: Claim) ->
             for i in loader.order_at(seed, step - 1, batch_size, len(chosen.train))
         ],
         dev_batches=lambda: batches(dev_row, dev, batch_size),
-        draw_masks=None if is_live else draw,
-        draw_live=draw if is_live else None,
+        draw_masks=before,
+        draw_live=inside,
         eval_masks=masks.drawn_when_needed(experiment, source, dev, attention),
         own_masks=masking.strategy,
         may_lack=starts.may_lack(experiment),
@@ -239,6 +237,17 @@ def _vocabulary(words: str, tokenizer: str) -> shared.Vocabulary:
     number = {name: i for i, name in enumerate(dict.fromkeys(entries.word_class))}
     kinds = np.array([number[name] for name in entries.word_class])
     return shared.Vocabulary(spans, entries.is_content, kinds, tuple(number))
+
+
+def _draws(
+    experiment: config.Experiment, network: Family
+) -> tuple[steps.DrawMasks | None, steps.DrawLive | None]:
+    """What draws the masks before an update, and what does in it: one, or neither."""
+    if network.masked is None:
+        return None, None
+    draw = draw_patches(experiment)
+    is_live = strategies.is_live(experiment.masking)
+    return (None, draw) if is_live else (draw, None)
 
 
 def draw_patches(experiment: config.Experiment) -> steps.DrawMasks:

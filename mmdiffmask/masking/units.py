@@ -89,7 +89,8 @@ def patches(
     )
     if score is None:
         return units
-    return with_means(units, np.asarray(score(record, settings)))
+    value = np.asarray(score(record, settings))
+    return with_means(units, value.reshape(is_patch_valid.shape))
 
 
 def with_means(units: ClipUnits, value: Float[np.ndarray, "t n"]) -> ClipUnits:
