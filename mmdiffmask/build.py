@@ -39,7 +39,9 @@ def check(experiment: config.Experiment) -> None:
         cannot be read or has more entries than the model.
     """
     _check_names(experiment)
-    for row, changed in configure.rows(experiment).items():
+    rows = configure.rows(experiment)
+    strategies.check_live(one.masking for one in (experiment, *rows.values()))
+    for row, changed in rows.items():
         try:
             configure.check(changed)
             _check_names(changed)

@@ -203,6 +203,16 @@ def test_masks_by_attention_that_nobody_knows_are_refused():
         strategies.find("mst").clip_units(None, IS_VALID, unknown)
 
 
+def test_live_attention_without_effect_is_refused():
+    live = config.Masking(strategy="difference", attention="live")
+    with pytest.raises(
+        ValueError, match="strategy=difference does not go by attention"
+    ):
+        strategies.check_live([config.Masking(strategy="mst"), live])
+    strategies.check_live([live, dataclasses.replace(live, strategy="mst")])
+    strategies.check_live([config.Masking(strategy="random")])
+
+
 def test_only_strategies_by_attention_follow_the_weights():
     live = config.Masking(strategy="mst", attention="live")
     assert strategies.is_live(live)

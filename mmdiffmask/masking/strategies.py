@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -199,6 +199,24 @@ def held_out(masking: config.Masking) -> tuple[str, ...]:
 def is_live(masking: config.Masking) -> bool:
     """Whether masks are drawn in the update, from the attention of its weights."""
     return masking.attention == "live" and find(masking.strategy).is_by_attention
+
+
+def check_live(maskings: Iterable[config.Masking]) -> None:
+    """Checks that one of these rows follows the attention that some ask for.
+
+    Raises:
+      ValueError: if `masking.attention` has no effect on any of them.
+    """
+    maskings = tuple(maskings)
+    if any(map(is_live, maskings)):
+        return
+    for masking in maskings:
+        if masking.attention == "live":
+            names = [row.name for row in REGISTRY.values() if row.is_by_attention]
+            raise ValueError(
+                f"masking.attention=live: masking.strategy={masking.strategy} does not"
+                f" go by attention; leave it out, or use {', '.join(names)}"
+            )
 
 
 def with_boxes(name: str, masking: config.Masking) -> str:
