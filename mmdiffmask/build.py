@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
+from mmdiffmask import attention as attentions
 from mmdiffmask import config, configure, contrasts, effects, examples, masks, starts
 from mmdiffmask.data import loader, question_kinds, tokenizers, vocabulary
 from mmdiffmask.data.corpus import Corpus
@@ -40,6 +40,7 @@ def check(experiment: config.Experiment) -> None:
     """
     _check_names(experiment)
     rows = configure.rows(experiment)
+    strategies.check_live(one.masking for one in (experiment, *rows.values()))
     for row, changed in rows.items():
         try:
             configure.check(changed)
@@ -139,21 +140,23 @@ def job(experiment: config.Experiment, chosen: examples.Chosen, owner: Claim) ->
         for a setting that would have no effect on them (`effects`).
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
-    seed = owner.seed
     effects.check_text_length(data, training)
-    source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
+    seed, source, clips, dev = owner.seed, chosen.source, chosen.clips, chosen.dev_clips
     batch_size = effects.fit_batch(training.batch_size, len(clips))
     training = schedules.in_steps(training, len(chosen.train), batch_size)
     experiment = dataclasses.replace(experiment, training=training)
     mesh = meshes.make(batch_size)
     add = examples.language(experiment, seed)
-    row = examples.make_row(data, masking, source, add, seed)
     dev_row = examples.make_row(
         data, masking, source, examples.language(experiment, examples.EVAL_SEED)
     )
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
-    network = family(experiment)
+    network, start = family(experiment), starts.make(experiment, dev_row, noise, seed)
+    attention = attentions.of_start(experiment, chosen, start, owner)
+    known = attention if masks.is_attended(experiment) else None
+    row = examples.make_row(data, masking, source, add, seed, known)
+    before, inside = _draws(experiment, network)
     return Job(
         family=network,
         owner=owner,
@@ -161,7 +164,7 @@ def job(experiment: config.Experiment, chosen: examples.Chosen, owner: Claim) ->
         shapes=starts.shapes(experiment),
         batch_size=batch_size,
         mesh=mesh,
-        start=starts.make(experiment, row, noise, seed),
+        start=start,
         check_clips=lambda: effects.check_clips(experiment, chosen.entries, clips, dev),
         hold_batches=lambda: batches(row, noise, batch_size),
         train_batches=_train_batches(
@@ -177,10 +180,12 @@ def job(experiment: config.Experiment, chosen: examples.Chosen, owner: Claim) ->
             for i in loader.order_at(seed, step - 1, batch_size, len(chosen.train))
         ],
         dev_batches=lambda: batches(dev_row, dev, batch_size),
-        draw_masks=draw_patches(experiment) if network.masked else None,
-        eval_masks=masks.drawn_when_needed(experiment, source, dev),
+        draw_masks=before,
+        draw_live=inside,
+        eval_masks=masks.drawn_when_needed(experiment, source, dev, attention),
         own_masks=masking.strategy,
         may_lack=starts.may_lack(experiment),
+        prepare=lambda: attention.prepare(masks.attended(experiment, chosen)),
     )
 
 
@@ -237,26 +242,24 @@ def _vocabulary(words: str, tokenizer: str) -> shared.Vocabulary:
     return shared.Vocabulary(spans, entries.is_content, kinds, tuple(number))
 
 
+def _draws(
+    experiment: config.Experiment, network: Family
+) -> tuple[steps.DrawMasks | None, steps.DrawLive | None]:
+    """What draws the masks before an update, and what does in it: one, or neither."""
+    if network.masked is None:
+        return None, None
+    draw = draw_patches(experiment)
+    is_live = strategies.is_live(experiment.masking)
+    return (None, draw) if is_live else (draw, None)
+
+
 def draw_patches(experiment: config.Experiment) -> steps.DrawMasks:
     """(run's key, batch, epoch) -> hidden patches (b, t, n); the same object likewise.
 
-    See `family`.
+    See `family`. A fourth argument is attention (`masks.drawer`).
     """
     data = dataclasses.replace(experiment.data, toy=None)
-    return _draw_patches(data, experiment.masking)
-
-
-@functools.lru_cache(maxsize=4 * steps.KEPT)
-def _draw_patches(data: config.Data, masking: config.Masking) -> steps.DrawMasks:
-    draw = masks.drawer(data, masking, masking.strategy)
-
-    def draw_hidden(
-        run_key: PRNGKeyArray, batch: VideoBatch, epoch: Int[Array, ""] | int
-    ) -> Bool[Array, "b t n"]:
-        mask = draw(run_key, batch, epoch)
-        return mask.is_masked.reshape(batch.is_patch_valid.shape)
-
-    return draw_hidden
+    return masks.patch_drawer(data, experiment.masking)
 
 
 def _train_batches(

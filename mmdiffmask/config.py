@@ -117,6 +117,9 @@ class Masking:
     anchors: tuple[str, ...] = ("person",)  # design.md 4: K = 1 for video
     label_embeddings: str | None = None  # .npz of label -> vector; None: label = anchor
     similarity: Literal["nearest", "centroid"] = "nearest"  # to several anchors (Eq. 3)
+    # Whose [CLS] attention strategies by attention go by: the first weights', worked
+    # out once, or that of the weights at each update. Held-out masks: the first's.
+    attention: Literal["start", "live"] = "start"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,6 +277,7 @@ ADDED = {
     "training.eval_every_epochs": 0.0,
     "training.save_minutes": 0.0,
     "data.toy.boxes": "detected",
+    "masking.attention": "start",
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("contrasts", "training.save_minutes")

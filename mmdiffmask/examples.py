@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float
 
 from mmdiffmask import config
 from mmdiffmask import grid as grids
@@ -24,6 +25,8 @@ from mmdiffmask.types import VideoBatch
 
 # (row, its record, epoch) -> the row with what the language terms need
 AddLanguage = Callable[[VideoBatch, shards.Record, int], VideoBatch]
+# record -> each frame's [CLS] attention to its patches (t, n)
+Attention = Callable[[shards.Record], Float[np.ndarray, "t n"]]
 EVAL_SEED = 0  # held-out masks are the same for every strategy and every seed
 
 
@@ -72,11 +75,20 @@ def choose(experiment: config.Experiment, corpus: Corpus) -> Chosen:
 
 
 def unit_settings(
-    data: config.Data, masking: config.Masking, seed: int
+    data: config.Data,
+    masking: config.Masking,
+    seed: int,
+    attention: Attention | None = None,
 ) -> units.Settings:
     """What units are made from, the labels' vectors read."""
-    embeddings = embeddings_of(masking)
-    return units.Settings(patch_grid(data), masking, data.min_overlap, embeddings, seed)
+    return units.Settings(
+        patch_grid(data),
+        masking,
+        data.min_overlap,
+        embeddings=embeddings_of(masking),
+        seed=seed,
+        attention=attention,
+    )
 
 
 def make_row(
@@ -85,6 +97,7 @@ def make_row(
     source: shards.Source,
     add: AddLanguage | None = None,
     seed: int = EVAL_SEED,
+    attention: Attention | None = None,
 ) -> Callable[..., VideoBatch]:
     """(position in the split, epoch = 0) -> its row.
 
@@ -94,11 +107,15 @@ def make_row(
       source: the split.
       add: `language`, where the objective has language terms.
       seed: of the run, for units that are drawn.
+      attention: by which some strategies score units; None: their scores stay 0, for
+        rows from which no mask is drawn, or only with the attention of an update.
     """
     grid, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
     strategy = strategies.find(masking.strategy)
+    if attention is None:
+        strategy = strategy.unscored()
     make_units = functools.partial(
-        strategy.clip_units, settings=unit_settings(data, masking, seed)
+        strategy.clip_units, settings=unit_settings(data, masking, seed, attention)
     )
 
     def row(position: int, epoch: int = 0) -> VideoBatch:

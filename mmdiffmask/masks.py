@@ -2,33 +2,64 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt32
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 from mmdiffmask import config, examples
+from mmdiffmask.attention import StartAttention
 from mmdiffmask.data import loader, tokenizers, video
 from mmdiffmask.data.records import shards
 from mmdiffmask.examples import EVAL_SEED
 from mmdiffmask.masking import clips, sampling, strategies, units
+from mmdiffmask.training.steps import KEPT
 from mmdiffmask.types import VideoBatch
 
-# (run's key, batch, epoch) -> masks
-DrawMasks = Callable[[PRNGKeyArray, VideoBatch, Int[Array, ""] | int], sampling.Mask]
+# (run's key, batch, epoch, attention or nothing) -> masks
+DrawMasks = Callable[..., sampling.Mask]
+DrawPatches = Callable[..., Bool[Array, "b t n"]]
 
 
 def drawer(data: config.Data, masking: config.Masking, name: str) -> DrawMasks:
-    """(run's key, batch, epoch) -> the masks of the strategy of that name."""
+    """(run's key, batch, epoch) -> the masks of the strategy of that name.
+
+    A fourth argument is attention, in place of the scores of a batch.
+    """
     grid, strategy = examples.patch_grid(data), strategies.find(name)
 
     def draw(
-        run_key: PRNGKeyArray, batch: VideoBatch, epoch: Int[Array, ""] | int
+        run_key: PRNGKeyArray,
+        batch: VideoBatch,
+        epoch: Int[Array, ""] | int,
+        attention: Float[Array, "b t n"] | None = None,
     ) -> sampling.Mask:
-        return clips.mask_batch(batch, run_key, strategy, masking, grid, epoch)
+        return clips.mask_batch(
+            batch, run_key, strategy, masking, grid, epoch, attention
+        )
 
     return draw
+
+
+@functools.lru_cache(maxsize=4 * KEPT)
+def patch_drawer(data: config.Data, masking: config.Masking) -> DrawPatches:
+    """As `drawer` of the settings' strategy, but only what is hidden (b, t, n).
+
+    The same object for the same settings, so that what is compiled with it is shared.
+    """
+    draw = drawer(data, masking, masking.strategy)
+
+    def draw_hidden(
+        run_key: PRNGKeyArray,
+        batch: VideoBatch,
+        epoch: Int[Array, ""] | int,
+        attention: Float[Array, "b t n"] | None = None,
+    ) -> Bool[Array, "b t n"]:
+        mask = draw(run_key, batch, epoch, attention)
+        return mask.is_masked.reshape(batch.is_patch_valid.shape)
+
+    return draw_hidden
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +82,20 @@ def bare_batches(
     positions: Sequence[int],
     names: Sequence[str],
     seed: int,
+    attention: StartAttention | None = None,
 ) -> dict[str, VideoBatch]:
     """Some examples without their pixels, with the units of each strategy.
 
     Each record is read once, however many strategies there are, and no picture of it
-    is decoded.
+    is decoded but for attention that is not known yet.
+
+    Raises:
+      ValueError: if a strategy goes by attention and there is none.
     """
     data, masking = experiment.data, experiment.masking
-    settings = examples.unit_settings(data, masking, seed)
+    settings = examples.unit_settings(data, masking, seed, attention)
+    if attention is not None and by_attention(names):
+        attention.prepare(positions)
     encode = tokenizers.load(data.tokenizer).encode_plain
     empty = units.ClipUnits(*[np.zeros(0)] * len(units.ClipUnits._fields))
     rows: list[VideoBatch] = []
@@ -101,6 +138,27 @@ def of_batch(
     return HeldOut(np.asarray(batch.example_hash), is_masked)
 
 
+def by_attention(names: Iterable[str]) -> bool:
+    """Whether one of these strategies scores units by attention."""
+    return any(strategies.find(name).is_by_attention for name in names)
+
+
+def is_attended(experiment: config.Experiment) -> bool:
+    """Whether a run's rows need scores by the attention of its first weights."""
+    masking = experiment.masking
+    is_by_attention = by_attention([masking.strategy])
+    is_live = strategies.is_live(masking)
+    return experiment.is_hiding and is_by_attention and not is_live
+
+
+def attended(experiment: config.Experiment, chosen: examples.Chosen) -> list[int]:
+    """Positions of all records whose attention under the first weights a run needs."""
+    positions = list(chosen.train) if is_attended(experiment) else []
+    if by_attention(held_out_names(experiment)):
+        positions += chosen.dev_clips
+    return positions
+
+
 def held_out_names(experiment: config.Experiment) -> list[str]:
     """The strategies of `held_out`; one that hides is judged by its own.
 
@@ -119,12 +177,17 @@ def held_out_names(experiment: config.Experiment) -> list[str]:
 
 
 def held_out(
-    experiment: config.Experiment, source: shards.Source, positions: Sequence[int]
+    experiment: config.Experiment,
+    source: shards.Source,
+    positions: Sequence[int],
+    attention: StartAttention | None = None,
 ) -> dict[str, HeldOut]:
-    """Strategy -> its masks of the dev clips: the same for every run and every seed."""
-    batches = bare_batches(
-        experiment, source, positions, held_out_names(experiment), EVAL_SEED
-    )
+    """Strategy -> its masks of the dev clips: the same for every run and every seed.
+
+    Masks by attention are the same for all that start from the same weights.
+    """
+    names = held_out_names(experiment)
+    batches = bare_batches(experiment, source, positions, names, EVAL_SEED, attention)
     return {
         name: of_batch(experiment, name, batch, EVAL_SEED)
         for name, batch in batches.items()
@@ -132,13 +195,16 @@ def held_out(
 
 
 def drawn_when_needed(
-    experiment: config.Experiment, source: shards.Source, positions: Sequence[int]
+    experiment: config.Experiment,
+    source: shards.Source,
+    positions: Sequence[int],
+    attention: StartAttention | None = None,
 ) -> dict[str, Callable[[VideoBatch], Bool[np.ndarray, "b t n"]]]:
     """Strategy -> its `held_out` masks of a batch; no record is read before one is."""
 
     @functools.cache
     def every() -> dict[str, HeldOut]:
-        return held_out(experiment, source, positions)
+        return held_out(experiment, source, positions, attention)
 
     def masks_of(name: str, batch: VideoBatch) -> Bool[np.ndarray, "b t n"]:
         return every()[name].draw(batch)

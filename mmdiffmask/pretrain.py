@@ -4,6 +4,7 @@ import dataclasses
 import logging
 
 from mmdiffmask import (
+    attention,
     build,
     config,
     configure,
@@ -51,7 +52,7 @@ def pretrain(
             return
         chosen = examples.choose(experiment, Corpus.of(records_dir))
         loop.train(build.job(experiment, chosen, owner), folder, watch)
-        summary = _summarise_masks(experiment, chosen, seed)
+        summary = _summarise_masks(experiment, chosen, seed, folder)
         if summary is not None:
             folder.write(run_files.MASKS, dataclasses.asdict(summary))
         kinds = effects.kinds_without_boxes(
@@ -94,15 +95,26 @@ def is_finished(folder: RunFolder, owner: Claim) -> bool:
 
 
 def _summarise_masks(
-    experiment: config.Experiment, chosen: examples.Chosen, seed: int
+    experiment: config.Experiment,
+    chosen: examples.Chosen,
+    seed: int,
+    folder: RunFolder,
 ) -> mask_summary.MaskSummary | None:
-    """What the run's masks were made of, on the first clips of train."""
+    """What the run's masks were made of, on the first clips of train.
+
+    Of masks that follow the attention of each update: those of the first weights.
+    """
     masking = experiment.masking
     if not experiment.is_hiding:
         return None
     name, boxes = masking.strategy, strategies.with_boxes(masking.strategy, masking)
     batches = masks.bare_batches(
-        experiment, chosen.source, chosen.clips[:MASK_CLIPS], (name, boxes), seed
+        experiment,
+        chosen.source,
+        chosen.clips[:MASK_CLIPS],
+        (name, boxes),
+        seed,
+        attention.of_run(experiment, chosen.source, chosen.entries, folder),
     )
     batch = batches[boxes]
     return mask_summary.summarise_masks(

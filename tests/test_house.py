@@ -19,6 +19,7 @@ RANKS = [
     {"run_folder"},
     {"training"},
     {"examples", "label_vectors", "weights"},
+    {"attention"},
     {"masks"},
     {"effects", "starts"},
     {"build"},

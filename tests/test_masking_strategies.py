@@ -31,6 +31,7 @@ def test_registry_names_its_rows():
         if row.units.is_box
     }
     assert kinds == {
+        "attention-body": "body",
         "difference": "body",
         "difference-face": "face",
         "difference-object": "object",

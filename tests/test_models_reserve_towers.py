@@ -37,10 +37,9 @@ def vision():
 
 def test_vision_attention_is_the_last_layers(vision):
     tower, params, patches = vision
-    found = fast_jit(lambda p: tower.apply(p, patches, GRID, method="attention"))(
-        params
-    )
-    assert found.shape == (2, 3, 2, 8)
+    attend = fast_jit(lambda p: tower.apply(p, patches, GRID, method="with_attention"))
+    same, found = attend(params)
+    assert found.shape == (2, 3, 8)
     _, inside = fast_jit(
         lambda p: tower.apply(
             p, patches, GRID, capture_intermediates=True, mutable="intermediates"
@@ -48,8 +47,11 @@ def test_vision_attention_is_the_last_layers(vision):
     )(params)
     layer = inside["intermediates"]["transformer"]["layer_01"]
     weights = layer["attention_layer"]["__call__"][0][1]
-    expected = weights.reshape(2, 3, 2, 9, 9)[..., 0, 1:]
+    expected = weights.reshape(2, 3, 2, 9, 9)[..., 0, 1:].mean(2)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+    plain = fast_jit(lambda p: tower.apply(p, patches, GRID))(params)
+    for one, other in zip(same, plain, strict=True):
+        np.testing.assert_array_equal(one, other)
     assert (found.sum(-1) < 1.0).all()
     assert np.std(found) > 1e-3
 

@@ -7,7 +7,7 @@ from helpers import raw_trees
 
 from mmdiffmask import config
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.report import collect, inspect
+from mmdiffmask.report import drawn, inspect
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,7 @@ def test_the_report_draws_turned_frames_as_upright_ones(both):
     strips = []
     for records_dir in both.values():
         source = Corpus.of(records_dir).source("train")
-        (example,) = collect.draw_examples(
-            experiment, source, [0], {"random": "random"}, 0
-        )
+        (example,) = drawn.draw(experiment, source, [0], {"random": "random"}, 0)
         pictures = [np.frombuffer(row.picture, np.uint8) for row in example.rows]
         strips.append([cv2.imdecode(data, 1).astype(int) for data in pictures])
     for upright, turned in zip(*strips, strict=True):

@@ -1,5 +1,6 @@
 """The folder in which this machine keeps what it worked out: $MMDIFFMASK_CACHE."""
 
+import hashlib
 import logging
 import os
 import pathlib
@@ -16,6 +17,11 @@ def folder() -> pathlib.Path:
         return pathlib.Path(path).expanduser()
     except RuntimeError:  # no home, as in some containers
         return pathlib.Path(path)
+
+
+def key(*parts: str) -> str:
+    """16 hex digits that name what depends on all of these."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def keep(path: pathlib.Path, content: bytes, loss: str) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt32
 from mmdiffmask import config
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.masking import budget as budgets
-from mmdiffmask.masking import sampling, strategies, units
+from mmdiffmask.masking import sampling, scorers, strategies, units
 from mmdiffmask.types import Array, MaskInputs, VideoBatch
 
 
@@ -69,11 +69,14 @@ def mask_clip(
         tokens, is_box_unit = _each_alone(tokens)
     n_tokens = jnp.sum(tokens.unit_of_token >= 0)
     budget = budgets.token_budget(settings.ratio, n_tokens)
+    weight = strategy.weight(tokens)
+    if not is_box:
+        weight = _without_hint(weight, tokens.unit_of_token >= 0, strategy.hint)
     share = settings.box_share if is_box else 1.0
     box_budget = jnp.round(jnp.float32(share) * budget).astype(jnp.int32)
     mask = sampling.draw(
         key,
-        strategy.weight(tokens),
+        weight,
         sampling.Tokens(tokens.unit_of_token, is_box_unit, layout.position),
         budget,
         box_budget,
@@ -88,6 +91,17 @@ def mask_clip(
         is_cut_box=mask.is_cut_box[layout.token_of_patch] & is_valid,
         is_fill=mask.is_fill[layout.token_of_patch] & is_valid,
     )
+
+
+def _without_hint(
+    weight: Float[Array, " n"], is_valid: Bool[Array, " n"], share: float
+) -> Float[Array, " n"]:
+    """Weight 0 for the share of the valid tokens whose weight is greatest."""
+    if not share:
+        return weight
+    count = jnp.round(jnp.float32(share) * jnp.sum(is_valid))
+    place = jnp.argsort(jnp.argsort(-jnp.where(is_valid, weight, -1.0)))
+    return jnp.where(place < count, 0.0, weight)
 
 
 def _select(strategy: strategies.Strategy, settings: config.Masking) -> str:
@@ -117,6 +131,7 @@ def mask_batch(
     settings: config.Masking,
     grid: PatchGrid,
     epoch: Int[Array, ""] | int | None = None,
+    attention: Float[Array, "b t n"] | None = None,
 ) -> sampling.Mask:
     """The masks of a batch, each from (seed, strategy, example) alone.
 
@@ -127,6 +142,8 @@ def mask_batch(
       settings: as in `mask_clip`; with `masks = static` the epoch plays no part.
       grid: of the batch.
       epoch: needed with `masks = per_epoch`.
+      attention: of each frame to its patches, for a strategy by attention in place of
+        the batch's scores. The noise of a draw does not depend on it.
 
     Raises:
       ValueError: if masks change per epoch and none is given.
@@ -136,6 +153,9 @@ def mask_batch(
     elif epoch is None:
         raise ValueError("masking.masks=per_epoch needs the epoch of the batch")
     layout = layout_of(grid, batch.is_frame_valid.shape[1], settings.mask_unit)
+    if attention is not None:
+        value = scorers.attention_shares(attention, jnp.asarray(batch.is_patch_valid))
+        batch = batch._replace(unit_score=_means(batch.unit_of_token, value))
 
     def one(
         example_hash: UInt32[Array, ""],
@@ -150,3 +170,19 @@ def mask_batch(
     return jax.vmap(one)(
         batch.example_hash, batch.unit_of_token, batch.unit_score, batch.is_box_unit
     )
+
+
+def _means(
+    unit_of_token: Int[Array, "b q"], value: Float[Array, "b t n"]
+) -> Float[Array, "b q"]:
+    """The mean value of each unit's patches, as `units.with_means` has it."""
+
+    def one(unit: Int[Array, " q"], value: Float[Array, " q"]) -> Float[Array, " q"]:
+        is_valid, slots = unit >= 0, len(unit)
+        unit = jnp.where(is_valid, unit, 0)
+        total = jax.ops.segment_sum(jnp.where(is_valid, value, 0.0), unit, slots)
+        count = jax.ops.segment_sum(is_valid.astype(jnp.float32), unit, slots)
+        return total / jnp.maximum(count, 1.0)
+
+    unit_of_token = jnp.asarray(unit_of_token)
+    return jax.vmap(one)(unit_of_token, value.reshape(unit_of_token.shape))

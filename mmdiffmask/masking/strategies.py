@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -48,6 +48,10 @@ class Strategy:
       units: what it hides as a whole.
       score: fills the units' scores, of boxes or of patches as the units are; None: 0.
       weight: weight of each unit.
+      patch_score: of single patches instead, once their units are known: a unit's score
+        is its patches' mean; None: `score` counts.
+      hint: share of a clip's tokens (patches, cells) that always stay visible: those of
+        greatest weight. For units that are no boxes.
       select: "sample" units by weight, or take those of "top" weight; the setting
         masking.select may name the other.
     """
@@ -58,11 +62,24 @@ class Strategy:
     score: units.Score | None
     weight: Weight
     select: Literal["sample", "top"] = "sample"
+    patch_score: units.PatchScore | None = None
+    hint: float = 0.0
 
     @property
     def is_uniform(self) -> bool:
         """Whether it prefers nothing: what others are to beat."""
         return self.weight is uniform
+
+    @property
+    def is_by_attention(self) -> bool:
+        """Whether its scores are a model's attention, which records do not hold."""
+        return self.patch_score is scorers.by_attention
+
+    def unscored(self) -> "Strategy":
+        """The same units, with score 0 where a model's attention would stand."""
+        if not self.is_by_attention:
+            return self
+        return dataclasses.replace(self, patch_score=None)
 
     def clip_units(
         self,
@@ -71,7 +88,11 @@ class Strategy:
         settings: units.Settings,
     ) -> units.ClipUnits:
         """The units of one record, with their scores."""
-        return self.units.make(record, is_patch_valid, self.score, settings)
+        clip = self.units.make(record, is_patch_valid, self.score, settings)
+        if self.patch_score is None:
+            return clip
+        value = self.patch_score(record, is_patch_valid, settings)
+        return units.with_means(clip, value)
 
 
 _ROWS = (
@@ -81,6 +102,42 @@ _ROWS = (
         units=units.PATCHES,
         score=None,
         weight=uniform,
+    ),
+    Strategy(
+        "attnmask",
+        "AttnMask",
+        units=units.PATCHES,
+        score=None,
+        patch_score=scorers.by_attention,
+        weight=by_score,
+    ),
+    # Kakogeorgiou et al. (2022) hide the most attended and show some tokens, drawn at
+    # random, of the tenth that is attended most. Departs: all of that tenth is shown.
+    Strategy(
+        "attnmask-hint",
+        "AttnMask with hints",
+        units=units.PATCHES,
+        score=None,
+        patch_score=scorers.by_attention,
+        weight=by_score,
+        hint=0.1,
+    ),
+    Strategy(
+        "mst",
+        "MST",
+        units=units.PATCHES,
+        score=None,
+        patch_score=scorers.by_attention,
+        weight=by_inverse_score,
+    ),
+    # A control of the Difference-Masking of bodies: the same boxes, other weights.
+    Strategy(
+        "attention-body",
+        "bodies by attention",
+        units=units.BODIES,
+        score=None,
+        patch_score=scorers.by_attention,
+        weight=by_score,
     ),
     Strategy(
         "difference",
@@ -137,6 +194,29 @@ def held_out(masking: config.Masking) -> tuple[str, ...]:
         find(name, "masking.held_out")
     trained = find(masking.strategy).name
     return tuple(dict.fromkeys((*masking.held_out, trained)))
+
+
+def is_live(masking: config.Masking) -> bool:
+    """Whether masks are drawn in the update, from the attention of its weights."""
+    return masking.attention == "live" and find(masking.strategy).is_by_attention
+
+
+def check_live(maskings: Iterable[config.Masking]) -> None:
+    """Checks that one of these rows follows the attention that some ask for.
+
+    Raises:
+      ValueError: if `masking.attention` has no effect on any of them.
+    """
+    maskings = tuple(maskings)
+    if any(map(is_live, maskings)):
+        return
+    for masking in maskings:
+        if masking.attention == "live":
+            names = [row.name for row in REGISTRY.values() if row.is_by_attention]
+            raise ValueError(
+                f"masking.attention=live: masking.strategy={masking.strategy} does not"
+                f" go by attention; leave it out, or use {', '.join(names)}"
+            )
 
 
 def with_boxes(name: str, masking: config.Masking) -> str:

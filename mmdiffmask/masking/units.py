@@ -30,7 +30,8 @@ class Settings(NamedTuple):
 
     `min_overlap` is the share of a patch that a box must pass to own it; `embeddings`
     is label -> vector, or None (`anchors.label_similarity`); `seed` is the run's, for
-    units that are drawn.
+    units that are drawn. `attention` gives each frame's [CLS] attention to its patches
+    (t, n), of a record; None: it is not known.
     """
 
     grid: grids.PatchGrid
@@ -38,10 +39,14 @@ class Settings(NamedTuple):
     min_overlap: float
     embeddings: dict[str, np.ndarray] | None = None
     seed: int = 0
+    attention: Callable[[Any], np.ndarray] | None = None
 
 
 # (boxes, settings) -> their scores (m,), or (record, settings) -> its patches' (t, n)
 Score = Callable[[Any, Settings], np.ndarray]
+# (record, valid patches (t, n), settings) -> scores of the patches (t, n), of which
+# every unit has the mean
+PatchScore = Callable[[Any, np.ndarray, Settings], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,11 +89,16 @@ def patches(
     )
     if score is None:
         return units
+    value = np.asarray(score(record, settings))
+    return with_means(units, value.reshape(is_patch_valid.shape))
+
+
+def with_means(units: ClipUnits, value: Float[np.ndarray, "t n"]) -> ClipUnits:
+    """The units, each with the mean value of its patches as its score."""
     is_valid = units.unit_of_token >= 0
     unit, slots = units.unit_of_token[is_valid], len(units.unit_score)
-    value = np.asarray(score(record, settings)).reshape(-1)[is_valid]
-    total, count = np.bincount(unit, value, slots), np.bincount(unit, None, slots)
-    mean = total / np.maximum(count, 1)
+    total = np.bincount(unit, value.reshape(-1)[is_valid], slots)
+    mean = total / np.maximum(np.bincount(unit, None, slots), 1)
     return units._replace(unit_score=mean.astype(np.float32))
 
 

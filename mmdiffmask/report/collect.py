@@ -8,28 +8,26 @@ import numpy as np
 
 from mmdiffmask import (
     atomic,
+    attention,
     config,
-    examples,
     inputs,
-    masks,
     run_files,
     statistics,
     versions,
 )
 from mmdiffmask.data.corpus import Corpus
-from mmdiffmask.data.records import shards
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import finished, results
 from mmdiffmask.probe.finished import Run
 from mmdiffmask.report import (
     compare,
     curves,
+    drawn,
     history,
     language,
     limits,
     over_seeds,
     page,
-    pictures,
     runs,
     summary,
 )
@@ -102,45 +100,6 @@ def questions(page_runs: Sequence[Run]) -> tuple[compare.QuestionTable, ...]:
     return compare.question_tables(answers, plain, first.seed, resamples)
 
 
-def draw_examples(
-    experiment: config.Experiment,
-    source: shards.Source,
-    positions: Sequence[int],
-    rows: dict[str, str],
-    seed: int,
-) -> tuple[summary.Example, ...]:
-    """Some records with their boxes and their masks.
-
-    Args:
-      experiment: its grid, mask unit, budget.
-      source: a split.
-      positions: in the split.
-      rows: row name -> strategy.
-      seed: of the masks.
-    """
-    if not rows:
-        return ()
-    boxes = strategies.with_boxes(next(iter(rows.values())), experiment.masking)
-    names = dict.fromkeys((boxes, *rows.values()))
-    batches = masks.bare_batches(experiment, source, positions, tuple(names), seed)
-    hidden = {
-        row: masks.of_batch(experiment, name, batches[name], seed).is_masked
-        for row, name in rows.items()
-    }
-    shown = batches[boxes]
-    grid = examples.patch_grid(experiment.data)
-    return tuple(
-        summary.make_example(
-            grid,
-            pictures.decode(source[position]),
-            {name: is_masked[i] for name, is_masked in hidden.items()},
-            np.asarray(shown.unit_of_token[i]),
-            np.asarray(shown.is_box_unit[i]),
-        )
-        for i, position in enumerate(positions)
-    )
-
-
 def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     """Everything the page says about the runs in a folder.
 
@@ -201,8 +160,9 @@ def _examples(
         for run in page_runs
         if run.masks is not None
     }
-    source = corpus.source("train")
-    return draw_examples(experiment, source, shown, rows, page_runs[-1].seed)
+    source, last = corpus.source("train"), page_runs[-1]  # all start from the same
+    start = attention.of_run(experiment, source, corpus.entries("train"), last.folder)
+    return drawn.draw(experiment, source, shown, rows, last.seed, start)
 
 
 def describe_start(path: str | None, sha256: str | None = None) -> str:

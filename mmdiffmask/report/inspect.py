@@ -107,10 +107,11 @@ def _check(assignments: Sequence[str]) -> bool:
 def _shown(record: Any, chosen: str | None) -> tuple[str, ...]:
     """The strategies that are drawn; the last one's units are, too.
 
+    Those by attention need a run's weights, so they are not among them.
     Of those with boxes the chosen one, else the first that finds some in the record,
     else the first.
     """
-    rows = strategies.REGISTRY.values()
+    rows = [row for row in strategies.REGISTRY.values() if not row.is_by_attention]
     alone = [row.name for row in rows if not row.units.is_box]
     boxed = [row for row in rows if row.units.is_box]
     with_box = [row for row in boxed if row.units.kind in record.boxes.kind]

@@ -43,6 +43,8 @@ class Held(NamedTuple):
     key: PRNGKeyArray
 
 
+# Each frame's attention to its patches, of the update's clean pass -> what is hidden.
+FromAttention = Callable[[Float[Array, "b t n"]], Bool[Array, "b t n"]]
 # The functions of a family as they are compiled; see the fields of `Family`.
 ScoreStep = Callable[[Params, Held, Batch, Bool[Array, "b ..."]], tuple[Scores, Array]]
 OthersStep = Callable[[Params, Held, Batch], dict[str, Scores]]
@@ -64,8 +66,9 @@ class Family:
       masked: the term that hides something; None: nothing is hidden.
       hold: (params, batches) -> what a run holds fixed beside its start.
       terms: (params, held, batch, is_masked, key) -> ({term: loss}, {metric: scalar}).
-        `is_masked` is None where `masked` is; `key` is of the run's seed and the
-        update. A metric "dropped" counts what found no slot to be predicted in.
+        `is_masked` is None where `masked` is; it may be a function of the clean pass
+        (`FromAttention`). `key` is of the run's seed and the update. A metric "dropped"
+        counts what found no slot to be predicted in.
       scores: (params, held, batch, is_masked) -> (Scores, dropped), on held-out clips.
       encode: (params, batch) -> {read-out: features (b, d)}, what heads for labels are
         fitted on; nothing of it may tell the label in words.
@@ -81,7 +84,13 @@ class Family:
     masked: str | None
     hold: Callable[[Params, Iterable[Batch]], dict[str, Array]]
     terms: Callable[
-        [Params, Held, Batch, Bool[Array, "b ..."] | None, PRNGKeyArray],
+        [
+            Params,
+            Held,
+            Batch,
+            Bool[Array, "b ..."] | FromAttention | None,
+            PRNGKeyArray,
+        ],
         tuple[dict[str, Array], dict[str, Array]],
     ]
     scores: ScoreStep

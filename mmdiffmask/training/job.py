@@ -32,10 +32,13 @@ class Job:
       example_ids: step, from 1 -> ids of the examples of its batch.
       dev_batches: the held-out batches, the same ones at every call.
       draw_masks: the run's own masks; None where the family masks nothing.
+      draw_live: draws them in the update, from its attention, instead; None: not so.
       eval_masks: strategy -> batch -> what its held-out masks hide.
       own_masks: the strategy whose dev loss stops the run and picks the best step; a
-        name among `eval_masks` unless `draw_masks` is None.
+        name among `eval_masks` unless nothing is masked.
       may_lack: top names of `shapes` that first weights need not have.
+      prepare: works out what rows and masks need and what is kept on this machine; a
+        run that is not finished calls it before it makes any of them.
     """
 
     family: Family
@@ -56,6 +59,8 @@ class Job:
     eval_masks: dict[str, Callable[[Batch], Array]]
     own_masks: str
     may_lack: Collection[str] = ()
+    draw_live: steps.DrawLive | None = None
+    prepare: Callable[[], None] = lambda: None
 
     @property
     def seed(self) -> int:

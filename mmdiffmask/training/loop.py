@@ -29,9 +29,10 @@ from mmdiffmask.training import (
     writer,
 )
 from mmdiffmask.training import mesh as meshes
-from mmdiffmask.training.family import Held
+from mmdiffmask.training.family import Batch, Held
 from mmdiffmask.training.job import Job
 from mmdiffmask.training.watch import Watch, Watcher
+from mmdiffmask.types import Array
 
 CHECK_EVERY = 10  # updates between looks at their losses: looking waits for devices
 
@@ -63,6 +64,7 @@ def train(
         journal.note_batch_size(folder, job.batch_size)
         if progress is None:
             job.check_clips()
+        job.prepare()
         held = _held(job, folder, progress is None)
         with (
             stopping.stop_signal() as stop,
@@ -226,19 +228,17 @@ class _Runner:
     def go_on(self, progress: checkpoint.Progress) -> checkpoint.Progress:
         """Updates, evaluations and saves until the run is finished."""
         job, settings, first = self.job, self.job.settings, progress.step
-        train_step = steps.make_train_step(job.family, settings, job.mesh)
-        draw = None
-        if job.draw_masks is not None:
-            draw = steps.make_draw(job.draw_masks, job.mesh)
+        train_step = steps.make_train_step(
+            job.family, settings, job.mesh, job.draw_live
+        )
         watcher = self.watcher
         with watcher.open_bar(first) as bar, job.train_batches(first) as batches:
             pending: list[tuple] = []
             fed = watcher.fed(batches, lambda: self.state.step.is_ready())
             for step, batch, epoch in fed:
                 with watcher.tracer.step(step, lambda: self.state):
-                    is_masked = draw and draw(self.held.key, batch, np.int32(epoch))
                     self.state, metrics = train_step(
-                        self.state, self.held, batch, is_masked
+                        self.state, self.held, batch, self.masks(batch, epoch)
                     )
                 pending.append((step, epoch, metrics))
                 is_eval = step % settings.eval_every == 0 or step == settings.steps
@@ -255,6 +255,16 @@ class _Runner:
                 if is_kept and self.stop.is_set():
                     raise stopping.Stopped(f"Step {step} is saved.")
         raise AssertionError("training batches ended before the last step")
+
+    def masks(self, batch: Batch, epoch: int) -> Array | np.int32 | None:
+        """What the update takes: its masks, or the epoch where it draws them itself."""
+        job = self.job
+        if job.draw_live is not None:
+            return np.int32(epoch)
+        if job.draw_masks is None:
+            return None
+        draw = steps.make_draw(job.draw_masks, job.mesh)
+        return draw(self.held.key, batch, np.int32(epoch))
 
     def note_updates(self, pending: list[tuple]) -> None:
         """Writes the updates' metrics down once they are known to be finite."""

@@ -2,11 +2,12 @@
 
 import functools
 
+import jax
 from jaxtyping import Bool, PRNGKeyArray
 
 from mmdiffmask import config
 from mmdiffmask.training import evaluate
-from mmdiffmask.training.family import Family, Held, Params, Scores
+from mmdiffmask.training.family import Family, FromAttention, Held, Params, Scores
 from mmdiffmask.training.read_outs import clips, questions
 from mmdiffmask.training.terms import flops, grounding, patches, reserve
 from mmdiffmask.training.terms.shared import Clean, Losses, Objective
@@ -51,18 +52,22 @@ def losses(
     params: Params,
     held: Held,
     batch: VideoBatch,
-    is_masked: Bool[Array, "b t n"] | None,
+    is_masked: Bool[Array, "b t n"] | FromAttention | None,
     key: PRNGKeyArray | None = None,
 ) -> tuple[Losses, dict[str, Array]]:
     """`Family.terms`; the clean vision pass serves every term that needs it.
 
-    `key` plays no part: nothing here changes from update to update but the batch.
+    It also serves masks that are drawn from its attention, through which no gradient
+    goes. `key` plays no part: nothing here changes from update to update but the batch.
     """
     weights = weights_of(objective.terms)
     is_hiding = patches.NAME in weights and is_masked is not None
     is_reserve = any(name in weights for name in reserve.TERMS)
     clean = None
-    if is_hiding or (is_reserve and not objective.reserve.clips):
+    if is_hiding and callable(is_masked):
+        clean, attention = objective.vision_with_attention(params, batch.patches)
+        is_masked = is_masked(jax.lax.stop_gradient(attention))
+    elif is_hiding or (is_reserve and not objective.reserve.clips):
         clean = objective.vision(params, batch.patches)
     terms = unmasked(objective, params, batch, clean)
     if not is_hiding:

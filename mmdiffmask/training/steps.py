@@ -26,6 +26,11 @@ from mmdiffmask.types import Array
 
 # (the run's key, batch, epoch) -> what is hidden
 DrawMasks = Callable[[PRNGKeyArray, Batch, Int[Array, ""] | int], Bool[Array, "b ..."]]
+# The same from the attention of the update's clean pass too, its fourth argument
+DrawLive = Callable[
+    [PRNGKeyArray, Batch, Int[Array, ""] | int, Float[Array, "b t n"]],
+    Bool[Array, "b t n"],
+]
 KEPT = 8  # compiled steps; a process meets few families
 
 
@@ -38,7 +43,7 @@ class TrainState(NamedTuple):
 
 
 TrainStep = Callable[
-    [TrainState, Held, Batch, Bool[Array, "b ..."] | None],
+    [TrainState, Held, Batch, Bool[Array, "b ..."] | Int[Array, ""] | None],
     tuple[TrainState, dict[str, Array]],
 ]
 
@@ -71,7 +76,12 @@ def state_shapes(
 
 
 @functools.lru_cache(maxsize=KEPT)
-def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> TrainStep:
+def make_train_step(
+    family: Family,
+    settings: config.Training,
+    mesh: Mesh,
+    draw_live: DrawLive | None = None,
+) -> TrainStep:
     """(state, held, batch, is_masked) -> (state, metrics); the state is donated.
 
     Masks are an argument, and the seed's key lies in `held`: rows and seeds of a
@@ -81,6 +91,8 @@ def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> Tr
       family: what is trained.
       settings: of the optimiser.
       mesh: `mesh.make`.
+      draw_live: draws the masks in the update, from the attention of its weights; the
+        step's fourth argument is the epoch then.
     """
     tx = optim.make(settings)
 
@@ -88,9 +100,11 @@ def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> Tr
         state: TrainState,
         held: Held,
         batch: Batch,
-        is_masked: Bool[Array, "b ..."] | None,
+        is_masked: Bool[Array, "b ..."] | Int[Array, ""] | None,
     ) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(held.key, state.step)
+        if draw_live is not None:
+            is_masked = functools.partial(draw_live, held.key, batch, is_masked)
 
         def loss_of(params: Params) -> tuple[Float[Array, ""], tuple[dict, dict]]:
             terms, metrics = family.terms(params, held, batch, is_masked, key)
@@ -111,7 +125,7 @@ def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> Tr
     same, cut = meshes.replicated(mesh), meshes.by_example(mesh)
     return jax.jit(
         step,
-        in_shardings=(same, same, cut, cut),
+        in_shardings=(same, same, cut, cut if draw_live is None else same),
         out_shardings=same,
         donate_argnums=0,
     )

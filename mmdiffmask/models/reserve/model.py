@@ -87,11 +87,11 @@ class Reserve(nn.Module):
         """Patch embeddings, before CLS, LayerNorm and layers."""
         return self.vision_encoder.embed(patches)
 
-    def vision_attention(
+    def vision_with_attention(
         self, patches: Pixels[Array, "*b n p"], grid: PatchGrid
-    ) -> Float[Array, "*b h n"]:
-        """The last layer's attention of CLS to each patch, per head."""
-        return self.vision_encoder.attention(patches, grid)
+    ) -> tuple[towers.Tower, Float[Array, "*b n"]]:
+        """Encodes frames; the last layer's attention of CLS to each patch as well."""
+        return self.vision_encoder.with_attention(patches, grid)
 
     def audio(self, spectrogram: Float[Array, "*b 60 65"]) -> towers.Tower:
         """Encodes pieces of sound: see `towers.AudioTower`."""

@@ -93,24 +93,33 @@ class VisionTower(nn.Module):
           replacement: what they are replaced by; read only where masked.
         """
         encoded = self._encode(patches, grid, is_masked, replacement)
+        return self._tower(encoded, patches.shape[:-2], grid)
+
+    def with_attention(
+        self, patches: Pixels[Array, "*b n p"], grid: PatchGrid
+    ) -> tuple[Tower, Float[Array, "*b n"]]:
+        """As `__call__` with nothing hidden, and how much CLS takes of each patch.
+
+        These are the attention weights of the frame's own CLS in the last layer, mean
+        over heads, float32. They are of single patches: 2x2 of them are pooled only
+        behind the last layer. The share that CLS keeps for itself is left out, so a
+        frame's sum is less than 1. Paper: g_att of Eq. 6 and 7.
+        """
+        encoded, lead = self._encode(patches, grid), patches.shape[:-2]
+        weights = encoded.weights[:, :, 0, 1:].astype(jnp.float32).mean(axis=1)
+        tower = self._tower(encoded, lead, grid)
+        return tower, weights.reshape(*lead, grid.n_patches)
+
+    def _tower(
+        self, encoded: layers.Encoded, lead: tuple[int, ...], grid: PatchGrid
+    ) -> Tower:
+        """What the last layer gives, the cells pooled, with the batch's axes."""
         pooled = self.seq_attnpool(cells_of(encoded.seq, grid))
-        lead = patches.shape[:-2]
         return Tower(
             cls=encoded.cls.reshape(*lead, -1),
             seq=encoded.seq.reshape(*lead, *encoded.seq.shape[1:]),
             seq_attnpool=pooled.reshape(*lead, *pooled.shape[1:]),
         )
-
-    def attention(
-        self, patches: Pixels[Array, "*b n p"], grid: PatchGrid
-    ) -> Float[Array, "*b h n"]:
-        """How much CLS takes of each patch in the last layer, per head.
-
-        The share that CLS keeps for itself is left out, so a row sums to less than 1.
-        Paper: Eq. 6 and 7 mask by these.
-        """
-        weights = self._encode(patches, grid).weights[:, :, 0, 1:]
-        return weights.reshape(*patches.shape[:-2], *weights.shape[1:])
 
     def _encode(
         self,

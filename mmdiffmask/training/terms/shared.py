@@ -70,6 +70,12 @@ class Objective:
         """The vision tower on the grid; masked patches are replaced."""
         return self.call(params, "vision", patches, self.grid, is_masked, replacement)
 
+    def vision_with_attention(
+        self, params: Params, patches: Pixels[Array, "b t n p"]
+    ) -> tuple[towers.Tower, Float[Array, "b t n"]]:
+        """The clean tower, and each frame's CLS attention to its patches."""
+        return self.call(params, "vision_with_attention", patches, self.grid)
+
 
 def valid_frames(batch: VideoBatch) -> Bool[Array, "b t"]:
     """Real frames of real examples."""
