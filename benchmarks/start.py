@@ -168,7 +168,7 @@ def start(records_dir: str) -> dict[str, float]:
     )
     experiment = configure.override(experiment, ["model.vocabulary=512"])
     build.check(experiment)
-    build.check_records(records_dir)
+    Corpus.of(records_dir).verify()
     experiment = build.adopt(experiment, records_dir)
     corpus = Corpus.of(records_dir)
     owner = pretrain.claim(experiment, records_dir, 0)

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -290,12 +289,3 @@ def _train_batches(
             )
 
     return batches
-
-
-def check_records(records_dir: str | os.PathLike) -> None:
-    """Checks that the records can be read and none is corrupt.
-
-    Raises:
-      ValueError: naming the folder or shard and the way out.
-    """
-    Corpus.of(records_dir).verify()

@@ -67,11 +67,12 @@ def checked(
       ValueError: for whatever a user can get wrong in them.
     """
     from mmdiffmask import build
+    from mmdiffmask.data import corpus
 
     chosen = build.find_files(change(load(arguments)))
     build.check(chosen)
     if arguments.data is not None:
-        build.check_records(arguments.data)
+        corpus.Corpus.of(arguments.data).verify()
         chosen = build.adopt(chosen, arguments.data, arguments.set)
     return chosen
 
