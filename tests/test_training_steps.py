@@ -82,7 +82,7 @@ def test_no_valid_patch_is_the_users_mistake():
 
 @pytest.mark.slow
 def test_eight_devices_equal_one_and_nothing_is_traced_twice(monkeypatch):
-    """Also where moments, gradients and start are cut over the devices."""
+    """Also where moments and start are cut over the devices."""
     monkeypatch.setattr(meshes, "SMALL", 1)
     meshed = [meshes.make(8, jax.devices()[:n]) for n in (1, 8)]
     two = [_step(mesh, updates=3, seeds=3) for mesh in meshed]

@@ -124,9 +124,9 @@ def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> Tr
 
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (terms, metrics)), grads = gradient(state.params)
-        if mesh.size > 1:  # a device needs the gradients of its own moments only
-            cut = meshes.spread(grads, mesh)
-            grads = jax.lax.with_sharding_constraint(grads, cut)
+        if mesh.size > 1:  # else the moments' cut spreads to the backward passes
+            same = meshes.replicated(mesh)
+            grads = jax.lax.with_sharding_constraint(grads, same)
         updates, opt_state = tx.update(
             grads, state.opt_state, state.params, start=held.start
         )
