@@ -10,6 +10,8 @@ LOCK := requirements/$(DEVICE).txt
 OK := $(VENV)/.ok$(if $(filter-out cpu,$(DEVICE)),-$(DEVICE))
 # Apache Beam wants older protobuf, pyarrow and pillow: an environment of its own.
 BEAM := .venv-beam
+# libtpu stays out of the environment that runs and tests use.
+TPU := .venv-tpu
 # PYTHON=... chooses the interpreter; else the first of these that is new enough.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -19,7 +21,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 APART := -n 2 --dist loadfile
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo labels test test-slow test-long test-beam lint venv clean
+.PHONY: demo labels test test-slow test-long test-beam tpu-check lint venv clean
 
 demo: $(OK)  ## the main job: toy videos to report, a quarter of an hour
 	@$(BIN)/python -m mmdiffmask demo
@@ -38,6 +40,9 @@ test-long: $(OK)
 
 test-beam: $(BEAM)/.ok
 	$(BEAM)/bin/python -m pytest -m beam
+
+tpu-check: $(TPU)/.ok  ## whether configs fit a TPU v2: hours at first, lines are kept
+	$(TPU)/bin/python -m benchmarks.tpu_check
 
 lint: $(OK)
 	$(BIN)/ruff check .
@@ -68,5 +73,8 @@ $(OK): $(LOCK) requirements/cpu.txt setup.py
 $(BEAM)/.ok: requirements/beam.txt setup.py
 	$(call install,$(BEAM),requirements/beam.txt,$@)
 
+$(TPU)/.ok: requirements/tpu.txt requirements/cpu.txt setup.py
+	$(call install,$(TPU),requirements/tpu.txt,$@)
+
 clean:  ## removes the environments, not data or runs
-	rm -rf $(VENV) $(BEAM) build *.egg-info
+	rm -rf $(VENV) $(BEAM) $(TPU) build *.egg-info

@@ -140,16 +140,17 @@ def make_held(params: Any, hidden: int) -> Held:
     return Held(params, noise, jax.random.key(0))
 
 
-def programs(of_name: Settings, devices: list | None = None) -> list[Program]:
+def programs(of_name: Settings) -> list[Program]:
     """Ours in the default and in the preset, and the released one restated.
+
+    On the first device.
 
     Args:
       of_name: `settings`.
-      devices: to run on; None: the first.
     """
     preset = of_name[PRESET]
     clips = preset.training.batch_size
-    mesh = meshes.make(clips, devices or jax.devices()[:1])
+    mesh = meshes.make(clips, jax.devices()[:1])
     batch = make_batch(preset.data, preset.model.vocabulary, clips)
     params = make_params(preset)
     held = make_held(params, preset.model.hidden)
@@ -184,7 +185,7 @@ def make_objective(experiment: config.Experiment) -> shared.Objective:
     )
 
 
-def train_step(experiment: config.Experiment, mesh: Mesh) -> jax.stages.Wrapped:
+def train_step(experiment: config.Experiment, mesh: Mesh) -> meshes.Placed:
     """Ours, as a run would have it."""
     family = objective.family(make_objective(experiment))
     return steps.make_train_step(family, experiment.training, mesh)

@@ -160,6 +160,32 @@ def test_what_a_run_holds_fixed_comes_back(run_dir):
     assert checkpoint.restore_start(RunFolder(run_dir.parent), PARAMS, mesh) is None
 
 
+@pytest.mark.parametrize("before, after", [(8, 1), (1, 8), (8, 4)])
+def test_what_is_cut_comes_back_on_another_number_of_devices(tmp_path, before, after):
+    """Moments and start lie in parts on the devices, and whole in the folder."""
+    kernel = np.arange(2.0**17, dtype=np.float32).reshape(2, 256, 256)
+    params, tx = {"kernel": kernel}, optim.make(config.Training())
+    mesh, other = (meshes.make(8, jax.devices()[:n]) for n in (before, after))
+    run, one = RunFolder(tmp_path), meshes.make(8, jax.devices()[:1])
+    state = steps.first_state(tx, params, mesh)
+    moments = jax.tree.map(lambda x: x + 3 if x.ndim else x, state.opt_state)
+    state = state._replace(opt_state=moments, step=jnp.int32(4))
+    checkpoint.save_start(run, params, {"noise_mean": np.ones(2, np.float32)})
+    with checkpoint.open_steps(run) as manager:
+        checkpoint.save(manager, state, checkpoint.Progress(4))
+        shapes = steps.state_shapes(tx, params)
+        again, whole = (checkpoint.restore(manager, shapes, m) for m in (other, one))
+    start, _ = checkpoint.restore_start(run, params, other)
+    for array in (again.opt_state[0].mu["kernel"], start["kernel"]):
+        assert array.sharding.shard_shape(array.shape) == (2, 256 // after, 256)
+        assert len(array.devices()) == after
+    assert again.params["kernel"].sharding.is_fully_replicated
+    np.testing.assert_array_equal(start["kernel"], kernel)
+    for a, b, c in zip(*map(jax.tree.leaves, (again, whole, state)), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+
+
 def test_another_size_or_type_is_one_sentence(run_dir):
     mesh = meshes.make(8)
     for change, named in (

@@ -14,6 +14,8 @@ from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import objective, optim, steps
 from mmdiffmask.training.terms import patches, shared, streams
 
+TARGET_PARTS = {"vision_encoder", "contrastive_scales"}
+
 
 @functools.cache
 def _held():
@@ -50,7 +52,7 @@ def _step(mesh, settings=tiny.TRAINING, clips=range(8), updates=2, seeds=1):
     batch, found = tiny.make_batch(clips), []
     for epoch in range(updates):
         held = _held()._replace(key=jax.random.key(epoch % seeds))
-        held = jax.device_put(held, meshes.replicated(mesh))
+        held = jax.device_put(held, steps.held_shardings(held, mesh))
         draw = steps.make_draw(tiny.draw_own, mesh)
         is_masked = draw(held.key, batch, np.int32(epoch))
         state, metrics = step(state, held, batch, is_masked)
@@ -79,7 +81,9 @@ def test_no_valid_patch_is_the_users_mistake():
 
 
 @pytest.mark.slow
-def test_eight_devices_equal_one_and_nothing_is_traced_twice():
+def test_eight_devices_equal_one_and_nothing_is_traced_twice(monkeypatch):
+    """Also where moments and start are cut over the devices."""
+    monkeypatch.setattr(meshes, "SMALL", 1)
     meshed = [meshes.make(8, jax.devices()[:n]) for n in (1, 8)]
     two = [_step(mesh, updates=3, seeds=3) for mesh in meshed]
     one, eight = two
@@ -104,6 +108,40 @@ def test_masks_do_not_depend_on_the_number_of_devices():
     )
     np.testing.assert_array_equal(one, eight)
     assert one.any() and not one[~np.asarray(shared.valid_patches(batch))].any()
+
+
+def test_a_run_holds_the_part_of_its_start_that_is_read():
+    """For the pull to it all, for fixed targets the vision tower, else nothing."""
+    whole = _held().start
+    for changes, names in (
+        ({"decay_to": "initial"}, set(whole)),
+        ({"decay_to": "zero"}, set()),
+        ({"decay_to": "none"}, set()),
+        ({"decay_to": "zero", "target": "initial"}, TARGET_PARTS),
+    ):
+        settings = dataclasses.replace(tiny.TRAINING, **changes)
+        family = objective.family(tiny.make_objective(settings))
+        assert set(steps.read_start(family, settings, whole)) == names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["live", "initial"])
+def test_what_is_not_held_is_not_missed(target):
+    """An update and the scores with the part that is read equal those with all."""
+    settings = dataclasses.replace(tiny.TRAINING, decay_to="zero", target=target)
+    family = objective.family(tiny.make_objective(settings))
+    mesh, batch = meshes.make(8, jax.devices()[:1]), tiny.make_batch(range(8))
+    train = steps.make_train_step(family, settings, mesh)
+    score = steps.make_score_step(family, mesh)
+    is_masked = steps.make_draw(tiny.draw_own, mesh)(_held().key, batch, 0)
+    part = steps.read_start(family, settings, _held().start)
+    results = []
+    for start in (_held().start, part):
+        held = _held()._replace(start=start)
+        state = steps.first_state(optim.make(settings), _held().start, mesh)
+        scores = score(state.params, held, batch, is_masked)
+        results.append((train(state, held, batch, is_masked), scores))
+    chex.assert_trees_all_equal(*results)
 
 
 def test_devices_must_share_a_batch():

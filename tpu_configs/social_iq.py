@@ -6,11 +6,13 @@ Command:  mmdiffmask pretrain tpu_configs/social_iq.py --device tpu --data data/
             --workdir runs/siq/difference-0
           mmdiffmask pretrain tpu_configs/social_iq.py --device gpu --data data/siq \
             --workdir runs/siq/difference-0 --set model.remat=false
-Hardware: one TPU v2-8, or one GPU of 24 GB or more (the third command).
+Hardware: one TPU v2-8, or one GPU of 40 GB or more (the third command); of 24 GB
+          without its --set.
 Needs:    records (docs/preprocessing.md), about 4 GB; `ckpts/base` with its tokenizer
           beside it (docs/weights.md); 9 GB for a run.
-Memory:   5.29 of 7.48 GiB a core (compiled: 8 clips, bfloat16, remat). One GPU: about
-          13 GB without remat (estimated).
+Memory:   5.55 of 7.48 GiB a core (compiled for the update before its state was cut: 32
+          clips, bfloat16, remat); as it is now not compiled (docs/tpu.md). One GPU:
+          about 30 GB without remat, 8 with it (estimated).
 Hours:    a run 2 on a v2-8 at 40 % of its peak rate (estimated: 5,500 questions, 4
           minutes an epoch, an evaluation and a save after each), 1 on an A100
           (estimated). 8 rows x 5 seeds: 80 on one v2-8 (estimated). None is measured.

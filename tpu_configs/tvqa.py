@@ -6,11 +6,13 @@ Command:  mmdiffmask pretrain tpu_configs/tvqa.py --device tpu --data data/tvqa 
             --workdir runs/tvqa/difference-0
           mmdiffmask pretrain tpu_configs/tvqa.py --device gpu --data data/tvqa \
             --workdir runs/tvqa/difference-0 --set model.remat=false
-Hardware: one TPU v2-8, or one GPU of 24 GB or more (the third command).
+Hardware: one TPU v2-8, or one GPU of 40 GB or more (the third command); of 24 GB
+          without its --set.
 Needs:    records (docs/preprocessing.md), about 70 GB; `ckpts/base` with its tokenizer
           beside it (docs/weights.md); 9 GB for a run.
-Memory:   5.29 of 7.48 GiB a core (compiled: 8 clips, bfloat16, remat). One GPU: about
-          13 GB without remat (estimated).
+Memory:   5.55 of 7.48 GiB a core (compiled for the update before its state was cut: 32
+          clips, bfloat16, remat); as it is now not compiled (docs/tpu.md). One GPU:
+          about 30 GB without remat, 8 with it (estimated).
 Hours:    a run 6 on a v2-8 at 40 % of its peak rate (estimated: 25 clips a second, 1.2
           hours an epoch, then saves and evaluations), 3 on an A100 (estimated); the
           probe 1 (estimated). 8 rows x 5 seeds: 250 on one v2-8 (estimated), since
@@ -32,8 +34,8 @@ def get_config() -> config.Experiment:
             epochs=4.0,
             warmup_epochs=0.5,
             eval_every_epochs=1.0,
-            batch_size=8,  # 1 a core: the program that was compiled
-            save_every=2000,  # about ten minutes
+            batch_size=32,  # 4 a core
+            save_every=500,  # about ten minutes
             early_stopping=False,
         ),
         probe=config.Probe(

@@ -6,10 +6,12 @@ Command:  mmdiffmask pretrain tpu_configs/tvqa_table4.py --device tpu --data dat
             --workdir runs/table4/difference-0
           mmdiffmask pretrain tpu_configs/tvqa_table4.py --device gpu --data data/tvqa \
             --workdir runs/table4/difference-0 --set model.remat=false
-Hardware: one TPU v2-8, or one GPU of 24 GB or more (the third command).
+Hardware: one TPU v2-8, or one GPU of 40 GB or more (the third command); of 24 GB
+          without its --set.
 Needs:    as tpu_configs/tvqa.py.
-Memory:   5.29 of 7.48 GiB a core (compiled: 8 clips, bfloat16, remat). One GPU: about
-          13 GB without remat (estimated).
+Memory:   5.55 of 7.48 GiB a core (compiled for the update before its state was cut: 32
+          clips, bfloat16, remat); as it is now not compiled (docs/tpu.md). One GPU:
+          about 30 GB without remat, 8 with it (estimated).
 Hours:    a run at most 26 on a v2-8 at 40 % of its peak rate (estimated), less where it
           stops early; 14 on an A100 (estimated). 8 rows x 5 seeds: at most 950 on one
           v2-8 (estimated). No hour here is measured.
@@ -34,7 +36,7 @@ def get_config() -> config.Experiment:
             epochs=20.0,  # Table 4, CPT multimodal
             patience=5,  # Table 4
             early_stopping=True,
-            save_every=4000,  # about twenty minutes
+            save_every=1000,  # about twenty minutes
         ),
         probe=dataclasses.replace(tvqa.probe, checkpoint="best"),
     )

@@ -159,9 +159,10 @@ def restore(manager: Manager, shapes: steps.TrainState, mesh: Mesh) -> steps.Tra
         stored = trees.of_metadata(manager.item_metadata(step)[orbax_folder.PARAMS])
     trees.check_same(stored, shapes.params, folder.at(STEPS))
     everywhere = meshes.replicated(mesh)
+    cut = meshes.spread(shapes.opt_state, mesh)
     targets = {
         orbax_folder.PARAMS: trees.abstract(shapes.params, everywhere),
-        OPTIMIZER: trees.abstract(shapes.opt_state, everywhere),
+        OPTIMIZER: jax.tree.map(trees.abstract, shapes.opt_state, cut),
     }
     args = {name: ocp.args.StandardRestore(tree) for name, tree in targets.items()}
     with saved.explained(folder, _part(step)):
@@ -193,7 +194,9 @@ def save_start(run: RunFolder, params: Params, values: dict[str, Any]) -> None:
 def restore_start(
     run: RunFolder, params: Params, mesh: Mesh, may_lack: Collection[str] = ()
 ) -> tuple[Params, dict[str, Any]] | None:
-    """First weights and what is held beside them, on the mesh; None before that.
+    """First weights, cut over the mesh, and what is held beside them, on it whole.
+
+    None before they are saved.
 
     Args:
       run: its folder.
@@ -212,6 +215,8 @@ def restore_start(
             stored = trees.of_metadata(saver.metadata(folder / START))
         trees.check_same(stored["start"], params, run.at(START), may_lack)
         target = trees.abstract(stored, meshes.replicated(mesh))
+        cut = meshes.spread(stored["start"], mesh)
+        target["start"] = jax.tree.map(trees.abstract, stored["start"], cut)
         with saved.explained(run, START):
             values = saver.restore(folder / START, target)
             return values.pop("start"), values

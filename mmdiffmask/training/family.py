@@ -14,7 +14,7 @@ What a new model brings, and where it is joined to a run (build.py, `job.Job`):
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float, PRNGKeyArray
@@ -33,7 +33,7 @@ class Held(NamedTuple):
     """What a run holds fixed.
 
     Attributes:
-      start: its first weights.
+      start: its first weights, as far as something reads them (`steps.read_start`).
       values: what `Family.hold` made from them, by name; saved beside them.
       key: `jax.random.key` of the run's seed.
     """
@@ -74,6 +74,8 @@ class Family:
         fitted on; nothing of it may tell the label in words.
       others: (params, held, batch) -> {kind: Scores} of what needs no masks; None:
         there is nothing.
+      start_parts: top names of the first weights that `terms` or `scores` read from
+        `held.start`; others need not be there.
       questions: read-outs of question_batch.py -> `ReadQuestions`; None: the model
         reads no questions.
       flop: batch, of which only the shapes are read -> FLOP of an update on it, without
@@ -96,5 +98,6 @@ class Family:
     scores: ScoreStep
     encode: Encode
     others: OthersStep | None = None
+    start_parts: Collection[str] = ()
     questions: Callable[[Sequence[str]], ReadQuestions] | None = None
     flop: Callable[[Batch], int] | None = None

@@ -65,7 +65,7 @@ def train(
         if progress is None:
             job.check_clips()
         job.prepare()
-        held = _held(job, folder, progress is None)
+        held, state = _held(job, folder, progress is None)
         with (
             stopping.stop_signal() as stop,
             writer.Writer(manager) as out,
@@ -75,9 +75,9 @@ def train(
             watcher = Watcher(job, notes, tracer)
             runner = _Runner(job, held, notes, out, stop, watcher)
             if progress is None:
-                progress = runner.begin()
+                progress = runner.begin(state)
             else:
-                progress = runner.resume(manager, progress)
+                progress = runner.resume(manager, progress, state)
             if not progress.finished:
                 progress = runner.go_on(progress)
         if stop.is_set():
@@ -85,8 +85,12 @@ def train(
         return progress
 
 
-def _held(job: Job, folder: RunFolder, is_new: bool) -> Held:
-    """The saved start and what was made from it, or new ones, saved."""
+def _held(job: Job, folder: RunFolder, is_new: bool) -> tuple[Held, steps.TrainState]:
+    """The saved start and what was made from it, or new ones, saved; and a state.
+
+    A new run gets its first state, one that goes on the shapes of a state. Of the
+    start only what something reads stays on the devices.
+    """
     key = jax.device_put(sampling.seed_key(job.seed), meshes.replicated(job.mesh))
     restore = functools.partial(
         checkpoint.restore_start, folder, job.shapes, job.mesh, job.may_lack
@@ -100,8 +104,12 @@ def _held(job: Job, folder: RunFolder, is_new: bool) -> Held:
         values = job.family.hold(params, job.hold_batches())
         checkpoint.save_start(folder, params, values)
         restored = restore()
-    params, values = restored
-    return Held(params, values, key)
+    start, values = restored
+    held = Held(steps.read_start(job.family, job.settings, start), values, key)
+    tx = optim.make(job.settings)
+    if is_new:
+        return held, steps.first_state(tx, start, job.mesh)
+    return held, steps.state_shapes(tx, start)
 
 
 class _Runner:
@@ -120,21 +128,22 @@ class _Runner:
     ):
         self.job, self.held, self.out, self.stop = job, held, out, stop
         self.journal, self.watcher = notes, watcher
-        self.tx = optim.make(job.settings)
         self.saved_s = time.monotonic()
 
-    def begin(self) -> checkpoint.Progress:
+    def begin(self, state: steps.TrainState) -> checkpoint.Progress:
         """Evaluates and saves the network that training starts from."""
         self.journal.cut(-1)
-        self.state = steps.first_state(self.tx, self.held.start, self.job.mesh)
+        self.state = state
         self.watcher.begin()
         return self.keep(checkpoint.Progress(), 0, is_eval=True)
 
     def resume(
-        self, manager: checkpoint.Manager, progress: checkpoint.Progress
+        self,
+        manager: checkpoint.Manager,
+        progress: checkpoint.Progress,
+        shapes: steps.TrainState,
     ) -> checkpoint.Progress:
         """Takes the saved state up; what was noted after it will be noted again."""
-        shapes = steps.state_shapes(self.tx, self.held.start)
         self.state = checkpoint.restore(manager, shapes, self.job.mesh)
         self.journal.cut(progress.step, progress.is_scored)
         logging.info("goes on after step %d", progress.step)

@@ -42,6 +42,7 @@ def family(objective: Objective) -> Family:
         scores=functools.partial(scores, objective),
         encode=functools.partial(clips.encode, objective),
         others=functools.partial(others, objective) if has_others else None,
+        start_parts=patches.start_parts(objective) if is_masked else (),
         questions=functools.partial(questions.encoder, objective),
         flop=lambda batch: sum(flops.update(objective, batch).values()),
     )

@@ -57,8 +57,33 @@ def first_state(
     """
     everywhere = meshes.replicated(mesh)
     copied = jax.device_put(jax.tree.map(jnp.array, params), everywhere)
-    moments = jax.jit(tx.init, out_shardings=everywhere)(copied)
+    cut = meshes.spread(jax.eval_shape(tx.init, copied), mesh)
+    moments = jax.jit(tx.init, out_shardings=cut)(copied)
     return TrainState(copied, moments, jax.device_put(jnp.int32(0), everywhere))
+
+
+def state_shardings(state: TrainState, mesh: Mesh) -> TrainState:
+    """Where a state lies: weights and step on every device, moments cut.
+
+    Args:
+      state: or its shapes.
+      mesh: `mesh.make`.
+    """
+    same = meshes.replicated(mesh)
+    return TrainState(same, meshes.spread(state.opt_state, mesh), same)
+
+
+def held_shardings(held: Held, mesh: Mesh) -> Held:
+    """Where it lies: the start cut, everything else on every device."""
+    same = meshes.replicated(mesh)
+    return Held(meshes.spread(held.start, mesh), same, same)
+
+
+def read_start(family: Family, settings: config.Training, start: Params) -> Params:
+    """The part of the first weights that updates or scores read: all, some or none."""
+    if settings.decay_to == "initial":
+        return start
+    return {name: start[name] for name in family.start_parts}
 
 
 def state_shapes(
@@ -113,6 +138,9 @@ def make_train_step(
 
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (terms, metrics)), grads = gradient(state.params)
+        if mesh.size > 1:  # else the moments' cut spreads to the backward passes
+            same = meshes.replicated(mesh)
+            grads = jax.lax.with_sharding_constraint(grads, same)
         updates, opt_state = tx.update(
             grads, state.opt_state, state.params, start=held.start
         )
@@ -122,13 +150,13 @@ def make_train_step(
             noted |= {f"loss_{name}": value for name, value in terms.items()}
         return TrainState(params, opt_state, state.step + 1), noted | metrics
 
-    same, cut = meshes.replicated(mesh), meshes.by_example(mesh)
-    return jax.jit(
-        step,
-        in_shardings=(same, same, cut, cut if draw_live is None else same),
-        out_shardings=same,
-        donate_argnums=0,
-    )
+    def shardings(state: TrainState, held: Held, *_: Any) -> tuple[tuple, tuple]:
+        same, cut = meshes.replicated(mesh), meshes.by_example(mesh)
+        placed = state_shardings(state, mesh)
+        masks = cut if draw_live is None else same  # or the epoch
+        return (placed, held_shardings(held, mesh), cut, masks), (placed, same)
+
+    return meshes.Placed(step, shardings, donate=(0,))
 
 
 @jax.jit
@@ -145,17 +173,23 @@ def is_finite(tree: Any) -> bool:
 @functools.lru_cache(maxsize=KEPT)
 def make_score_step(family: Family, mesh: Mesh) -> ScoreStep:
     """(params, held, batch, is_masked) -> (Scores, dropped), of a held-out batch."""
-    same, cut = meshes.replicated(mesh), meshes.by_example(mesh)
-    return jax.jit(
-        family.scores, in_shardings=(same, same, cut, cut), out_shardings=same
-    )
+    return _placed_scores(family.scores, mesh)
 
 
 @functools.lru_cache(maxsize=KEPT)
 def make_others_step(family: Family, mesh: Mesh) -> OthersStep:
     """(params, held, batch) -> {kind: Scores}, of a held-out batch without masks."""
-    same, cut = meshes.replicated(mesh), meshes.by_example(mesh)
-    return jax.jit(family.others, in_shardings=(same, same, cut), out_shardings=same)
+    return _placed_scores(family.others, mesh)
+
+
+def _placed_scores(function: Callable[..., Any], mesh: Mesh) -> meshes.Placed:
+    """(params, held, what is cut by example ...) -> results on every device."""
+
+    def shardings(params: Params, held: Held, *cut: Any) -> tuple[tuple, Any]:
+        same, by_example = meshes.replicated(mesh), meshes.by_example(mesh)
+        return (same, held_shardings(held, mesh), *[by_example] * len(cut)), same
+
+    return meshes.Placed(function, shardings)
 
 
 @functools.lru_cache(maxsize=KEPT)

@@ -141,6 +141,13 @@ def has_sound(batch: VideoBatch) -> Bool[Array, " b"]:
     return jnp.any(jnp.asarray(batch.is_audio_valid), axis=1)
 
 
+def start_parts(objective: Objective) -> tuple[str, ...]:
+    """Parts of the first weights that the targets are made with."""
+    if objective.settings.target == "live":
+        return ()
+    return ("vision_encoder", "contrastive_scales")  # the model has the scales at hand
+
+
 def clean_cells(
     objective: Objective, params: Params, held: Held, batch: VideoBatch
 ) -> Float[Array, "b t c d"]:
