@@ -110,7 +110,7 @@ def make_train_step(family: Family, settings: config.Training, mesh: Mesh) -> Tr
 
     same, cut = meshes.replicated(mesh), meshes.by_example(mesh)
     return jax.jit(
-        step,
+        meshes.within(mesh, step),
         in_shardings=(same, same, cut, cut),
         out_shardings=same,
         donate_argnums=0,
@@ -133,7 +133,9 @@ def make_score_step(family: Family, mesh: Mesh) -> ScoreStep:
     """(params, held, batch, is_masked) -> (Scores, dropped), of a held-out batch."""
     same, cut = meshes.replicated(mesh), meshes.by_example(mesh)
     return jax.jit(
-        family.scores, in_shardings=(same, same, cut, cut), out_shardings=same
+        meshes.within(mesh, family.scores),
+        in_shardings=(same, same, cut, cut),
+        out_shardings=same,
     )
 
 
