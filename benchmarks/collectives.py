@@ -14,6 +14,7 @@ BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4}
 BYTES |= {"f32": 4, "s64": 8, "u64": 8, "f64": 8}
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all")
 KINDS += ("collective-permute",)
+ENTRY = "\nENTRY "  # the computation that runs once; those before it may be loops
 LINE = re.compile(rf" = (?P<shape>\(.*?\)|\S+) (?P<kind>{'|'.join(KINDS)})\(")
 ARRAY = re.compile(r"(?P<dtype>[a-z]\w*)\[(?P<shape>[\d,]*)\]")
 
@@ -30,8 +31,12 @@ def read(text: str) -> list[Collective]:
     """The collectives of a compiled program, largest first.
 
     Raises:
-      ValueError: for a number format whose size is not known.
+      ValueError: for a number format whose size is not known; for a collective in a
+        loop, which is sent more often than it stands.
     """
+    before, _, entry = text.rpartition(ENTRY)
+    if entry and (inside := LINE.search(before)):
+        raise ValueError(f"{inside[0].strip()}...: stands in a loop; count its turns")
     seen: collections.Counter = collections.Counter()
     for match in LINE.finditer(text):
         seen[match["kind"], _size(match["shape"])] += 1

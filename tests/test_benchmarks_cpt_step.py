@@ -173,6 +173,9 @@ def test_collectives_are_read_with_their_bytes():
     assert collectives.sent(seen, 4) == 1.5 * 50 + 0.75 * 128
     with pytest.raises(ValueError, match="f8e4m3"):
         collectives.read("%x = f8e4m3[2]{0} all-reduce(%y)")
+    with pytest.raises(ValueError, match="stands in a loop"):
+        collectives.read(f"%body {{{TEXT}}}\nENTRY %main {{\n}}")
+    assert collectives.read(f"%body {{}}\n\nENTRY %main {{{TEXT}}}") == seen
 
 
 def test_sending_and_computing_are_told_in_time():

@@ -121,6 +121,24 @@ def test_every_term_costs_what_its_gradient_multiplies(weight):
     assert sum(parts.values()) - spare == pytest.approx(_products(used), rel=2e-3)
 
 
+def test_terms_together_pass_each_tower_once():
+    terms = config.Terms(text_to_audio=1.0, patches=1.0)
+    objective, batch = language.make_objective(terms), language.make_batch([0, 1])
+    params, is_masked = tiny.start(), tiny.draw_cells(1, batch)
+    held = tiny.make_held(params)
+
+    def loss(params):
+        losses, _ = objectives.losses(objective, params, held, batch, is_masked)
+        return sum(losses.values())
+
+    jaxpr = jax.make_jaxpr(jax.grad(loss))(params).jaxpr
+    used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    parts = flops.update(objective, batch)
+    pixels = (2 * 14 * 60 * 768 + 14 * 30 * 130) * 2 * tiny.MODEL.hidden
+    counted, audio = sum(parts.values()) - pixels, parts["audio"]
+    assert abs(counted - _products(used)) < 2e-3 * counted < 0.1 * audio
+
+
 def _products(jaxpr):
     """FLOP of the matrix products of a jaxpr; nothing in it may be a loop."""
     total = 0

@@ -34,30 +34,9 @@ def inverse_temperature(log_scale: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.exp(jnp.minimum(log_scale, MAX_LOG_SCALE))
 
 
-def cross_entropies(
-    logits: Float[Array, "r r"],
-    is_candidate: Bool[Array, "*r r"],
-    is_candidate_back: Bool[Array, "*r r"],
-) -> tuple[Float[Array, " r"], Float[Array, " r"]]:
-    """Cross-entropy of each row's own column, and of each column's own row.
-
-    Args:
-      logits: similarity of x (rows) with y (columns), times the inverse temperature.
-      is_candidate: columns that a row is compared with; for all rows, or (r, r).
-      is_candidate_back: rows that a column is compared with, likewise.
-    """
-    positive = jnp.diagonal(logits)
-    forth = _log_sum(logits, is_candidate) - positive
-    back = _log_sum(logits.T, is_candidate_back) - positive
-    return forth, back
-
-
-def _log_sum(
-    logits: Float[Array, "r s"], is_candidate: Bool[Array, "*r s"]
-) -> Float[Array, " r"]:
-    if is_candidate.ndim == 1:
-        is_candidate = is_candidate[None, :]
-    return jax.nn.logsumexp(jnp.where(is_candidate, logits, NEVER), axis=1)
+def diagonal(logits: Float[Array, "r r"]) -> Float[Array, " r"]:
+    """Each row's own column, by a sum, which keeps rows on their devices."""
+    return jnp.sum(jnp.where(jnp.eye(len(logits), dtype=bool), logits, 0.0), axis=1)
 
 
 def scaled(
@@ -79,7 +58,12 @@ def row_losses(
     reserve.md section 4.1: extra negatives stand on the side of y alone.
     """
     logits = pairs.x.astype(jnp.float32) @ pairs.y.astype(jnp.float32).T
-    forth, back = cross_entropies(logits, pairs.is_candidate, pairs.is_row)
+    positive = diagonal(logits)
+    forth = jnp.where(pairs.is_candidate[None, :], logits, NEVER)
+    forth = jax.nn.logsumexp(forth, axis=1) - positive
+    # Not of a transposed matrix: that would be sent between devices.
+    back = jnp.where(pairs.is_row[:, None], logits, NEVER)
+    back = jax.nn.logsumexp(back, axis=0) - positive
     return jnp.where(pairs.is_row, forth, 0.0), jnp.where(pairs.is_row, back, 0.0)
 
 

@@ -1,5 +1,6 @@
 """The devices as one `data` axis: the same program on 1 CPU, 1 GPU or 8 TPU cores."""
 
+import functools
 import math
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -103,3 +104,26 @@ class Placed:
     def trace(self, *arguments: Any) -> jax.stages.Traced:
         """The program before it is lowered for a platform."""
         return self._of(arguments).trace(*arguments)
+
+
+def within(mesh: Mesh, function: Callable) -> Callable:
+    """The function, which knows the mesh while it is traced: see `everywhere`."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> Any:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*arguments)
+
+    return run
+
+
+def everywhere(tree: Any) -> Any:
+    """Arrays sent to every device here, once: for what a loop reads again and again.
+
+    The compiler, which else chooses where, sends them in each turn of the loop. Outside
+    of `within`, and on one device, they are left as they are.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, PartitionSpec())

@@ -6,11 +6,12 @@ import jax
 from jaxtyping import Bool, PRNGKeyArray
 
 from mmdiffmask import config
+from mmdiffmask.models.reserve import towers
 from mmdiffmask.training import evaluate
 from mmdiffmask.training.family import Family, FromAttention, Held, Params, Scores
 from mmdiffmask.training.read_outs import clips, questions
-from mmdiffmask.training.terms import flops, grounding, patches, reserve
-from mmdiffmask.training.terms.shared import Clean, Losses, Objective
+from mmdiffmask.training.terms import flops, grounding, patches, reserve, streams
+from mmdiffmask.training.terms.shared import UNKNOWN, Losses, Objective, Passes
 from mmdiffmask.types import Array, VideoBatch
 
 WORDS, ALL = "words", "all"
@@ -56,37 +57,59 @@ def losses(
     is_masked: Bool[Array, "b t n"] | FromAttention | None,
     key: PRNGKeyArray | None = None,
 ) -> tuple[Losses, dict[str, Array]]:
-    """`Family.terms`; the clean vision pass serves every term that needs it.
+    """`Family.terms`; what the towers give for the plain batch serves every term.
 
     It also serves masks that are drawn from its attention, through which no gradient
     goes. `key` plays no part: nothing here changes from update to update but the batch.
     """
-    weights = weights_of(objective.terms)
-    is_hiding = patches.NAME in weights and is_masked is not None
-    is_reserve = any(name in weights for name in reserve.TERMS)
-    clean = None
+    is_hiding = patches.NAME in weights_of(objective.terms) and is_masked is not None
+    seen = None
     if is_hiding and callable(is_masked):
-        clean, attention = objective.vision_with_attention(params, batch.patches)
+        seen, attention = objective.vision_with_attention(params, batch.patches)
         is_masked = is_masked(jax.lax.stop_gradient(attention))
-    elif is_hiding or (is_reserve and not objective.reserve.clips):
-        clean = objective.vision(params, batch.patches)
-    terms = unmasked(objective, params, batch, clean)
+    passes = shared_passes(objective, params, batch, is_hiding, seen)
+    terms = unmasked(objective, params, batch, passes)
     if not is_hiding:
         return terms, {}
-    cells = clean.seq_attnpool
-    outcome = patches.forward(objective, params, held, batch, is_masked, cells)
+    outcome = patches.forward(objective, params, held, batch, is_masked, passes)
     return terms | {patches.NAME: outcome.loss}, outcome.metrics
 
 
+def shared_passes(
+    objective: Objective,
+    params: Params,
+    batch: VideoBatch,
+    is_hiding: bool,
+    frames: towers.Tower | None = None,
+) -> Passes:
+    """The towers' outputs of the whole batch that some term looks at.
+
+    `frames` are the vision tower's, where they are known. Reserve's terms alone may
+    look at a few clips only, and then see to it themselves.
+    """
+    is_reserve = any(name in weights_of(objective.terms) for name in reserve.TERMS)
+    is_reserve = is_reserve and not objective.reserve.clips
+    is_heard = is_hiding and streams.AUDIO in objective.settings.streams
+    sound = None
+    if frames is None and (is_hiding or is_reserve):
+        frames = objective.vision(params, batch.patches)
+    if is_heard or is_reserve:
+        sound = objective.sound(params, batch.spectrogram)
+    return Passes(frames, sound)
+
+
 def unmasked(
-    objective: Objective, params: Params, batch: VideoBatch, clean: Clean = None
+    objective: Objective,
+    params: Params,
+    batch: VideoBatch,
+    passes: Passes = UNKNOWN,
 ) -> Losses:
     """The terms that need no masks, as far as they have weight."""
     weights = weights_of(objective.terms)
     terms: Losses = {}
     for group in (reserve, grounding):
         if any(name in weights for name in group.TERMS):
-            terms |= group.losses(objective, params, batch, clean)
+            terms |= group.losses(objective, params, batch, passes)
     return terms
 
 

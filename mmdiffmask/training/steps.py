@@ -156,7 +156,7 @@ def make_train_step(
         masks = cut if draw_live is None else same  # or the epoch
         return (placed, held_shardings(held, mesh), cut, masks), (placed, same)
 
-    return meshes.Placed(step, shardings, donate=(0,))
+    return meshes.Placed(meshes.within(mesh, step), shardings, donate=(0,))
 
 
 @jax.jit
@@ -189,7 +189,7 @@ def _placed_scores(function: Callable[..., Any], mesh: Mesh) -> meshes.Placed:
         same, by_example = meshes.replicated(mesh), meshes.by_example(mesh)
         return (same, held_shardings(held, mesh), *[by_example] * len(cut)), same
 
-    return meshes.Placed(function, shardings)
+    return meshes.Placed(meshes.within(mesh, function), shardings)
 
 
 @functools.lru_cache(maxsize=KEPT)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, UInt32
 
 from mmdiffmask.masking import budget
 from mmdiffmask.models.reserve import layers
-from mmdiffmask.training import contrast
+from mmdiffmask.training import clip_contrast, contrast, contrast_blocks
 from mmdiffmask.types import Array
 
 
@@ -121,37 +121,28 @@ def compare(
       clip_hash: equal for examples of one clip.
       log_scale: learned; exp(min(log_scale, ln 100)) is the inverse temperature.
     """
-    batch, slots, width = prediction.shape
-    x = layers.unit_normalize(prediction).reshape(-1, width)
-    y = layers.unit_normalize(jax.lax.stop_gradient(target)).reshape(-1, width)
-    real = is_row.reshape(-1)
-    logits = contrast.inverse_temperature(log_scale) * (x @ y.T)
-    example = jnp.repeat(jnp.arange(batch), slots)
-    is_own = example[:, None] == example[None, :]
-    clip = jnp.repeat(clip_hash, slots)
-    is_candidate = (is_own | (clip[:, None] != clip[None, :])) & real[None, :]
-    forth, back = contrast.cross_entropies(logits, is_candidate, is_candidate)
-    row_loss = jnp.where(real, (forth + back) / 2, 0.0)
-    count = jnp.maximum(jnp.sum(is_candidate, 1), 1)
-    return Compared(
-        loss=jnp.sum(row_loss) / jnp.maximum(jnp.sum(real), 1),
-        row_loss=row_loss,
-        row_log_candidates=jnp.where(real, jnp.log(count.astype(jnp.float32)), 0.0),
-        is_row=real,
-        is_hit=jnp.where(real, _hit(logits, is_candidate), 0.0),
-        is_hit_in_clip=jnp.where(real, _hit(logits, is_candidate & is_own), 0.0),
+    target = jax.lax.stop_gradient(target)
+    is_same_clip = clip_hash[:, None] == clip_hash[None, :]
+    slots = clip_contrast.Slots(
+        x=layers.unit_normalize(prediction),
+        y=layers.unit_normalize(target),
+        is_row=is_row,
+        may_compare=~is_same_clip | jnp.eye(len(is_row), dtype=bool),
     )
-
-
-def _hit(
-    logits: Float[Array, "r r"], is_candidate: Bool[Array, "r r"]
-) -> Float[Array, " r"]:
-    """1 where a row's own cell beats every other candidate; of a tie its share."""
-    is_other = is_candidate & ~jnp.eye(len(logits), dtype=bool)
-    right = jnp.diagonal(logits)
-    tied = jnp.sum(is_other & (logits == right[:, None]), axis=1)
-    is_best = right >= jnp.max(jnp.where(is_other, logits, contrast.NEVER), axis=1)
-    return jnp.where(is_best, 1.0 / (1 + tied), 0.0)
+    is_large = is_row.size >= contrast_blocks.FROM
+    way = contrast_blocks if is_large else clip_contrast
+    rows = way.compare(slots, contrast.inverse_temperature(log_scale))
+    row_loss = (rows.forth + rows.back) / 2
+    count = jnp.maximum(clip_contrast.candidates(slots), 1).astype(jnp.float32)
+    log_count = jnp.where(is_row, jnp.log(count)[:, None], 0.0)
+    return Compared(
+        loss=jnp.sum(row_loss) / jnp.maximum(jnp.sum(is_row), 1),
+        row_loss=row_loss.reshape(-1),
+        row_log_candidates=log_count.reshape(-1),
+        is_row=is_row.reshape(-1),
+        is_hit=rows.is_hit.reshape(-1),
+        is_hit_in_clip=rows.is_hit_in_clip.reshape(-1),
+    )
 
 
 def copy_queries(

@@ -19,7 +19,13 @@ from mmdiffmask.models.reserve import joining, layers
 from mmdiffmask.tokens import MASK
 from mmdiffmask.training import contrast
 from mmdiffmask.training.family import Params, Scores
-from mmdiffmask.training.terms.shared import Clean, Losses, Objective, valid_frames
+from mmdiffmask.training.terms.shared import (
+    UNKNOWN,
+    Losses,
+    Objective,
+    Passes,
+    valid_frames,
+)
 from mmdiffmask.types import VideoBatch
 
 TERMS = ("closed_span", "pooled_cells")
@@ -43,10 +49,13 @@ class Shown(NamedTuple):
 
 
 def losses(
-    objective: Objective, params: Params, batch: VideoBatch, clean: Clean = None
+    objective: Objective,
+    params: Params,
+    batch: VideoBatch,
+    passes: Passes = UNKNOWN,
 ) -> Losses:
     """Those of the two terms that have weight."""
-    shown = show(objective, params, batch, clean)
+    shown = show(objective, params, batch, passes)
     words = span_vectors(objective, params)
     terms = {}
     if objective.terms.closed_span:
@@ -58,14 +67,18 @@ def losses(
 
 
 def show(
-    objective: Objective, params: Params, batch: VideoBatch, clean: Clean = None
+    objective: Objective,
+    params: Params,
+    batch: VideoBatch,
+    passes: Passes = UNKNOWN,
 ) -> Shown:
     """The frames that go with the cloze texts."""
     frame = jnp.asarray(batch.cloze.frame)
     is_valid = jnp.take_along_axis(valid_frames(batch), frame, axis=1)
     at = frame[:, :, None, None]
-    if clean is not None:
-        return Shown(jnp.take_along_axis(clean.seq_attnpool, at, axis=1), is_valid)
+    if passes.frames is not None:
+        cells = passes.frames.seq_attnpool
+        return Shown(jnp.take_along_axis(cells, at, axis=1), is_valid)
     patches = jnp.take_along_axis(jnp.asarray(batch.patches), at, axis=1)
     return Shown(objective.vision(params, patches).seq_attnpool, is_valid)
 

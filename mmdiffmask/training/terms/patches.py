@@ -15,7 +15,13 @@ from mmdiffmask.models.reserve import towers
 from mmdiffmask.training.family import Held, Params, Scores
 from mmdiffmask.training.terms import cells as cells_lib
 from mmdiffmask.training.terms import streams as streams_lib
-from mmdiffmask.training.terms.shared import Objective, valid_cells, valid_patches
+from mmdiffmask.training.terms.shared import (
+    UNKNOWN,
+    Objective,
+    Passes,
+    valid_cells,
+    valid_patches,
+)
 from mmdiffmask.types import Array, VideoBatch
 
 NAME = "patches"
@@ -95,12 +101,19 @@ def forward(
     held: Held,
     batch: VideoBatch,
     is_masked: Bool[Array, "b t n"],
-    clean: Float[Array, "b t c d"] | None = None,
+    passes: Passes = UNKNOWN,
 ) -> Outcome:
     """Predicts the clean features of masked cells from the masked clip.
 
     Paper: section 3.5. design.md section 5. Pure; `params` may be differentiated.
-    `clean` are the pooled features of the unmasked clip, if they are known already.
+
+    Args:
+      objective: everything but weights and data.
+      params: the weights.
+      held: start and noise of the run.
+      batch: plain clips.
+      is_masked: hidden patches.
+      passes: of the towers on the plain batch, as far as they are known.
     """
     is_valid = valid_patches(batch)
     cells = cells_lib.choose_cells(
@@ -110,12 +123,14 @@ def forward(
         cells=objective.grid.n_cells,
         slots=objective.slots,
     )
-    pooled = masked_cells(objective, params, held, batch, is_masked)
-    if clean is None or objective.settings.target != "live":
-        clean = clean_cells(objective, params, held, batch)
+    frames = passes.frames
+    if frames is None and objective.settings.mask_site == "vit_output":
+        frames = objective.vision(params, batch.patches)
+    pooled = masked_cells(objective, params, held, batch, is_masked, frames)
+    clean = clean_cells(objective, params, held, batch, frames)
     clean = jax.lax.stop_gradient(clean)
     copies = cells_lib.copy_queries(clean, valid_cells(objective.grid, is_valid))
-    predicted = streams_lib.joint_cells(objective, params, batch, pooled)
+    predicted = streams_lib.joint_cells(objective, params, batch, pooled, passes.sound)
     target = cells_lib.take_cells(clean, cells.index)
     scales = objective.call(params, "scales")
     streams, floors = {}, {}
@@ -149,11 +164,21 @@ def start_parts(objective: Objective) -> tuple[str, ...]:
 
 
 def clean_cells(
-    objective: Objective, params: Params, held: Held, batch: VideoBatch
+    objective: Objective,
+    params: Params,
+    held: Held,
+    batch: VideoBatch,
+    frames: towers.Tower | None = None,
 ) -> Float[Array, "b t c d"]:
-    """The targets: pooled features of the unmasked clip."""
-    source = params if objective.settings.target == "live" else held.start
-    return objective.vision(source, batch.patches).seq_attnpool
+    """The targets: pooled features of the unmasked clip.
+
+    `frames` is the vision tower's output of that clip with `params`, if it is known.
+    """
+    if objective.settings.target != "live":
+        return objective.vision(held.start, batch.patches).seq_attnpool
+    if frames is None:
+        frames = objective.vision(params, batch.patches)
+    return frames.seq_attnpool
 
 
 def masked_cells(
@@ -162,17 +187,21 @@ def masked_cells(
     held: Held,
     batch: VideoBatch,
     is_masked: Bool[Array, "b t n"],
+    frames: towers.Tower | None = None,
 ) -> Float[Array, "b t c d"]:
     """Pooled features of the masked clip.
 
     With `mask_site = patch_embedding` the noise stands before the first layer, so no
     visible patch has seen what is hidden. `vit_output` is the released code's reading:
-    one constant vector after the last layer (reserve.md section 10.1).
+    one constant vector after the last layer (reserve.md section 10.1); `frames` is the
+    tower's output of the plain clip, if it is known.
     """
     if objective.settings.mask_site == "patch_embedding":
         noise = _noise(held, batch)
         return objective.vision(params, batch.patches, is_masked, noise).seq_attnpool
-    seq = objective.vision(params, batch.patches).seq
+    if frames is None:
+        frames = objective.vision(params, batch.patches)
+    seq = frames.seq
     vector = jax.random.normal(jax.random.key(REFERENCE_KEY), seq.shape[-1:])
     vector = jnp.broadcast_to(vector.astype(seq.dtype)[None, None, None], seq.shape)
     seq = jnp.where(is_masked[..., None], vector, seq)

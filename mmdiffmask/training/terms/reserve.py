@@ -16,7 +16,13 @@ from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.tokens import LTOVPOOL, MASK, MASKAUDIO, PAD
 from mmdiffmask.training import contrast
 from mmdiffmask.training.family import Params
-from mmdiffmask.training.terms.shared import Clean, Losses, Objective, valid_frames
+from mmdiffmask.training.terms.shared import (
+    UNKNOWN,
+    Losses,
+    Objective,
+    Passes,
+    valid_frames,
+)
 from mmdiffmask.types import Array, ReserveBatch, Sequences, VideoBatch
 
 TERMS = ("imgs_to_audio", "text_to_audio", "stuff_to_span")
@@ -43,7 +49,10 @@ class Seen(NamedTuple):
 
 
 def losses(
-    objective: Objective, params: Params, batch: VideoBatch, clean: Clean = None
+    objective: Objective,
+    params: Params,
+    batch: VideoBatch,
+    passes: Passes = UNKNOWN,
 ) -> Losses:
     """Those of the three terms that have weight.
 
@@ -51,10 +60,12 @@ def losses(
     """
     count = objective.reserve.clips
     if count:
-        batch, clean = jax.tree.map(lambda x: x[:count], (batch, clean))
-    frames = objective.vision(params, batch.patches) if clean is None else clean
-    examples, segments, per_segment, *shape = batch.spectrogram.shape
-    spectrogram = batch.spectrogram.reshape(examples, segments * per_segment, *shape)
+        batch, passes = jax.tree.map(lambda x: x[:count], (batch, passes))
+    frames, sound = passes
+    if frames is None:
+        frames = objective.vision(params, batch.patches)
+    if sound is None:
+        sound = objective.sound(params, batch.spectrogram)
     is_real = jnp.asarray(batch.is_real)[:, None]
     is_heard = jnp.asarray(batch.is_audio_valid) & is_real
     pairs_of_term = forward(
@@ -62,9 +73,9 @@ def losses(
         params,
         batch.reserve,
         frames=frames,
-        sound=objective.call(params, "audio", spectrogram),
+        sound=sound,
         is_frame_valid=valid_frames(batch),
-        is_sound_valid=jnp.repeat(is_heard, per_segment, axis=1),
+        is_sound_valid=jnp.repeat(is_heard, batch.spectrogram.shape[2], axis=1),
         grid=objective.grid,
     )
     return {

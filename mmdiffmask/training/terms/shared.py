@@ -1,7 +1,7 @@
 """What all terms of a MERLOT-Reserve share: its settings, and the passes of a batch."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
@@ -14,7 +14,24 @@ from mmdiffmask.training.family import Params
 from mmdiffmask.types import Array, Pixels, VideoBatch
 
 Losses = dict[str, Float[Array, ""]]  # of terms, by name; not weighted
-Clean = towers.Tower | None  # the vision tower's output of all frames, if it is known
+
+
+class Passes(NamedTuple):
+    """What the towers give for the plain batch, as far as it is known; else None.
+
+    A pass that several terms look at is made once: XLA merges equal forward passes, but
+    not their backward passes.
+
+    Attributes:
+      frames: of all frames, nothing hidden, (b, t, ..).
+      sound: of all sub-segments in time's order, (b, m, ..).
+    """
+
+    frames: towers.Tower | None = None
+    sound: towers.Tower | None = None
+
+
+UNKNOWN = Passes()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +92,14 @@ class Objective:
     ) -> tuple[towers.Tower, Float[Array, "b t n"]]:
         """The clean tower, and each frame's CLS attention to its patches."""
         return self.call(params, "vision_with_attention", patches, self.grid)
+
+    def sound(
+        self, params: Params, spectrogram: Float[Array, "b t s _ _"]
+    ) -> towers.Tower:
+        """The audio tower on every sub-segment, (b, m, ..), m = t * s."""
+        examples, segments, each, *shape = spectrogram.shape
+        together = spectrogram.reshape(examples, segments * each, *shape)
+        return self.call(params, "audio", together)
 
 
 def valid_frames(batch: VideoBatch) -> Bool[Array, "b t"]:

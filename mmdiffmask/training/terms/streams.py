@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from mmdiffmask.models.reserve import joining
+from mmdiffmask.models.reserve import joining, towers
 from mmdiffmask.tokens import AUDIOSPAN, PAD, TOKENS_PER_SOUND
 from mmdiffmask.training.family import Params
 from mmdiffmask.training.terms.shared import Objective
 from mmdiffmask.types import Array, VideoBatch
+
+AUDIO = "audio"  # the stream that hears; the other one reads
 
 
 def joint_cells(
@@ -18,14 +20,24 @@ def joint_cells(
     params: Params,
     batch: VideoBatch,
     pooled: Float[Array, "b t c d"],
+    sound: towers.Tower | None = None,
 ) -> dict[str, Float[Array, "b t c d"]]:
     """The joint output at every visual cell, per stream, as one batch of sequences.
 
     Streams lie beside each other within an example, so that the batch axis is cut
     over devices between examples. Frames have segments 1..t, as text and sound have.
+
+    Args:
+      objective: model, grid, streams.
+      params: the weights.
+      batch: its texts and sound.
+      pooled: the visual cells.
+      sound: `Passes.sound`, if it is known already.
     """
     streams = objective.settings.streams
-    parts = [_text_part(objective, params, batch, name) for name in streams]
+    if sound is None and AUDIO in streams:
+        sound = objective.sound(params, batch.spectrogram)
+    parts = [_text_part(objective, batch, name, sound) for name in streams]
     text = jax.tree.map(lambda *x: _interleave(x), *parts)
     examples, frames = batch.is_frame_valid.shape
     segment = jnp.broadcast_to(jnp.arange(1, frames + 1)[None], (examples, frames))
@@ -46,12 +58,12 @@ def _interleave(arrays: Sequence[Array]) -> Array:
 
 
 def _text_part(
-    objective: Objective, params: Params, batch: VideoBatch, stream: str
+    objective: Objective, batch: VideoBatch, stream: str, sound: towers.Tower | None
 ) -> joining.TextPart:
     """One stream's tokens. Sound that is not there becomes padding, seen by nobody."""
     examples, frames, per_frame = batch.spectrogram.shape[:3]
     sounds = frames * per_frame
-    if stream == "text":
+    if stream != AUDIO:
         settings = objective.model.settings
         tokens, segment = jnp.asarray(batch.text_tokens), batch.text_segment
         spans = jnp.zeros(
@@ -66,7 +78,5 @@ def _text_part(
         jnp.asarray(batch.is_audio_valid), jnp.clip(segment - 1, 0, frames - 1), 1
     )
     is_silent = (tokens == AUDIOSPAN) & ~is_heard
-    spectrogram = batch.spectrogram.reshape(examples, sounds, 60, 65)
-    heard = objective.call(params, "audio", spectrogram).seq_attnpool
     tokens = jnp.where(is_silent, PAD, tokens)
-    return joining.TextPart(tokens, segment, heard, pointer)
+    return joining.TextPart(tokens, segment, sound.seq_attnpool, pointer)
