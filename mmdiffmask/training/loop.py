@@ -210,14 +210,15 @@ class _Runner:
         """Updates, evaluations and saves until the run is finished."""
         job, settings, first = self.job, self.job.settings, progress.step
         train_step = steps.make_train_step(job.family, settings, job.mesh)
-        draw = None
+        draw, everywhere = None, meshes.replicated(job.mesh)
         if job.draw_masks is not None:
             draw = steps.make_draw(job.draw_masks, job.mesh)
         bar = tqdm.tqdm(initial=first, total=settings.steps, unit="step", leave=False)
         with bar, job.train_batches(first) as batches:
             pending, began = [], time.monotonic()
             for step, (batch, epoch) in enumerate(batches, first + 1):
-                is_masked = draw and draw(self.held.key, batch, np.int32(epoch))
+                when = jax.device_put(np.int32(epoch), everywhere)
+                is_masked = draw and draw(self.held.key, batch, when)
                 self.state, metrics = train_step(
                     self.state, self.held, batch, is_masked
                 )
@@ -241,7 +242,7 @@ class _Runner:
         """Writes the updates' metrics down once they are known to be finite."""
         lines = []
         for step, epoch, metrics in pending:
-            values = {name: np.asarray(value).item() for name, value in metrics.items()}
+            values = {k: value.item() for k, value in jax.device_get(metrics).items()}
             ids = functools.partial(self.job.example_ids, step)
             for name in ("loss", *values):
                 stopping.check_finite(name, values[name], step, ids)
