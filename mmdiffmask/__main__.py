@@ -7,7 +7,6 @@ import argparse
 import logging
 import pathlib
 import sys
-import types
 from typing import NoReturn
 
 from mmdiffmask import (
@@ -25,7 +24,7 @@ EXIT_RESUME = 75  # stopped by a signal with its state saved: run the same comma
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    sys.excepthook = _uncaught
+    sys.unraisablehook = _unraisable
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
@@ -51,16 +50,14 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_RESUME
 
 
-def _uncaught(
-    kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
-) -> None:
+def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     """Python's own hook, but for what tensorstore prints after a write has failed.
 
     Its writes that were under way find the loop of the failed one closed; that one is
     raised.
     """
-    if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-        sys.__excepthook__(kind, error, trace)
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def _of_system(error: Exception, arguments: argparse.Namespace) -> str | None:

@@ -162,7 +162,9 @@ class RunFolder:
         except Exception:
             has_begun = self.has(SAVED) and self.read(SAVED).get("progress")
             if is_new and not has_begun and not self.at(FEATURES).exists():
-                for path in map(self.at, run_files.BEGUN):
+                # What Orbax leaves behind where the disk is full.
+                unfinished = self.path.glob(f"{run_files.START}.*")
+                for path in (*map(self.at, run_files.BEGUN), *unfinished):
                     is_folder = path.is_dir()
                     shutil.rmtree(path) if is_folder else path.unlink(missing_ok=True)
                 for name in (PLACES, VERSIONS, CONFIG):  # the claim itself goes last

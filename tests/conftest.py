@@ -7,8 +7,12 @@ import shutil
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Simulated devices share few threads: where independent collectives of a program wait
+# at once, none is left for the device that they wait for, and XLA aborts in a minute.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8"
+    + " --xla_cpu_enable_concurrency_optimized_scheduler=false"
 )
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

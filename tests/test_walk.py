@@ -123,7 +123,7 @@ def test_the_walk(folder):
     variables, is_killed = {}, False
     for line in commands(SMALL):
         if line.startswith("export "):
-            variables |= dict([line.removeprefix("export ").split("=", 1)])
+            variables |= dict(word.split("=", 1) for word in shlex.split(line)[1:])
             continue
         process = start(line, folder, variables)
         if f"--workdir {RUN} " in line and " pretrain " in line:

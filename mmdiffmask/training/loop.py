@@ -265,21 +265,22 @@ class _Runner:
                     raise stopping.Stopped(f"Step {step} is saved.")
         raise AssertionError("training batches ended before the last step")
 
-    def masks(self, batch: Batch, epoch: int) -> Array | np.int32 | None:
+    def masks(self, batch: Batch, epoch: int) -> Array | None:
         """What the update takes: its masks, or the epoch where it draws them itself."""
         job = self.job
+        when = jax.device_put(np.int32(epoch), meshes.replicated(job.mesh))
         if job.draw_live is not None:
-            return np.int32(epoch)
+            return when
         if job.draw_masks is None:
             return None
         draw = steps.make_draw(job.draw_masks, job.mesh)
-        return draw(self.held.key, batch, np.int32(epoch))
+        return draw(self.held.key, batch, when)
 
     def note_updates(self, pending: list[tuple]) -> None:
         """Writes the updates' metrics down once they are known to be finite."""
         lines = []
         for step, epoch, metrics in pending:
-            values = {name: np.asarray(value).item() for name, value in metrics.items()}
+            values = {k: value.item() for k, value in jax.device_get(metrics).items()}
             ids = functools.partial(self.job.example_ids, step)
             for name in ("loss", *values):
                 stopping.check_finite(name, values[name], step, ids)
