@@ -150,6 +150,7 @@ def of_run(
     source: shards.Source,
     entries: Sequence[index.Entry],
     folder: RunFolder,
+    owner: inputs.Claim,
 ) -> StartAttention:
     """That of the first weights that a run has saved.
 
@@ -158,13 +159,14 @@ def of_run(
       source: a split.
       entries: its index.
       folder: of the run.
+      owner: what the run is.
     """
     return StartAttention(
         experiment,
         source,
         entries,
         make_params=lambda: checkpoint.load_params(folder, "start"),
-        sha256=_sha256(folder.owner()),
+        sha256=_sha256(owner),
     )
 
 

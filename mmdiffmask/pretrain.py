@@ -52,7 +52,7 @@ def pretrain(
             return
         chosen = examples.choose(experiment, Corpus.of(records_dir))
         loop.train(build.job(experiment, chosen, owner), folder, watch)
-        summary = _summarise_masks(experiment, chosen, seed, folder)
+        summary = _summarise_masks(experiment, chosen, folder, owner)
         if summary is not None:
             folder.write(run_files.MASKS, dataclasses.asdict(summary))
         kinds = effects.kinds_without_boxes(
@@ -97,8 +97,8 @@ def is_finished(folder: RunFolder, owner: Claim) -> bool:
 def _summarise_masks(
     experiment: config.Experiment,
     chosen: examples.Chosen,
-    seed: int,
     folder: RunFolder,
+    owner: Claim,
 ) -> mask_summary.MaskSummary | None:
     """What the run's masks were made of, on the first clips of train.
 
@@ -113,13 +113,13 @@ def _summarise_masks(
         chosen.source,
         chosen.clips[:MASK_CLIPS],
         (name, boxes),
-        seed,
-        attention.of_run(experiment, chosen.source, chosen.entries, folder),
+        owner.seed,
+        attention.of_run(experiment, chosen.source, chosen.entries, folder, owner),
     )
     batch = batches[boxes]
     return mask_summary.summarise_masks(
         examples.patch_grid(experiment.data),
-        masks.of_batch(experiment, name, batches[name], seed).is_masked,
+        masks.of_batch(experiment, name, batches[name], owner.seed).is_masked,
         batch.is_patch_valid,
         batch.unit_of_token,
         batch.is_box_unit,

@@ -160,8 +160,10 @@ def _examples(
         for run in page_runs
         if run.masks is not None
     }
-    source, last = corpus.source("train"), page_runs[-1]  # all start from the same
-    start = attention.of_run(experiment, source, corpus.entries("train"), last.folder)
+    source, entries = corpus.source("train"), corpus.entries("train")
+    last = page_runs[-1]  # all start from the same
+    owner = last.folder.owner()
+    start = attention.of_run(experiment, source, entries, last.folder, owner)
     return drawn.draw(experiment, source, shown, rows, last.seed, start)
 
 
