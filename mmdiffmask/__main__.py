@@ -1,4 +1,4 @@
-"""Command line: demo, pretrain, probe, features, report, inspect, doctor, weights.
+"""Command line: demo, pretrain, probe, features, report, inspect, weights, masks...
 
 A user's mistake is one sentence on stderr and exit status 2, found before any work.
 """
@@ -9,7 +9,7 @@ import pathlib
 import sys
 from typing import NoReturn
 
-from mmdiffmask import weights_commands
+from mmdiffmask import masks_commands, weights_commands
 
 DEVICES = ("tpu", "gpu", "cpu")
 EXIT_USER = 2
@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--device", choices=DEVICES, help="must be there")
     doctor.set_defaults(run=_doctor)
     weights_commands.add(commands)
+    masks_commands.add(commands)
     return parser
 
 

@@ -15,7 +15,7 @@ from mmdiffmask import config, configure, effects, examples, masks, starts
 from mmdiffmask.data import loader, question_kinds, tokenizers, vocabulary
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim
-from mmdiffmask.masking import strategies
+from mmdiffmask.masking import strategies, tables
 from mmdiffmask.models.reserve import checkpoints
 from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.training import mesh as meshes
@@ -39,13 +39,16 @@ def check(experiment: config.Experiment) -> None:
         cannot be read or has more entries than the model.
     """
     _check_names(experiment)
-    for row, changed in configure.rows(experiment).items():
+    rows = configure.rows(experiment)
+    strategies.check_use([e.masking for e in (experiment, *rows.values())])
+    for row, changed in rows.items():
         try:
             configure.check(changed)
             _check_names(changed)
         except ValueError as error:
             raise ValueError(f"row {row}: {error}") from error
     examples.embeddings_of(experiment.masking)
+    tables.of_settings(experiment.masking)
     question_kinds.parse(experiment.probe.kinds)
     size = tokenizers.load(experiment.data.tokenizer).vocabulary
     if size > experiment.model.vocabulary:
@@ -57,8 +60,7 @@ def check(experiment: config.Experiment) -> None:
 
 def _check_names(experiment: config.Experiment) -> None:
     """What rows of a comparison may change."""
-    strategies.find(experiment.masking.strategy)
-    strategies.held_out(experiment.masking)
+    strategies.check_files(experiment.masking)
     optim.check(experiment.training)
     examples.words_of(experiment)
     weights = objective.weights_of(experiment.terms)
@@ -139,6 +141,7 @@ def job(experiment: config.Experiment, chosen: examples.Chosen, owner: Claim) ->
     data, masking, training = experiment.data, experiment.masking, experiment.training
     seed = owner.seed
     effects.check_text_length(data, training)
+    effects.check_ids(experiment, chosen)
     source, clips, dev = chosen.source, chosen.clips, chosen.dev_clips
     batch_size = effects.fit_batch(training.batch_size, len(clips))
     training = schedules.in_steps(training, len(chosen.train), batch_size)

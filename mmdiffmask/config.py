@@ -98,6 +98,9 @@ MODELS = {
 NO_SIZES = ("checkpoint", "dtype", "remat")  # of a model: not decided by its name
 
 
+MASKS = ("static", "per_epoch")
+
+
 @dataclasses.dataclass(frozen=True)
 class Masking:
     """What is hidden (design.md section 4)."""
@@ -111,7 +114,9 @@ class Masking:
     selection: Literal["unit", "patch"] = "unit"
     select: Literal["strategy", "sample", "top"] = "strategy"  # its own, or this
     fill: Literal["random", "none"] = "random"
-    masks: Literal["static", "per_epoch"] = "static"
+    tracks: Literal["apart", "joined"] = "apart"  # joined: a track's boxes are one unit
+    masks: str = "static"  # one of MASKS, or an .npz file of masks by example id
+    scores: str | None = None  # .npz of scores by example id (docs/masks.md)
     anchors: tuple[str, ...] = ("person",)  # design.md 4: K = 1 for video
     label_embeddings: str | None = None  # .npz of label -> vector; None: label = anchor
 
@@ -266,6 +271,8 @@ ADDED = {
     "training.warmup_epochs": 0.0,
     "training.eval_every_epochs": 0.0,
     "training.save_minutes": 0.0,
+    "masking.tracks": "apart",
+    "masking.scores": None,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("training.save_minutes",)

@@ -191,6 +191,13 @@ def check(experiment: config.Experiment) -> None:
         value = getattr(experiment.data, side)
         if value % 2:
             raise ValueError(f"data.{side}={value} must be even: cells are 2x2 patches")
+    masks = experiment.masking.masks
+    if masks not in config.MASKS and not masks.endswith(".npz"):
+        near = difflib.get_close_matches(masks, config.MASKS, n=1, cutoff=0.0)
+        raise ValueError(
+            f"masking.masks={masks}: must be one of {', '.join(config.MASKS)}, or an"
+            f" .npz file of masks; did you mean {near[0]}?"
+        )
 
 
 def _check_node(node: Any, prefix: str) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from mmdiffmask import config
 from mmdiffmask import grid as grids
 from mmdiffmask.data import (
     cloze,
+    other_clips,
     reserve_sequences,
     tokenizers,
     video,
@@ -17,7 +18,7 @@ from mmdiffmask.data import (
 )
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import index, shards
-from mmdiffmask.masking import anchors, strategies, units
+from mmdiffmask.masking import anchors, strategies, tables, units
 from mmdiffmask.training import objective
 from mmdiffmask.training.terms import grounding, reserve
 from mmdiffmask.types import VideoBatch
@@ -72,11 +73,30 @@ def choose(experiment: config.Experiment, corpus: Corpus) -> Chosen:
 
 
 def unit_settings(
-    data: config.Data, masking: config.Masking, seed: int
+    data: config.Data, masking: config.Masking, source: shards.Source, seed: int
 ) -> units.Settings:
-    """What units are made from, the labels' vectors read."""
-    embeddings = embeddings_of(masking)
-    return units.Settings(patch_grid(data), masking, data.min_overlap, embeddings, seed)
+    """What units are made from, the files that the settings name read.
+
+    Raises:
+      ValueError: if a file cannot be read, or is for another grid.
+    """
+    grid, by_id = patch_grid(data), tables.of_settings(masking)
+    for table in by_id.values():
+        table.check_shape(grid, data.segments)
+
+    def lend(record: shards.Record, kinds: Sequence[str]) -> shards.Record | None:
+        return other_clips.next_with_boxes(source, record, kinds, data.min_overlap)
+
+    return units.Settings(
+        grid,
+        masking,
+        data.min_overlap,
+        embeddings_of(masking),
+        seed,
+        tables=by_id,
+        pictures=lambda record: video.pictures(record, grid)[0],
+        lend=lend,
+    )
 
 
 def make_row(
@@ -97,13 +117,24 @@ def make_row(
     """
     grid, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
     strategy = strategies.find(masking.strategy)
-    make_units = functools.partial(
-        strategy.clip_units, settings=unit_settings(data, masking, seed)
-    )
+    settings = unit_settings(data, masking, source, seed)
 
     def row(position: int, epoch: int = 0) -> VideoBatch:
         record = source[position]
-        plain = video.row(record, data, grid, tokenizer.encode_plain, make_units)
+        # Once, though the scores of patches may look at them as well.
+        seen = functools.cache(lambda: video.pictures(record, grid))
+        now = settings._replace(
+            epoch=epoch if masking.masks == "per_epoch" else None,
+            pictures=lambda _: seen()[0],
+        )
+        plain = video.row(
+            record,
+            data,
+            grid,
+            tokenizer.encode_plain,
+            functools.partial(strategy.clip_units, settings=now),
+            look=lambda *_: seen(),
+        )
         return plain if add is None else add(plain, record, epoch)
 
     return row

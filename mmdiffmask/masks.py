@@ -1,15 +1,17 @@
-"""Masks of examples: of a batch, of some clips, of the held-out ones."""
+"""Masks of examples: of a batch, of some clips, of the held-out ones, in a file."""
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray, UInt32
 
-from mmdiffmask import config, examples
+from mmdiffmask import atomic, config, examples
 from mmdiffmask.data import loader, tokenizers, video
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards
 from mmdiffmask.examples import EVAL_SEED
 from mmdiffmask.masking import clips, sampling, strategies, units
@@ -17,6 +19,7 @@ from mmdiffmask.types import VideoBatch
 
 # (run's key, batch, epoch) -> masks
 DrawMasks = Callable[[PRNGKeyArray, VideoBatch, Int[Array, ""] | int], sampling.Mask]
+EXPORTED_AT_ONCE = 128  # examples
 
 
 def drawer(data: config.Data, masking: config.Masking, name: str) -> DrawMasks:
@@ -58,7 +61,7 @@ def bare_batches(
     is decoded.
     """
     data, masking = experiment.data, experiment.masking
-    settings = examples.unit_settings(data, masking, seed)
+    settings = examples.unit_settings(data, masking, source, seed)
     encode = tokenizers.load(data.tokenizer).encode_plain
     empty = units.ClipUnits(*[np.zeros(0)] * len(units.ClipUnits._fields))
     rows: list[VideoBatch] = []
@@ -104,7 +107,7 @@ def of_batch(
 def held_out_names(experiment: config.Experiment) -> list[str]:
     """The strategies of `held_out`; one that hides is judged by its own.
 
-    Without `data.boxed_only` others that have boxes are left out: detectors need not
+    Without `data.boxed_only` others that need boxes are left out: detectors need not
     have seen these clips.
     """
     masking = experiment.masking
@@ -114,7 +117,7 @@ def held_out_names(experiment: config.Experiment) -> list[str]:
         for name in strategies.held_out(masking)
         if experiment.data.boxed_only
         or name in judged
-        or not strategies.find(name).units.is_box
+        or not strategies.find(name).units.boxes
     ]
 
 
@@ -145,3 +148,51 @@ def drawn_when_needed(
 
     names = held_out_names(experiment)
     return {name: functools.partial(masks_of, name) for name in names}
+
+
+def export(
+    experiment: config.Experiment, records_dir: str, out: str, split: str, seed: int
+) -> str:
+    """Writes the static masks of a split to a file that `masking.masks` reads.
+
+    Arrays: `ids` (e,), `masks` (e, t, n) with True = hidden, `grid` (rows, columns),
+    `seed`, `strategy`. The same settings give the same bytes.
+
+    Returns:
+      What was written.
+
+    Raises:
+      ValueError: if the file cannot be one, the records lack the split, or masks are
+        not static.
+    """
+    path, masking = pathlib.Path(out), experiment.masking
+    if path.suffix != ".npz" or not path.parent.is_dir():
+        raise ValueError(f"--out {out}: needs an .npz file in a folder that exists")
+    if masking.masks == "per_epoch":
+        raise ValueError("masking.masks=per_epoch: a file holds one mask an example")
+    corpus = Corpus.of(records_dir)
+    ids, source = [e.example_id for e in corpus.entries(split)], corpus.source(split)
+    hidden = []
+    for first in range(0, len(ids), EXPORTED_AT_ONCE):
+        # The last ones fill up the last part, so that all have one shape.
+        most = min(EXPORTED_AT_ONCE, len(ids))
+        first_drawn = min(first, len(ids) - most)
+        positions = range(first_drawn, first_drawn + most)
+        name = masking.strategy
+        batch = bare_batches(experiment, source, positions, (name,), seed)[name]
+        drawn = of_batch(experiment, name, batch, seed).is_masked
+        hidden.append(drawn[first - first_drawn :])
+    is_masked, grid = np.concatenate(hidden), examples.patch_grid(experiment.data)
+    with atomic.place(path) as unfinished, open(unfinished, "wb") as file:
+        np.savez_compressed(
+            file,
+            ids=np.array(ids),
+            masks=is_masked,
+            grid=np.array([grid.rows, grid.cols]),
+            seed=np.array(seed),
+            strategy=np.array(masking.strategy),
+        )
+    return (
+        f"{out}: masks of {len(ids)} examples of {split}, strategy"
+        f" {masking.strategy}, seed {seed}: {is_masked.shape[1]} frames of {grid}"
+    )

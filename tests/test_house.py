@@ -26,7 +26,7 @@ RANKS = [
     {"probe"},
     {"doctor", "experiment", "report"},
     {"toy_records"},
-    {"demo", "weights_commands"},
+    {"demo", "masks_commands", "weights_commands"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

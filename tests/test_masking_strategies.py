@@ -25,16 +25,20 @@ def test_registry_names_its_rows():
     assert all(name == row.name for name, row in strategies.REGISTRY.items())
     labels = [row.label for row in strategies.REGISTRY.values()]
     assert len(set(labels)) == len(labels)
-    kinds = {
-        name: row.units.kind
+    boxes = {
+        name: row.units.boxes
         for name, row in strategies.REGISTRY.items()
-        if row.units.is_box
+        if row.is_anchored
     }
-    assert kinds == {
-        "difference": "body",
-        "difference-face": "face",
-        "difference-object": "object",
+    assert boxes == {
+        "difference": ("body",),
+        "difference-face": ("face",),
+        "difference-object": ("object",),
     }
+    assert all(
+        row.units.boxes for row in strategies.REGISTRY.values() if row.units.is_box
+    )
+    assert all(row.origin for row in strategies.REGISTRY.values())
     assert strategies.label("difference") == "Difference-Masking (bodies)"
     assert strategies.label("of another version") == "of another version"
     with pytest.raises(ValueError, match="did you mean difference"):

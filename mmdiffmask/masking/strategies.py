@@ -2,7 +2,8 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from mmdiffmask import config
-from mmdiffmask.masking import scorers, units
+from mmdiffmask.masking import ready_made, scorers, shapes, tables, units
 from mmdiffmask.types import MaskInputs
 
 Weight = Callable[[MaskInputs], Float[Array, " u"]]
@@ -50,6 +51,9 @@ class Strategy:
       weight: weight of each unit.
       select: "sample" units by weight, or take those of "top" weight; the setting
         masking.select may name the other.
+      file: the setting of masking that names the file it reads (`tables.NAMES`), if
+        any.
+      origin: where the method is from.
     """
 
     name: str
@@ -58,6 +62,13 @@ class Strategy:
     score: units.Score | None
     weight: Weight
     select: Literal["sample", "top"] = "sample"
+    file: str | None = None
+    origin: str = ""
+
+    @property
+    def is_anchored(self) -> bool:
+        """Whether boxes count by their labels' similarity to the anchors."""
+        return self.score is scorers.by_anchors
 
     @property
     def is_uniform(self) -> bool:
@@ -74,6 +85,9 @@ class Strategy:
         return self.units.make(record, is_patch_valid, self.score, settings)
 
 
+_KINDS = {"": "body", "-face": "face", "-object": "object"}
+_PLURAL = {"body": "bodies", "face": "faces", "object": "objects"}
+_UNITS = {"body": units.BODIES, "face": units.FACES, "object": units.OBJECTS}
 _ROWS = (
     Strategy(
         "random",
@@ -81,27 +95,119 @@ _ROWS = (
         units=units.PATCHES,
         score=None,
         weight=uniform,
+        origin="paper, Eq. 5",
     ),
     Strategy(
-        "difference",
-        "Difference-Masking (bodies)",
-        units=units.BODIES,
-        score=scorers.by_anchors,
-        weight=by_score,
+        "random-tube",
+        "random tubes",
+        units=shapes.TUBES,
+        score=None,
+        weight=uniform,
+        origin="VideoMAE, arXiv 2203.12602",
     ),
     Strategy(
-        "difference-face",
-        "Difference-Masking (faces)",
-        units=units.FACES,
-        score=scorers.by_anchors,
-        weight=by_score,
+        "whole-frames",
+        "whole frames",
+        units=shapes.FRAMES,
+        score=None,
+        weight=uniform,
+        origin="control for shape",
     ),
     Strategy(
-        "difference-object",
-        "Difference-Masking (objects)",
-        units=units.OBJECTS,
-        score=scorers.by_anchors,
+        "multi-block",
+        "blocks through all frames",
+        units=shapes.BLOCKS,
+        score=None,
         weight=by_score,
+        select="top",
+        origin="V-JEPA's multi-block, arXiv 2404.08471",
+    ),
+    Strategy(
+        "band-noise",
+        "band-filtered noise",
+        units=units.PATCHES,
+        score=scorers.by_band_noise,
+        weight=by_score,
+        select="top",
+        origin="ColorMAE, arXiv 2407.13036",
+    ),
+    Strategy(
+        "motion",
+        "motion (difference of frames)",
+        units=units.PATCHES,
+        score=scorers.by_motion,
+        weight=by_score,
+        origin="baseline",
+    ),
+    Strategy(
+        "file-scores",
+        "scores from a file",
+        units=units.PATCHES,
+        score=scorers.by_file,
+        weight=by_score,
+        file="scores",
+        origin="the user; CLIP's patch scores come in this way",
+    ),
+    Strategy(
+        "file-masks",
+        "masks from a file",
+        units=ready_made.FROM_FILE,
+        score=None,
+        weight=by_score,
+        file="masks",
+        origin="the user",
+    ),
+    Strategy(
+        "any-box",
+        "boxes of all labels alike",
+        units=units.THINGS,
+        score=None,
+        weight=uniform,
+        origin="control for labels",
+    ),
+    *(
+        Strategy(
+            f"difference{suffix}",
+            f"Difference-Masking ({_PLURAL[kind]})",
+            units=_UNITS[kind],
+            score=scorers.by_anchors,
+            weight=by_score,
+            origin="paper, Eq. 3 and 4",
+        )
+        for suffix, kind in _KINDS.items()
+    ),
+    *(
+        Strategy(
+            f"moved{suffix}",
+            f"boxes elsewhere in their frame ({_PLURAL[kind]})",
+            units=shapes.moved_boxes(kind),
+            score=None,
+            weight=uniform,
+            origin="control for place",
+        )
+        for suffix, kind in _KINDS.items()
+    ),
+    *(
+        Strategy(
+            f"other-clip{suffix}",
+            f"another clip's boxes ({_PLURAL[kind]})",
+            units=shapes.another_s_boxes(kind),
+            score=None,
+            weight=uniform,
+            origin="control for shape and place",
+        )
+        for suffix, kind in _KINDS.items()
+    ),
+    *(
+        Strategy(
+            f"background{suffix}",
+            f"background (outside {_PLURAL[kind]})",
+            units=shapes.outside_boxes(kind),
+            score=None,
+            weight=by_score,
+            origin="the reverse of the paper's",
+        )
+        for suffix, kind in _KINDS.items()
     ),
 )
 REGISTRY = {row.name: row for row in _ROWS}
@@ -139,10 +245,42 @@ def held_out(masking: config.Masking) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*masking.held_out, trained)))
 
 
+def check_files(masking: config.Masking) -> None:
+    """Checks that strategies which read a file are told which.
+
+    Raises:
+      ValueError: for an unknown strategy, or one without its file.
+    """
+    for name in held_out(masking):
+        setting = find(name).file
+        if setting is not None and tables.path_of(masking, setting) is None:
+            raise ValueError(
+                f"masking.strategy={name} reads a file: name it with"
+                f" masking.{setting}=FILE.npz"
+            )
+
+
+def check_use(maskings: Sequence[config.Masking]) -> None:
+    """Checks that a strategy of these rows reads each file that one of them names.
+
+    Raises:
+      ValueError: for a file that none reads.
+    """
+    read = {find(name).file for masking in maskings for name in held_out(masking)}
+    for masking, setting in itertools.product(maskings, tables.NAMES):
+        path = tables.path_of(masking, setting)
+        if path is not None and setting not in read:
+            reader = next(row.name for row in _ROWS if row.file == setting)
+            raise ValueError(
+                f"masking.{setting}={path}: masking.strategy={masking.strategy} reads"
+                f" no such file; set masking.strategy={reader}, or leave it out"
+            )
+
+
 def with_boxes(name: str, masking: config.Masking) -> str:
     """The strategy whose boxes the masks of `name` are held against.
 
     Its own if it has boxes, else those of the first of masking.held_out that has some.
     """
     names = (name, *masking.held_out)
-    return next((one for one in names if find(one).units.is_box), name)
+    return next((one for one in names if find(one).units.boxes), name)

@@ -62,13 +62,14 @@ def draw(records_dir: str, example_id: str | None, out: str) -> pathlib.Path:
 def _shown(record: Any) -> tuple[str, ...]:
     """The strategies that are drawn; the last one's units are, too.
 
-    Of those with boxes the first that finds some in the record, else the first.
+    The first without boxes; of those whose labels count the first that finds boxes in
+    the record, else the first.
     """
     rows = strategies.REGISTRY.values()
-    alone = [row.name for row in rows if not row.units.is_box]
-    boxed = [row for row in rows if row.units.is_box]
-    with_box = [row for row in boxed if row.units.kind in record.boxes.kind]
-    return (*alone, (with_box or boxed)[0].name)
+    alone = next(row.name for row in rows if not row.units.boxes)
+    boxed = [row for row in rows if row.is_anchored]
+    with_box = [row for row in boxed if set(row.units.boxes) & set(record.boxes.kind)]
+    return (alone, (with_box or boxed)[0].name)
 
 
 def _find(corpus: Corpus, example_id: str | None) -> tuple[shards.Source, int]:
