@@ -1,10 +1,13 @@
-"""The commands on masks: masks export."""
+"""The commands on masks and strategies: masks export, strategies."""
 
 import argparse
+import pathlib
+
+from mmdiffmask import config
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Adds the commands on masks (docs/masks.md)."""
+    """Adds the commands on masks (docs/masks.md) and the page of all strategies."""
     actions = commands.add_parser("masks", help="masks in a file").add_subparsers(
         dest="action", required=True, metavar="ACTION"
     )
@@ -25,9 +28,48 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     export.set_defaults(run=_export)
 
+    page = commands.add_parser("strategies", help="one HTML page of all strategies")
+    page.add_argument("--out", required=True, help=".html to write")
+    page.add_argument("--data", help="records to show; absent: a few toy clips, made")
+    page.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting, e.g. masking.mask_unit=patch; may be repeated",
+    )
+    page.set_defaults(run=_strategies)
+
+
+def _strategies(arguments: argparse.Namespace) -> None:
+    from mmdiffmask import build, configure, toy_records
+    from mmdiffmask.report import catalogue
+
+    experiment = configure.override(_toy(), arguments.set)
+    build.check(experiment)
+    if arguments.data is not None:
+        build.check_records(arguments.data)
+        experiment = build.adopt(experiment, arguments.data, arguments.set)
+    records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
+    print(catalogue.write(experiment, records, arguments.out))
+
+
+def _toy() -> config.Experiment:
+    """A few clips of the toy set, on its grid."""
+    return config.Experiment(
+        "strategies",
+        data=config.Data(
+            toy=config.Toy(train_clips=4, val_clips=1, boxed_clips=4),
+            sub_segments=1,
+            rows=6,
+            cols=10,
+            min_overlap=0.25,
+        ),
+    )
+
 
 def _export(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import build, config, configure, masks, seeds
+    from mmdiffmask import build, configure, masks, seeds
 
     seeds.check("--seed", arguments.seed)
     experiment = config.Experiment("masks")

@@ -9,9 +9,8 @@ import numpy as np
 import scipy.ndimage
 from jaxtyping import Float
 
-from mmdiffmask import grid as grids
 from mmdiffmask.masking import anchors, shapes, units
-from mmdiffmask.types import Boxes
+from mmdiffmask.types import Boxes, Pixels
 
 BAND = (0.75, 1.5)  # standard deviations of the two blurs, in tokens
 
@@ -27,16 +26,25 @@ def by_motion(record: Any, settings: units.Settings) -> Float[np.ndarray, "t n"]
     The mean absolute difference of its values in [0, 1], over the neighbours that there
     are. Frames lie a segment apart, so this is change more than speed.
     """
-    patches = grids.unit_values(settings.pictures(record))
+    patches = settings.pictures(record)
     score = np.zeros(patches.shape[:2])
     frames = np.flatnonzero(record.is_frame_valid)
     count = np.zeros(len(patches))
     for one, other in zip(frames[:-1], frames[1:], strict=True):
-        change = np.abs(patches[one] - patches[other]).mean(-1, dtype=np.float64)
+        change = _difference(patches[one], patches[other])
         for frame in (one, other):
             score[frame] += change
             count[frame] += 1
     return score / np.maximum(count, 1)[:, None]
+
+
+def _difference(
+    one: Pixels[np.ndarray, "n p"], other: Pixels[np.ndarray, "n p"]
+) -> Float[np.ndarray, " n"]:
+    """Mean absolute difference of values in [0, 1]; bytes are subtracted as bytes."""
+    if one.dtype != np.uint8:
+        return np.abs(one - other).mean(-1)
+    return (np.maximum(one, other) - np.minimum(one, other)).mean(-1) / 255
 
 
 def by_band_noise(record: Any, settings: units.Settings) -> Float[np.ndarray, "t n"]:
