@@ -113,10 +113,8 @@ def check_ids(experiment: config.Experiment, chosen: examples.Chosen) -> None:
     """
     masking = experiment.masking
     for setting, table in tables.of_settings(masking).items():
-        is_trained = experiment.is_hiding and (
-            strategies.find(masking.strategy).file == setting
-        )
-        positions = (*(chosen.train if is_trained else ()), *chosen.dev_clips)
+        is_own = strategies.find(masking.strategy).file == setting
+        positions = (*(chosen.train if is_own else ()), *chosen.dev_clips)
         table.check_ids(chosen.entries[i].example_id for i in positions)
 
 

@@ -101,7 +101,7 @@ def unit_settings(
 
 def make_row(
     data: config.Data,
-    masking: config.Masking,
+    masking: config.Masking | None,
     source: shards.Source,
     add: AddLanguage | None = None,
     seed: int = EVAL_SEED,
@@ -110,34 +110,56 @@ def make_row(
 
     Args:
       data: grid, segments and streams.
-      masking: its strategy decides the units.
+      masking: its strategy decides the units; None: nothing is hidden, so none.
       source: the split.
       add: `language`, where the objective has language terms.
       seed: of the run, for units that are drawn.
     """
     grid, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
-    strategy = strategies.find(masking.strategy)
-    settings = unit_settings(data, masking, source, seed)
+    units_of = None if masking is None else _units_of(data, masking, source, seed)
 
     def row(position: int, epoch: int = 0) -> VideoBatch:
         record = source[position]
         # Once, though the scores of patches may look at them as well.
         seen = functools.cache(lambda: video.pictures(record, grid))
-        now = settings._replace(
-            epoch=epoch if masking.masks == "per_epoch" else None,
-            pictures=lambda _: seen()[0],
-        )
+
+        def make_units(record: shards.Record, is_valid: np.ndarray) -> units.ClipUnits:
+            if units_of is None:
+                return units.none(is_valid.size)
+            return units_of(record, is_valid, epoch, lambda _: seen()[0])
+
         plain = video.row(
             record,
             data,
             grid,
             tokenizer.encode_plain,
-            functools.partial(strategy.clip_units, settings=now),
+            make_units,
             look=lambda *_: seen(),
         )
         return plain if add is None else add(plain, record, epoch)
 
     return row
+
+
+def _units_of(
+    data: config.Data, masking: config.Masking, source: shards.Source, seed: int
+) -> Callable[..., units.ClipUnits]:
+    """(record, valid patches, epoch, its pictures' patches) -> its units."""
+    strategy = strategies.find(masking.strategy)
+    settings = unit_settings(data, masking, source, seed)
+
+    def units_of(
+        record: shards.Record,
+        is_valid: np.ndarray,
+        epoch: int,
+        pictures: Callable[[shards.Record], np.ndarray],
+    ) -> units.ClipUnits:
+        now = settings._replace(
+            epoch=epoch if masking.masks == "per_epoch" else None, pictures=pictures
+        )
+        return strategy.clip_units(record, is_valid, now)
+
+    return units_of
 
 
 def language(experiment: config.Experiment, seed: int) -> AddLanguage | None:

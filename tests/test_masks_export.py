@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import configure, inputs, masks, pretrain
+from mmdiffmask import configure, examples, inputs, masks, pretrain
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal
@@ -73,6 +73,12 @@ def test_exported_masks_give_the_same_loss(exported, tiny_records, tmp_path):
         assert command_line.main([*command, *common, *changes]) == 0
     own, of_file = (losses(tmp_path / name) for name in rows)
     assert own == of_file and len(own) > 4
+    # A page shows both; clips outside the file can be looked at.
+    assert command_line.main(["report", str(tmp_path)]) == 0
+    experiment = configure.load(TINY)
+    val = Corpus.of(tiny_records).source("val")
+    row = examples.make_row(experiment.data, None, val)(0)
+    assert (row.unit_of_token == -1).all() and row.is_patch_valid.any()
 
 
 def test_what_lies_in_the_file_is_part_of_the_run(exported, tiny_records, tmp_path):

@@ -155,6 +155,12 @@ def of_names(
     return units
 
 
+def none(n_patches: int) -> ClipUnits:
+    """No unit at all: for whoever hides nothing of a clip's patches."""
+    score, is_box = np.zeros(n_patches, np.float32), np.zeros(n_patches, bool)
+    return ClipUnits(np.full(n_patches, -1, np.int32), score, is_box)
+
+
 PATCHES = Units("patch", patches, is_box=False)
 BODIES, FACES, OBJECTS, THINGS = (
     Units(

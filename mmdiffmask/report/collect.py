@@ -199,7 +199,7 @@ def _examples(
         for run in page_runs
         if run.masks is not None
     }
-    source = corpus.source("train")
+    source, experiment = corpus.source("train"), runs.with_files(experiment, page_runs)
     return draw_examples(experiment, source, shown, rows, page_runs[-1].seed)
 
 
