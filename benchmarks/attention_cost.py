@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks import commands, cpt_programs
 from benchmarks.reserve_speed import Cost, compare
 from mmdiffmask import config, masks
+from mmdiffmask.masking import strategies
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import objective, optim, steps
 
@@ -31,11 +32,13 @@ EPOCH = np.int32(0)
 
 def settings(model: str, clips: int, data: config.Data = DATA) -> config.Experiment:
     """Updates of the masked patches alone, with masks by the attention of each."""
+    rows = strategies.REGISTRY.values()
+    strategy = next(row.name for row in rows if row.is_by_attention)
     return config.Experiment(
         name="attention cost",
         data=data,
         model=config.MODELS[model],
-        masking=config.Masking(strategy="attnmask", attention="live"),
+        masking=config.Masking(strategy=strategy, attention="live"),
         training=config.Training(batch_size=clips),
     )
 

@@ -14,6 +14,7 @@ from mmdiffmask import (
     anchor_commands,
     atomic,
     experiment_command,
+    masks_commands,
     run_arguments,
     weights_commands,
 )
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     experiment_command.add(commands)
     anchor_commands.add(commands)
     weights_commands.add(commands)
+    masks_commands.add(commands)
     return parser
 
 

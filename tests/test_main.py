@@ -43,7 +43,7 @@ def complaint(capsys, *arguments) -> str:
         (["--set", "masking.label_embeddings=none.npz"], "none.npz"),
         (["--data", "no/such/folder"], "no/such/folder"),
         (["--seed", "-1"], "--seed -1"),
-        (["--data", "gs://bucket/records"], "gs://bucket/records: runs and records"),
+        (["--data", "gs://bucket/records"], "gs://bucket/records: runs, records"),
         (["--model", "basis"], "did you mean base"),
         (["--model", "base", "--set", "model.hidden=100"], "model.hidden=100"),
     ],

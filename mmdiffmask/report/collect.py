@@ -161,6 +161,7 @@ def _examples(
         if run.masks is not None
     }
     source, last = corpus.source("train"), page_runs[-1]  # all start from the same
+    experiment = runs.with_files(experiment, page_runs)
     start = attention.of_run(experiment, source, corpus.entries("train"), last.folder)
     return drawn.draw(experiment, source, shown, rows, last.seed, start)
 
