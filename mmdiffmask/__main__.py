@@ -13,6 +13,7 @@ from mmdiffmask import (
     anchor_commands,
     atomic,
     experiment_command,
+    masks_commands,
     run_arguments,
     weights_commands,
 )
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     experiment_command.add(commands)
     anchor_commands.add(commands)
     weights_commands.add(commands)
+    masks_commands.add(commands)
     return parser
 
 

@@ -122,7 +122,7 @@ class StartAttention:
         devices = jax.device_count()
         size = -(-experiment.probe.batch_size // devices) * devices
         mesh = meshes.make(size)
-        row = examples.make_row(experiment.data, experiment.masking, self.source)
+        row = examples.make_row(experiment.data, None, self.source)
         positions = [self._first[window] for window in windows]
         attend = _encoder(experiment.model, examples.patch_grid(experiment.data), mesh)
         vision = jax.device_put(params["vision_encoder"], meshes.replicated(mesh))

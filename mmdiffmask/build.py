@@ -14,7 +14,7 @@ from mmdiffmask import config, configure, contrasts, effects, examples, masks, s
 from mmdiffmask.data import loader, question_kinds, tokenizers, vocabulary
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim
-from mmdiffmask.masking import strategies
+from mmdiffmask.masking import strategy_settings, tables
 from mmdiffmask.models.reserve import checkpoints
 from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.training import mesh as meshes
@@ -39,7 +39,9 @@ def check(experiment: config.Experiment) -> None:
     """
     _check_names(experiment)
     rows = configure.rows(experiment)
-    strategies.check_live(one.masking for one in (experiment, *rows.values()))
+    maskings = [one.masking for one in (experiment, *rows.values())]
+    strategy_settings.check_live(maskings)
+    strategy_settings.check_use(maskings)
     for row, changed in rows.items():
         try:
             configure.check(changed)
@@ -58,9 +60,9 @@ def check(experiment: config.Experiment) -> None:
 
 def _check_names(experiment: config.Experiment) -> None:
     """What rows of a comparison may change."""
-    strategies.find(experiment.masking.strategy)
-    strategies.held_out(experiment.masking)
+    strategy_settings.check_files(experiment.masking)
     examples.embeddings_of(experiment.masking)
+    tables.of_settings(experiment.masking)
     optim.check(experiment.training)
     examples.words_of(experiment)
     weights = objective.weights_of(experiment.terms)
@@ -140,15 +142,15 @@ def job(experiment: config.Experiment, chosen: examples.Chosen, owner: Claim) ->
     """
     data, masking, training = experiment.data, experiment.masking, experiment.training
     effects.check_text_length(data, training)
+    effects.check_ids(experiment, chosen)
     seed, source, clips, dev = owner.seed, chosen.source, chosen.clips, chosen.dev_clips
     batch_size = effects.fit_batch(training.batch_size, len(clips))
     training = schedules.in_steps(training, len(chosen.train), batch_size)
     experiment = dataclasses.replace(experiment, training=training)
     mesh = meshes.make(batch_size)
     add = examples.language(experiment, seed)
-    dev_row = examples.make_row(
-        data, masking, source, examples.language(experiment, examples.EVAL_SEED)
-    )
+    dev_add = examples.language(experiment, examples.EVAL_SEED)
+    dev_row = examples.make_row(data, masking, source, dev_add)
     noise = clips[: training.noise_clips]
     batches = functools.partial(loader.eval_batches, sharding=meshes.by_example(mesh))
     network, start = family(experiment), starts.make(experiment, dev_row, noise, seed)
@@ -248,7 +250,7 @@ def _draws(
     if network.masked is None:
         return None, None
     draw = draw_patches(experiment)
-    is_live = strategies.is_live(experiment.masking)
+    is_live = strategy_settings.is_live(experiment.masking)
     return (None, draw) if is_live else (draw, None)
 
 

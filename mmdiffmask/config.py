@@ -1,7 +1,6 @@
 """Settings: frozen dataclasses, one per concern; `configure` loads and checks them."""
 
 import dataclasses
-import difflib
 import math
 from typing import Any, Literal
 
@@ -100,6 +99,9 @@ MODELS = {
 NO_SIZES = ("checkpoint", "dtype", "remat")  # of a model: not decided by its name
 
 
+MASKS = ("static", "per_epoch")
+
+
 @dataclasses.dataclass(frozen=True)
 class Masking:
     """What is hidden (design.md section 4)."""
@@ -113,7 +115,9 @@ class Masking:
     selection: Literal["unit", "patch"] = "unit"
     select: Literal["strategy", "sample", "top"] = "strategy"  # its own, or this
     fill: Literal["random", "none"] = "random"
-    masks: Literal["static", "per_epoch"] = "static"
+    tracks: Literal["apart", "joined"] = "apart"  # joined: a track's boxes are one unit
+    masks: str = "static"  # one of MASKS, or an .npz file of masks by example id
+    scores: str | None = None  # .npz of scores by example id (docs/masks.md)
     anchors: tuple[str, ...] = ("person",)  # design.md 4: K = 1 for video
     label_embeddings: str | None = None  # .npz of label -> vector; None: label = anchor
     similarity: Literal["nearest", "centroid"] = "nearest"  # to several anchors (Eq. 3)
@@ -248,26 +252,6 @@ class Experiment:
         return self.training.steps > 0 and self.terms.patches > 0
 
 
-def resize(experiment: Experiment, name: str) -> Experiment:
-    """The experiment with the model of that name; how it is computed stays.
-
-    What stays is `NO_SIZES`: where its weights come from, their type, and
-    whether activations are kept.
-
-    Raises:
-      ValueError: for an unknown name, with the nearest known one.
-    """
-    if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, 1, 0.0)
-        raise ValueError(
-            f"--model {name}: must be one of {', '.join(MODELS)};"
-            f" did you mean {near[0]}?"
-        )
-    kept = {field: getattr(experiment.model, field) for field in NO_SIZES}
-    model = dataclasses.replace(MODELS[name], **kept)
-    return dataclasses.replace(experiment, model=model)
-
-
 # Settings that runs of earlier versions lack -> the value that they had in effect.
 ADDED = {
     "contrasts": (),
@@ -278,6 +262,8 @@ ADDED = {
     "training.save_minutes": 0.0,
     "data.toy.boxes": "detected",
     "masking.attention": "start",
+    "masking.tracks": "apart",
+    "masking.scores": None,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("contrasts", "training.save_minutes")

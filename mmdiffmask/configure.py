@@ -73,6 +73,26 @@ def override(
     return experiment
 
 
+def resize(experiment: config.Experiment, name: str) -> config.Experiment:
+    """The experiment with the model of that name; how it is computed stays.
+
+    What stays is `config.NO_SIZES`: where its weights come from, their type, and
+    whether activations are kept.
+
+    Raises:
+      ValueError: for an unknown name, with the nearest known one.
+    """
+    if name not in config.MODELS:
+        near = difflib.get_close_matches(name, config.MODELS, 1, 0.0)
+        raise ValueError(
+            f"--model {name}: must be one of {', '.join(config.MODELS)};"
+            f" did you mean {near[0]}?"
+        )
+    kept = {field: getattr(experiment.model, field) for field in config.NO_SIZES}
+    model = dataclasses.replace(config.MODELS[name], **kept)
+    return dataclasses.replace(experiment, model=model)
+
+
 def rows(experiment: config.Experiment) -> dict[str, config.Experiment]:
     """The rows of the comparison: name -> the experiment with the row's settings.
 
@@ -189,6 +209,13 @@ def check(experiment: config.Experiment) -> None:
         value = getattr(experiment.data, side)
         if value % 2:
             raise ValueError(f"data.{side}={value} must be even: cells are 2x2 patches")
+    masks = experiment.masking.masks
+    if masks not in config.MASKS and not masks.endswith(".npz"):
+        near = difflib.get_close_matches(masks, config.MASKS, n=1, cutoff=0.0)
+        raise ValueError(
+            f"masking.masks={masks}: must be one of {', '.join(config.MASKS)}, or an"
+            f" .npz file of masks; did you mean {near[0]}?"
+        )
 
 
 def _check_node(node: Any, prefix: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from mmdiffmask import config, examples, masks
 from mmdiffmask.data import tokenizers, video
 from mmdiffmask.data.records import index
-from mmdiffmask.masking import anchors, strategies
+from mmdiffmask.masking import anchors, strategies, tables
 from mmdiffmask.tokens import TOKENS_PER_SOUND
 
 SHOWN = 8  # labels named in a message
@@ -105,6 +105,19 @@ def fit_batch(batch_size: int, n_clips: int) -> int:
     return min(batch_size, most)
 
 
+def check_ids(experiment: config.Experiment, chosen: examples.Chosen) -> None:
+    """Checks that files by example id hold every example that is masked by them.
+
+    Raises:
+      ValueError: naming the first that lacks.
+    """
+    masking = experiment.masking
+    for setting, table in tables.of_settings(masking).items():
+        is_own = strategies.find(masking.strategy).file == setting
+        positions = (*(chosen.train if is_own else ()), *chosen.dev_clips)
+        table.check_ids(chosen.entries[i].example_id for i in positions)
+
+
 def check_boxes(
     experiment: config.Experiment, entries: Any, positions: Sequence[int]
 ) -> None:
@@ -123,27 +136,28 @@ def check_boxes(
       ValueError: if every mask would be fill; says what the boxes are instead.
     """
     masking = experiment.masking
-    units = strategies.find(masking.strategy).units
+    strategy = strategies.find(masking.strategy)
     # A start that is not trained is scored on its strategy's held-out masks as well.
-    if not units.is_box or not experiment.terms.patches:
+    if not strategy.units.boxes or not experiment.terms.patches:
         return
+    is_by_label = strategy.is_anchored and masking.label_embeddings is None
     seen = _look(
         (entries[i].boxes for i in positions),
-        units.kind,
+        strategy,
         masking,
         experiment.data.min_overlap,
         examples.embeddings_of(masking),
-        is_one_enough=masking.label_embeddings is not None,
+        is_one_enough=not is_by_label,
     )
     if not seen.is_drawable:
         raise ValueError(_nothing_to_draw(seen, experiment, len(positions)))
     if masking.box_share == 0:
         logging.warning("masking.box_share=0: all masks are fill, no box is drawn")
     lacking = [name for name in masking.anchors if name not in seen.carried]
-    if lacking and masking.label_embeddings is None:
+    if lacking and is_by_label:
         logging.warning(
             "masking.anchors: no %s box carries %s, so that has no effect; %s",
-            units.kind,
+            strategy.units.kind,
             " or ".join(map(repr, lacking)),
             _labels(seen.labels, lacking),
         )
@@ -162,7 +176,7 @@ class _SeenBoxes:
 
 def _look(
     rows: Iterable[index.BoxKinds],
-    kind: str,
+    strategy: strategies.Strategy,
     masking: config.Masking,
     min_overlap: float,
     embeddings: dict[str, np.ndarray] | None,
@@ -173,19 +187,23 @@ def _look(
     for boxes in rows:
         for name, count in zip(boxes.kind, boxes.count, strict=True):
             seen.kinds[name] += count
-        boxes = boxes.take([i for i, name in enumerate(boxes.kind) if name == kind])
+        kinds = strategy.units.boxes
+        boxes = boxes.take([i for i, name in enumerate(boxes.kind) if name in kinds])
         if not boxes.kind:
             continue
         labels = anchors.labels_of(boxes, masking.anchors, embeddings)
         for name, count in zip(labels, boxes.count, strict=True):
             seen.labels[name] += count
         covered = np.asarray(boxes.most_covered, np.float64)
-        similarity = anchors.label_similarity(
-            labels, masking.anchors, embeddings, masking.similarity
-        )
-        drawable = (similarity > 0) & (covered > min_overlap)
+        similar = np.ones(len(labels), bool)
+        if strategy.is_anchored:
+            similarity = anchors.label_similarity(
+                labels, masking.anchors, embeddings, masking.similarity
+            )
+            similar = similarity > 0
+        drawable = similar & (covered > min_overlap)
         seen.most_covered = max(seen.most_covered, float(covered.max()))
-        seen.is_similar |= bool((similarity > 0).any())
+        seen.is_similar |= bool(similar.any())
         seen.is_drawable |= bool(drawable.any())
         seen.carried.update(labels[i] for i in np.flatnonzero(drawable))
         is_known = is_one_enough or seen.carried >= set(masking.anchors)
@@ -199,7 +217,7 @@ def _nothing_to_draw(
 ) -> str:
     """Why every mask would be fill, and what to do."""
     masking = experiment.masking
-    kind = strategies.find(masking.strategy).units.kind
+    kind = " or ".join(strategies.find(masking.strategy).units.boxes)
     effect = (
         f"masking.strategy={masking.strategy} would hide nothing but random fill in the"
         f" {clips} training clips"
@@ -255,11 +273,11 @@ def kinds_without_boxes(
     masking, overlap = experiment.masking, experiment.data.min_overlap
     embeddings = examples.embeddings_of(masking)
     for name in masks.held_out_names(experiment):
-        units = strategies.find(name).units
-        if units.is_box:
+        strategy = strategies.find(name)
+        if strategy.units.boxes:
             rows = (entries[i].boxes for i in positions)
             seen = _look(
-                rows, units.kind, masking, overlap, embeddings, is_one_enough=True
+                rows, strategy, masking, overlap, embeddings, is_one_enough=True
             )
             fill_only += [] if seen.is_drawable else [name]
     return fill_only

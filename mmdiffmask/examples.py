@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from mmdiffmask import config
 from mmdiffmask import grid as grids
 from mmdiffmask.data import (
     cloze,
+    other_clips,
     reserve_sequences,
     tokenizers,
     video,
@@ -18,7 +19,7 @@ from mmdiffmask.data import (
 )
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import index, shards
-from mmdiffmask.masking import anchors, strategies, units
+from mmdiffmask.masking import anchors, strategies, tables, units
 from mmdiffmask.training import objective
 from mmdiffmask.training.terms import grounding, reserve
 from mmdiffmask.types import VideoBatch
@@ -77,23 +78,45 @@ def choose(experiment: config.Experiment, corpus: Corpus) -> Chosen:
 def unit_settings(
     data: config.Data,
     masking: config.Masking,
+    source: shards.Source,
     seed: int,
     attention: Attention | None = None,
 ) -> units.Settings:
-    """What units are made from, the labels' vectors read."""
+    """What units are made from, the files that the settings name read.
+
+    Args:
+      data: grid, segments and overlap.
+      masking: names the files.
+      source: of the clips that lend boxes.
+      seed: of the run, for units that are drawn.
+      attention: of a record; None: it is not known.
+
+    Raises:
+      ValueError: if a file cannot be read, or is for another grid.
+    """
+    grid, by_id = patch_grid(data), tables.of_settings(masking)
+    for table in by_id.values():
+        table.check_shape(grid, data.segments)
+
+    def lend(record: shards.Record, kinds: Sequence[str]) -> shards.Record | None:
+        return other_clips.next_with_boxes(source, record, kinds, data.min_overlap)
+
     return units.Settings(
-        patch_grid(data),
+        grid,
         masking,
         data.min_overlap,
         embeddings=embeddings_of(masking),
         seed=seed,
+        tables=by_id,
+        pictures=lambda record: video.pictures(record, grid)[0],
+        lend=lend,
         attention=attention,
     )
 
 
 def make_row(
     data: config.Data,
-    masking: config.Masking,
+    masking: config.Masking | None,
     source: shards.Source,
     add: AddLanguage | None = None,
     seed: int = EVAL_SEED,
@@ -103,7 +126,7 @@ def make_row(
 
     Args:
       data: grid, segments and streams.
-      masking: its strategy decides the units.
+      masking: its strategy decides the units; None: nothing is hidden, so none.
       source: the split.
       add: `language`, where the objective has language terms.
       seed: of the run, for units that are drawn.
@@ -111,19 +134,58 @@ def make_row(
         rows from which no mask is drawn, or only with the attention of an update.
     """
     grid, tokenizer = patch_grid(data), tokenizers.load(data.tokenizer)
-    strategy = strategies.find(masking.strategy)
-    if attention is None:
-        strategy = strategy.unscored()
-    make_units = functools.partial(
-        strategy.clip_units, settings=unit_settings(data, masking, seed, attention)
-    )
+    units_of = None
+    if masking is not None:
+        units_of = _units_of(data, masking, source, seed, attention)
 
     def row(position: int, epoch: int = 0) -> VideoBatch:
         record = source[position]
-        plain = video.row(record, data, grid, tokenizer.encode_plain, make_units)
+        # Once, though the scores of patches may look at them as well.
+        seen = functools.cache(lambda: video.pictures(record, grid))
+
+        def make_units(record: shards.Record, is_valid: np.ndarray) -> units.ClipUnits:
+            if units_of is None:
+                return units.none(is_valid.size)
+            return units_of(record, is_valid, epoch, lambda _: seen()[0])
+
+        plain = video.row(
+            record,
+            data,
+            grid,
+            tokenizer.encode_plain,
+            make_units,
+            look=lambda *_: seen(),
+        )
         return plain if add is None else add(plain, record, epoch)
 
     return row
+
+
+def _units_of(
+    data: config.Data,
+    masking: config.Masking,
+    source: shards.Source,
+    seed: int,
+    attention: Attention | None,
+) -> Callable[..., units.ClipUnits]:
+    """(record, valid patches, epoch, its pictures' patches) -> its units."""
+    strategy = strategies.find(masking.strategy)
+    if attention is None:
+        strategy = strategy.unscored()
+    settings = unit_settings(data, masking, source, seed, attention)
+
+    def units_of(
+        record: shards.Record,
+        is_valid: np.ndarray,
+        epoch: int,
+        pictures: Callable[[shards.Record], np.ndarray],
+    ) -> units.ClipUnits:
+        now = settings._replace(
+            epoch=epoch if masking.masks == "per_epoch" else None, pictures=pictures
+        )
+        return strategy.clip_units(record, is_valid, now)
+
+    return units_of
 
 
 def language(experiment: config.Experiment, seed: int) -> AddLanguage | None:

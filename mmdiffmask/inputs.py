@@ -17,7 +17,12 @@ from mmdiffmask.data import tokenizers, vocabulary
 from mmdiffmask.data.records import manifest
 
 RECORDS, START = "records", "model.checkpoint"
-NEEDED = ("data.tokenizer", "masking.label_embeddings")  # also after training
+NEEDED = (  # also after training
+    "data.tokenizer",
+    "masking.label_embeddings",
+    "masking.scores",
+    "masking.masks",
+)
 FILES = (*NEEDED, "reserve.words", "reserve.random_text")
 SHIPPED = {"data.tokenizer": tokenizers.TOY, "reserve.words": vocabulary.TOY}  # "toy"
 NAMES = ("toy", "reserve", "small")  # values that are no paths

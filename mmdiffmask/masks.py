@@ -1,25 +1,28 @@
-"""Masks of examples: of a batch, of some clips, of the held-out ones."""
+"""Masks of examples: of a batch, of some clips, of the held-out ones, in a file."""
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
-from mmdiffmask import config, examples
+from mmdiffmask import atomic, config, examples
 from mmdiffmask.attention import StartAttention
 from mmdiffmask.data import loader, tokenizers, video
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards
 from mmdiffmask.examples import EVAL_SEED
-from mmdiffmask.masking import clips, sampling, strategies, units
+from mmdiffmask.masking import clips, sampling, strategies, strategy_settings, units
 from mmdiffmask.training.steps import KEPT
 from mmdiffmask.types import VideoBatch
 
 # (run's key, batch, epoch, attention or nothing) -> masks
 DrawMasks = Callable[..., sampling.Mask]
 DrawPatches = Callable[..., Bool[Array, "b t n"]]
+EXPORTED_AT_ONCE = 128  # examples
 
 
 def drawer(data: config.Data, masking: config.Masking, name: str) -> DrawMasks:
@@ -87,13 +90,13 @@ def bare_batches(
     """Some examples without their pixels, with the units of each strategy.
 
     Each record is read once, however many strategies there are, and no picture of it
-    is decoded but for attention that is not known yet.
+    is decoded but for scores of its patches, or attention that is not known yet.
 
     Raises:
       ValueError: if a strategy goes by attention and there is none.
     """
     data, masking = experiment.data, experiment.masking
-    settings = examples.unit_settings(data, masking, seed, attention)
+    settings = examples.unit_settings(data, masking, source, seed, attention)
     if attention is not None and by_attention(names):
         attention.prepare(positions)
     encode = tokenizers.load(data.tokenizer).encode_plain
@@ -147,7 +150,7 @@ def is_attended(experiment: config.Experiment) -> bool:
     """Whether a run's rows need scores by the attention of its first weights."""
     masking = experiment.masking
     is_by_attention = by_attention([masking.strategy])
-    is_live = strategies.is_live(masking)
+    is_live = strategy_settings.is_live(masking)
     return experiment.is_hiding and is_by_attention and not is_live
 
 
@@ -162,17 +165,17 @@ def attended(experiment: config.Experiment, chosen: examples.Chosen) -> list[int
 def held_out_names(experiment: config.Experiment) -> list[str]:
     """The strategies of `held_out`; one that hides is judged by its own.
 
-    Without `data.boxed_only` others that have boxes are left out: detectors need not
+    Without `data.boxed_only` others that need boxes are left out: detectors need not
     have seen these clips.
     """
     masking = experiment.masking
     judged = {masking.strategy} if experiment.is_hiding else set()
     return [
         name
-        for name in strategies.held_out(masking)
+        for name in strategy_settings.held_out(masking)
         if experiment.data.boxed_only
         or name in judged
-        or not strategies.find(name).units.is_box
+        or not strategies.find(name).units.boxes
     ]
 
 
@@ -211,3 +214,72 @@ def drawn_when_needed(
 
     names = held_out_names(experiment)
     return {name: functools.partial(masks_of, name) for name in names}
+
+
+def export(
+    experiment: config.Experiment,
+    corpus: Corpus,
+    out: str,
+    split: str,
+    seed: int,
+    attention: StartAttention | None = None,
+) -> str:
+    """Writes the static masks of a split to a file that `masking.masks` reads.
+
+    Arrays: `ids` (e,), `masks` (e, t, n) with True = hidden, `grid` (rows, columns),
+    `seed`, `strategy`. The same settings give the same bytes.
+
+    Args:
+      experiment: its strategy, with what that needs.
+      corpus: the records.
+      out: the .npz file.
+      split: of the records.
+      seed: of the masks.
+      attention: of that split, for a strategy by attention.
+
+    Returns:
+      What was written.
+
+    Raises:
+      ValueError: if the file cannot be one, the records lack the split, masks are not
+        static, or the strategy goes by attention and there is none.
+    """
+    path, name = pathlib.Path(out), experiment.masking.strategy
+    if path.suffix != ".npz" or not path.parent.is_dir():
+        raise ValueError(f"--out {out}: needs an .npz file in a folder that exists")
+    _check_static(experiment.masking)
+    ids, source = [e.example_id for e in corpus.entries(split)], corpus.source(split)
+    hidden = []
+    for first in range(0, len(ids), EXPORTED_AT_ONCE):
+        # The last ones fill up the last part, so that all have one shape.
+        most = min(EXPORTED_AT_ONCE, len(ids))
+        first_drawn = min(first, len(ids) - most)
+        positions = range(first_drawn, first_drawn + most)
+        batches = bare_batches(experiment, source, positions, (name,), seed, attention)
+        drawn = of_batch(experiment, name, batches[name], seed).is_masked
+        hidden.append(drawn[first - first_drawn :])
+    is_masked, grid = np.concatenate(hidden), examples.patch_grid(experiment.data)
+    with atomic.place(path) as unfinished, open(unfinished, "wb") as file:
+        np.savez_compressed(
+            file,
+            ids=np.array(ids),
+            masks=is_masked,
+            grid=np.array([grid.rows, grid.cols]),
+            seed=np.array(seed),
+            strategy=np.array(name),
+        )
+    return (
+        f"{out}: masks of {len(ids)} examples of {split}, strategy {name}, seed {seed}:"
+        f" {is_masked.shape[1]} frames of {grid}"
+    )
+
+
+def _check_static(masking: config.Masking) -> None:
+    """Refuses masks of which there is more than one an example."""
+    if masking.masks == "per_epoch":
+        raise ValueError("masking.masks=per_epoch: a file holds one mask an example")
+    if strategy_settings.is_live(masking):
+        raise ValueError(
+            "masking.attention=live: a file holds masks by the first weights alone;"
+            " leave it out"
+        )

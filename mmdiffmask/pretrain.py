@@ -17,7 +17,7 @@ from mmdiffmask import (
 )
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim, Served
-from mmdiffmask.masking import strategies
+from mmdiffmask.masking import strategy_settings
 from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import loop, saved
@@ -107,7 +107,8 @@ def _summarise_masks(
     masking = experiment.masking
     if not experiment.is_hiding:
         return None
-    name, boxes = masking.strategy, strategies.with_boxes(masking.strategy, masking)
+    name = masking.strategy
+    boxes = strategy_settings.with_boxes(name, masking)
     batches = masks.bare_batches(
         experiment,
         chosen.source,

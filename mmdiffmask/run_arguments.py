@@ -50,7 +50,7 @@ def load(arguments: argparse.Namespace) -> config.Experiment:
     if arguments.config is not None:
         experiment = configure.load(arguments.config)
     if arguments.model is not None:
-        experiment = config.resize(experiment, arguments.model)
+        experiment = configure.resize(experiment, arguments.model)
     return configure.override(experiment, arguments.set)
 
 

@@ -9,8 +9,10 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mmdiffmask import config, grid, inputs, run_files, weights
+from mmdiffmask import config, grid, inputs, masks, run_files, weights
+from mmdiffmask.attention import StartAttention
 from mmdiffmask.data import tokenizers
+from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import sampling
 from mmdiffmask.models.reserve import checkpoints, towers
 from mmdiffmask.models.reserve import model as reserve
@@ -49,6 +51,33 @@ def make(
         return mean_of((clip.patches, clip.is_patch_valid) for clip in clips)
 
     return lambda: random(experiment, seed, mean_patch)
+
+
+def attention(
+    experiment: config.Experiment, corpus: Corpus, split: str, names: Iterable[str]
+) -> StartAttention | None:
+    """[CLS] attention under the checkpoint of the settings, where masks need it.
+
+    Args:
+      experiment: names the checkpoint.
+      corpus: the records.
+      split: whose clips are masked.
+      names: the strategies.
+
+    Returns:
+      None if no strategy goes by attention, or the settings name no checkpoint.
+    """
+    checkpoint = experiment.model.checkpoint
+    if checkpoint is None or not masks.by_attention(names):
+        return None
+    tokens = tokenizers.load(experiment.data.tokenizer).vocabulary
+    return StartAttention(
+        experiment,
+        corpus.source(split),
+        corpus.entries(split),
+        make_params=lambda: _load(experiment, checkpoint, tokens),
+        sha256=weights.fingerprint_of(checkpoint),
+    )
 
 
 def users(experiment: config.Experiment) -> dict[str, list[str]]:

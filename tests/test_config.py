@@ -70,9 +70,9 @@ def test_a_model_by_name_has_its_sizes_and_keeps_how_it_is_computed():
     small = dataclasses.replace(
         config.MODELS["small"], checkpoint="a", dtype="bfloat16", remat=True
     )
-    base = config.resize(dataclasses.replace(BASE, model=small), "base").model
+    base = configure.resize(dataclasses.replace(BASE, model=small), "base").model
     assert base == config.Model(checkpoint="a", dtype="bfloat16", remat=True)
-    assert config.resize(BASE, "small").model == config.MODELS["small"]
+    assert configure.resize(BASE, "small").model == config.MODELS["small"]
 
 
 @pytest.mark.parametrize("toy", [None, config.Toy(train_clips=3)])

@@ -156,7 +156,7 @@ def test_commands_in_the_documents_parse(path, line):
     if words[0] == "mmdiffmask":
         found = command_line._parser().parse_args(words[1:])
         config = getattr(found, "config", "CONFIG.py")
-        if config != "CONFIG.py":
+        if config not in ("CONFIG.py", None):
             configure.override(
                 configure.load(str(ROOT / config)), getattr(found, "set", [])
             )

@@ -27,7 +27,13 @@ RANKS = [
     {"probe"},
     {"anchor_choice", "doctor", "experiment", "report"},
     {"run_arguments", "toy_records"},
-    {"anchor_commands", "demo", "experiment_command", "weights_commands"},
+    {
+        "anchor_commands",
+        "demo",
+        "experiment_command",
+        "masks_commands",
+        "weights_commands",
+    },
     {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}

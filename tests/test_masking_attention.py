@@ -10,7 +10,14 @@ import pytest
 import scipy.stats
 
 from mmdiffmask import config, grid
-from mmdiffmask.masking import clips, sampling, scorers, strategies, units
+from mmdiffmask.masking import (
+    clips,
+    sampling,
+    scorers,
+    strategies,
+    strategy_settings,
+    units,
+)
 from mmdiffmask.types import Boxes, MaskInputs, VideoBatch
 
 GRID = grid.PatchGrid(6, 10)
@@ -208,16 +215,16 @@ def test_live_attention_without_effect_is_refused():
     with pytest.raises(
         ValueError, match="strategy=difference does not go by attention"
     ):
-        strategies.check_live([config.Masking(strategy="mst"), live])
-    strategies.check_live([live, dataclasses.replace(live, strategy="mst")])
-    strategies.check_live([config.Masking(strategy="random")])
+        strategy_settings.check_live([config.Masking(strategy="mst"), live])
+    strategy_settings.check_live([live, dataclasses.replace(live, strategy="mst")])
+    strategy_settings.check_live([config.Masking(strategy="random")])
 
 
 def test_only_strategies_by_attention_follow_the_weights():
     live = config.Masking(strategy="mst", attention="live")
-    assert strategies.is_live(live)
-    assert not strategies.is_live(dataclasses.replace(live, attention="start"))
-    assert not strategies.is_live(dataclasses.replace(live, strategy="random"))
+    assert strategy_settings.is_live(live)
+    assert not strategy_settings.is_live(dataclasses.replace(live, attention="start"))
+    assert not strategy_settings.is_live(dataclasses.replace(live, strategy="random"))
     assert {
         name for name, row in strategies.REGISTRY.items() if row.is_by_attention
     } == set(BY_ATTENTION)

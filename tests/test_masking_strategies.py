@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import config
-from mmdiffmask.masking import strategies
+from mmdiffmask.masking import strategies, strategy_settings
 from mmdiffmask.types import MaskInputs
 
 INPUTS = MaskInputs(
@@ -25,17 +25,20 @@ def test_registry_names_its_rows():
     assert all(name == row.name for name, row in strategies.REGISTRY.items())
     labels = [row.label for row in strategies.REGISTRY.values()]
     assert len(set(labels)) == len(labels)
-    kinds = {
-        name: row.units.kind
+    boxes = {
+        name: row.units.boxes
         for name, row in strategies.REGISTRY.items()
-        if row.units.is_box
+        if row.is_anchored
     }
-    assert kinds == {
-        "attention-body": "body",
-        "difference": "body",
-        "difference-face": "face",
-        "difference-object": "object",
+    assert boxes == {
+        "difference": ("body",),
+        "difference-face": ("face",),
+        "difference-object": ("object",),
     }
+    assert all(
+        row.units.boxes for row in strategies.REGISTRY.values() if row.units.is_box
+    )
+    assert all(row.origin for row in strategies.REGISTRY.values())
     assert strategies.label("difference") == "Difference-Masking (bodies)"
     assert strategies.label("of another version") == "of another version"
     with pytest.raises(ValueError, match="did you mean difference"):
@@ -52,17 +55,17 @@ def test_registry_names_its_rows():
 )
 def test_own_strategy_is_always_held_out(strategy, expected):
     masking = config.Masking(strategy=strategy, held_out=("random", "difference"))
-    assert strategies.held_out(masking) == expected
+    assert strategy_settings.held_out(masking) == expected
 
 
 def test_held_out_strategies_are_known():
     with pytest.raises(ValueError, match="masking.held_out=fases: must"):
-        strategies.held_out(config.Masking(held_out=("random", "fases")))
+        strategy_settings.held_out(config.Masking(held_out=("random", "fases")))
 
 
 def test_masks_without_boxes_are_held_against_the_first_boxes():
     masking = config.Masking(held_out=("random", "difference-face", "difference"))
-    assert strategies.with_boxes("random", masking) == "difference-face"
-    assert strategies.with_boxes("difference", masking) == "difference"
+    assert strategy_settings.with_boxes("random", masking) == "difference-face"
+    assert strategy_settings.with_boxes("difference", masking) == "difference"
     alone = config.Masking(held_out=("random",))
-    assert strategies.with_boxes("random", alone) == "random"
+    assert strategy_settings.with_boxes("random", alone) == "random"

@@ -116,7 +116,7 @@ def test_units_are_filled_in_their_boxes_colours():
     own[0][(row < 2) & (col < 2)] = 0
     own[0][(row < 3) & (col >= 4) & (col < 7)] = 1
     is_box = np.arange(2 + GRID.n_patches) < 2
-    units = contact.Units("body", own, is_box)
+    units = contact.Units(("body",), own, is_box)
     made = record(found)
     colours = contact.box_colours(found)
     of_unit = contact.unit_colours(units, made, colours)
@@ -144,7 +144,7 @@ def test_the_sheet_fits_a_laptop(frames, grid):
     made.covered_share[0, 0] = 1
     made.example_id = "\u00e4" * 300
     own = np.zeros((frames, grid.n_patches), int)
-    units = contact.Units("body", own, np.array([True]))
+    units = contact.Units(("body",), own, np.array([True]))
     hidden = np.ones((frames, grid.n_patches), bool)
     image = contact.draw(grid, made, units, {"random": hidden})
     assert image.shape[1] <= paper.WIDTH_PX + 2 * paper.MARGIN_PX
@@ -159,14 +159,14 @@ def test_headings_count():
     assert contact._tracks_heading(found).startswith("Boxes: 2 tracks")
     assert "1 boxes without a track" in contact._tracks_heading(found)
     own = np.array([[0, 0, 0, 1, 1, 2, -1]])
-    units = contact.Units("face", own, np.array([True, True, False, False]))
+    units = contact.Units(("face",), own, np.array([True, True, False, False]))
     told = contact._units_heading(units)
     assert "2 from boxes of kind face (2 to 3 patches), 1 of background" in told
 
 
 def test_places_after_the_last_frame_are_not_drawn():
     found = boxes([(0, (0, 0, 32, 48), "body", 7)])
-    units = contact.Units("body", np.full((8, 60), -1), np.zeros(0, bool))
+    units = contact.Units(("body",), np.full((8, 60), -1), np.zeros(0, bool))
     masks = {"random": np.zeros((8, 60), bool)}
 
     def sheet(*absent):

@@ -72,7 +72,7 @@ def written(monkeypatch):
     draw, write = contact.draw, weighing.write
 
     def keep(grid, record, units, masks, notes=()):
-        kept.update(notes=list(notes), masks=list(masks), kind=units.kind)
+        kept.update(notes=list(notes), masks=list(masks), kinds=units.kinds)
         return draw(grid, record, units, masks, notes)
 
     def keep_tags(image, grid, unit_of_patch, tags, colours):
@@ -98,7 +98,7 @@ def boxed(records_dir):
 def test_a_sheet_shows_labels_and_weights(tiny_records, tmp_path, written):
     example_id, out = boxed(tiny_records), str(tmp_path / "a.png")
     inspect.draw(tiny_records, example_id, out)
-    assert written["kind"] == "body" and written["tags"] == {"person 1.00"}
+    assert written["kinds"] == ("body",) and written["tags"] == {"person 1.00"}
     assert any(line.startswith("    body: person 1.00") for line in written["notes"])
     first = cv2.imread(out)
     written["tags"].clear()
@@ -111,10 +111,20 @@ def test_a_sheet_shows_labels_and_weights(tiny_records, tmp_path, written):
 def test_a_strategy_that_is_named_is_shown(tiny_records, tmp_path, written):
     example_id, out = boxed(tiny_records), str(tmp_path / "a.png")
     inspect.draw(tiny_records, example_id, out, ["masking.strategy=difference-face"])
-    assert written["kind"] == "face"
+    assert written["kinds"] == ("face",)
     assert written["masks"][-1] == "Difference-Masking (faces)"
     inspect.draw(tiny_records, example_id, out, ["masking.strategy=random"])
-    assert written["kind"] == "body" and written["masks"][0] == "random masking"
+    assert written["kinds"] == ("body",) and written["masks"][0] == "random masking"
+
+
+def test_units_are_shown_where_boxes_are(tiny_records, tmp_path, written):
+    example_id, out = boxed(tiny_records), str(tmp_path / "a.png")
+    inspect.draw(tiny_records, example_id, out, ["masking.strategy=any-box"])
+    assert written["kinds"] == ("body", "object")
+    inspect.draw(tiny_records, example_id, out, ["masking.strategy=moved"])
+    assert written["kinds"] == ("body",)
+    assert written["masks"][1] == "boxes elsewhere in their frame (bodies)"
+    assert written["masks"][2] == "Difference-Masking (bodies)"
 
 
 def test_vectors_of_labels_weigh_them(tiny_records, tmp_path, written):
@@ -136,6 +146,9 @@ def test_vectors_of_labels_weigh_them(tiny_records, tmp_path, written):
         ("masking.anchor=cup", "did you mean masking.anchors"),
         ("masking.strategy=differnce", "did you mean difference"),
         ("masking.label_embeddings=none.npz", "no such file"),
+        ("masking.strategy=file-scores", "reads a file: name it with masking.scores"),
+        ("masking.scores=s.npz", "reads no such file"),
+        ("masking.strategy=mst", "need the weights that a run starts from"),
     ],
 )
 def test_wrong_settings_are_one_sentence(tiny_records, tmp_path, capsys, setting, said):

@@ -13,7 +13,7 @@ import pytest
 from helpers import training_run as tiny
 
 from mmdiffmask import config, masks
-from mmdiffmask.masking import strategies
+from mmdiffmask.masking import strategy_settings
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint, loop, objective, optim, steps
 from mmdiffmask.training import mesh as meshes
@@ -163,4 +163,4 @@ def test_rows_of_one_strategy_share_a_step():
         return steps.make_train_step(network, tiny.TRAINING, mesh, *draw)
 
     assert step(DRAW) is step(again) is not step()
-    assert strategies.is_live(MASKING)
+    assert strategy_settings.is_live(MASKING)

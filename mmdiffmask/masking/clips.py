@@ -48,7 +48,8 @@ def mask_clip(
 
     The budget counts tokens with something valid in them: patches, or cells with at
     least one valid patch, each cell counting 1; all valid patches of a drawn cell are
-    hidden. A patch strategy makes every token its own unit. design.md section 4; paper:
+    hidden. Where units are patches every token is
+    its own unit. design.md section 4; paper:
     appendix B.
 
     Args:
@@ -65,12 +66,13 @@ def mask_clip(
     """
     tokens, is_box_unit = _over_tokens(inputs, layout), jnp.asarray(is_box_unit)
     is_box = strategy.units.is_box
-    if not is_box:
+    is_alone = not (is_box or strategy.units.is_whole)
+    if is_alone:
         tokens, is_box_unit = _each_alone(tokens)
     n_tokens = jnp.sum(tokens.unit_of_token >= 0)
     budget = budgets.token_budget(settings.ratio, n_tokens)
     weight = strategy.weight(tokens)
-    if not is_box:
+    if is_alone:
         weight = _without_hint(weight, tokens.unit_of_token >= 0, strategy.hint)
     share = settings.box_share if is_box else 1.0
     box_budget = jnp.round(jnp.float32(share) * budget).astype(jnp.int32)
@@ -139,7 +141,7 @@ def mask_batch(
       batch: rows whose units were made for settings.mask_unit.
       run_key: `jax.random.key` of the run's seed.
       strategy: its name is part of the key, so strategies draw independently.
-      settings: as in `mask_clip`; with `masks = static` the epoch plays no part.
+      settings: as in `mask_clip`; the epoch plays a part with `masks = per_epoch`.
       grid: of the batch.
       epoch: needed with `masks = per_epoch`.
       attention: of each frame to its patches, for a strategy by attention in place of
@@ -148,7 +150,7 @@ def mask_batch(
     Raises:
       ValueError: if masks change per epoch and none is given.
     """
-    if settings.masks == "static":
+    if settings.masks != "per_epoch":
         epoch = None
     elif epoch is None:
         raise ValueError("masking.masks=per_epoch needs the epoch of the batch")

@@ -2,15 +2,14 @@
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from mmdiffmask import config
-from mmdiffmask.masking import scorers, units
+from mmdiffmask.masking import ready_made, scorers, shapes, units
 from mmdiffmask.types import MaskInputs
 
 Weight = Callable[[MaskInputs], Float[Array, " u"]]
@@ -51,9 +50,12 @@ class Strategy:
       patch_score: of single patches instead, once their units are known: a unit's score
         is its patches' mean; None: `score` counts.
       hint: share of a clip's tokens (patches, cells) that always stay visible: those of
-        greatest weight. For units that are no boxes.
+        greatest weight. For units that are drawn each for itself, no boxes.
       select: "sample" units by weight, or take those of "top" weight; the setting
         masking.select may name the other.
+      file: the setting of masking that names the file it reads (`tables.NAMES`), if
+        any.
+      origin: where the method is from.
     """
 
     name: str
@@ -64,6 +66,13 @@ class Strategy:
     select: Literal["sample", "top"] = "sample"
     patch_score: units.PatchScore | None = None
     hint: float = 0.0
+    file: str | None = None
+    origin: str = ""
+
+    @property
+    def is_anchored(self) -> bool:
+        """Whether boxes count by their labels' similarity to the anchors."""
+        return self.score is scorers.by_anchors
 
     @property
     def is_uniform(self) -> bool:
@@ -95,6 +104,9 @@ class Strategy:
         return units.with_means(clip, value)
 
 
+_KINDS = {"": "body", "-face": "face", "-object": "object"}
+_PLURAL = {"body": "bodies", "face": "faces", "object": "objects"}
+_UNITS = {"body": units.BODIES, "face": units.FACES, "object": units.OBJECTS}
 _ROWS = (
     Strategy(
         "random",
@@ -102,6 +114,7 @@ _ROWS = (
         units=units.PATCHES,
         score=None,
         weight=uniform,
+        origin="paper, Eq. 5",
     ),
     Strategy(
         "attnmask",
@@ -110,6 +123,7 @@ _ROWS = (
         score=None,
         patch_score=scorers.by_attention,
         weight=by_score,
+        origin="paper, Eq. 6",
     ),
     # Kakogeorgiou et al. (2022) hide the most attended and show some tokens, drawn at
     # random, of the tenth that is attended most. Departs: all of that tenth is shown.
@@ -121,6 +135,7 @@ _ROWS = (
         patch_score=scorers.by_attention,
         weight=by_score,
         hint=0.1,
+        origin="AttMask's variant with hints",
     ),
     Strategy(
         "mst",
@@ -129,6 +144,7 @@ _ROWS = (
         score=None,
         patch_score=scorers.by_attention,
         weight=by_inverse_score,
+        origin="paper, Eq. 7",
     ),
     # A control of the Difference-Masking of bodies: the same boxes, other weights.
     Strategy(
@@ -138,27 +154,119 @@ _ROWS = (
         score=None,
         patch_score=scorers.by_attention,
         weight=by_score,
+        origin="control for weights",
     ),
     Strategy(
-        "difference",
-        "Difference-Masking (bodies)",
-        units=units.BODIES,
-        score=scorers.by_anchors,
-        weight=by_score,
+        "random-tube",
+        "random tubes",
+        units=shapes.TUBES,
+        score=None,
+        weight=uniform,
+        origin="VideoMAE, arXiv 2203.12602",
     ),
     Strategy(
-        "difference-face",
-        "Difference-Masking (faces)",
-        units=units.FACES,
-        score=scorers.by_anchors,
-        weight=by_score,
+        "whole-frames",
+        "whole frames",
+        units=shapes.FRAMES,
+        score=None,
+        weight=uniform,
+        origin="control for shape",
     ),
     Strategy(
-        "difference-object",
-        "Difference-Masking (objects)",
-        units=units.OBJECTS,
-        score=scorers.by_anchors,
+        "multi-block",
+        "blocks through all frames",
+        units=shapes.BLOCKS,
+        score=None,
         weight=by_score,
+        select="top",
+        origin="V-JEPA's multi-block, arXiv 2404.08471",
+    ),
+    Strategy(
+        "band-noise",
+        "band-filtered noise",
+        units=units.PATCHES,
+        score=scorers.by_band_noise,
+        weight=by_score,
+        select="top",
+        origin="ColorMAE, arXiv 2407.13036",
+    ),
+    Strategy(
+        "motion",
+        "motion (difference of frames)",
+        units=units.PATCHES,
+        score=scorers.by_motion,
+        weight=by_score,
+        origin="baseline",
+    ),
+    Strategy(
+        "file-scores",
+        "scores from a file",
+        units=units.PATCHES,
+        score=scorers.by_file,
+        weight=by_score,
+        file="scores",
+        origin="the user; CLIP's patch scores come in this way",
+    ),
+    Strategy(
+        "file-masks",
+        "masks from a file",
+        units=ready_made.FROM_FILE,
+        score=None,
+        weight=by_score,
+        file="masks",
+        origin="the user",
+    ),
+    Strategy(
+        "any-box",
+        "boxes of all labels alike",
+        units=units.THINGS,
+        score=None,
+        weight=uniform,
+        origin="control for labels",
+    ),
+    *(
+        Strategy(
+            f"difference{suffix}",
+            f"Difference-Masking ({_PLURAL[kind]})",
+            units=_UNITS[kind],
+            score=scorers.by_anchors,
+            weight=by_score,
+            origin="paper, Eq. 3 and 4",
+        )
+        for suffix, kind in _KINDS.items()
+    ),
+    *(
+        Strategy(
+            f"moved{suffix}",
+            f"boxes elsewhere in their frame ({_PLURAL[kind]})",
+            units=shapes.moved_boxes(kind),
+            score=None,
+            weight=uniform,
+            origin="control for place",
+        )
+        for suffix, kind in _KINDS.items()
+    ),
+    *(
+        Strategy(
+            f"other-clip{suffix}",
+            f"another clip's boxes ({_PLURAL[kind]})",
+            units=shapes.another_s_boxes(kind),
+            score=None,
+            weight=uniform,
+            origin="control for shape and place",
+        )
+        for suffix, kind in _KINDS.items()
+    ),
+    *(
+        Strategy(
+            f"background{suffix}",
+            f"background (outside {_PLURAL[kind]})",
+            units=shapes.outside_boxes(kind),
+            score=None,
+            weight=by_score,
+            origin="the reverse of the paper's",
+        )
+        for suffix, kind in _KINDS.items()
     ),
 )
 REGISTRY = {row.name: row for row in _ROWS}
@@ -182,47 +290,3 @@ def find(name: str, setting: str = "masking.strategy") -> Strategy:
 def label(name: str) -> str:
     """What reports call a strategy; a name of another version stands for itself."""
     return REGISTRY[name].label if name in REGISTRY else name
-
-
-def held_out(masking: config.Masking) -> tuple[str, ...]:
-    """The strategies whose held-out masks a run is scored on; its own is among them.
-
-    Raises:
-      ValueError: for an unknown name.
-    """
-    for name in masking.held_out:
-        find(name, "masking.held_out")
-    trained = find(masking.strategy).name
-    return tuple(dict.fromkeys((*masking.held_out, trained)))
-
-
-def is_live(masking: config.Masking) -> bool:
-    """Whether masks are drawn in the update, from the attention of its weights."""
-    return masking.attention == "live" and find(masking.strategy).is_by_attention
-
-
-def check_live(maskings: Iterable[config.Masking]) -> None:
-    """Checks that one of these rows follows the attention that some ask for.
-
-    Raises:
-      ValueError: if `masking.attention` has no effect on any of them.
-    """
-    maskings = tuple(maskings)
-    if any(map(is_live, maskings)):
-        return
-    for masking in maskings:
-        if masking.attention == "live":
-            names = [row.name for row in REGISTRY.values() if row.is_by_attention]
-            raise ValueError(
-                f"masking.attention=live: masking.strategy={masking.strategy} does not"
-                f" go by attention; leave it out, or use {', '.join(names)}"
-            )
-
-
-def with_boxes(name: str, masking: config.Masking) -> str:
-    """The strategy whose boxes the masks of `name` are held against.
-
-    Its own if it has boxes, else those of the first of masking.held_out that has some.
-    """
-    names = (name, *masking.held_out)
-    return next((one for one in names if find(one).units.is_box), name)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from mmdiffmask import config
 from mmdiffmask import grid as grids
+from mmdiffmask.masking.tables import Table
 
 
 class ClipUnits(NamedTuple):
@@ -30,8 +31,11 @@ class Settings(NamedTuple):
 
     `min_overlap` is the share of a patch that a box must pass to own it; `embeddings`
     is label -> vector, or None (`anchors.label_similarity`); `seed` is the run's, for
-    units that are drawn. `attention` gives each frame's [CLS] attention to its patches
-    (t, n), of a record; None: it is not known.
+    units that are drawn, and `epoch` that of masks that change with it, else None.
+    `tables` has the arrays by example id, by the setting that names their file.
+    `pictures` gives a record's patches (t, n, p), `lend` another record that has boxes
+    of these kinds, or None where no other clip has any. `attention` gives each frame's
+    [CLS] attention to its patches (t, n), of a record; None: it is not known.
     """
 
     grid: grids.PatchGrid
@@ -39,6 +43,10 @@ class Settings(NamedTuple):
     min_overlap: float
     embeddings: dict[str, np.ndarray] | None = None
     seed: int = 0
+    epoch: int | None = None
+    tables: Mapping[str, Table] | None = None
+    pictures: Callable[[Any], np.ndarray] | None = None
+    lend: Callable[[Any, Sequence[str]], Any] | None = None
     attention: Callable[[Any], np.ndarray] | None = None
 
 
@@ -54,15 +62,18 @@ class Units:
     """What a strategy hides as a whole.
 
     Attributes:
-      kind: "patch", or the kind of boxes.
+      kind: what a unit is, in a word or two ("patch", "body").
       make: (record, valid patches (t, n), score or None, settings) -> `ClipUnits`.
-      is_box: units are boxes, and background only fills what they leave; else every
-        patch (cell) is drawn for itself.
+      is_box: units are boxes, and background only fills what they leave.
+      is_whole: units are drawn whole, else every patch (cell) for itself; so are boxes.
+      boxes: kinds of the boxes that units are made from; () needs none.
     """
 
     kind: str
     make: Callable[[Any, np.ndarray, Score | None, Settings], ClipUnits]
     is_box: bool
+    is_whole: bool = False
+    boxes: tuple[str, ...] = ()
 
 
 def patches(
@@ -89,7 +100,7 @@ def patches(
     )
     if score is None:
         return units
-    value = np.asarray(score(record, settings))
+    value = np.asarray(score(record, settings), np.float64)  # a mask is 0 and 1
     return with_means(units, value.reshape(is_patch_valid.shape))
 
 
@@ -103,23 +114,23 @@ def with_means(units: ClipUnits, value: Float[np.ndarray, "t n"]) -> ClipUnits:
 
 
 def of_boxes(
-    kind: str,
+    kinds: Sequence[str],
     record: Any,
     is_patch_valid: Bool[np.ndarray, "t n"],
     score: Score | None,
     settings: Settings,
 ) -> ClipUnits:
-    """The boxes of one kind, and each patch (cell) outside them alone.
+    """The boxes of some kinds, and each patch (cell) outside them alone.
 
     Args:
-      kind: of boxes.
+      kinds: of boxes.
       record: with `boxes` of every kind, maybe none, and the share of each patch that
         each covers (`covered_share`, of the settings' grid).
       is_patch_valid: patches that may be masked at all.
       score: of these boxes (m,); None: all 0.
-      settings: grid, overlap, mask unit, selection.
+      settings: grid, overlap, mask unit, selection, tracks.
     """
-    chosen = np.flatnonzero([box_kind == kind for box_kind in record.boxes.kind])
+    chosen = np.flatnonzero([kind in kinds for kind in record.boxes.kind])
     boxes = record.boxes.take(chosen)
     return assign(
         np.asarray(record.covered_share, np.float64)[chosen],
@@ -129,13 +140,44 @@ def of_boxes(
         min_overlap=settings.min_overlap,
         group_of_patch=group_of_patch(settings.grid, settings.masking.mask_unit),
         selection=settings.masking.selection,
+        track=boxes.track if settings.masking.tracks == "joined" else None,
     )
 
 
+def of_names(
+    name: Int[np.ndarray, "t n"],
+    is_patch_valid: Bool[np.ndarray, "t n"],
+    score: Float[np.ndarray, " names"] | None = None,
+) -> ClipUnits:
+    """Valid patches of the same number are one unit; no boxes.
+
+    Args:
+      name: of each patch, at least 0.
+      is_patch_valid: patches that may be masked at all.
+      score: of each number; None: all 0.
+    """
+    no_owner = np.full(name.shape, -1)
+    units = _number(name, no_owner, np.zeros(0), is_patch_valid)
+    if score is None:
+        return units
+    used = np.unique(name[is_patch_valid])
+    units.unit_score[: len(used)] = score[used]
+    return units
+
+
+def none(n_patches: int) -> ClipUnits:
+    """No unit at all: for whoever hides nothing of a clip's patches."""
+    score, is_box = np.zeros(n_patches, np.float32), np.zeros(n_patches, bool)
+    return ClipUnits(np.full(n_patches, -1, np.int32), score, is_box)
+
+
 PATCHES = Units("patch", patches, is_box=False)
-BODIES, FACES, OBJECTS = (
-    Units(kind, functools.partial(of_boxes, kind), is_box=True)
-    for kind in ("body", "face", "object")
+# Units of boxes where they are.
+AT_BOXES = BODIES, FACES, OBJECTS, THINGS = tuple(
+    Units(
+        " or ".join(kinds), functools.partial(of_boxes, kinds), is_box=True, boxes=kinds
+    )
+    for kinds in (("body",), ("face",), ("object",), ("body", "object"))
 )
 
 
@@ -155,6 +197,7 @@ def assign(
     min_overlap: float,
     group_of_patch: Int[np.ndarray, " n"],
     selection: str = "unit",
+    track: Int[np.ndarray, " m"] | None = None,
 ) -> ClipUnits:
     """Gives every valid patch of a clip to a box or makes it a unit of its own.
 
@@ -172,6 +215,8 @@ def assign(
       group_of_patch: patches of a frame with the same number stay together.
       selection: "unit": a box is one unit; "patch": each of its patches (cells) is
         a unit with the box's score.
+      track: of each box, -1 = none: the boxes of a track are one unit, which has their
+        best score. None: each box alone.
     """
     t, n = is_patch_valid.shape
     n_groups = int(group_of_patch.max()) + 1
@@ -185,10 +230,26 @@ def assign(
     group = np.arange(t)[:, None] * n_groups + group_of_patch  # (t, n) over the clip
     owner_of_patch = owner.reshape(-1)[group]
     m = len(area)
+    if track is not None and m:
+        first, similarity = _join(track, np.asarray(similarity))
+        owner_of_patch = np.where(owner_of_patch < 0, -1, first[owner_of_patch])
     is_own_unit = (owner_of_patch < 0) | (selection == "patch")
     name = np.where(is_own_unit, m + group, owner_of_patch)
     name = np.where(owner_of_patch < 0, name + t * n_groups, name)  # background last
     return _number(name, owner_of_patch, similarity, is_patch_valid)
+
+
+def _join(
+    track: Int[np.ndarray, " m"], score: Float[np.ndarray, " m"]
+) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """The first box of each box's track, and the track's best score for every box."""
+    alone = track.max() + 1 + np.arange(len(track))
+    _, first, of_box = np.unique(
+        np.where(track < 0, alone, track), return_index=True, return_inverse=True
+    )
+    best = np.zeros(len(first))
+    np.maximum.at(best, of_box, score)
+    return first[of_box], best[of_box]
 
 
 def _number(

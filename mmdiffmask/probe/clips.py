@@ -93,7 +93,7 @@ def _extract(
 ) -> features.Features:
     """Features of a stretch of the clips, whose records stand at these positions."""
     experiment = frozen.experiment
-    row = examples.make_row(experiment.data, experiment.masking, source)
+    row = examples.make_row(experiment.data, None, source)
     size, cut = frozen.batch_size, meshes.by_example(frozen.devices.mesh)
     with loader.eval_batches(row, positions[part], size, sharding=cut) as batches:
         named = features.named(clips[part], batches)

@@ -163,6 +163,7 @@ def _examples(
     source, entries = corpus.source("train"), corpus.entries("train")
     last = page_runs[-1]  # all start from the same
     owner = last.folder.owner()
+    experiment = runs.with_files(experiment, page_runs)
     start = attention.of_run(experiment, source, entries, last.folder, owner)
     return drawn.draw(experiment, source, shown, rows, last.seed, start)
 

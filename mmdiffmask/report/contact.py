@@ -38,13 +38,13 @@ class Units:
     """The units of the record, as `VideoBatch` has them.
 
     Attributes:
-      kind: of the boxes they come from.
+      kinds: of the boxes they come from.
       of_patch: unit of each patch; -1 = never masked.
       is_box: units that come from a box; False = background, a patch or cell each.
       weight: of each unit; None: units are drawn without it.
     """
 
-    kind: str
+    kinds: tuple[str, ...]
     of_patch: Int[np.ndarray, "t n"]
     is_box: Bool[np.ndarray, " u"]
     weight: Float[np.ndarray, " u"] | None = None
@@ -137,7 +137,7 @@ def unit_boxes(units: Units, record: Any) -> dict[int, int]:
         if not len(frames):
             continue
         frame = int(frames[0])
-        is_of = np.array([kind == units.kind for kind in boxes.kind], bool)
+        is_of = np.array([kind in units.kinds for kind in boxes.kind], bool)
         mine = np.flatnonzero(is_of & (boxes.frame == frame))
         both = (touched[mine] & is_own[frame]).sum(1)
         either = (touched[mine] | is_own[frame]).sum(1)
@@ -262,7 +262,7 @@ def _units_heading(units: Units) -> str:
     sizes = np.bincount(unit_of_patch, minlength=len(units.is_box))
     boxes = sizes[units.is_box & (sizes > 0)]
     others = sizes[~units.is_box & (sizes > 0)]
-    text = f"{len(boxes)} from boxes of kind {units.kind}"
+    text = f"{len(boxes)} from boxes of kind {' or '.join(units.kinds)}"
     if len(boxes):
         text += f" ({boxes.min()} to {boxes.max()} patches)"
     said = "; each with its label and weight" if units.weight is not None else ""

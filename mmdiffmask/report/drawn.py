@@ -7,7 +7,7 @@ import numpy as np
 from mmdiffmask import config, examples, masks
 from mmdiffmask.attention import StartAttention
 from mmdiffmask.data.records import shards
-from mmdiffmask.masking import strategies
+from mmdiffmask.masking import strategy_settings
 from mmdiffmask.report import pictures, summary
 
 
@@ -31,7 +31,7 @@ def draw(
     """
     if not rows:
         return ()
-    boxes = strategies.with_boxes(next(iter(rows.values())), experiment.masking)
+    boxes = strategy_settings.with_boxes(next(iter(rows.values())), experiment.masking)
     names = dict.fromkeys((boxes, *rows.values()))
     batches = masks.bare_batches(
         experiment, source, positions, tuple(names), seed, start

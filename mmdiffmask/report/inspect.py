@@ -9,7 +9,7 @@ import numpy as np
 from mmdiffmask import config, configure, examples, masks, types
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards
-from mmdiffmask.masking import scorers, strategies, units
+from mmdiffmask.masking import scorers, strategies, strategy_settings, units
 from mmdiffmask.report import contact, pictures, weighing
 
 SETTINGS = ("masking.", "data.min_overlap")  # of --set, by how they begin
@@ -54,6 +54,8 @@ def draw(
     )
     chosen = _check(assignments)
     experiment = configure.override(experiment, list(assignments))
+    strategy_settings.check_files(experiment.masking)
+    strategy_settings.check_use([experiment.masking])
     names = _shown(record, experiment.masking.strategy if chosen else None)
     batches = masks.bare_batches(experiment, source, [position], names, 0)
     hidden = {
@@ -72,7 +74,7 @@ def _units(name: str, batch: types.VideoBatch) -> contact.Units:
     strategy = strategies.find(name)
     inputs = types.MaskInputs(batch.unit_of_token[0], batch.unit_score[0])
     return contact.Units(
-        strategy.units.kind,
+        strategy.units.boxes,
         np.asarray(batch.unit_of_token[0]).reshape(batch.is_patch_valid.shape[1:]),
         np.asarray(batch.is_box_unit[0]),
         weight=np.asarray(strategy.weight(inputs)),
@@ -107,19 +109,21 @@ def _check(assignments: Sequence[str]) -> bool:
 def _shown(record: Any, chosen: str | None) -> tuple[str, ...]:
     """The strategies that are drawn; the last one's units are, too.
 
-    Those by attention need a run's weights, so they are not among them.
-    Of those with boxes the chosen one, else the first that finds some in the record,
-    else the first.
+    The first without boxes and the chosen one. Units are the chosen one's if it hides
+    boxes where they are; else, of the strategies whose labels count, those of the first
+    that finds boxes in the record, or of the first.
     """
-    rows = [row for row in strategies.REGISTRY.values() if not row.is_by_attention]
-    alone = [row.name for row in rows if not row.units.is_box]
-    boxed = [row for row in rows if row.units.is_box]
-    with_box = [row for row in boxed if row.units.kind in record.boxes.kind]
+    rows = strategies.REGISTRY.values()
+    alone = next(row.name for row in rows if not row.units.boxes)
+    boxed = [row for row in rows if row.is_anchored]
+    with_box = [row for row in boxed if set(row.units.boxes) & set(record.boxes.kind)]
     last = (with_box or boxed)[0].name
-    if chosen is not None and strategies.find(chosen).units.is_box:
+    if chosen is None:
+        return alone, last
+    if strategies.find(chosen).units in units.AT_BOXES:
         last = chosen
-    more = () if chosen in (None, last, *alone) else (chosen,)
-    return (*alone, *more, last)
+    names = [name for name in (alone, chosen) if name != last]
+    return (*dict.fromkeys(names), last)
 
 
 def _find(corpus: Corpus, example_id: str | None) -> tuple[shards.Source, int]:

@@ -2,9 +2,10 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
-from mmdiffmask import inputs
-from mmdiffmask.masking import strategies
+from mmdiffmask import config, inputs
+from mmdiffmask.masking import strategies, tables
 from mmdiffmask.probe import finished
 from mmdiffmask.probe.finished import Run
 
@@ -12,6 +13,7 @@ from mmdiffmask.probe.finished import Run
 OF_ROW = ("masking.strategy", "name", "rows", "contrasts", "report_clips")
 # In these a row that hides nothing differs from the others because it hides nothing.
 OF_PLAIN_ROW = ("training.steps", "terms.patches")
+BY_ID = {f"masking.{name}" for name in tables.NAMES}  # a file that a strategy reads
 
 
 def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
@@ -64,6 +66,8 @@ def _check_comparable(first: Run, other: Run) -> None:
     pairs = {name: (_content(first, name), _content(other, name)) for name in same}
     pairs["seed"] = (first.seed, other.seed)
     may_differ = {*same, *OF_ROW, *(_of_rows(first) & _of_rows(other))}
+    # A strategy that reads a file is a row like others; two files are not compared.
+    may_differ |= BY_ID & (first.inputs.keys() | other.inputs.keys())
     may_differ.difference_update(OF_PLAIN_ROW)
     if not (first.is_hiding and other.is_hiding):
         may_differ.update(OF_PLAIN_ROW)
@@ -92,6 +96,23 @@ def _content(run: Run, name: str) -> str:
 def _described(run: Run, name: str) -> str:
     entry = run.inputs[name]
     return f"{entry['value']} with {inputs.short(entry['sha256'])}"
+
+
+def with_files(
+    experiment: config.Experiment, page_runs: Sequence[Run]
+) -> config.Experiment:
+    """The experiment with the files by example id that any of the runs read.
+
+    Raises:
+      ValueError: if such a file is not as it was, or gone.
+    """
+    masking = experiment.masking
+    for run in page_runs:
+        names = [name for name in tables.NAMES if f"masking.{name}" in run.inputs]
+        read = run.folder.experiment(run.settings).masking if names else masking
+        changes = {name: getattr(read, name) for name in names}
+        masking = dataclasses.replace(masking, **changes)
+    return dataclasses.replace(experiment, masking=masking)
 
 
 def _of_rows(run: Run) -> set[str]:

@@ -128,6 +128,7 @@ class Source:
 
     def __init__(self, records_dir: str | os.PathLike, split: str, manifest: Manifest):
         self._open(records_dir, manifest.shards[split], manifest)
+        self.split = split
 
     @classmethod
     def of_shards(
@@ -151,7 +152,7 @@ class Source:
 
         folder = pathlib.Path(records_dir)
         paths = [os.fspath(folder / shard.file) for shard in shards]
-        self._folder = folder
+        self.folder, self.split = folder, ""  # "": of some shards
         self._shards = shards
         self.manifest = manifest
         self._length = sum(shard.records for shard in shards)
@@ -183,8 +184,8 @@ class Source:
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else repr(error)
             raise ValueError(
-                f"{self._folder}: shard {self._file_of(index)}: record {index} of its"
-                f" split cannot be read ({reason}); {manifest_lib.remedy(self._folder)}"
+                f"{self.folder}: shard {self._file_of(index)}: record {index} of its"
+                f" split cannot be read ({reason}); {manifest_lib.remedy(self.folder)}"
             ) from error
 
     def _file_of(self, index: int) -> str:
