@@ -39,15 +39,15 @@ def check(experiment: config.Experiment) -> None:
     """
     _check_names(experiment)
     rows = configure.rows(experiment)
-    maskings = [one.masking for one in (experiment, *rows.values())]
-    strategy_settings.check_live(maskings)
-    strategy_settings.check_use(maskings)
     for row, changed in rows.items():
         try:
             configure.check(changed)
             _check_names(changed)
         except ValueError as error:
             raise ValueError(f"row {row}: {error}") from error
+    maskings = [one.masking for one in (experiment, *rows.values())]
+    strategy_settings.check_live(maskings)
+    strategy_settings.check_use(maskings)
     contrasts.of_experiment(experiment, tuple(rows))
     question_kinds.parse(experiment.probe.kinds)
     size = tokenizers.load(experiment.data.tokenizer).vocabulary

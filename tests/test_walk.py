@@ -18,7 +18,7 @@ from mmdiffmask.training import journal
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "tpu.md").read_text()
-MACHINE, SMALL = PAGE.split("\n## 9. Try it without a TPU\n")
+MACHINE, SMALL = re.split(r"\n## \d+\. Try it without a TPU\n", PAGE)
 PROGRAMS = {
     ".venv/bin/python": shlex.quote(sys.executable),
     ".venv/bin/mmdiffmask": f"{shlex.quote(sys.executable)} -m mmdiffmask",
