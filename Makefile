@@ -41,7 +41,7 @@ test-long: $(OK)
 test-beam: $(BEAM)/.ok
 	$(BEAM)/bin/python -m pytest -m beam
 
-tpu-check: $(TPU)/.ok  ## whether configs fit a TPU v2: hours at first, lines are kept
+tpu-check: $(TPU)/.ok  ## whether configs fit a TPU v2: half an hour at first
 	$(TPU)/bin/python -m benchmarks.tpu_check
 
 lint: $(OK)

@@ -10,9 +10,9 @@ Hardware: one TPU v2-8, or one GPU of 40 GB or more (the third command); of 24 G
           without its --set.
 Needs:    records (docs/preprocessing.md), about 70 GB; `ckpts/base` with its tokenizer
           beside it (docs/weights.md); 9 GB for a run.
-Memory:   5.55 of 7.48 GiB a core (compiled for the update before its state was cut: 32
-          clips, bfloat16, remat); as it is now not compiled (docs/tpu.md). One GPU:
-          about 30 GB without remat, 8 with it (estimated).
+Memory:   2.91 of 7.48 GiB a core (compiled: 32 clips, bfloat16, remat; 3.84 on 18x32
+          patches; docs/tpu.md). One GPU: about 30 GB without remat, 8 with it
+          (estimated).
 Hours:    a run 6 on a v2-8 at 40 % of its peak rate (estimated: 25 clips a second, 1.2
           hours an epoch, then saves and evaluations), 3 on an A100 (estimated); the
           probe 1 (estimated). 8 rows x 5 seeds: 250 on one v2-8 (estimated), since

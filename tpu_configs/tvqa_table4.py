@@ -9,9 +9,9 @@ Command:  mmdiffmask pretrain tpu_configs/tvqa_table4.py --device tpu --data dat
 Hardware: one TPU v2-8, or one GPU of 40 GB or more (the third command); of 24 GB
           without its --set.
 Needs:    as tpu_configs/tvqa.py.
-Memory:   5.55 of 7.48 GiB a core (compiled for the update before its state was cut: 32
-          clips, bfloat16, remat); as it is now not compiled (docs/tpu.md). One GPU:
-          about 30 GB without remat, 8 with it (estimated).
+Memory:   2.91 of 7.48 GiB a core (compiled: 32 clips, bfloat16, remat; 3.84 on 18x32
+          patches; docs/tpu.md). One GPU: about 30 GB without remat, 8 with it
+          (estimated).
 Hours:    a run at most 26 on a v2-8 at 40 % of its peak rate (estimated), less where it
           stops early; 14 on an A100 (estimated). 8 rows x 5 seeds: at most 950 on one
           v2-8 (estimated). No hour here is measured.
