@@ -7,6 +7,7 @@ import functools
 import multiprocessing
 import os
 import pathlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import process
 
@@ -151,7 +152,8 @@ def _run_all(todo: Sequence[Planned], records_dir: str, workers: int) -> None:
     totals = [_total(one) for one in todo]
     total = None if None in totals else sum(totals)
     bar = tqdm.tqdm(total=total, unit="step", desc="pretraining, all runs")
-    with bar, concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, _lock_of_threads)
+    with bar, pool:
         while waiting or running:
             # No more than there are processes: nothing in the pool can be taken back.
             while waiting and len(running) < workers:
@@ -179,6 +181,15 @@ def _run_all(todo: Sequence[Planned], records_dir: str, workers: int) -> None:
     stops = [error for error in errors if isinstance(error, KeyboardInterrupt)]
     if errors:
         raise (stops or errors)[0]
+
+
+def _lock_of_threads() -> None:
+    """Gives the bars of a run's process, which it does not draw, a lock of threads.
+
+    Their own lock is a semaphore of the system, and Python warns about it as leaked
+    where the process is killed.
+    """
+    tqdm.tqdm.set_lock(threading.RLock())
 
 
 def _killed(at_work: Sequence[Planned]) -> ValueError:
