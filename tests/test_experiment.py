@@ -82,7 +82,7 @@ class Stage:
         if not path.exists():
             fake_runs.write_run(path, DEMO, path.name, "", seed=seed)
 
-    def pool(self, workers, context):
+    def pool(self, workers, context, start):
         assert context.get_start_method() == "spawn"
         self.variables.append({name: os.environ.get(name) for name in VARIABLES})
         return concurrent.futures.ThreadPoolExecutor(workers)
