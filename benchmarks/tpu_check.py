@@ -3,7 +3,8 @@
 `python -m benchmarks.tpu_check [CONFIG ...] [--set NAME=VALUE] [--out FILE]` in the
 environment of requirements/tpu.txt (`make tpu-check`) compiles, on a CPU machine, what
 a run of each config compiles on the eight cores of a v2-8: the drawing of masks, the
-update and the held-out scores. A line each: the bytes that the program needs on a core
+update, the held-out scores, a start's attention, and what the probe reads out of clips,
+of windows and of questions. A line each: the bytes that the program needs on a core
 (arguments, outputs that take no argument's place, temporaries), what the run holds
 beside it, and their sum against the 7.48 GiB that the compiler grants. Status 1 if a
 sum passes that.
@@ -66,7 +67,7 @@ def compiled(experiment: config.Experiment, name: str) -> dict[str, float]:
 
     board = topologies.get_topology_desc(platform="tpu", topology_name="v2:2x2")
     mesh = meshes.make(experiment.training.batch_size, list(board.devices))
-    program = dict(tpu_programs.programs(experiment, mesh))[name]
+    program = tpu_programs.programs(experiment, mesh)[name]
     lowered = program.step.lower(*program.arguments)
     began, wall = time.process_time(), time.monotonic()
     ready = lowered.compile()
@@ -88,7 +89,7 @@ def compiled(experiment: config.Experiment, name: str) -> dict[str, float]:
 def programs(experiment: config.Experiment) -> dict[str, tpu_programs.Program]:
     """The programs that a run of the config compiles, for eight simulated devices."""
     mesh = meshes.make(experiment.training.batch_size, jax.devices()[:CORES])
-    return dict(tpu_programs.programs(experiment, mesh))
+    return tpu_programs.programs(experiment, mesh)
 
 
 @functools.cache
@@ -181,8 +182,9 @@ def load(path: str, grid: str, overrides: list[str]) -> config.Experiment:
     """The config on a grid, without what changes no program."""
     sets = [*GRIDS[grid], *ALIKE, *overrides]
     experiment = configure.override(configure.load(path), sets)
+    probe = config.Probe(read_outs=tuple(sorted(experiment.probe.read_outs)))
     return dataclasses.replace(
-        experiment, name="any", rows=(), probe=config.Probe(), report_clips=1
+        experiment, name="any", rows=(), probe=probe, report_clips=1
     )
 
 

@@ -3,21 +3,27 @@
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from mmdiffmask import build, config, examples, starts, types
+from mmdiffmask import attention, build, config, examples, starts, types
 from mmdiffmask.data import loader
 from mmdiffmask.data.records import schema, shards
 from mmdiffmask.masking import sampling
+from mmdiffmask.probe import encoders, floors, question_features
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import optim, steps
 from mmdiffmask.training.family import Held
+from mmdiffmask.training.question_batch import ANSWER, MATCH, Rows, Windows
 from mmdiffmask.training.terms import patches
+
+READ_OUTS = (MATCH, ANSWER)
+VIEWS = {"": floors.FULL, "blind ": floors.BLIND}  # streams; floors
+CANDIDATES = 5  # of a question: TVQA's; Social-IQ has four
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,14 +99,23 @@ def batch_shapes(experiment: config.Experiment) -> types.VideoBatch:
         MadeUp(made_up_record(experiment.data)),
         examples.language(experiment, 0),
     )(0)
-    size = experiment.training.batch_size
+    return _batch(row, experiment.training.batch_size)
+
+
+def _batch(row: Any, size: int) -> Any:
+    """Shapes of so many rows."""
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((size, *np.shape(x)), np.asarray(x).dtype), row
     )
 
 
-def programs(experiment: config.Experiment, mesh: Mesh) -> Iterator[tuple[str, Any]]:
-    """Name -> what a run of the config compiles, with what lies beside it.
+def programs(experiment: config.Experiment, mesh: Mesh) -> dict[str, Program]:
+    """Name -> what a run, its attention and its probe compile."""
+    return dict(of_run(experiment, mesh)) | dict(of_probe(experiment, mesh))
+
+
+def of_run(experiment: config.Experiment, mesh: Mesh) -> Iterator[tuple[str, Program]]:
+    """What training compiles, with what lies beside it.
 
     Beside a program lie the part of the weights, moments and start that is no argument
     of it, and batches that are made ahead: of training, and in an evaluation those of
@@ -135,6 +150,73 @@ def programs(experiment: config.Experiment, mesh: Mesh) -> Iterator[tuple[str, A
         others = steps.make_others_step(family, mesh)
         beside = moments + _size(start, meshes.spread(start, mesh))
         yield "others", Program(others, (params, held, batch), beside + 2 * ahead)
+
+
+def of_probe(
+    experiment: config.Experiment, mesh: Mesh
+) -> Iterator[tuple[str, Program]]:
+    """What reading a checkpoint out compiles: a start's attention, clips, questions.
+
+    Whole weights lie on each device, a batch is cut over them. Questions are read in
+    two programs, one of their windows and one of their texts with what came of these.
+    Beside a program lie batches that are made ahead.
+    """
+    data, devices = experiment.data, encoders.Devices(mesh)
+    size = devices.batch(experiment.probe.batch_size)
+    row = examples.make_row(data, None, MadeUp(made_up_record(data)))(0)
+    cut, same = meshes.by_example(mesh), meshes.replicated(mesh)
+    params = _placed(starts.shapes(experiment), same)
+    clips = _placed(_batch(row, size), cut)
+    ahead = (loader.AHEAD + 1) * _size(clips, cut)
+    attend = attention.encoder(experiment.model, examples.patch_grid(data), mesh)
+    pair = params["vision_encoder"], clips.patches
+    yield "attention", Program(attend, pair, ahead)
+    yield "clips", Program(encoders.of_clips(experiment), (params, clips), ahead)
+    read_outs = [name for name in experiment.probe.read_outs if name in READ_OUTS]
+    if read_outs:
+        reader = encoders.of_questions(experiment, read_outs)
+        for name, views in VIEWS.items():
+            windows, rows = _group(experiment, devices, views, read_outs)
+            ahead = 2 * (_size(windows, cut) + _size(rows, cut))
+            yield f"{name}windows", Program(reader.look, (params, windows), ahead)
+            seen = _placed(jax.eval_shape(reader.look, params, windows), same)
+            arguments = (params, seen, rows)
+            yield f"{name}questions", Program(reader.read, arguments, ahead)
+
+
+def _group(
+    experiment: config.Experiment,
+    devices: encoders.Devices,
+    views: Sequence[str],
+    read_outs: Sequence[str],
+) -> tuple[Windows, Rows]:
+    """Shapes of windows, and of the questions on them that are read at once."""
+    record = dataclasses.replace(
+        made_up_record(experiment.data), question="?", answers=("?",) * CANDIDATES
+    )
+    each = CANDIDATES * (ANSWER in read_outs) + (MATCH in read_outs)
+    size = devices.batch(experiment.probe.batch_size)
+    at_once = devices.questions(size, len(views) * each, platform="tpu")
+    group = next(
+        question_features.groups(
+            [(record, "window")],
+            lambda text: [0],
+            experiment.data,
+            size,
+            views,
+            read_outs,
+            at_once,
+        )
+    )
+    shown = group.windows, group.rows[0][1]
+    return _placed(shown, meshes.by_example(devices.mesh))
+
+
+def _placed(tree: Any, sharding: Any) -> Any:
+    """Shapes that say where they lie, for functions that follow their arguments."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+    )
 
 
 def _size(tree: Any, shardings: Any) -> int:

@@ -124,7 +124,7 @@ class StartAttention:
         mesh = meshes.make(size)
         row = examples.make_row(experiment.data, None, self.source)
         positions = [self._first[window] for window in windows]
-        attend = _encoder(experiment.model, examples.patch_grid(experiment.data), mesh)
+        attend = encoder(experiment.model, examples.patch_grid(experiment.data), mesh)
         vision = jax.device_put(params["vision_encoder"], meshes.replicated(mesh))
         is_half = experiment.model.dtype == "bfloat16"
         parts: list[np.ndarray] = []
@@ -195,8 +195,8 @@ def _sha256(owner: inputs.Claim) -> str | None:
 
 
 @functools.lru_cache(maxsize=4)
-def _encoder(settings: config.Model, grid: PatchGrid, mesh: Mesh) -> Callable:
-    """(vision tower, patches) -> attention (b, t, n), an even share is 1, jitted.
+def encoder(settings: config.Model, grid: PatchGrid, mesh: Mesh) -> Callable:
+    """(vision tower, patches) -> attention (b, t, n), jitted; an even share is 1.
 
     So float16 holds with 11 bits what is a ten thousandth of that.
     """

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from benchmarks import tpu_check, tpu_programs
+from mmdiffmask.probe import encoders, floors
 from mmdiffmask.training import mesh as meshes
 
+OF_RUN = ["draw", "train", "score"]
+OF_PROBE = ["attention", "clips"]
+OF_QUESTIONS = ["windows", "questions", "blind windows", "blind questions"]
 TINY = "tpu_configs/tiny.py"
 WORDS = [TINY, "--grid", "12x20", "--set", "model.dtype=bfloat16"]
 
@@ -37,19 +41,19 @@ def _out(tmp_path):
 def test_a_line_is_kept_and_no_program_is_compiled_twice(compiler, tmp_path, capsys):
     orders, _ = compiler
     assert tpu_check.main(WORDS + _out(tmp_path)) == 0
-    assert orders == ["draw", "train", "score"]
+    assert orders == OF_RUN + OF_PROBE
     first = capsys.readouterr().out
-    assert first.count("fits") == 3 and "tiny 12x20 train" in first
+    assert first.count("fits") == 5 and "tiny 12x20 train" in first
     assert tpu_check.main(WORDS + _out(tmp_path)) == 0
-    assert capsys.readouterr().out == first and len(orders) == 3
+    assert capsys.readouterr().out == first and len(orders) == 5
     kept = json.loads((tmp_path / "lines.json").read_text())
     assert [line["title"].split()[2] for line in kept.values()] == orders
     # What changes no program asks for none; what does asks for that one.
     alike = ["--program", "score", "--set", "training.eval_clips=16"]
-    assert tpu_check.main(WORDS + alike + _out(tmp_path)) == 0 and len(orders) == 3
+    assert tpu_check.main(WORDS + alike + _out(tmp_path)) == 0 and len(orders) == 5
     other = ["--program", "train", "--set", "training.optimiser=reserve"]
     assert tpu_check.main(WORDS + other + _out(tmp_path)) == 0
-    assert orders[3:] == ["train"]
+    assert orders[5:] == ["train"]
 
 
 def test_a_sum_beyond_the_limit_is_status_1(compiler, tmp_path, capsys):
@@ -81,8 +85,9 @@ def test_what_does_not_compile_is_status_1_and_tried_again(
 @pytest.mark.parametrize("path", tpu_check.CONFIGS)
 def test_a_shipped_config_lists_its_programs(path):
     names = list(tpu_check.programs(tpu_check.load(path, "12x20", [])))
-    hiding, plain = ["draw", "train", "score"], ["train", "others"]
-    assert names == (plain if "reserve" in pathlib.Path(path).stem else hiding)
+    hiding, plain = [*OF_RUN, *OF_PROBE], ["train", "others", *OF_PROBE]
+    is_plain = "reserve" in pathlib.Path(path).stem  # its probe reads clips alone
+    assert names == (plain if is_plain else hiding + OF_QUESTIONS)
 
 
 def test_configs_that_differ_in_lengths_share_their_programs():
@@ -103,6 +108,20 @@ def test_what_lies_beside_a_program_is_counted_as_it_is_cut():
     weights_and_cut = programs["draw"].beside - ahead
     assert 1.37 * whole < weights_and_cut < 1.4 * whole  # 1 + 3/8, and small arrays
     assert 0.37 * whole < programs["score"].beside - 2 * ahead < 0.4 * whole
+
+
+@pytest.mark.parametrize("name, views", [("", 2), ("blind ", len(floors.BLIND))])
+def test_the_probe_reads_as_many_sequences_at_once_as_on_a_tpu(name, views):
+    experiment = tpu_check.load("tpu_configs/tvqa.py", "12x20", [])
+    _, seen, rows = tpu_check.programs(experiment)[f"{name}questions"].arguments
+    questions, *each, length = rows.sequences.tokens.shape
+    assert each == [views, 6]  # `match`, and `answer` of five candidates
+    at_once = encoders.AT_ONCE_ELSEWHERE // (views * 6)
+    most = min(experiment.probe.batch_size / 8, at_once)
+    assert questions == 8 * most and length == experiment.data.text_length
+    assert rows.window.sharding.shard_shape((questions,)) == (questions // 8,)
+    sound = seen.sound.sharding
+    assert sound.is_fully_replicated and (seen.cells is None) == bool(name)
 
 
 def test_a_row_made_up_has_the_shapes_of_a_batch():

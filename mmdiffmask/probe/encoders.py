@@ -32,18 +32,20 @@ class Devices(NamedTuple):
         """The least multiple of the devices that is at least `size`."""
         return math.ceil(size / self.mesh.size) * self.mesh.size
 
-    def questions(self, size: int, sequences: int) -> int:
+    def questions(self, size: int, sequences: int, platform: str | None = None) -> int:
         """How many questions go through the joint transformer at once.
 
         Args:
           size: how many shall, at most: probe.batch_size.
           sequences: of each question: views times candidates (and one for `match`).
+          platform: that the devices stand for; None: their own.
 
         Returns:
           A multiple of the devices: `batch` of `size`, or fewer, so that each has at
           most AT_ONCE sequences (but one question, however many it has).
         """
-        most = AT_ONCE.get(self.mesh.devices.flat[0].platform, AT_ONCE_ELSEWHERE)
+        platform = platform or self.mesh.devices.flat[0].platform
+        most = AT_ONCE.get(platform, AT_ONCE_ELSEWHERE)
         return min(self.batch(size), max(1, most // sequences) * self.mesh.size)
 
     def put(self, params: Params) -> Params:

@@ -1,5 +1,6 @@
 """Features of questions: joint outputs at MASK, towers run once a window."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from mmdiffmask.models.reserve import joining, layers
-from mmdiffmask.training.family import Params, ReadQuestions
+from mmdiffmask.training.family import Params
 from mmdiffmask.training.question_batch import ANSWER, MATCH, SPAN, Rows, Windows
 from mmdiffmask.training.terms.shared import Objective
 from mmdiffmask.types import Array
@@ -23,20 +24,44 @@ class Seen(NamedTuple):
     is_frame_valid: Bool[Array, "w t"]
 
 
-def encoder(objective: Objective, read_outs: Sequence[str]) -> ReadQuestions:
-    """`Family.questions`, jitted.
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """`Family.questions`: (params, windows) -> rows -> features.
 
-    Args:
-      objective: the model and the grid.
+    MATCH (q, v, d), unit-normalised head outputs; ANSWER (q, v, c, d), joint outputs;
+    SPAN (q, c, d), unit-normalised, where MATCH is.
+
+    Attributes:
       read_outs: MATCH, ANSWER or both.
-
-    Returns:
-      (params, windows) -> rows -> MATCH (q, v, d), unit-normalised head outputs;
-      ANSWER (q, v, c, d), joint outputs; SPAN (q, c, d), unit-normalised, where MATCH
-      is. It raises ValueError as `check_params`.
+      look: (params, windows) -> `Seen`, jitted.
+      read: (params, seen, rows) -> features, jitted.
     """
+
+    read_outs: tuple[str, ...]
+    look: Callable[[Params, Windows], Seen]
+    read: Callable[[Params, Seen, Rows], dict[str, Array]]
+
+    def __call__(
+        self, params: Params, windows: Windows
+    ) -> Callable[[Rows], dict[str, Array]]:
+        """Features of questions on these windows.
+
+        Raises:
+          ValueError: as `check_params`.
+        """
+        check_params(params, self.read_outs)
+        seen = self.look(params, windows)
+        weights = jax.tree.leaves(params)[0]
+        if isinstance(weights, jax.Array):
+            # Where the weights lie, so whole on every device: any question of a batch
+            # that is cut over them may be on any window.
+            seen = jax.device_put(seen, weights.sharding)
+        return functools.partial(self.read, params, seen)
+
+
+def encoder(objective: Objective, read_outs: Sequence[str]) -> Reader:
+    """The reader of a model on a grid, for MATCH, ANSWER or both."""
     has_match, has_answer = (name in read_outs for name in (MATCH, ANSWER))
-    look = jax.jit(functools.partial(_look, objective))
 
     @jax.jit
     def read(params: Params, seen: Seen, rows: Rows) -> dict[str, Array]:
@@ -51,17 +76,8 @@ def encoder(objective: Objective, read_outs: Sequence[str]) -> ReadQuestions:
             result[ANSWER] = at_mask[:, :, int(has_match) :]
         return result
 
-    def start(params: Params, windows: Windows) -> Callable[[Rows], dict[str, Array]]:
-        check_params(params, read_outs)
-        seen = look(params, windows)
-        weights = jax.tree.leaves(params)[0]
-        if isinstance(weights, jax.Array):
-            # Where the weights lie, so whole on every device: any question of a batch
-            # that is cut over them may be on any window.
-            seen = jax.device_put(seen, weights.sharding)
-        return lambda rows: read(params, seen, rows)
-
-    return start
+    look = jax.jit(functools.partial(_look, objective))
+    return Reader(tuple(read_outs), look, read)
 
 
 def check_params(params: Params, read_outs: Sequence[str]) -> None:
