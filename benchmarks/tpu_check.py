@@ -125,7 +125,7 @@ def compile_apart(arguments: list[str]) -> dict[str, Any]:
     )
     if ran.returncode == 0:
         return json.loads(ran.stdout.splitlines()[-1])
-    if ran.returncode < 0:  # it takes up to 13 GB; the system ends what takes too much
+    if ran.returncode < 0:  # it takes up to 18 GB; the system ends what takes too much
         reason = f"ended by signal {-ran.returncode}; is there memory enough?"
         return {"error": reason}
     lines = [x for x in ran.stderr.splitlines() if x.strip()] or ["no message"]
