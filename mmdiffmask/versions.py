@@ -20,7 +20,7 @@ NUMBERS = {
     "records": 1,  # preprocessing, the toy set, patch maps
     "training": 1,  # rows, masks, model, terms, optimisers
     "features": 1,  # the frozen read-outs
-    "heads": 1,  # linear heads and their scores
+    "heads": 2,  # linear heads and their scores; 2: with log-probabilities
 }
 
 
