@@ -147,9 +147,14 @@ OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"head
 
 def write(folder: RunFolder, probed: Probed) -> None:
     """Writes probe.json."""
+    folder.write(PROBE, as_json(probed))
+
+
+def as_json(probed: Probed) -> dict[str, Any]:
+    """The content of probe.json."""
     content = dataclasses.asdict(probed, dict_factory=_present)
     labels = {name: _beside(entry) for name, entry in content["labels"].items()}
-    folder.write(PROBE, content | {"labels": labels})
+    return content | {"labels": labels}
 
 
 def _beside(entry: dict[str, Any]) -> dict[str, Any]:
@@ -173,12 +178,17 @@ def read(folder: RunFolder) -> Probed | None:
         return None
     content = folder.read(PROBE)
     try:
-        return _probed(content)
+        return from_json(content)
     except (KeyError, TypeError, AttributeError) as error:
         raise folder.damaged(PROBE, f"{error!r}") from error
 
 
-def _probed(content: Mapping[str, Any]) -> Probed:
+def from_json(content: Mapping[str, Any]) -> Probed:
+    """The scores that `as_json` took apart.
+
+    Raises:
+      KeyError: if a part is missing; TypeError or AttributeError if it is another.
+    """
     questions = content.get("questions")
     return Probed(
         key=_key(content["key"]),

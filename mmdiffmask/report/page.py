@@ -93,7 +93,6 @@ def _derived(run: summary.RunSummary) -> dict:
         "comparisons": [
             sentences.comparison(item, run.plain) for item in run.comparisons
         ],
-        "tested": sum(item.is_counted for item in run.contrasts),
         "seen": sum(item.difference.is_seen for item in run.comparisons),
         "learned": [s for task in hidden for s in sentences.retrieval(task, hiding)],
         "retrieval_names": _retrieval_names(run),

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Int
 from mmdiffmask import grid as grids
 from mmdiffmask import statistics
 from mmdiffmask.masking import summary as mask_summary
-from mmdiffmask.probe import contrasted
 from mmdiffmask.report import compare, curves, pictures
 from mmdiffmask.training.read_outs import clips
 
@@ -133,7 +132,6 @@ class RunSummary:
       versions: package -> version.
       times: stage -> seconds.
       not_shown: further limits of this run, a sentence each.
-      contrasts: those that the config names, over all seeds in the folder.
     """
 
     title: str
@@ -156,7 +154,6 @@ class RunSummary:
     versions: dict[str, str]
     times: dict[str, float]
     not_shown: tuple[str, ...] = ()
-    contrasts: tuple[contrasted.Measured, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
