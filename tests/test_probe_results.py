@@ -45,7 +45,7 @@ def test_the_file_lacks_what_is_not_there(tmp_path):
     assert found["key"]["probe"] == {"l2": [0.1, 1.0]}
     results.write(folder, probed("none"))
     asked = json.loads(folder.at(PROBE).read_text())["questions"]
-    assert list(asked["read_outs"]["zero-shot"]) == ["is_right"]
+    assert list(asked["read_outs"]["zero-shot"]) == ["is_right", "log_probability"]
     assert list(asked["read_outs"]["match"]) == ["l2", "is_right"]
     logs = [-0.25, None, *[-1.5] * 98]
     label = fake_runs.labelled("none")["action"]

@@ -34,6 +34,7 @@ class Result:
       claim: settings that count, seed, and what it read, by content.
       numbers: `versions.NUMBERS` of the code.
       versions: of code and packages that it was begun with.
+      contrasts: those that its config named when it was begun.
       source: kind of its records: toy, video, tvqa or social_iq.
       seconds: stage -> processor seconds.
       clips: "pretraining" and "dev" -> how many.
@@ -49,6 +50,7 @@ class Result:
     claim: Claim
     numbers: dict[str, int]
     versions: dict[str, str]
+    contrasts: Sequence[str]
     source: str
     seconds: dict[str, float]
     clips: dict[str, int]
@@ -64,6 +66,8 @@ class Result:
         return self.claim.inputs[inputs.RECORDS]["sha256"]
 
 
+AS_THEY_ARE = ("row", "numbers", "versions", "contrasts", "source", "seconds", "clips")
+AS_THEY_ARE += ("fill_only", "losses")
 LINE = ("step", "masks", "metric", "value", "low", "high", "count")
 
 
@@ -100,6 +104,7 @@ def of_folder(row: str, folder: RunFolder) -> Result:
         claim=Claim(counted(owner.settings), owner.seed, read),
         numbers=dict(versions.NUMBERS),
         versions=run.versions,
+        contrasts=owner.settings["contrasts"],
         source=records.settings["source"],
         seconds=folder.read(seconds) if folder.has(seconds) else {},
         clips=run.clips,
@@ -157,6 +162,7 @@ def _text(result: Result, per_nat: int, has_floors: bool) -> str:
         **result.claim.as_json(),
         "numbers": result.numbers,
         "versions": result.versions,
+        "contrasts": list(result.contrasts),
         "source": result.source,
         "seconds": result.seconds,
         "clips": result.clips,
@@ -208,9 +214,8 @@ def _result(content: dict[str, Any]) -> Result:
         for name, value in claim.settings.items()
         if name.startswith("probe.")
     }
-    named = ("row", "numbers", "versions", "source", "seconds", "clips", "fill_only")
     return Result(
-        **{name: content[name] for name in (*named, "losses")},
+        **{name: content[name] for name in AS_THEY_ARE},
         claim=claim,
         masks=None if masks is None else mask_summary.MaskSummary(**masks),
         held_out=[dict(zip(LINE, x, strict=True)) for x in content["held_out"]],

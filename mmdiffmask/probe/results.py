@@ -145,6 +145,12 @@ OPTIONAL += ("log_probability",)
 OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"heads"}
 
 
+def mean_log(logs: LogProbability) -> float | None:
+    """The mean where there is one; None where there is none at all."""
+    known = [value for value in logs if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def write(folder: RunFolder, probed: Probed) -> None:
     """Writes probe.json."""
     folder.write(PROBE, as_json(probed))

@@ -54,7 +54,11 @@ def _probe_scores(entry: results.Label) -> summary.ProbeScores:
 
     return summary.ProbeScores(
         {
-            name: summary.ReadOut(score(head.is_right), score(head.is_right_knn))
+            name: summary.ReadOut(
+                linear=score(head.is_right),
+                near=score(head.is_right_knn),
+                log_probability=results.mean_log(head.log_probability),
+            )
             for name, head in entry.heads.items()
         }
     )

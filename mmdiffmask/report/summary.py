@@ -18,10 +18,18 @@ START = "before training"
 
 
 class ReadOut(NamedTuple):
-    """Accuracies from the same features: of a linear head, of nearest neighbours."""
+    """Scores of the same features.
+
+    Attributes:
+      linear: accuracy of a linear head.
+      near: of nearest neighbours.
+      log_probability: mean of the right class's by the linear head; None where a
+        version before did not note it.
+    """
 
     linear: statistics.Score
     near: statistics.Score
+    log_probability: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
