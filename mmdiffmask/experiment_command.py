@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+from typing import Any
 
 from mmdiffmask import config, run_arguments, run_files
 
@@ -24,14 +25,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--keep", action="store_true", help=text)
     text = "list the runs, done or not, with their minutes; compute nothing"
     command.add_argument("--plan", action="store_true", help=text)
+    text = "compute N runs that are done anew, and compare them with their results"
+    command.add_argument("--verify", type=int, metavar="N", help=text)
     command.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     import jax
 
-    from mmdiffmask import compiled, toy_records
-    from mmdiffmask.experiment import kept, outcome, plan, progress, runs
+    from mmdiffmask.experiment import kept, outcome, plan, progress, runs, verify
 
     for name in ("seeds", "workers"):
         if getattr(arguments, name) < 1:
@@ -48,18 +50,39 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.plan:
         print("\n".join(progress.lines(mine, results)))
         return
+    if arguments.verify is not None:
+        chosen_runs = verify.choose(tuple(results), arguments.verify)
+        records = _make_records(arguments, chosen)
+        kept.read(planned, keeping, records)  # they are the same
+        how = _how(arguments)
+        again = verify.compute(chosen_runs, workdir, records, **how)
+        print("\n".join(verify.lines(results, again)))
+        return
     if not all(one in results for one in mine):
-        compiled.keep()
-        runs.run(
-            mine,
-            arguments.data or toy_records.make(chosen, pathlib.Path(".")),
-            workers=arguments.workers,
-            compiled=jax.config.jax_compilation_cache_dir,
-            device=arguments.device,
-            kept=keeping,
-        )
-        results = kept.read(planned, keeping, _known_records(arguments, chosen))
+        records = _make_records(arguments, chosen)
+        runs.run(mine, records, **_how(arguments), kept=keeping)
+        results = kept.read(planned, keeping, records)
     print("\n".join(outcome.write(planned, results, folder, workdir)))
+
+
+def _how(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How runs are computed."""
+    import jax
+
+    from mmdiffmask import compiled
+
+    compiled.keep()
+    return {
+        "workers": arguments.workers,
+        "compiled": jax.config.jax_compilation_cache_dir,
+        "device": arguments.device,
+    }
+
+
+def _make_records(arguments: argparse.Namespace, chosen: config.Experiment) -> str:
+    from mmdiffmask import toy_records
+
+    return arguments.data or toy_records.make(chosen, pathlib.Path("."))
 
 
 def _known_records(
