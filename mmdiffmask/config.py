@@ -222,6 +222,9 @@ ADDED = {
     "masking.tracks": "apart",
     "masking.scores": None,
     "probe.folds": 0,
+    "probe.fractions": (),
+    "probe.fraction_draws": 3,
+    "probe.streams": (),
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("contrasts", "training.save_minutes")

@@ -25,6 +25,14 @@ class Probe:
     # 0: heads are fitted on train. N: on the held-out clips (val) without a fold, which
     # they score; each of N folds is scored once, and train's clips are not read.
     folds: int = _number(0, 0)
+    # Heads also on such shares of the labels, (0.01, 0.1) for 1 % and 10 %; each share
+    # is drawn several times, by hash, the smaller within the larger.
+    fractions: tuple[float, ...] = _number((), 1e-6, 1.0, empty=True)
+    fraction_draws: int = _number(3, 1, 100)
+    # Questions also with one stream alone beside question and answers.
+    streams: tuple[Literal["video", "subtitles", "audio"], ...] = dataclasses.field(
+        default=(), metadata={"empty": True}
+    )
     floors: bool = True  # also without frames, sound, subtitles, question; untrained
     link: Literal["softmax", "sigmoid"] = "softmax"  # released code; paper's text
     # Of these the penalty is chosen on dev.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import shutil
 import zipfile
@@ -115,6 +116,31 @@ def test_folds_score_held_out_clips_by_each_other(run, experiment, monkeypatch):
         probing.probe(changed(by_folds, folds=7), str(run))
     with pytest.raises(ValueError, match="leave probe.folds at 0"):
         probing.probe(by_folds, str(run), submission="x.zip")
+
+
+def test_streams_alone_and_fewer_labels(run, found, experiment):
+    alone = changed(
+        experiment,
+        read_outs=("match",),
+        streams=("video", "audio"),
+        fractions=(0.5,),
+        fraction_draws=1,
+    )
+    probed = probing.probe(alone, str(run))
+    asked = probed.questions
+    assert list(asked.streams) == ["zero-shot", "match"]
+    assert list(asked.streams["match"]) == ["video", "audio"]
+    for read_out, streams in asked.streams.items():
+        floor = asked.floors[read_out]["+ audio"]
+        assert streams["audio"].is_right == floor.is_right and not floor.few
+    whole = asked.read_outs["match"]
+    video = asked.streams["match"]["video"]
+    assert video.log_probability != whole.log_probability
+    assert whole.is_right == found.questions.read_outs["match"].is_right
+    assert [one.labels for one in whole.few] == [math.ceil(asked.counts["train"] / 2)]
+    text = table.lines(probed)
+    assert "video alone" in text and "50 % of labels" in text
+    assert probing.probe(alone, str(run)) == probed  # also as it was read back
 
 
 def test_an_untrained_start_is_its_own_floor(found):

@@ -61,6 +61,10 @@ class Questions:
     features: Candidates
     right: Int[np.ndarray, " e"]
 
+    def some(self, positions: Int[np.ndarray, " k"]) -> "Questions":
+        """Some of them; their features are read where they are asked for."""
+        return Questions(Picked(self.features, positions), self.right[positions])
+
 
 @dataclasses.dataclass(frozen=True)
 class Standardised:

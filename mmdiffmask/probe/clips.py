@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
 from mmdiffmask import config, examples, statistics
 from mmdiffmask.data import loader
@@ -14,6 +15,7 @@ from mmdiffmask.data.records import shards, splits
 from mmdiffmask.probe import (
     encoders,
     features,
+    fewer,
     folded,
     folds,
     linear,
@@ -157,7 +159,7 @@ def probe_label(settings: config.Probe, label: str, sets: ClipSets) -> results.L
     of_clip = label_names.of_clips(sets.labels, label)
     heads: dict[str, results.LabelHead] = {}
     for read_out in sorted(sets.train.vectors):
-        labelled = (linear.label_clips(part, read_out, of_clip) for part in sets[:3])
+        labelled = [linear.label_clips(part, read_out, of_clip) for part in sets[:3]]
         try:
             result = linear.probe(*labelled, settings.l2, settings.neighbours)
         except ValueError as error:
@@ -168,6 +170,9 @@ def probe_label(settings: config.Probe, label: str, sets: ClipSets) -> results.L
             is_right=ties.as_json(result.is_right),
             is_right_knn=ties.as_json(result.is_right_knn),
             log_probability=ties.logs_as_json(result.log_probability),
+            few=fewer.scored(
+                settings, functools.partial(_few, settings, label, labelled)
+            ),
         )
     train, val = (
         [of_clip[clip] for clip in part.clip if of_clip[clip]]
@@ -180,6 +185,42 @@ def probe_label(settings: config.Probe, label: str, sets: ClipSets) -> results.L
         unknown=dict(collections.Counter(name for name in val if name not in known)),
         clips=[clip for clip in sets.val.clip if of_clip[clip]],
     )
+
+
+def _few(
+    settings: config.Probe,
+    label: str,
+    sets: Sequence[linear.Labelled],
+    fraction: float,
+    number: int,
+) -> fewer.Scored:
+    """What heads of a fraction of train reach; dev is drawn alike."""
+    train, dev, val = sets
+    drawn = linear.some(train, fewer.draw(train.clip, fraction, number))
+    fewer.check_classes(fraction, drawn.labels, train.labels, label)
+    least = fewer.draw(dev.clip, fraction, number, least=fewer.LEAST_DEV)
+    result = linear.probe(
+        drawn, linear.some(dev, least), val, settings.l2, settings.neighbours
+    )
+    return len(drawn.clip), result.is_right, result.log_probability
+
+
+def _few_by_folds(
+    settings: config.Probe,
+    label: str,
+    part: linear.Labelled,
+    fold: Int[np.ndarray, " e"],
+    fraction: float,
+    number: int,
+) -> fewer.Scored:
+    """What heads of a fraction of the held-out clips reach on all of them."""
+    is_drawn = fewer.draw(part.clip, fraction, number)
+    kept = [part.labels[i] for i in np.flatnonzero(is_drawn)]
+    fewer.check_classes(fraction, kept, part.labels, label)
+    result = folded.labels(
+        part, fold, settings.l2, settings.neighbours, is_drawn=is_drawn
+    )
+    return len(kept), result.is_right, result.log_probability
 
 
 def probe_folds(settings: config.Probe, label: str, sets: HeldOut) -> results.Label:
@@ -205,6 +246,9 @@ def probe_folds(settings: config.Probe, label: str, sets: HeldOut) -> results.La
             is_right=ties.as_json(result.is_right),
             is_right_knn=ties.as_json(result.is_right_knn),
             log_probability=ties.logs_as_json(result.log_probability),
+            few=fewer.scored(
+                settings, functools.partial(_few_by_folds, settings, label, part, fold)
+            ),
         )
     floors, unknown = [], collections.Counter()
     for one in np.unique(fold):

@@ -22,7 +22,13 @@ VIEWS = {
     "+ audio": ("sound", "question"),
     "frames blanked": ("sound", "subtitles"),
 }
-BLIND = tuple(name for name in questions.VIEWS if name not in FULL)
+BLIND = tuple(name for name, view in questions.VIEWS.items() if not view.has_frames)
+# One stream alone, beside question and answers (`probe.streams`).
+STREAMS = {
+    "video": ("frames", "frames"),
+    "subtitles": VIEWS["+ subtitles"],
+    "audio": VIEWS["+ audio"],
+}
 
 Hits = dict[str, results.Hits]  # read-out -> per question of val
 

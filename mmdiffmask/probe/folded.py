@@ -69,7 +69,7 @@ class _Label:
         if len(classes) < 2:
             raise ValueError(
                 f"probe.folds: {len(kept)} clips that are left to fit on have"
-                f" {len(classes)} classes; take fewer folds, or add clips"
+                f" {len(classes)} classes; take fewer folds or a larger fraction"
             )
         x = linear.standardiser(part.features[is_fitted])(part.features)
         target = linear.class_index(part.labels, classes)
@@ -107,25 +107,23 @@ class _Answers:
     questions: choices.Questions
     link: choices.Link
 
-    def some(self, is_taken: folds.Rows) -> choices.Questions:
-        """Some of the questions; their features are read where they are asked for."""
-        positions = np.flatnonzero(is_taken)
-        picked = choices.Picked(self.questions.features, positions)
-        return choices.Questions(picked, self.questions.right[positions])
-
     def fit(
         self, is_fitted: folds.Rows, l2: Sequence[float]
     ) -> dict[float, choices.Head]:
-        return choices.fitted(self.some(is_fitted), l2, self.link)
+        return choices.fitted(self._some(is_fitted), l2, self.link)
 
     def loss(self, head: choices.Head, is_scored: folds.Rows) -> tuple[float, int]:
-        part = self.some(is_scored)
-        count = len(part.right)
+        part = self._some(is_scored)
+        if not (count := len(part.right)):
+            return 0.0, 0
         return choices.loss(head, part, self.link) * count, count
 
     def score(self, head: choices.Head, is_scored: folds.Rows) -> _Scored:
-        part = self.some(is_scored)
+        part = self._some(is_scored)
         return _Scored(choices.scores(head, part.features), part.right)
+
+    def _some(self, is_taken: folds.Rows) -> choices.Questions:
+        return self.questions.some(np.flatnonzero(is_taken))
 
 
 def labels(
@@ -133,6 +131,7 @@ def labels(
     fold: Int[np.ndarray, " e"],
     l2: Sequence[float],
     neighbours: int,
+    is_drawn: folds.Rows | None = None,
 ) -> Result:
     """Heads of one label: a fold is scored by those of the others.
 
@@ -141,11 +140,12 @@ def labels(
       fold: of each.
       l2: penalties, chosen among as `folds.losses` says.
       neighbours: of the nearest neighbours.
+      is_drawn: clips whose labels are seen; None: all. Every clip is scored.
 
     Raises:
       ValueError: if clips to fit on are all of one class, or as `linear.fit`.
     """
-    return _crossed(_Label(part, neighbours), fold, l2)
+    return _crossed(_Label(part, neighbours), fold, l2, is_drawn)
 
 
 def answers(
@@ -153,6 +153,7 @@ def answers(
     fold: Int[np.ndarray, " e"],
     l2: Sequence[float],
     link: choices.Link,
+    is_drawn: folds.Rows | None = None,
 ) -> Result:
     """Heads over candidate answers: a fold is scored by those of the others.
 
@@ -161,24 +162,34 @@ def answers(
       fold: of each.
       l2: penalties, chosen among as `folds.losses` says.
       link: as `choices.objective`.
+      is_drawn: questions whose right answer is seen; None: all. Every one is scored.
 
     Raises:
       ValueError: as `linear.fit`.
     """
-    return _crossed(_Answers(questions, link), fold, l2)
+    return _crossed(_Answers(questions, link), fold, l2, is_drawn)
 
 
 def _crossed(
-    task: _Label | _Answers, fold: Int[np.ndarray, " e"], l2: Sequence[float]
+    task: _Label | _Answers,
+    fold: Int[np.ndarray, " e"],
+    l2: Sequence[float],
+    is_drawn: folds.Rows | None,
 ) -> Result:
     """Every fold scored by a head of the others, under the penalty of their choice."""
-    of_fold = folds.losses(fold, l2, task.fit, task.loss)
+    is_drawn = np.ones(len(fold), bool) if is_drawn is None else is_drawn
+    of_fold = folds.losses(
+        fold,
+        l2,
+        lambda is_fitted, penalties: task.fit(is_fitted & is_drawn, penalties),
+        lambda head, is_scored: task.loss(head, is_scored & is_drawn),
+    )
     chosen, gradients = {}, []
     is_right, is_near, logs = (np.zeros(len(fold)) for _ in range(3))
     for name, its_losses in of_fold.items():
         chosen[name] = linear.least(its_losses)
         is_scored = fold == name
-        head = task.fit(~is_scored, (chosen[name],))[chosen[name]]
+        head = task.fit(~is_scored & is_drawn, (chosen[name],))[chosen[name]]
         gradients.append(head.gradient)
         scored = task.score(head, is_scored)
         is_right[is_scored] = ties.hits(scored.scores, scored.right)

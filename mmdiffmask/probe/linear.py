@@ -84,6 +84,13 @@ def label_clips(
     )
 
 
+def some(part: Labelled, is_taken: Bool[np.ndarray, " e"]) -> Labelled:
+    """Some of the clips."""
+    kept = np.flatnonzero(is_taken)
+    labels, clips = (tuple(x[i] for i in kept) for x in (part.labels, part.clip))
+    return Labelled(part.features[kept], labels, clips)
+
+
 def standardiser(features: Float[np.ndarray, "e d"]) -> Standardiser:
     """Mean and sd over the rows, in float64."""
     features = np.asarray(features, np.float64)

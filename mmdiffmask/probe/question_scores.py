@@ -11,6 +11,7 @@ from mmdiffmask.data import questions
 from mmdiffmask.probe import (
     choices,
     features,
+    fewer,
     folded,
     question_features,
     results,
@@ -51,23 +52,73 @@ def score(
                 is_right=ties.as_json(ties.hits(scores, right)),
                 log_probability=ties.logs_as_json(ties.log_probability(scores, right)),
             )
+        fold = None
         if fold_of_clip:
             clip_of = {question.example_id: question.clip for question in chosen["val"]}
-            fold = [fold_of_clip[clip_of[name]] for name in sets["val"].clip]
-            scored = folded.answers(
-                parts["val"], np.array(fold), settings.l2, settings.link
-            )
-            penalty = {"l2_of_fold": list(scored.l2)}
-        else:
-            scored = choices.probe(**parts, l2=settings.l2, link=settings.link)
+            fold = np.array([fold_of_clip[clip_of[name]] for name in sets["val"].clip])
+        head = _Head(settings, parts, {n: s.clip for n, s in sets.items()}, fold)
+        result[read_out] = head.scores()
+    return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Head:
+    """A head of one read-out, on all labels or fewer.
+
+    Attributes:
+      settings: penalties, link, fractions.
+      parts: train, dev and val; with folds val alone.
+      ids: of the questions of each.
+      fold: of each question of val; None without folds.
+    """
+
+    settings: config.Probe
+    parts: Mapping[str, choices.Questions]
+    ids: Mapping[str, Sequence[str]]
+    fold: Int[np.ndarray, " e"] | None
+
+    def scores(self) -> results.Scores:
+        """On all labels, with the scores on fewer."""
+        settings = self.settings
+        if self.fold is None:
+            scored = choices.probe(**self.parts, l2=settings.l2, link=settings.link)
             penalty = {"l2": scored.l2}
-        result[read_out] = results.Scores(
+        else:
+            val = self.parts["val"]
+            scored = folded.answers(val, self.fold, settings.l2, settings.link)
+            penalty = {"l2_of_fold": list(scored.l2)}
+        return results.Scores(
             **penalty,
             dev_loss={str(k): v for k, v in scored.dev_loss.items()},
             is_right=ties.as_json(scored.is_right),
             log_probability=ties.logs_as_json(scored.log_probability),
+            few=fewer.scored(settings, self._few),
         )
-    return result
+
+    def _few(self, fraction: float, number: int) -> fewer.Scored:
+        settings = self.settings
+        least = {"dev": fewer.LEAST_DEV}
+        drawn = {
+            name: np.flatnonzero(
+                fewer.draw(ids, fraction, number, least=least.get(name, 1))
+            )
+            for name, ids in self.ids.items()
+        }
+        if self.fold is not None:
+            is_drawn = np.isin(np.arange(len(self.fold)), drawn["val"])
+            scored = folded.answers(
+                self.parts["val"],
+                self.fold,
+                settings.l2,
+                link=settings.link,
+                is_drawn=is_drawn,
+            )
+            return len(drawn["val"]), scored.is_right, scored.log_probability
+        train, dev = (self.parts[name].some(drawn[name]) for name in ("train", "dev"))
+        scored = choices.probe(
+            train, dev, self.parts["val"], l2=settings.l2, link=settings.link
+        )
+        return len(drawn["train"]), scored.is_right, scored.log_probability
 
 
 @dataclasses.dataclass(frozen=True)

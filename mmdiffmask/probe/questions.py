@@ -64,7 +64,32 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
             }
             for name in (read_outs if of_floors else ())
         },
+        streams=_by_read_out(_score_streams(task, frozen)),
     )
+
+
+def _score_streams(task: Task, frozen: Frozen) -> dict[str, dict[str, results.Scores]]:
+    """Stream of `probe.streams` -> read-out -> scores with it alone."""
+    settings = task.experiment.probe
+    scores = {}
+    for name in dict.fromkeys(settings.streams):
+        views = tuple(dict.fromkeys(floors.STREAMS[name]))
+        if settings.floors and set(views) <= set(floors.BLIND):
+            views = floors.BLIND  # these lie in the cache by now
+        sets = encode(task, frozen, views)
+        scores[name] = _score(task, sets, floors.STREAMS[name])
+    return scores
+
+
+def _by_read_out(
+    scores: dict[str, dict[str, results.Scores]],
+) -> dict[str, dict[str, results.Scores]]:
+    """Name -> read-out -> scores, turned inside out."""
+    read_outs = dict.fromkeys(name for entry in scores.values() for name in entry)
+    return {
+        read_out: {name: entry[read_out] for name, entry in scores.items()}
+        for read_out in read_outs
+    }
 
 
 def _score_floors(
@@ -156,20 +181,23 @@ def _extract(
 
 
 def _score(
-    task: Task, sets: Sets, streams: tuple[str, str]
+    task: Task, sets: Sets, streams: tuple[str, str], has_few: bool = True
 ) -> dict[str, results.Scores]:
-    """Read-out -> scores on val."""
+    """Read-out -> scores on val; floors need none with fewer labels."""
+    settings = task.experiment.probe
+    if not has_few:
+        settings = dataclasses.replace(settings, fractions=())
     return question_scores.score(
         sets,
         task.chosen,
         task.read_outs,
         streams=streams,
-        settings=task.experiment.probe,
+        settings=settings,
         fold_of_clip=task.fold_of_clip,
     )
 
 
 def _hits(task: Task, sets: Sets, streams: tuple[str, str]) -> floors.Hits:
     """Read-out -> hits on val."""
-    scores = _score(task, sets, streams)
+    scores = _score(task, sets, streams, has_few=False)
     return {name: entry.is_right for name, entry in scores.items()}

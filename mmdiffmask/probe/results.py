@@ -35,6 +35,25 @@ class Key:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Few:
+    """What heads that saw a fraction of the labels reach, on all that is scored.
+
+    Attributes:
+      fraction: of the labels.
+      draw: number of the draw.
+      labels: how many it is; with folds, of all of them together.
+      accuracy: share of what is right.
+      log_probability: mean of the right one's; None where there is none.
+    """
+
+    fraction: float
+    draw: int
+    labels: int
+    accuracy: float
+    log_probability: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelHead:
     """One label from one kind of features.
 
@@ -46,6 +65,7 @@ class LabelHead:
       is_right_knn: by the nearest neighbours.
       log_probability: per clip of val, by the linear head; empty where a version
         before did not note it.
+      few: with fewer labels (`probe.fractions`).
     """
 
     l2: float | None = None
@@ -54,6 +74,7 @@ class LabelHead:
     is_right: Hits
     is_right_knn: Hits
     log_probability: LogProbability = ()
+    few: Sequence[Few] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,6 +108,7 @@ class Scores:
       is_right: per question of val.
       log_probability: per question of val; empty of floors, and where a version before
         did not note it.
+      few: with fewer labels (`probe.fractions`).
     """
 
     l2: float | None = None
@@ -94,6 +116,7 @@ class Scores:
     dev_loss: dict[str, float] = dataclasses.field(default_factory=dict)
     is_right: Hits
     log_probability: LogProbability = ()
+    few: Sequence[Few] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,6 +132,7 @@ class Questions:
       unanswered: split -> how many were left out, their answer not being known.
       read_outs: "zero-shot", "match" or "answer" -> its scores.
       floors: read-out -> name of what needs less than the whole -> its scores.
+      streams: read-out -> "video", "subtitles" or "audio" alone -> its scores.
     """
 
     kinds: Sequence[str]
@@ -119,6 +143,7 @@ class Questions:
     unanswered: dict[str, int] = dataclasses.field(default_factory=dict)
     read_outs: dict[str, Scores]
     floors: dict[str, dict[str, Scores]] = dataclasses.field(default_factory=dict)
+    streams: dict[str, dict[str, Scores]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,7 +170,7 @@ class Probed:
 
 # Fields that the file lacks where they are None or empty.
 OPTIONAL = ("questions", "left_out", "records", "unknown", "l2", "dev_loss")
-OPTIONAL += ("log_probability", "l2_of_fold")
+OPTIONAL += ("log_probability", "l2_of_fold", "few", "streams")
 OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"heads"}
 
 
@@ -170,7 +195,7 @@ def _beside(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _present(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {k: v for k, v in fields if k not in OPTIONAL or v not in (None, {}, ())}
+    return {k: v for k, v in fields if k not in OPTIONAL or v not in (None, {}, (), [])}
 
 
 def read(folder: RunFolder) -> Probed | None:
@@ -217,20 +242,31 @@ def _label(content: Mapping[str, Any]) -> Label:
     read_outs = [name for name in content if name not in OF_LABEL]
     if not read_outs:
         raise KeyError("read-outs of a label")
-    heads = {name: LabelHead(**content[name]) for name in read_outs}
+    heads = {name: LabelHead(**_with_few(content[name])) for name in read_outs}
     return Label(heads=heads, **fields)
 
 
 def _questions(content: Mapping[str, Any]) -> Questions:
-    read_outs, floors = content["read_outs"], content.get("floors", {})
+    nested = {name: content.get(name, {}) for name in ("floors", "streams")}
     return Questions(
         **dict(content)
         | {
-            "read_outs": _scores(read_outs),
-            "floors": {name: _scores(entry) for name, entry in floors.items()},
+            "read_outs": _scores(content["read_outs"]),
+        }
+        | {
+            field: {name: _scores(entry) for name, entry in entries.items()}
+            for field, entries in nested.items()
         }
     )
 
 
 def _scores(content: Mapping[str, Any]) -> dict[str, Scores]:
-    return {name: Scores(**entry) for name, entry in content.items()}
+    return {name: Scores(**_with_few(entry)) for name, entry in content.items()}
+
+
+def _with_few(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a head, scores of fewer labels among them."""
+    few = (
+        {"few": [Few(**entry) for entry in content["few"]]} if "few" in content else {}
+    )
+    return dict(content) | few

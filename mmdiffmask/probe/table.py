@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from mmdiffmask import statistics
-from mmdiffmask.probe import results
+from mmdiffmask.probe import fewer, results
 
 BOOTSTRAP_SEED = 0
 
@@ -32,6 +32,7 @@ def lines(probed: results.Probed) -> str:
                 f"  largest class {100 * entry.floors.largest_class:.1f}"
                 f"  {score.n} clips"
             )
+        shown += fewer.lines({f"{label} {n}": h.few for n, h in entry.heads.items()})
         if entry.unknown:
             shown.append(lacking(label, entry.unknown, len(entry.clips)))
     shown += probed.left_out.values()
@@ -88,7 +89,24 @@ def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
                 f"  best floor {100 * best[floor]:.1f} ({floor})"
                 f"  {int(is_kind.sum())} questions of {score.n} clips"
             )
+        result += _stream_lines(read_out, questions, resamples)
+        result += fewer.lines({read_out: entry.few})
     return result
+
+
+def _stream_lines(
+    read_out: str, questions: results.Questions, resamples: int
+) -> list[str]:
+    """One stream alone, over all questions."""
+    is_kind, shown = np.ones(len(questions.kinds), bool), []
+    for name, entry in questions.streams.get(read_out, {}).items():
+        score = by_clip(entry.is_right, questions.clips, is_kind, resamples)
+        shown.append(
+            f"{read_out:10} {name + ' alone':15} {100 * score.value:5.1f}"
+            f" {_interval(score)}{_log(entry.log_probability)}"
+        )
+        shown += fewer.lines({f"{read_out} {name}": entry.few})
+    return shown
 
 
 def by_clip(
