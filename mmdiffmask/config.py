@@ -225,6 +225,7 @@ ADDED = {
     "probe.fractions": (),
     "probe.fraction_draws": 3,
     "probe.streams": (),
+    "probe.right_distractors": False,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("contrasts", "training.save_minutes")

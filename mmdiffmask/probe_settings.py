@@ -12,13 +12,47 @@ LEAST_FOLDS = (
 _number = ranges.number
 
 
+# Kinds of the toy set's questions.
+TOY_KINDS = (
+    "object=^Which ",
+    "colour=^What is the colour",
+    "doing=^What is the person",
+    "who=^Who is ",
+    "scene=^Where ",
+    "topic=^What does ",
+    "speaker=^Who talks ",
+)
+# Presets of `Probe.kinds`: by the word that a question begins with.
+KINDS = {
+    "toy": TOY_KINDS,
+    "tvqa": (
+        r"what=^\W*what",
+        r"who=^\W*who",
+        r"where=^\W*where",
+        r"why=^\W*why",
+        r"how=^\W*how",
+        "others=",
+    ),
+    "social-iq": (
+        r"how=^\W*how",
+        r"why=^\W*why",
+        r"what=^\W*what",
+        r"who=^\W*who",
+        # is, are, was, were, do, does, did, has, have, had, can, could, will, would
+        r"yes or no=^\W*(is|are|was|were|do|does|did|ha[sd]|have|can|[cw]ould|will)\b",
+        "others=",
+    ),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Probe:
     """Linear heads on frozen features (design.md section 7)."""
 
     read_outs: tuple[Literal["clip", "match", "answer"], ...] = ("clip",)
     labels: tuple[str, ...] = ("action", "object", "shirt")  # columns of labels.csv
-    # Kinds of questions to tell apart in the tables, each "name=regular expression".
+    # Kinds of questions to tell apart in the tables, each "name=regular expression", or
+    # a name of KINDS; a question is of the first that fits.
     kinds: tuple[str, ...] = ("all=",)
     questions: int = _number(100_000, 10)  # most of train that heads are fitted on
     eval_questions: int = _number(100_000, 10)  # most of val, the first by id
@@ -33,6 +67,8 @@ class Probe:
     streams: tuple[Literal["video", "subtitles", "audio"], ...] = dataclasses.field(
         default=(), metadata={"empty": True}
     )
+    # Questions also with right answers of other questions in place of the wrong ones.
+    right_distractors: bool = False
     floors: bool = True  # also without frames, sound, subtitles, question; untrained
     link: Literal["softmax", "sigmoid"] = "softmax"  # released code; paper's text
     # Of these the penalty is chosen on dev.
@@ -42,6 +78,11 @@ class Probe:
     batch_size: int = _number(32, 1)
     checkpoint: Literal["best", "last"] = "best"  # last: after a fixed number of steps
     bootstrap: int = _number(2000, 100)  # resamples of clips for the 95 % interval
+
+
+def kinds(probe: Probe) -> tuple[str, ...]:
+    """The kinds of questions, each "name=regular expression"."""
+    return tuple(kind for entry in probe.kinds for kind in KINDS.get(entry, (entry,)))
 
 
 def check(probe: Probe) -> None:
@@ -56,15 +97,3 @@ def check(probe: Probe) -> None:
             f" or at least {LEAST_FOLDS}: one fold is scored, one chooses the penalty,"
             " heads are fitted on others"
         )
-
-
-# Kinds of the toy set's questions, for `Probe.kinds`.
-TOY_KINDS = (
-    "object=^Which ",
-    "colour=^What is the colour",
-    "doing=^What is the person",
-    "who=^Who is ",
-    "scene=^Where ",
-    "topic=^What does ",
-    "speaker=^Who talks ",
-)

@@ -125,6 +125,7 @@ def test_streams_alone_and_fewer_labels(run, found, experiment):
         streams=("video", "audio"),
         fractions=(0.5,),
         fraction_draws=1,
+        right_distractors=True,
     )
     probed = probing.probe(alone, str(run))
     asked = probed.questions
@@ -140,6 +141,13 @@ def test_streams_alone_and_fewer_labels(run, found, experiment):
     assert [one.labels for one in whole.few] == [math.ceil(asked.counts["train"] / 2)]
     text = table.lines(probed)
     assert "video alone" in text and "50 % of labels" in text
+    second = asked.right_distractors["match"]
+    assert list(second) == ["whole", "answers only"]
+    assert second["whole"].log_probability != whole.log_probability
+    assert len(second["answers only"].is_right) == len(asked.ids)
+    assert "among right answers of other questions, whole" in text
+    lines = [line for line in text.splitlines() if line.startswith("match")]
+    assert "answers only" in lines[0]  # the table begins with that floor
     assert probing.probe(alone, str(run)) == probed  # also as it was read back
 
 

@@ -16,7 +16,7 @@ FULL = ("frames and sound", "frames and subtitles")  # views of the two streams
 # What the audio and the text stream hold where something is left out. No frames in
 # any of them, so the vision tower does not run.
 VIEWS = {
-    "answers only": ("answers", "answers"),
+    results.ANSWERS_ONLY: ("answers", "answers"),
     "question + answers": ("question", "question"),
     "+ subtitles": ("question", "subtitles"),
     "+ audio": ("sound", "question"),

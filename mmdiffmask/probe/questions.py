@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from mmdiffmask import examples, starts
+from mmdiffmask import examples, probe_settings, starts
 from mmdiffmask.data import question_kinds, questions, tokenizers, video
 from mmdiffmask.probe import (
+    distractors,
     encoders,
     features,
     floors,
@@ -24,6 +25,11 @@ from mmdiffmask.training.family import Params
 from mmdiffmask.training.question_batch import ANSWER, MATCH
 
 Sets = dict[str, features.Features]  # of train, dev and val
+# What is answered among right answers of other questions.
+DISTRACTED = {
+    results.WHOLE: floors.FULL,
+    results.ANSWERS_ONLY: floors.VIEWS[results.ANSWERS_ONLY],
+}
 
 
 def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questions:
@@ -39,7 +45,7 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
       ValueError: if the checkpoint lacks what `match` needs, or `probe.kinds` is wrong.
     """
     settings = task.experiment.probe
-    kinds = question_kinds.parse(settings.kinds)
+    kinds = question_kinds.parse(probe_settings.kinds(settings))
     frozen = Frozen(
         task.experiment, task.manifest, task.folder, weights, lambda: params
     )
@@ -65,7 +71,21 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
             for name in (read_outs if of_floors else ())
         },
         streams=_by_read_out(_score_streams(task, frozen)),
+        right_distractors=_by_read_out(_score_right_distractors(task, frozen)),
     )
+
+
+def _score_right_distractors(
+    task: Task, frozen: Frozen
+) -> dict[str, dict[str, results.Scores]]:
+    """View -> read-out -> scores among right answers of other questions."""
+    if not task.experiment.probe.right_distractors:
+        return {}
+    other, scores = distractors.of_task(task), {}
+    for name, streams in DISTRACTED.items():
+        sets = encode(other, frozen, tuple(dict.fromkeys(streams)))
+        scores[name] = _score(other, sets, streams, has_few=False)
+    return scores
 
 
 def _score_streams(task: Task, frozen: Frozen) -> dict[str, dict[str, results.Scores]]:
@@ -136,6 +156,7 @@ def encode(task: Task, frozen: Frozen, views: Sequence[str]) -> Sets:
     """Features of every split in some views, from the cache if they are in it."""
     settings, sets = task.experiment.probe, {}
     bounds = [settings.questions, settings.eval_questions, task.read_outs, views]
+    bounds += [task.variant] if task.variant else []
     for name, chosen in task.chosen.items():
         placed = sorted(chosen, key=lambda question: question.position)
         compute = functools.partial(_extract, task, frozen, name, placed, views)

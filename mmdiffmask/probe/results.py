@@ -10,6 +10,8 @@ from mmdiffmask.run_files import PROBE
 from mmdiffmask.run_folder import RunFolder
 
 Hits = Sequence[int | float]  # 1 = right, 0 = wrong, a tie as its share (`ties.hits`)
+ANSWERS_ONLY = "answers only"  # a floor: neither question nor clip
+WHOLE = "whole"  # clip, sound, subtitles and question, as rows are scored
 # Natural logarithm of the probability of the right one, as `ties.log_probability`; None
 # where there is none, as no head can name a class that it was not fitted on.
 LogProbability = Sequence[float | None]
@@ -133,6 +135,8 @@ class Questions:
       read_outs: "zero-shot", "match" or "answer" -> its scores.
       floors: read-out -> name of what needs less than the whole -> its scores.
       streams: read-out -> "video", "subtitles" or "audio" alone -> its scores.
+      right_distractors: read-out -> "whole" or "answers only" -> its scores where all
+        wrong candidates are right answers of other questions.
     """
 
     kinds: Sequence[str]
@@ -144,6 +148,9 @@ class Questions:
     read_outs: dict[str, Scores]
     floors: dict[str, dict[str, Scores]] = dataclasses.field(default_factory=dict)
     streams: dict[str, dict[str, Scores]] = dataclasses.field(default_factory=dict)
+    right_distractors: dict[str, dict[str, Scores]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,6 +178,7 @@ class Probed:
 # Fields that the file lacks where they are None or empty.
 OPTIONAL = ("questions", "left_out", "records", "unknown", "l2", "dev_loss")
 OPTIONAL += ("log_probability", "l2_of_fold", "few", "streams")
+OPTIONAL += ("right_distractors",)
 OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"heads"}
 
 
@@ -247,7 +255,8 @@ def _label(content: Mapping[str, Any]) -> Label:
 
 
 def _questions(content: Mapping[str, Any]) -> Questions:
-    nested = {name: content.get(name, {}) for name in ("floors", "streams")}
+    names = ("floors", "streams", "right_distractors")
+    nested = {name: content.get(name, {}) for name in names}
     return Questions(
         **dict(content)
         | {
