@@ -10,16 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from mmdiffmask import attention as attentions
-from mmdiffmask import (
-    config,
-    configure,
-    contrasts,
-    effects,
-    examples,
-    masks,
-    probe_settings,
-    starts,
-)
+from mmdiffmask import config, configure, contrasts, effects, examples, masks, starts
 from mmdiffmask.data import loader, question_kinds, tokenizers, vocabulary
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.inputs import Claim
@@ -58,7 +49,7 @@ def check(experiment: config.Experiment) -> None:
     strategy_settings.check_live(maskings)
     strategy_settings.check_use(maskings)
     contrasts.of_experiment(experiment, tuple(rows))
-    question_kinds.parse(probe_settings.kinds(experiment.probe))
+    question_kinds.parse(experiment.probe.kinds)
     size = tokenizers.load(experiment.data.tokenizer).vocabulary
     if size > experiment.model.vocabulary:
         raise ValueError(

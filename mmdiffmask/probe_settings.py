@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from mmdiffmask import ranges
@@ -80,9 +81,9 @@ class Probe:
     bootstrap: int = _number(2000, 100)  # resamples of clips for the 95 % interval
 
 
-def kinds(probe: Probe) -> tuple[str, ...]:
-    """The kinds of questions, each "name=regular expression"."""
-    return tuple(kind for entry in probe.kinds for kind in KINDS.get(entry, (entry,)))
+def kinds(entries: Sequence[str]) -> tuple[str, ...]:
+    """The entries of `Probe.kinds` with presets written out."""
+    return tuple(kind for entry in entries for kind in KINDS.get(entry, (entry,)))
 
 
 def check(probe: Probe) -> None:

@@ -13,7 +13,7 @@ def parse(entries: Sequence[str]) -> list[tuple[str, re.Pattern]]:
       ValueError: for an entry that is not "name=regular expression".
     """
     kinds = []
-    for entry in entries:
+    for entry in probe_settings.kinds(entries):
         name, sign, pattern = entry.partition("=")
         try:
             if not sign or not name:

@@ -70,12 +70,12 @@ def of_task(task: tasks.Task) -> tasks.Task:
       ValueError: as `draw`; if a candidate is cut off by data.text_length.
     """
     sources, chosen = {}, {}
-    for name, asked in task.chosen.items():
+    for name, part in task.chosen.items():
         source = task.sources[name]
-        answers = draw(asked, task.entries[name])
+        answers = draw(part, task.entries[name])
         sources[name] = tasks.Answered(source, answers)
         chosen[name] = tasks.measured(
-            task.experiment, _Texts(task.entries[name], answers), list(asked)
+            task.experiment, _Texts(task.entries[name], answers), list(part)
         )
     every = [question for part in chosen.values() for question in part]
     questions.check_length(every, task.experiment.data)

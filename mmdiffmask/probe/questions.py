@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from mmdiffmask import examples, probe_settings, starts
+from mmdiffmask import examples, starts
 from mmdiffmask.data import question_kinds, questions, tokenizers, video
 from mmdiffmask.probe import (
     distractors,
@@ -45,7 +45,7 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
       ValueError: if the checkpoint lacks what `match` needs, or `probe.kinds` is wrong.
     """
     settings = task.experiment.probe
-    kinds = question_kinds.parse(probe_settings.kinds(settings))
+    kinds = question_kinds.parse(settings.kinds)
     frozen = Frozen(
         task.experiment, task.manifest, task.folder, weights, lambda: params
     )
