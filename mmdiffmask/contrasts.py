@@ -15,7 +15,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 
-from mmdiffmask import config
+from mmdiffmask import config, probe_settings
 
 # Read-outs of the settings -> measures of questions that come with them.
 OF_QUESTIONS = {"match": ("match", "zero-shot"), "answer": ("answer",)}
@@ -73,7 +73,7 @@ def measures(probe: config.Probe) -> tuple[str, ...]:
     """
     labels = probe.labels if "clip" in probe.read_outs else ()
     asked_by = [name for r in probe.read_outs for name in OF_QUESTIONS.get(r, ())]
-    kinds = [entry.partition("=")[0] for entry in probe.kinds]
+    kinds = [entry.partition("=")[0] for entry in probe_settings.kinds(probe.kinds)]
     names = [*labels, *asked_by]
     names += [f"{r}/{kind}" for r in asked_by for kind in dict.fromkeys(kinds)]
     names += [f"{name}{LOG}" for name in names]

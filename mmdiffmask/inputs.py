@@ -120,7 +120,8 @@ def of_settings(settings: Mapping[str, Any], records_dir: str | None) -> Inputs:
 
 def first_difference(before: Claim, now: Claim) -> str | None:
     """The first of seed, contents and settings; a file's path is no setting."""
-    there, here = (config.ADDED | c.as_json()["settings"] for c in (before, now))
+    added = json.loads(json.dumps(config.ADDED))  # JSON has lists in place of tuples
+    there, here = (added | c.as_json()["settings"] for c in (before, now))
     pairs = {"--seed": (before.seed, now.seed)}
     # Unknown content is compared by its path, as it always was.
     known = before.inputs.keys() & (

@@ -6,9 +6,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from mmdiffmask import statistics
-from mmdiffmask.probe import results
+from mmdiffmask.probe import fewer, results
 
 BOOTSTRAP_SEED = 0
+DISTRACTED = "among right answers of other questions"
 
 
 def lines(probed: results.Probed) -> str:
@@ -17,6 +18,11 @@ def lines(probed: results.Probed) -> str:
         f"after {probed.step} steps; accuracy in % with its 95 % interval, mean"
         " log-probability of the right one in nats"
     ]
+    if n_folds := probed.key.probe.get("folds"):
+        shown.append(
+            f"heads of each of {n_folds} folds of the held-out clips are fitted on the"
+            " others"
+        )
     for label, entry in probed.labels.items():
         for read_out, head in entry.heads.items():
             score = statistics.accuracy(np.array(head.is_right, float))
@@ -27,6 +33,7 @@ def lines(probed: results.Probed) -> str:
                 f"  largest class {100 * entry.floors.largest_class:.1f}"
                 f"  {score.n} clips"
             )
+        shown += fewer.lines({f"{label} {n}": h.few for n, h in entry.heads.items()})
         if entry.unknown:
             shown.append(lacking(label, entry.unknown, len(entry.clips)))
     shown += probed.left_out.values()
@@ -67,6 +74,7 @@ def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
     result = []
     for read_out, entry in questions.read_outs.items():
         floors = questions.floors.get(read_out, {})
+        result += _answers_only(read_out, questions, resamples)
         for name, is_kind in groups.items():
             score = by_clip(entry.is_right, questions.clips, is_kind, resamples)
             best = {
@@ -83,7 +91,51 @@ def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
                 f"  best floor {100 * best[floor]:.1f} ({floor})"
                 f"  {int(is_kind.sum())} questions of {score.n} clips"
             )
+        second = questions.right_distractors.get(read_out, {})
+        result += [
+            _line(read_out, f"{DISTRACTED}, {name}", scores, questions, resamples)
+            for name, scores in second.items()
+        ]
+        result += _stream_lines(read_out, questions, resamples)
+        result += fewer.lines({read_out: entry.few})
     return result
+
+
+def _answers_only(
+    read_out: str, questions: results.Questions, resamples: int
+) -> list[str]:
+    """The floor that data sets are to be read beside: no question, no clip."""
+    entry = questions.floors.get(read_out, {}).get(results.ANSWERS_ONLY)
+    if entry is None:
+        return []
+    return [_line(read_out, results.ANSWERS_ONLY, entry, questions, resamples)]
+
+
+def _line(
+    read_out: str,
+    name: str,
+    scores: results.Scores,
+    questions: results.Questions,
+    resamples: int,
+) -> str:
+    """A score over all questions."""
+    everything = np.ones(len(questions.kinds), bool)
+    score = by_clip(scores.is_right, questions.clips, everything, resamples)
+    return (
+        f"{read_out:10} {name:14} {100 * score.value:5.1f}"
+        f" {_interval(score)}{_log(scores.log_probability)}"
+    )
+
+
+def _stream_lines(
+    read_out: str, questions: results.Questions, resamples: int
+) -> list[str]:
+    """One stream alone, over all questions."""
+    shown = []
+    for name, entry in questions.streams.get(read_out, {}).items():
+        shown.append(_line(read_out, f"{name} alone", entry, questions, resamples))
+        shown += fewer.lines({f"{read_out} {name}": entry.few})
+    return shown
 
 
 def by_clip(
