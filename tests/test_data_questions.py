@@ -110,7 +110,7 @@ def test_no_input_depends_on_the_right_answer():
     for other in found[1:]:
         for x, y in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(x, y)
-    assert found[0].tokens.shape == (6, 4, 64) and found[0].mask_at.shape == (6, 4)
+    assert found[0].tokens.shape == (7, 4, 64) and found[0].mask_at.shape == (7, 4)
 
 
 def test_match_holds_no_candidate_and_answer_each_one_once():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import shutil
 import zipfile
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import configure, examples, pretrain, run_files, starts
+from mmdiffmask import configure, examples, inputs, pretrain, run_files, starts
 from mmdiffmask.data import cache, loader
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import manifest
@@ -24,6 +25,7 @@ from mmdiffmask.probe import (
     table,
     tasks,
 )
+from mmdiffmask.probe import features as clip_features
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import run as probing
 from mmdiffmask.report import limits
@@ -75,10 +77,78 @@ def test_every_read_out_and_floor_scores_every_question(found):
         assert set(asked.floors[name]) == FLOORS
         for scores in (entry, *asked.floors[name].values()):
             assert len(scores.is_right) == n and set(scores.is_right) <= {0, 1}
+        logs = np.array(entry.log_probability)
+        assert len(logs) == n and (logs <= 0).all()
+        # Who gives the right one more than half of it all answers rightly.
+        assert all(np.array(entry.is_right)[logs > np.log(0.5)] == 1)
     for name in ("match", "answer"):
         entry = asked.read_outs[name]
         assert entry.dev_loss[str(entry.l2)] == min(entry.dev_loss.values())
     assert set(found.labels) == {"action", "object", "shirt"}
+
+
+def test_folds_score_held_out_clips_by_each_other(run, experiment, monkeypatch):
+    seen, extract = [], clip_features.extract
+
+    def noted(encode, params, batches, note=int):
+        part = extract(encode, params, batches, note)
+        seen.extend(part.clip)
+        return part
+
+    monkeypatch.setattr(clip_features, "extract", noted)
+    by_folds = changed(
+        experiment, folds=3, labels=("action",), read_outs=("clip", "match")
+    )
+    probed = probing.probe(by_folds, str(run))
+    val = Corpus.of(RunFolder(run).find(inputs.RECORDS))
+    held_out = {entry.clip for entry in val.entries("val")}
+    assert set(seen) <= held_out  # none of train's
+    label, asked = probed.labels["action"], probed.questions
+    assert set(label.clips) == held_out == set(asked.clips)
+    assert set(asked.counts) == {"val"}
+    for scores in (*label.heads.values(), asked.read_outs["match"]):
+        assert scores.l2 is None and len(scores.l2_of_fold) == 3
+        assert len(scores.log_probability) == len(scores.is_right)
+    assert set(asked.floors["match"]) == FLOORS
+    assert "heads of each of 3 folds" in table.lines(probed)
+    assert probing.probe(by_folds, str(run)) == probed
+    with pytest.raises(ValueError, match="each fold needs one; take fewer folds"):
+        probing.probe(changed(by_folds, folds=7), str(run))
+    with pytest.raises(ValueError, match="leave probe.folds at 0"):
+        probing.probe(by_folds, str(run), submission="x.zip")
+
+
+def test_streams_alone_and_fewer_labels(run, found, experiment):
+    alone = changed(
+        experiment,
+        read_outs=("match",),
+        streams=("video", "audio"),
+        fractions=(0.5,),
+        fraction_draws=1,
+        right_distractors=True,
+    )
+    probed = probing.probe(alone, str(run))
+    asked = probed.questions
+    assert list(asked.streams) == ["zero-shot", "match"]
+    assert list(asked.streams["match"]) == ["video", "audio"]
+    for read_out, streams in asked.streams.items():
+        floor = asked.floors[read_out]["+ audio"]
+        assert streams["audio"].is_right == floor.is_right and not floor.few
+    whole = asked.read_outs["match"]
+    video = asked.streams["match"]["video"]
+    assert video.log_probability != whole.log_probability
+    assert whole.is_right == found.questions.read_outs["match"].is_right
+    assert [one.labels for one in whole.few] == [math.ceil(asked.counts["train"] / 2)]
+    text = table.lines(probed)
+    assert "video alone" in text and "50 % of labels" in text
+    second = asked.right_distractors["match"]
+    assert list(second) == ["whole", "answers only"]
+    assert second["whole"].log_probability != whole.log_probability
+    assert len(second["answers only"].is_right) == len(asked.ids)
+    assert "among right answers of other questions, whole" in text
+    lines = [line for line in text.splitlines() if line.startswith("match")]
+    assert "answers only" in lines[0]  # the table begins with that floor
+    assert probing.probe(alone, str(run)) == probed  # also as it was read back
 
 
 def test_an_untrained_start_is_its_own_floor(found):

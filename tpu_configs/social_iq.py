@@ -36,5 +36,10 @@ def get_config() -> config.Experiment:
             tvqa.training,
             epochs=20.0,  # Table 4, CPT multimodal
         ),
-        probe=dataclasses.replace(tvqa.probe, floors=True),  # minutes here
+        probe=dataclasses.replace(
+            tvqa.probe,
+            kinds=("social-iq",),
+            right_distractors=True,
+            floors=True,  # minutes here
+        ),
     )

@@ -40,6 +40,7 @@ def get_config() -> config.Experiment:
         ),
         probe=config.Probe(
             read_outs=("answer", "match"),
+            kinds=("tvqa",),
             floors=False,  # six times the hours: once, for `none`, with --set
             checkpoint="last",
         ),

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from mmdiffmask import probe_settings
+
 
 def parse(entries: Sequence[str]) -> list[tuple[str, re.Pattern]]:
     """Names and expressions of `probe.kinds`.
@@ -11,11 +13,14 @@ def parse(entries: Sequence[str]) -> list[tuple[str, re.Pattern]]:
       ValueError: for an entry that is not "name=regular expression".
     """
     kinds = []
-    for entry in entries:
+    for entry in probe_settings.kinds(entries):
         name, sign, pattern = entry.partition("=")
         try:
             if not sign or not name:
-                raise ValueError("write it as name=regular expression")
+                presets = ", ".join(probe_settings.KINDS)
+                raise ValueError(
+                    f"write it as name=regular expression, or name one of {presets}"
+                )
             kinds.append((name, re.compile(pattern, re.IGNORECASE)))
         except (ValueError, re.error) as error:
             raise ValueError(f"probe.kinds: {entry!r}: {error}") from error

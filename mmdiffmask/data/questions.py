@@ -31,6 +31,7 @@ VIEWS = {
     "question": View(),
     "subtitles": View(stream="subtitles"),
     "sound": View(stream="sound"),
+    "frames": View(has_frames=True),
     "frames and subtitles": View(stream="subtitles", has_frames=True),
     "frames and sound": View(stream="sound", has_frames=True),
 }

@@ -16,13 +16,19 @@ FULL = ("frames and sound", "frames and subtitles")  # views of the two streams
 # What the audio and the text stream hold where something is left out. No frames in
 # any of them, so the vision tower does not run.
 VIEWS = {
-    "answers only": ("answers", "answers"),
+    results.ANSWERS_ONLY: ("answers", "answers"),
     "question + answers": ("question", "question"),
     "+ subtitles": ("question", "subtitles"),
     "+ audio": ("sound", "question"),
     "frames blanked": ("sound", "subtitles"),
 }
-BLIND = tuple(name for name in questions.VIEWS if name not in FULL)
+BLIND = tuple(name for name, view in questions.VIEWS.items() if not view.has_frames)
+# One stream alone, beside question and answers (`probe.streams`).
+STREAMS = {
+    "video": ("frames", "frames"),
+    "subtitles": VIEWS["+ subtitles"],
+    "audio": VIEWS["+ audio"],
+}
 
 Hits = dict[str, results.Hits]  # read-out -> per question of val
 
@@ -73,7 +79,7 @@ def _path(experiment: config.Experiment, manifest: str, seed: int) -> pathlib.Pa
         "tokenizer": inputs.digest("data.tokenizer", experiment.data.tokenizer),
         "model": dataclasses.asdict(model),
         "bounds": [probe.questions, probe.eval_questions, probe.read_outs],
-        "heads": [probe.l2, probe.link],
+        "heads": [probe.l2, probe.link, probe.folds],
         "numbers": versions.number("training", "features", "heads"),
     }
     text = json.dumps(parts, sort_keys=True)

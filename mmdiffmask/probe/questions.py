@@ -11,6 +11,7 @@ from jaxtyping import Float
 from mmdiffmask import examples, starts
 from mmdiffmask.data import question_kinds, questions, tokenizers, video
 from mmdiffmask.probe import (
+    distractors,
     encoders,
     features,
     floors,
@@ -24,6 +25,11 @@ from mmdiffmask.training.family import Params
 from mmdiffmask.training.question_batch import ANSWER, MATCH
 
 Sets = dict[str, features.Features]  # of train, dev and val
+# What is answered among right answers of other questions.
+DISTRACTED = {
+    results.WHOLE: floors.FULL,
+    results.ANSWERS_ONLY: floors.VIEWS[results.ANSWERS_ONLY],
+}
 
 
 def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questions:
@@ -64,7 +70,46 @@ def probe(task: Task, params: Params, weights: str, seed: int) -> results.Questi
             }
             for name in (read_outs if of_floors else ())
         },
+        streams=_by_read_out(_score_streams(task, frozen)),
+        right_distractors=_by_read_out(_score_right_distractors(task, frozen)),
     )
+
+
+def _score_right_distractors(
+    task: Task, frozen: Frozen
+) -> dict[str, dict[str, results.Scores]]:
+    """View -> read-out -> scores among right answers of other questions."""
+    if not task.experiment.probe.right_distractors:
+        return {}
+    other, scores = distractors.of_task(task), {}
+    for name, streams in DISTRACTED.items():
+        sets = encode(other, frozen, tuple(dict.fromkeys(streams)))
+        scores[name] = _score(other, sets, streams, has_few=False)
+    return scores
+
+
+def _score_streams(task: Task, frozen: Frozen) -> dict[str, dict[str, results.Scores]]:
+    """Stream of `probe.streams` -> read-out -> scores with it alone."""
+    settings = task.experiment.probe
+    scores = {}
+    for name in dict.fromkeys(settings.streams):
+        views = tuple(dict.fromkeys(floors.STREAMS[name]))
+        if settings.floors and set(views) <= set(floors.BLIND):
+            views = floors.BLIND  # these lie in the cache by now
+        sets = encode(task, frozen, views)
+        scores[name] = _score(task, sets, floors.STREAMS[name])
+    return scores
+
+
+def _by_read_out(
+    scores: dict[str, dict[str, results.Scores]],
+) -> dict[str, dict[str, results.Scores]]:
+    """Name -> read-out -> scores, turned inside out."""
+    read_outs = dict.fromkeys(name for entry in scores.values() for name in entry)
+    return {
+        read_out: {name: entry[read_out] for name, entry in scores.items()}
+        for read_out in read_outs
+    }
 
 
 def _score_floors(
@@ -95,10 +140,13 @@ def _untrained(task: Task, seed: int) -> Params:
 
     def mean_patch() -> Float[np.ndarray, " p"]:
         first: dict[str, int] = {}
-        for question in task.chosen["train"]:
+        split = next(
+            iter(task.chosen)
+        )  # train; with folds val, whose labels stay apart
+        for question in task.chosen[split]:
             first.setdefault(question.clip, question.position)
         shown = sorted(first.values())[: starts.PIXEL_CLIPS]
-        source = task.sources["train"]
+        source = task.sources[split]
         return starts.mean_of(video.pictures(source[i], patch_grid) for i in shown)
 
     return starts.random(task.experiment, seed, mean_patch)
@@ -108,6 +156,7 @@ def encode(task: Task, frozen: Frozen, views: Sequence[str]) -> Sets:
     """Features of every split in some views, from the cache if they are in it."""
     settings, sets = task.experiment.probe, {}
     bounds = [settings.questions, settings.eval_questions, task.read_outs, views]
+    bounds += [task.variant] if task.variant else []
     for name, chosen in task.chosen.items():
         placed = sorted(chosen, key=lambda question: question.position)
         compute = functools.partial(_extract, task, frozen, name, placed, views)
@@ -153,15 +202,23 @@ def _extract(
 
 
 def _score(
-    task: Task, sets: Sets, streams: tuple[str, str]
+    task: Task, sets: Sets, streams: tuple[str, str], has_few: bool = True
 ) -> dict[str, results.Scores]:
-    """Read-out -> scores on val."""
+    """Read-out -> scores on val; floors need none with fewer labels."""
+    settings = task.experiment.probe
+    if not has_few:
+        settings = dataclasses.replace(settings, fractions=())
     return question_scores.score(
-        sets, task.chosen, task.read_outs, streams, task.experiment.probe
+        sets,
+        task.chosen,
+        task.read_outs,
+        streams=streams,
+        settings=settings,
+        fold_of_clip=task.fold_of_clip,
     )
 
 
 def _hits(task: Task, sets: Sets, streams: tuple[str, str]) -> floors.Hits:
     """Read-out -> hits on val."""
-    scores = _score(task, sets, streams)
+    scores = _score(task, sets, streams, has_few=False)
     return {name: entry.is_right for name, entry in scores.items()}

@@ -10,6 +10,11 @@ from mmdiffmask.run_files import PROBE
 from mmdiffmask.run_folder import RunFolder
 
 Hits = Sequence[int | float]  # 1 = right, 0 = wrong, a tie as its share (`ties.hits`)
+ANSWERS_ONLY = "answers only"  # a floor: neither question nor clip
+WHOLE = "whole"  # clip, sound, subtitles and question, as rows are scored
+# Natural logarithm of the probability of the right one, as `ties.log_probability`; None
+# where there is none, as no head can name a class that it was not fitted on.
+LogProbability = Sequence[float | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,20 +37,46 @@ class Key:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Few:
+    """What heads that saw a fraction of the labels reach, on all that is scored.
+
+    Attributes:
+      fraction: of the labels.
+      draw: number of the draw.
+      labels: how many it is; with folds, of all of them together.
+      accuracy: share of what is right.
+      log_probability: mean of the right one's; None where there is none.
+    """
+
+    fraction: float
+    draw: int
+    labels: int
+    accuracy: float
+    log_probability: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LabelHead:
     """One label from one kind of features.
 
     Attributes:
-      l2: penalty of the linear head, chosen on dev.
-      dev_loss: penalty, as text -> its loss on dev.
+      l2: penalty of the linear head, chosen on dev; None with folds.
+      l2_of_fold: with folds, the penalty that the others chose for each.
+      dev_loss: penalty, as text -> its loss on dev, or the loss that folds chose by.
       is_right: per clip of val, by the linear head.
       is_right_knn: by the nearest neighbours.
+      log_probability: per clip of val, by the linear head; empty where a version
+        before did not note it.
+      few: with fewer labels (`probe.fractions`).
     """
 
-    l2: float
+    l2: float | None = None
+    l2_of_fold: Sequence[float] = ()
     dev_loss: dict[str, float] = dataclasses.field(default_factory=dict)
     is_right: Hits
     is_right_knn: Hits
+    log_probability: LogProbability = ()
+    few: Sequence[Few] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,15 +103,22 @@ class Scores:
     """One read-out of the questions, or one of its floors.
 
     Attributes:
-      l2: penalty of the head, chosen on dev; None where there is no head, and of
-        floors.
-      dev_loss: penalty, as text -> its loss on dev; empty likewise.
+      l2: penalty of the head, chosen on dev; None where there is no head, with folds,
+        and of floors.
+      l2_of_fold: with folds, the penalty that the others chose for each.
+      dev_loss: penalty, as text -> its loss on dev; empty without a head.
       is_right: per question of val.
+      log_probability: per question of val; empty of floors, and where a version before
+        did not note it.
+      few: with fewer labels (`probe.fractions`).
     """
 
     l2: float | None = None
+    l2_of_fold: Sequence[float] = ()
     dev_loss: dict[str, float] = dataclasses.field(default_factory=dict)
     is_right: Hits
+    log_probability: LogProbability = ()
+    few: Sequence[Few] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +134,9 @@ class Questions:
       unanswered: split -> how many were left out, their answer not being known.
       read_outs: "zero-shot", "match" or "answer" -> its scores.
       floors: read-out -> name of what needs less than the whole -> its scores.
+      streams: read-out -> "video", "subtitles" or "audio" alone -> its scores.
+      right_distractors: read-out -> "whole" or "answers only" -> its scores where all
+        wrong candidates are right answers of other questions.
     """
 
     kinds: Sequence[str]
@@ -106,6 +147,10 @@ class Questions:
     unanswered: dict[str, int] = dataclasses.field(default_factory=dict)
     read_outs: dict[str, Scores]
     floors: dict[str, dict[str, Scores]] = dataclasses.field(default_factory=dict)
+    streams: dict[str, dict[str, Scores]] = dataclasses.field(default_factory=dict)
+    right_distractors: dict[str, dict[str, Scores]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,14 +177,27 @@ class Probed:
 
 # Fields that the file lacks where they are None or empty.
 OPTIONAL = ("questions", "left_out", "records", "unknown", "l2", "dev_loss")
+OPTIONAL += ("log_probability", "l2_of_fold", "few", "streams")
+OPTIONAL += ("right_distractors",)
 OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"heads"}
+
+
+def mean_log(logs: LogProbability) -> float | None:
+    """The mean where there is one; None where there is none at all."""
+    known = [value for value in logs if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def write(folder: RunFolder, probed: Probed) -> None:
     """Writes probe.json."""
+    folder.write(PROBE, as_json(probed))
+
+
+def as_json(probed: Probed) -> dict[str, Any]:
+    """The content of probe.json."""
     content = dataclasses.asdict(probed, dict_factory=_present)
     labels = {name: _beside(entry) for name, entry in content["labels"].items()}
-    folder.write(PROBE, content | {"labels": labels})
+    return content | {"labels": labels}
 
 
 def _beside(entry: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +208,7 @@ def _beside(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _present(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {k: v for k, v in fields if k not in OPTIONAL or v not in (None, {})}
+    return {k: v for k, v in fields if k not in OPTIONAL or v not in (None, {}, (), [])}
 
 
 def read(folder: RunFolder) -> Probed | None:
@@ -163,12 +221,17 @@ def read(folder: RunFolder) -> Probed | None:
         return None
     content = folder.read(PROBE)
     try:
-        return _probed(content)
+        return from_json(content)
     except (KeyError, TypeError, AttributeError) as error:
         raise folder.damaged(PROBE, f"{error!r}") from error
 
 
-def _probed(content: Mapping[str, Any]) -> Probed:
+def from_json(content: Mapping[str, Any]) -> Probed:
+    """The scores that `as_json` took apart.
+
+    Raises:
+      KeyError: if a part is missing; TypeError or AttributeError if it is another.
+    """
     questions = content.get("questions")
     return Probed(
         key=_key(content["key"]),
@@ -197,20 +260,32 @@ def _label(content: Mapping[str, Any]) -> Label:
     read_outs = [name for name in content if name not in OF_LABEL]
     if not read_outs:
         raise KeyError("read-outs of a label")
-    heads = {name: LabelHead(**content[name]) for name in read_outs}
+    heads = {name: LabelHead(**_with_few(content[name])) for name in read_outs}
     return Label(heads=heads, **fields)
 
 
 def _questions(content: Mapping[str, Any]) -> Questions:
-    read_outs, floors = content["read_outs"], content.get("floors", {})
+    names = ("floors", "streams", "right_distractors")
+    nested = {name: content.get(name, {}) for name in names}
     return Questions(
         **dict(content)
         | {
-            "read_outs": _scores(read_outs),
-            "floors": {name: _scores(entry) for name, entry in floors.items()},
+            "read_outs": _scores(content["read_outs"]),
+        }
+        | {
+            field: {name: _scores(entry) for name, entry in entries.items()}
+            for field, entries in nested.items()
         }
     )
 
 
 def _scores(content: Mapping[str, Any]) -> dict[str, Scores]:
-    return {name: Scores(**entry) for name, entry in content.items()}
+    return {name: Scores(**_with_few(entry)) for name, entry in content.items()}
+
+
+def _with_few(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a head, scores of fewer labels among them."""
+    few = (
+        {"few": [Few(**entry) for entry in content["few"]]} if "few" in content else {}
+    )
+    return dict(content) | few

@@ -6,24 +6,34 @@ import numpy as np
 from jaxtyping import Bool
 
 from mmdiffmask import statistics
-from mmdiffmask.probe import results
+from mmdiffmask.probe import fewer, results
 
 BOOTSTRAP_SEED = 0
+DISTRACTED = "among right answers of other questions"
 
 
 def lines(probed: results.Probed) -> str:
     """Every read-out: accuracy, interval, what needs less than it."""
-    shown = [f"after {probed.step} steps; accuracy in % with its 95 % interval"]
+    shown = [
+        f"after {probed.step} steps; accuracy in % with its 95 % interval, mean"
+        " log-probability of the right one in nats"
+    ]
+    if n_folds := probed.key.probe.get("folds"):
+        shown.append(
+            f"heads of each of {n_folds} folds of the held-out clips are fitted on the"
+            " others"
+        )
     for label, entry in probed.labels.items():
         for read_out, head in entry.heads.items():
             score = statistics.accuracy(np.array(head.is_right, float))
             shown.append(
                 f"{label:10} {read_out:6} {100 * score.value:5.1f}"
-                f" {_interval(score)}"
+                f" {_interval(score)}{_log(head.log_probability)}"
                 f"  chance {100 * entry.floors.chance:.1f}"
                 f"  largest class {100 * entry.floors.largest_class:.1f}"
                 f"  {score.n} clips"
             )
+        shown += fewer.lines({f"{label} {n}": h.few for n, h in entry.heads.items()})
         if entry.unknown:
             shown.append(lacking(label, entry.unknown, len(entry.clips)))
     shown += probed.left_out.values()
@@ -48,6 +58,12 @@ def _interval(score: statistics.Score) -> str:
     return f"[{100 * score.low:.1f}, {100 * score.high:.1f}]"
 
 
+def _log(logs: results.LogProbability) -> str:
+    """Their mean; "" where there is none, as of a probe of a version before."""
+    mean = results.mean_log(logs)
+    return "" if mean is None else f"  log-p {mean:.3f}"
+
+
 def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
     """`questions` of probe.json to read: accuracy, interval over clips, best floor."""
     kinds = np.array(questions.kinds)
@@ -58,6 +74,7 @@ def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
     result = []
     for read_out, entry in questions.read_outs.items():
         floors = questions.floors.get(read_out, {})
+        result += _answers_only(read_out, questions, resamples)
         for name, is_kind in groups.items():
             score = by_clip(entry.is_right, questions.clips, is_kind, resamples)
             best = {
@@ -65,13 +82,60 @@ def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
                 for floor, scores in floors.items()
             } | {"chance": questions.chance}
             floor = max(best, key=lambda name, best=best: best[name])
+            # Empty where a version before noted none.
+            pairs = zip(entry.log_probability, is_kind, strict=False)
+            logs = [value for value, is_taken in pairs if is_taken]
             result.append(
                 f"{read_out:10} {name:14} {100 * score.value:5.1f}"
-                f" {_interval(score)}"
+                f" {_interval(score)}{_log(logs)}"
                 f"  best floor {100 * best[floor]:.1f} ({floor})"
                 f"  {int(is_kind.sum())} questions of {score.n} clips"
             )
+        second = questions.right_distractors.get(read_out, {})
+        result += [
+            _line(read_out, f"{DISTRACTED}, {name}", scores, questions, resamples)
+            for name, scores in second.items()
+        ]
+        result += _stream_lines(read_out, questions, resamples)
+        result += fewer.lines({read_out: entry.few})
     return result
+
+
+def _answers_only(
+    read_out: str, questions: results.Questions, resamples: int
+) -> list[str]:
+    """The floor that data sets are to be read beside: no question, no clip."""
+    entry = questions.floors.get(read_out, {}).get(results.ANSWERS_ONLY)
+    if entry is None:
+        return []
+    return [_line(read_out, results.ANSWERS_ONLY, entry, questions, resamples)]
+
+
+def _line(
+    read_out: str,
+    name: str,
+    scores: results.Scores,
+    questions: results.Questions,
+    resamples: int,
+) -> str:
+    """A score over all questions."""
+    everything = np.ones(len(questions.kinds), bool)
+    score = by_clip(scores.is_right, questions.clips, everything, resamples)
+    return (
+        f"{read_out:10} {name:14} {100 * score.value:5.1f}"
+        f" {_interval(score)}{_log(scores.log_probability)}"
+    )
+
+
+def _stream_lines(
+    read_out: str, questions: results.Questions, resamples: int
+) -> list[str]:
+    """One stream alone, over all questions."""
+    shown = []
+    for name, entry in questions.streams.get(read_out, {}).items():
+        shown.append(_line(read_out, f"{name} alone", entry, questions, resamples))
+        shown += fewer.lines({f"{read_out} {name}": entry.few})
+    return shown
 
 
 def by_clip(

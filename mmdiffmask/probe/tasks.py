@@ -2,16 +2,31 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmdiffmask import config
 from mmdiffmask.data import questions, tokenizers
 from mmdiffmask.data.corpus import Corpus, Entry
 from mmdiffmask.data.records import shards, splits
+from mmdiffmask.probe import folds
 from mmdiffmask.training.question_batch import ANSWER, MATCH
 
 READ_OUTS = (MATCH, ANSWER)
 LEAST_DEV = 10  # questions of dev, however few train may have
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """Records with other candidate answers at their positions."""
+
+    records: shards.Source
+    answers: Mapping[int, tuple[str, ...]]
+
+    def __getitem__(self, position: int) -> Any:
+        """A record."""
+        record = self.records[position]
+        return dataclasses.replace(record, answers=self.answers[position])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +41,21 @@ class Task:
       windows: split -> the key of each of these records' windows.
       chosen: split -> its questions with a known answer, as many as are asked for.
       unanswered: split -> how many were left out, their answer not being known.
+      entries: split -> what the index says of these records.
+      fold_of_clip: clip of val -> its fold; empty without folds.
+      variant: what of its questions is not as in the records; "" as a rule.
     """
 
     experiment: config.Experiment
     manifest: str
     folder: pathlib.Path
-    sources: dict[str, shards.Source]
+    sources: Mapping[str, shards.Source | Answered]
     windows: dict[str, list[str]]
     chosen: dict[str, list[questions.Question]]
     unanswered: dict[str, int]
+    entries: dict[str, Sequence[Entry]] = dataclasses.field(default_factory=dict)
+    fold_of_clip: dict[str, int] = dataclasses.field(default_factory=dict)
+    variant: str = ""
 
     @property
     def read_outs(self) -> tuple[str, ...]:
@@ -48,6 +69,8 @@ def open_task(
 ) -> Task:
     """Chooses the questions: TRAIN's by the hash of their id, VAL's by id.
 
+    With folds those of VAL alone.
+
     Raises:
       ValueError: if the records have no questions, a split none with an answer, a
         question is longer than a sequence, or a clip of val stands in train.
@@ -58,6 +81,10 @@ def open_task(
         "dev": ("train", split.dev),
         "val": ("val", range(len(corpus.entries("val")))),
     }
+    fold_of_clip = {}
+    if n_folds := experiment.probe.folds:
+        plan = {"val": plan["val"]}
+        fold_of_clip = folds.deal(corpus.groups("val"), n_folds)
     chosen, unanswered = {}, {}
     for name, (split_name, positions) in plan.items():
         entries = corpus.entries(split_name)
@@ -83,6 +110,8 @@ def open_task(
         },
         chosen=chosen,
         unanswered=unanswered,
+        entries={name: corpus.entries(of_name) for name, (of_name, _) in plan.items()},
+        fold_of_clip=fold_of_clip,
     )
 
 
@@ -101,7 +130,7 @@ def every_question(
       ValueError: if a record has no question, or a question is longer than a sequence.
     """
     chosen = {
-        f"all {split}": _measured(
+        f"all {split}": measured(
             experiment,
             corpus.entries(split),
             questions.index(corpus.entries(split), range(len(corpus.entries(split)))),
@@ -124,12 +153,18 @@ def every_question(
     )
 
 
-def _measured(
+def measured(
     experiment: config.Experiment,
-    entries: Sequence[Entry],
+    entries: Any,
     chosen: list[questions.Question],
 ) -> list[questions.Question]:
-    """The questions with their lengths in tokens."""
+    """The questions with their lengths in tokens.
+
+    Args:
+      experiment: its tokenizer, read-outs and length of a sequence.
+      entries: question, answers and span of each record, by position.
+      chosen: the questions.
+    """
     data = experiment.data
     return questions.measured(
         chosen,
@@ -161,4 +196,4 @@ def choose(
         if name == "dev":
             most = max(LEAST_DEV, round(most * share / (1 - share)))
         chosen = questions.first_by_hash(known, most)
-    return _measured(experiment, entries, chosen), len(every) - len(known)
+    return measured(experiment, entries, chosen), len(every) - len(known)

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Int
 from mmdiffmask import grid as grids
 from mmdiffmask import statistics
 from mmdiffmask.masking import summary as mask_summary
-from mmdiffmask.probe import contrasted
 from mmdiffmask.report import compare, curves, pictures
 from mmdiffmask.training.read_outs import clips
 
@@ -19,10 +18,18 @@ START = "before training"
 
 
 class ReadOut(NamedTuple):
-    """Accuracies from the same features: of a linear head, of nearest neighbours."""
+    """Scores of the same features.
+
+    Attributes:
+      linear: accuracy of a linear head.
+      near: of nearest neighbours.
+      log_probability: mean of the right class's by the linear head; None where a
+        version before did not note it.
+    """
 
     linear: statistics.Score
     near: statistics.Score
+    log_probability: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +140,6 @@ class RunSummary:
       versions: package -> version.
       times: stage -> seconds.
       not_shown: further limits of this run, a sentence each.
-      contrasts: those that the config names, over all seeds in the folder.
     """
 
     title: str
@@ -156,7 +162,6 @@ class RunSummary:
     versions: dict[str, str]
     times: dict[str, float]
     not_shown: tuple[str, ...] = ()
-    contrasts: tuple[contrasted.Measured, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
