@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from mmdiffmask.models import backward
+from mmdiffmask.models import activations, backward, norms
 from mmdiffmask.models.reserve import positions
 from mmdiffmask.types import Array
 
@@ -29,23 +29,9 @@ def pair_mask(is_valid: Bool[Array, "b n"]) -> Bool[Array, "b n n"]:
     return is_valid[:, :, None] & is_valid[:, None, :]
 
 
-class LayerNorm(nn.Module):
-    """`backward.layer_norm` with its parameters, in the dtype of computing."""
-
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-        """Normalises the last axis."""
-        shape = x.shape[-1:]
-        scale = self.param("scale", nn.initializers.ones, shape)
-        bias = self.param("bias", nn.initializers.zeros, shape)
-        return backward.layer_norm(x.astype(self.dtype), scale, bias)
-
-
 def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
     """Reserve's approximation, x * sigmoid(1.702 x)."""
-    return backward.gelu(x)
+    return activations.by_name(backward.RESERVE_GELU).value(x)
 
 
 def unit_normalize(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
@@ -105,7 +91,10 @@ class MLP(nn.Module):
             4 * self.hidden, dot_general=backward.product, name="intermediate"
         )(x)
         out = dense(
-            self.hidden, use_bias=False, dot_general=backward.gelu_product, name="out"
+            self.hidden,
+            use_bias=False,
+            dot_general=backward.activated_product,  # of Reserve's gelu
+            name="out",
         )
         return out(wide)
 
@@ -120,7 +109,7 @@ class Layer(nn.Module):
     @nn.compact
     def __call__(self, x: Vectors, scale: Scale, bias: Bias) -> tuple[Vectors, Weights]:
         """The new sequence and this layer's attention weights."""
-        norm = functools.partial(LayerNorm, dtype=self.dtype)
+        norm = functools.partial(norms.LayerNorm, dtype=self.dtype)
         attention = SelfAttention(
             self.hidden, self.head_size, self.dtype, name="attention_layer"
         )
@@ -182,7 +171,7 @@ class Encoder(nn.Module):
         bias = None
         if attend is not None:
             bias = jnp.where(attend, 0.0, NOT_ALLOWED)[:, None]
-        norm = functools.partial(LayerNorm, dtype=self.dtype)
+        norm = functools.partial(norms.LayerNorm, dtype=self.dtype)
         x = norm(name="pre_ln")(x)
         layer = nn.remat(Layer) if self.remat else Layer
         weights = None
