@@ -39,7 +39,7 @@ RANKS = [
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 # What preprocessing may import of the package.
 BELOW_PREPROCESSING = ("types", "seeds", "config", "grid", "tokens", "atomic")
-BELOW_PREPROCESSING += ("versions", "data.cache", "data.records")
+BELOW_PREPROCESSING += ("versions", "data.cache", "data.records", "models.torch_file")
 FORBIDDEN = {"torch", "tensorflow", "transformers", "facenet_pytorch"}
 OPENCV = ("mmdiffmask/grid", "mmdiffmask/data", "mmdiffmask/report", "preprocessing")
 SOURCES = sorted(
