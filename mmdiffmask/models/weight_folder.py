@@ -15,8 +15,8 @@ from mmdiffmask.models import safetensors, torch_file
 
 CONFIG = "config.json"
 _INDEX = ".index.json"
-# What a folder's weights are called, the first that is there.
-_STEMS = ("model", "pytorch_model")
+STEMS = ("model", "pytorch_model")
+# The first of a stem and an ending that is there is read.
 _ENDINGS = (".safetensors", f".safetensors{_INDEX}", ".bin", f".bin{_INDEX}")
 
 
@@ -87,8 +87,16 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
+def find(
+    folder: pathlib.Path, stems: tuple[str, ...] = STEMS
+) -> pathlib.Path | None:
+    """The file that `read` reads; None if there is none."""
+    files = (folder / f"{stem}{ending}" for stem in stems for ending in _ENDINGS)
+    return next((path for path in files if path.is_file()), None)
+
+
 def read(
-    folder: pathlib.Path, stems: tuple[str, ...] = _STEMS
+    folder: pathlib.Path, stems: tuple[str, ...] = STEMS
 ) -> tuple[pathlib.Path, dict[str, np.ndarray]]:
     """The file that was read (of shards: their index), and name -> array.
 
@@ -99,17 +107,21 @@ def read(
     Raises:
       ValueError: if there are none, or they are damaged or incomplete.
     """
-    files = [folder / f"{stem}{ending}" for stem in stems for ending in _ENDINGS]
-    path = next((path for path in files if path.is_file()), None)
+    path = find(folder, stems)
     if path is None:
         raise ValueError(
             f"{folder}: holds no weights: {stems[0]}.safetensors, {stems[-1]}.bin, or"
             " an index of such files"
         )
-    return path, _read_shards(path) if path.name.endswith(_INDEX) else _read(path)
+    return path, _read_shards(path) if path.name.endswith(_INDEX) else read_file(path)
 
 
-def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+def read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Name -> array of one file, safetensors or torch's.
+
+    Raises:
+      ValueError: if it is damaged.
+    """
     if path.suffix == ".safetensors":
         return safetensors.read(path)
     with path.open("rb") as stream:
@@ -125,7 +137,7 @@ def _read_shards(index: pathlib.Path) -> dict[str, np.ndarray]:
         path = index.parent / file
         if pathlib.PurePath(file).name != file or not path.is_file():
             raise ValueError(f"{index}: names a file {file}, which is not beside it")
-        shard = _read(path)
+        shard = read_file(path)
         wanted = {name for name, other in file_of.items() if other == file}
         if wanted != shard.keys():
             odd = sorted(wanted ^ shard.keys())
