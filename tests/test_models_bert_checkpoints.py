@@ -201,6 +201,19 @@ def test_untied_decoders(tmp_path):
     assert not checkpoints.load(folder).settings.is_tied
 
 
+@pytest.mark.parametrize("settings", [BERT, ROBERTA], ids=lambda s: s.family)
+def test_where_config_is_silent_the_classifier_says_how_many_labels(settings, tmp_path):
+    folder_of(tmp_path, checkpoints.arrays_of(start(settings)), settings)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["num_labels"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert checkpoints.load(tmp_path).settings.labels == 3
+    names_of_two = {"id2label": {"0": "a", "1": "b"}}
+    (tmp_path / "config.json").write_text(json.dumps(config | names_of_two))
+    with pytest.raises(ValueError, match=r"2 of another shape: classifier.*\[3"):
+        checkpoints.load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

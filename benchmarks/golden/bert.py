@@ -39,9 +39,10 @@ def rows(golden: pathlib.Path) -> Verdicts:
         raise ValueError(f"{golden}: no such folder")
     folders = sorted(path for path in golden.iterdir() if path.is_dir())
     folders = [path for path in folders if not path.name.startswith(".")]
-    is_single = any((golden / name).is_file() for name in ("config.json", "texts.json"))
+    marks = (weight_folder.CONFIG, bert_texts.TEXTS)
+    is_single = any((golden / name).is_file() for name in marks)
     for path in [golden] if is_single else folders:
-        if (path / "texts.json").is_file():
+        if (path / bert_texts.TEXTS).is_file():
             yield from bert_texts.rows(path)
         elif (path / weight_folder.CONFIG).is_file():
             yield from _model(path)

@@ -22,6 +22,7 @@ from mmdiffmask import label_vectors
 from mmdiffmask.models import weight_folder
 from mmdiffmask.models.bert import checkpoints, model
 
+TEXTS = "texts.json"
 RELATIVE = 1e-5  # of the largest magnitude, or of 1 if that is smaller
 
 Verdicts = Iterator[tuple[str, list[Row]]]
@@ -38,7 +39,7 @@ class Encoded(NamedTuple):
 
 def rows(path: pathlib.Path) -> Verdicts:
     """The verdict on every list of texts.json but texts, and on every array."""
-    texts = json.loads((path / "texts.json").read_text())
+    texts = json.loads((path / TEXTS).read_text())
     files = {
         name: folder.read_arrays(path / f"{name}.npz") for name in ("inputs", "outputs")
     }

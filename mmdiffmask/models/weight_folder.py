@@ -87,9 +87,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-def find(
-    folder: pathlib.Path, stems: tuple[str, ...] = STEMS
-) -> pathlib.Path | None:
+def find(folder: pathlib.Path, stems: tuple[str, ...] = STEMS) -> pathlib.Path | None:
     """The file that `read` reads; None if there is none."""
     files = (folder / f"{stem}{ending}" for stem in stems for ending in _ENDINGS)
     return next((path for path in files if path.is_file()), None)

@@ -82,6 +82,9 @@ def fit(
     for counter in names.COUNTERS:
         arrays.pop(prefix + counter, None)
     settings = _untie(arrays, name, settings, config, prefix)
+    labels = arrays.get(names.classifier(settings))
+    if labels is not None and not {"num_labels", "id2label"} & config.keys():
+        settings = dataclasses.replace(settings, labels=len(labels))
     wanted = names.entries(settings, prefix)
     parts = {*names.BODY, *needed}
     parts |= {p.split("/")[0] for p, entry in wanted.items() if entry.name in arrays}

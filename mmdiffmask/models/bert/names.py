@@ -74,6 +74,12 @@ def decoder(settings: BertSettings) -> tuple[str, str]:
     return f"{name}.weight", f"{name}.bias"
 
 
+def classifier(settings: BertSettings) -> str:
+    """The name of the biases of the classifier's logits, one for each label."""
+    label = _HEADS[settings.family]
+    return f"{label.get('classifier/output') or label['classifier']}.bias"
+
+
 def entries(settings: BertSettings, prefix: str) -> Entries:
     """Every array that a model with all heads has; `prefix`: of the body's names."""
     hidden = settings.hidden
