@@ -76,7 +76,7 @@ def test_what_is_written_is_read_under_hugging_face_s_names(settings, tmp_path):
     whole = start(settings)
     checkpoints.save(tmp_path, whole)
     back = checkpoints.load(tmp_path, needed=("mlm", "classifier", "pooler"))
-    assert back.settings == settings and back.prefix == f"{settings.family}."
+    assert back.settings == settings and back.style == (f"{settings.family}.", False)
     same(back, whole)
     stored = safetensors.read(tmp_path / "model.safetensors")
     body, head = (
@@ -97,11 +97,11 @@ def test_what_is_written_is_read_under_hugging_face_s_names(settings, tmp_path):
 
 
 def test_names_without_a_prefix_stay_so(tmp_path):
-    body = dataclasses.replace(start(BERT, ("pooler",)), prefix="")
+    body = dataclasses.replace(start(BERT, ("pooler",)), style=names.Style())
     checkpoints.save(tmp_path, body)
     assert WORDS in safetensors.read(tmp_path / "model.safetensors")
     back = checkpoints.load(tmp_path)
-    assert back.prefix == "" and "mlm" not in back.params
+    assert back.style == ("", False) and "mlm" not in back.params
     same(back, body)
 
 
@@ -202,6 +202,27 @@ def test_untied_decoders(tmp_path):
 
 
 @pytest.mark.parametrize("settings", [BERT, ROBERTA], ids=lambda s: s.family)
+def test_the_bias_of_an_untied_decoder_is_the_one_that_is_read(settings, tmp_path):
+    untied = dataclasses.replace(settings, is_tied=False)
+    arrays, name = checkpoints.arrays_of(start(untied)), names.mlm(settings)
+    arrays[name.decoder_bias] = np.arange(11, dtype=np.float32)
+    back = checkpoints.load(folder_of(tmp_path, arrays, untied))
+    assert back.params["mlm"]["bias"].tolist() == list(range(11))
+    assert not back.params["mlm"]["unread_bias"].any()
+    seq = np.zeros((1, 1, 6), np.float32)
+    params = {"params": back.params}
+    logits = model.Bert(untied).apply(params, seq, method="predict")
+    np.testing.assert_allclose(logits[0, 0], np.arange(11), atol=1e-5)
+    checkpoints.save(tmp_path / "again", back)
+    again = safetensors.read(tmp_path / "again" / "model.safetensors")
+    assert again.keys() == arrays.keys()
+    np.testing.assert_array_equal(again[name.decoder_bias], arrays[name.decoder_bias])
+    with pytest.raises(ValueError, match=f"1 extra: {name.decoder_bias}"):
+        del arrays[name.kernel]
+        checkpoints.load(folder_of(tmp_path / "tied", arrays, settings))
+
+
+@pytest.mark.parametrize("settings", [BERT, ROBERTA], ids=lambda s: s.family)
 def test_where_config_is_silent_the_classifier_says_how_many_labels(settings, tmp_path):
     folder_of(tmp_path, checkpoints.arrays_of(start(settings)), settings)
     config = json.loads((tmp_path / "config.json").read_text())
@@ -279,7 +300,7 @@ def test_folders_without_a_model_are_refused(tmp_path):
 
 
 def test_a_tied_head_for_an_encoder_without_one(tmp_path):
-    bare = dataclasses.replace(start(BERT, ("pooler",)), prefix="")
+    bare = dataclasses.replace(start(BERT, ("pooler",)), style=names.Style())
     whole = checkpoints.with_mlm(bare)
     assert checkpoints.with_mlm(whole) is whole and "mlm" not in bare.params
     seq = np.random.default_rng(0).normal(size=(1, 2, 6)).astype(np.float32)

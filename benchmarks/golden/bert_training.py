@@ -43,9 +43,13 @@ def _unread(case: Case, kind: str) -> set[str]:
     """Parameters of a checkpoint that the loss of a kind does not read."""
     checkpoint = case.checkpoints[kind]
     parts = UNREAD[kind, checkpoint.settings.family]
-    wanted = names.entries(checkpoint.settings, checkpoint.prefix)
+    wanted = names.entries(checkpoint.settings, checkpoint.style)
     present = traverse_util.flatten_dict(checkpoint.params, sep="/")
-    return {wanted[p].name for p in present if p.split("/")[0] in parts}
+    return {
+        wanted[path].name
+        for path in present
+        if path.split("/")[0] in parts or path == names.UNREAD_BIAS
+    }
 
 
 def rows(case: Case, name: str) -> Verdicts:

@@ -35,13 +35,13 @@ class Checkpoint:
       settings: what it is like.
       params: a tree, float32, of the parts that the file has.
       config: the content of its config.json.
-      prefix: before the names of the body: "bert.", "roberta." or nothing.
+      style: how its file names what others name otherwise.
     """
 
     settings: BertSettings
     params: Params
     config: bert_settings.Config
-    prefix: str
+    style: names.Style
 
 
 def load(
@@ -82,10 +82,11 @@ def fit(
     for counter in names.COUNTERS:
         arrays.pop(prefix + counter, None)
     settings = _untie(arrays, name, settings, config, prefix)
+    style = names.Style(prefix, _has_unread_bias(arrays, settings))
     labels = arrays.get(names.classifier(settings))
     if labels is not None and not {"num_labels", "id2label"} & config.keys():
         settings = dataclasses.replace(settings, labels=len(labels))
-    wanted = names.entries(settings, prefix)
+    wanted = names.entries(settings, style)
     parts = {*names.BODY, *needed}
     parts |= {p.split("/")[0] for p, entry in wanted.items() if entry.name in arrays}
     wanted = {p: entry for p, entry in wanted.items() if p.split("/")[0] in parts}
@@ -104,7 +105,7 @@ def fit(
                 f"{name}: {wanted[path].name} holds NaN or infinity; a damaged file?"
             )
     tree = traverse_util.unflatten_dict(params, sep="/")
-    return Checkpoint(settings, tree, config, prefix)
+    return Checkpoint(settings, tree, config, style)
 
 
 def _has(wanted: names.Entries, part: str) -> bool:
@@ -123,7 +124,7 @@ def _untie(
     config: bert_settings.Config,
     prefix: str,
 ) -> BertSettings:
-    """Takes out what repeats the table or the bias; whether the decoder is tied.
+    """Takes out a decoder that repeats the table; whether the decoder is tied.
 
     Files may hold a tied decoder once more. Where config.json is silent, another one
     than the table is a decoder of its own.
@@ -131,12 +132,7 @@ def _untie(
     Raises:
       ValueError: if it says that they are tied, and they differ.
     """
-    kernel, bias = names.decoder(settings)
-    plain = bias.replace(".decoder", "")
-    if plain not in arrays and bias in arrays:
-        arrays[plain] = arrays.pop(bias)
-    elif bias in arrays and np.array_equal(arrays[bias], arrays.get(plain)):
-        del arrays[bias]
+    kernel = names.mlm(settings).kernel
     stored, table = (
         arrays.get(kernel),
         arrays.get(f"{prefix}embeddings.word_embeddings.weight"),
@@ -154,10 +150,27 @@ def _untie(
     return dataclasses.replace(settings, is_tied=False)
 
 
+def _has_unread_bias(arrays: Arrays, settings: BertSettings) -> bool:
+    """Takes out a bias that repeats the other; whether two are left, one unread.
+
+    Biases of a tied decoder are one and the same.
+    """
+    name = names.mlm(settings)
+    if name.decoder_bias not in arrays:
+        return False
+    if name.bias not in arrays:
+        arrays[name.bias] = arrays.pop(name.decoder_bias)
+        return False
+    if np.array_equal(arrays[name.bias], arrays[name.decoder_bias]):
+        del arrays[name.decoder_bias]
+        return False
+    return not settings.is_tied
+
+
 def arrays_of(checkpoint: Checkpoint) -> Arrays:
     """The arrays by the names, and in the shapes, that they have in a file."""
     params = traverse_util.flatten_dict(jax.device_get(checkpoint.params), sep="/")
-    wanted = names.entries(checkpoint.settings, checkpoint.prefix)
+    wanted = names.entries(checkpoint.settings, checkpoint.style)
     return {
         entry.name: np.asarray(
             params[path].T if entry.is_transposed else params[path], np.float32
@@ -188,7 +201,7 @@ def start(
         settings=settings,
         params=traverse_util.unflatten_dict(params, sep="/"),
         config=bert_settings.to_config(settings),
-        prefix=names.prefix(settings),
+        style=names.Style(names.prefix(settings)),
     )
 
 
@@ -215,4 +228,5 @@ def with_mlm(checkpoint: Checkpoint) -> Checkpoint:
         "bias": np.zeros(settings.vocabulary, np.float32),
     }
     params = {**checkpoint.params, "mlm": head}
-    return Checkpoint(settings, params, checkpoint.config, names.prefix(settings))
+    style = names.Style(names.prefix(settings))
+    return Checkpoint(settings, params, checkpoint.config, style)

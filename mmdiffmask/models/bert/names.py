@@ -43,6 +43,7 @@ _HEADS = {
         "classifier/output": "classifier.out_proj",
     },
 }
+UNREAD_BIAS = "mlm/unread_bias"
 # Counters that old files hold beside the weights.
 COUNTERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 
@@ -63,15 +64,37 @@ class Entry(NamedTuple):
 Entries = dict[str, Entry]  # by path
 
 
+class Style(NamedTuple):
+    """How a file names what others name otherwise.
+
+    Attributes:
+      prefix: before embeddings, encoder and pooler: "bert.", "roberta." or nothing.
+      has_unread_bias: the logits' bias is the decoder's, and the head's stands beside
+        it unread: so transformers 5 has a decoder that is not tied.
+    """
+
+    prefix: str = ""
+    has_unread_bias: bool = False
+
+
+class MlmNames(NamedTuple):
+    """What an MLM head has in files: its decoder's kernel and bias, its own bias."""
+
+    kernel: str
+    decoder_bias: str
+    bias: str
+
+
 def prefix(settings: BertSettings) -> str:
     """What stands before the names of embeddings, encoder and pooler beside heads."""
     return f"{settings.family}."
 
 
-def decoder(settings: BertSettings) -> tuple[str, str]:
-    """The names that an MLM head's decoder has in files: its kernel, its bias again."""
-    name = _HEADS[settings.family]["mlm/decoder"]
-    return f"{name}.weight", f"{name}.bias"
+def mlm(settings: BertSettings) -> MlmNames:
+    """The names that may repeat each other or the table."""
+    label = _HEADS[settings.family]
+    name = label["mlm/decoder"]
+    return MlmNames(f"{name}.weight", f"{name}.bias", f"{label['mlm']}.bias")
 
 
 def classifier(settings: BertSettings) -> str:
@@ -80,8 +103,9 @@ def classifier(settings: BertSettings) -> str:
     return f"{label.get('classifier/output') or label['classifier']}.bias"
 
 
-def entries(settings: BertSettings, prefix: str) -> Entries:
-    """Every array that a model with all heads has; `prefix`: of the body's names."""
+def entries(settings: BertSettings, style: Style) -> Entries:
+    """Every array that a model with all heads has in a file of that style."""
+    prefix = style.prefix
     hidden = settings.hidden
     rows = {"word": settings.vocabulary, "position": settings.positions}
     rows["kind"] = settings.kinds
@@ -101,17 +125,20 @@ def entries(settings: BertSettings, prefix: str) -> Entries:
         for part, label in _NORMS.items():
             arrays |= _norm(f"{path}/{part}", f"{name}.{label}", hidden)
     arrays |= _dense("pooler", f"{prefix}pooler.dense", hidden, hidden)
-    return arrays | _heads(settings)
+    return arrays | _heads(settings, style)
 
 
-def _heads(settings: BertSettings) -> Entries:
+def _heads(settings: BertSettings, style: Style) -> Entries:
     label, hidden = _HEADS[settings.family], settings.hidden
     arrays = _dense("mlm/dense", label["mlm/dense"], hidden, hidden)
     arrays |= _norm("mlm/norm", label["mlm/norm"], hidden)
-    arrays["mlm/bias"] = Entry(f"{label['mlm']}.bias", (settings.vocabulary,))
+    name, rows = mlm(settings), (settings.vocabulary,)
+    arrays["mlm/bias"] = Entry(name.bias, rows)
+    if style.has_unread_bias:
+        arrays["mlm/bias"] = Entry(name.decoder_bias, rows)
+        arrays[UNREAD_BIAS] = Entry(name.bias, rows)
     if not settings.is_tied:
-        shape = (settings.vocabulary, hidden)
-        arrays["mlm/decoder"] = Entry(decoder(settings)[0], shape)
+        arrays["mlm/decoder"] = Entry(name.kernel, (*rows, hidden))
     wide = {"classifier/dense": hidden, "next_sentence": 2}
     for part, name in label.items():
         if not part.startswith("mlm"):
@@ -145,7 +172,7 @@ def today(name: str) -> str:
 
 def shapes(settings: BertSettings, parts: tuple[str, ...] = BODY + HEADS) -> Shapes:
     """Path -> shape in our tree of every parameter of some parts."""
-    arrays = entries(settings, "")
+    arrays = entries(settings, Style())
     return {
         path: entry.tree_shape
         for path, entry in arrays.items()
