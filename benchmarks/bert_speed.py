@@ -48,6 +48,7 @@ def _plain_norm(x: Array, scale: Array, bias: Array, epsilon: float) -> Array:
     wide = x.astype(jnp.float32)
     mean = wide.mean(axis=-1, keepdims=True)
     variance = jnp.square(wide - mean).mean(axis=-1, keepdims=True)
+    scale, bias = (jnp.expand_dims(v, range(x.ndim - 1)) for v in (scale, bias))
     return (wide - mean) / jnp.sqrt(variance + epsilon) * scale + bias
 
 

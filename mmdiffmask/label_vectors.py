@@ -29,22 +29,29 @@ class Encoder:
     pieces: tokenizers.Tokenizer
     checkpoint: checkpoints.Checkpoint
 
+    def has_vector(self, text: str) -> bool:
+        """Whether a text has a word piece between those that open and close it."""
+        return len(self.pieces.encode(text).ids) > 2
+
     def vectors(self, texts: Iterable[str]) -> dict[str, Float[np.ndarray, " d"]]:
         """Of words or labels, each alone: the mean of its own pieces' last states.
 
         Without the states of the pieces that open and close it, words of one meaning
-        stand out more (design.md section 4.2). Each text comes once.
+        stand out more (design.md section 4.2). Each text comes once, and has the same
+        bits whichever others come with it.
 
         Raises:
           ValueError: if one has no word piece.
         """
-        ids = {text: np.array(self.pieces.encode(text).ids) for text in texts}
-        for text, one in ids.items():
-            if len(one) < 3:
+        texts = list(dict.fromkeys(texts))
+        for text in texts:
+            if not self.has_vector(text):
                 raise ValueError(f"label {text!r} has no letter that has a vector")
-        encoded = states.encode(self.checkpoint, list(ids.values()))
+        ids = [np.array(one.ids) for one in self.pieces.encode_batch(texts)]
+        encoded = states.encode(self.checkpoint, ids)
         return {
-            text: state[1:-1].mean(0) for text, state in zip(ids, encoded, strict=True)
+            text: state[1:-1].mean(0)
+            for text, state in zip(texts, encoded, strict=True)
         }
 
 

@@ -301,6 +301,10 @@ def test_texts_of_any_length_alone_are_as_in_a_batch():
     alone = model.Pieces(ids[1][None], np.ones((1, 9), bool))
     expected = run(TINY, start.params, alone).seq[0]
     np.testing.assert_allclose(result[1], expected, atol=1e-5)
+    among = [np.arange(2, 2 + n) for n in (7, 2, 9, *range(1, 9), *range(1, 11)) * 2]
+    again = states.encode(start, [*among, *ids])[-4:]
+    for one, other in zip(result, again, strict=True):
+        np.testing.assert_array_equal(one, other)
     with pytest.raises(ValueError, match="11 word pieces: at most 10 can be read"):
         states.encode(start, [np.arange(11)])
     assert states.encode(start, []) == []

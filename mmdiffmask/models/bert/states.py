@@ -10,44 +10,48 @@ from jaxtyping import Array, Bool, Float, Int
 from mmdiffmask.models.bert import checkpoints, model
 from mmdiffmask.models.bert.settings import BertSettings
 
-BATCH = 32  # texts at once
+BATCH = 32  # texts at once, always: see `encode`
 _STEP = 8  # lengths are padded to a multiple: few shapes, so few programs
 
 
 def encode(
     checkpoint: checkpoints.Checkpoint, ids: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """The last hidden states of each text, alone.
+    """The last hidden states (n, d) of each text, alone.
+
+    Products of fixed size give a text the same bits whichever others are read with it,
+    so what is drawn by these states cannot depend on them.
 
     Args:
       checkpoint: the model.
-      ids: of each text, its word pieces with those that open and close it.
+      ids: of each text, its n word pieces with those that open and close it.
 
     Raises:
       ValueError: if a text has more pieces than there are positions.
     """
     longest = checkpoint.settings.longest
-    for one in ids:
+    by_length: dict[int, list[int]] = {}
+    for number, one in enumerate(ids):
         if len(one) > longest:
             raise ValueError(f"{len(one)} word pieces: at most {longest} can be read")
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        padded = min(-len(one) // _STEP * -_STEP, longest)
+        by_length.setdefault(padded, []).append(number)
     states: list[np.ndarray] = [np.zeros(0)] * len(ids)
-    for start in range(0, len(order), BATCH):
-        chosen = order[start : start + BATCH]
-        batch = _encode(checkpoint, [ids[i] for i in chosen])
-        for i, state in zip(chosen, batch, strict=False):
-            states[i] = state[: len(ids[i])]
+    for length, numbers in by_length.items():
+        for start in range(0, len(numbers), BATCH):
+            chosen = numbers[start : start + BATCH]
+            batch = _encode(checkpoint, [ids[i] for i in chosen], length)
+            for i, state in zip(chosen, batch, strict=False):
+                states[i] = state[: len(ids[i])]
     return states
 
 
 def _encode(
-    checkpoint: checkpoints.Checkpoint, ids: Sequence[np.ndarray]
+    checkpoint: checkpoints.Checkpoint, ids: Sequence[np.ndarray], length: int
 ) -> Float[np.ndarray, "b n d"]:
-    """One batch, padded below to a power of two and to the right."""
+    """One batch, padded below and to the right."""
     settings = checkpoint.settings
-    length = min(-max(map(len, ids)) // _STEP * -_STEP, settings.longest)
-    rows = 1 << (len(ids) - 1).bit_length()
-    padded = np.full((rows, length), settings.pad, np.int32)
+    padded = np.full((BATCH, length), settings.pad, np.int32)
     is_valid = np.zeros(padded.shape, bool)
     for row, one in enumerate(ids):
         padded[row, : len(one)], is_valid[row, : len(one)] = one, True
