@@ -53,6 +53,8 @@ def test_every_array_is_compared_and_what_differs_is_named(copy, capsys, monkeyp
     np.savez(copy / "more.npz", values=np.zeros(3))
     scalars = json.loads((copy / "scalars.json").read_text())
     scalars["adamw"]["trace"][4]["loss"] += 1e-3
+    scalars["adamw"]["trace"][5]["lr"] = 1e-3
+    scalars["adamw"]["hparams"]["amsgrad"] = True
     scalars["mlm_grad_norms"]["cls.predictions.bias"] *= 1.001
     scalars |= {"unheard_of": 1, "params_without_grad_cls": ["bert.pooler.dense.bias"]}
     (copy / "scalars.json").write_text(json.dumps(scalars))
@@ -76,6 +78,8 @@ def test_every_array_is_compared_and_what_differs_is_named(copy, capsys, monkeyp
     ]
     assert marked(out.out, "NOT COMPARED") == [
         f"{name}/outputs/unheard_of",
+        f"{name}/scalars/adamw/hparams/amsgrad",
+        f"{name}/scalars/adamw/5/lr",
         f"{name}/scalars/unheard_of",
         f"{name}/more/values",
         "empty",

@@ -20,6 +20,8 @@ from mmdiffmask.types import Array
 RELATIVE = 1e-5
 UPDATED = 2e-5  # of losses and norms after updates: roundings of six add up
 WHOLE = "__global__"
+NUMBERS = ("betas", "clip_global_norm", "eps", "lr", "no_decay_substrings", "steps")
+NUMBERS += ("weight_decay",)
 
 Verdicts = Iterator[tuple[str, list[Row]]]
 
@@ -98,10 +100,13 @@ def _norms(case: Case, kind: str, row: str, theirs: dict[str, float]) -> Iterato
 
 def _updates(case: Case, row: str, theirs: dict[str, Any]) -> Verdicts:
     """Losses and norms before each update, and the loss after the last."""
-    trace, known = theirs.get("trace", []), ("hparams", "trace", "final_loss")
-    yield from ((f"{row}/{key}", []) for key in theirs.keys() - set(known))
+    trace, numbers = theirs.get("trace", []), theirs["hparams"]
+    for key in sorted(theirs.keys() - {"hparams", "trace", "final_loss"}):
+        yield f"{row}/{key}", []
+    for key in sorted(numbers.keys() - set(NUMBERS)):
+        yield f"{row}/hparams/{key}", []
     checkpoint = case.checkpoints["mlm"]
-    update = _optimiser(checkpoint, theirs["hparams"])
+    update = _optimiser(checkpoint, numbers)
 
     def loss(params: checkpoints.Params) -> Array:
         return case.run("mlm", params)["loss"]
@@ -119,8 +124,8 @@ def _updates(case: Case, row: str, theirs: dict[str, Any]) -> Verdicts:
         ours = {"loss": float(value), "grad_norm": float(norm)}
         for key, expected in entry.items():
             name = f"{row}/{number}/{key}"
-            known_key = key in ours
-            yield name, [_near(name, ours[key], expected, UPDATED)] * known_key
+            known = key in ours
+            yield name, [_near(name, ours[key], expected, UPDATED)] if known else []
     if "final_loss" in theirs:
         name, value = f"{row}/final_loss", float(step(params, state)[0])
         yield name, [_near(name, value, theirs["final_loss"], UPDATED)]

@@ -120,7 +120,7 @@ def from_config(config: Config, name: str) -> BertSettings:
     if family not in FAMILIES:
         raise ValueError(
             f"{name}: model_type is {family!r}, but only {' and '.join(FAMILIES)} can"
-            " be read"
+            " be read (a file without one may be old: write it in)"
         )
     for key, plain in _PLAIN.items():
         if config.get(key) not in plain:
