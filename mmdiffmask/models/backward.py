@@ -18,6 +18,7 @@ from mmdiffmask.types import Array
 
 NORM_EPSILON = 1e-5  # reserve.md section 2.1
 RESERVE_GELU = "quick_gelu"
+NOT_ALLOWED = -1e10  # added to a logit; -inf would be NaN in rows without any key
 
 
 def _late(x: Array, grad: Array) -> Array:
@@ -92,9 +93,9 @@ def attend(
 ) -> tuple[Float[Array, "b n h s"], Float[Array, "b h n n"]]:
     """softmax(query key^T + bias) value, and the softmax: the attention weights.
 
-    `bias` is a mask and takes no gradient. Where there is `is_kept`, of weights that
-    were dropped at `drop_rate`, values are mixed by those that are kept, divided by
-    1 - `drop_rate`; the weights that come back are whole.
+    `bias` is a mask, 0 or `NOT_ALLOWED`, and takes no gradient. Where there is
+    `is_kept`, of weights that were dropped at `drop_rate`, values are mixed by those
+    that are kept, divided by 1 - `drop_rate`; the weights that come back are whole.
     """
     heads = [_by_head(x) for x in (query, key, value)]
     mixed, weights = _attend(*heads, bias, is_kept, drop_rate)

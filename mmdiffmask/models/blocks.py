@@ -16,12 +16,11 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 from mmdiffmask.models import backward, dropout, norms
 from mmdiffmask.types import Array
 
-NOT_ALLOWED = -1e10  # added to a logit; -inf would be NaN in rows without any key
 DENSE = ("query", "key", "value", "attention_output", "intermediate", "output")
 
 Vectors = Float[Array, "b n d"]
 Weights = Float[Array, "b h n n"]  # how much query i (axis 2) takes of key j (axis 3)
-Bias = Float[Array, "#b 1 #n n"] | None  # added to the logits: 0 or `NOT_ALLOWED`
+Bias = Float[Array, "#b 1 #n n"] | None  # added to the logits: see `backward.attend`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Encoding(NamedTuple):
 
 def key_bias(is_valid: Bool[Array, "b n"]) -> Float[Array, "b 1 1 n"]:
     """What lets every position, padding too, look at real ones alone."""
-    return jnp.where(is_valid, 0.0, NOT_ALLOWED)[:, None, None]
+    return jnp.where(is_valid, 0.0, backward.NOT_ALLOWED)[:, None, None]
 
 
 class Block(nn.Module):

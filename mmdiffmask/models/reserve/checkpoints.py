@@ -15,7 +15,7 @@ from etils import epath
 from mmdiffmask import config
 from mmdiffmask.models import shapes as model_shapes
 from mmdiffmask.models.reserve import official_file, orbax_folder, sizes
-from mmdiffmask.models.reserve.sizes import Shapes
+from mmdiffmask.models.shapes import Shapes
 
 Params = dict[str, Any]
 

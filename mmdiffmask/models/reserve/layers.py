@@ -16,11 +16,9 @@ from mmdiffmask.models import activations, backward, norms
 from mmdiffmask.models.reserve import positions
 from mmdiffmask.types import Array
 
-NOT_ALLOWED = -1e10  # added to a logit; -inf would be NaN in rows without any key
-
 Vectors = Float[Array, "b n d"]  # of a batch of sequences
 Scale = Float[Array, "#b n s"]  # `positions.position_scale`: of queries and keys
-Bias = Float[Array, "#b 1 n n"] | None  # added to the logits: 0 or `NOT_ALLOWED`
+Bias = Float[Array, "#b 1 n n"] | None  # added to the logits: see `backward.attend`
 Weights = Float[Array, "b h n n"]  # how much query i (axis 2) takes of key j (axis 3)
 
 
@@ -170,7 +168,7 @@ class Encoder(nn.Module):
         scale = positions.position_scale(coordinates, self.head_size)
         bias = None
         if attend is not None:
-            bias = jnp.where(attend, 0.0, NOT_ALLOWED)[:, None]
+            bias = jnp.where(attend, 0.0, backward.NOT_ALLOWED)[:, None]
         norm = functools.partial(norms.LayerNorm, dtype=self.dtype)
         x = norm(name="pre_ln")(x)
         layer = nn.remat(Layer) if self.remat else Layer
