@@ -71,6 +71,7 @@ class Case:
         encoded = call(self.pieces(), head_mask, every_layer=True)
         method, labels = TASKS[kind]
         arrays = {"last_hidden_state": encoded.seq}
+        arrays["position_ids"] = model.positions(self.inputs["input_ids"], settings)
         arrays |= {f"hidden_{i}": x for i, x in enumerate(encoded.states)}
         arrays |= {f"attention_{i}": x for i, x in enumerate(encoded.attentions)}
         if "pooler" in params:

@@ -33,7 +33,7 @@ class Encoded(NamedTuple):
 
     is_valid: npt.NDArray[np.bool_]
     seq: np.ndarray
-    pooled: np.ndarray
+    pooled: np.ndarray | None
     attentions: list[np.ndarray]
 
 
@@ -84,7 +84,8 @@ def _arrays(path: pathlib.Path, texts: dict, length: int) -> dict[str, Any]:
     arrays["texts/word_tokens"] = [word.tokens[1:-1] for word in words]
     vectors = label_vectors.Encoder(pieces, checkpoint).vectors(texts["words"])
     vectors = np.stack([vectors[word] for word in texts["words"]])
-    return arrays | _words(checkpoint, words, vectors)
+    arrays |= _words(checkpoint, words, vectors)
+    return {name: x for name, x in arrays.items() if x is not None}
 
 
 def _encoder(
@@ -98,7 +99,8 @@ def _encoder(
     file = path / "tokenizer.json"
     if not file.is_file():
         raise ValueError("has weights but no tokenizer.json")
-    return tokenizers.Tokenizer.from_file(str(file)), checkpoints.load(path)
+    stem = "mlm" if any(path.glob("mlm.*")) else None
+    return tokenizers.Tokenizer.from_file(str(file)), checkpoints.load(path, stem=stem)
 
 
 def _tokenized(sentences: list[tokenizers.Encoding]) -> dict[str, Any]:
@@ -121,7 +123,9 @@ def _run(
 
     def run(params: checkpoints.Params, pieces: model.Pieces):
         encoded = call({"params": params}, pieces, every_layer=True)
-        pooled = call({"params": params}, encoded.seq, method="pool")
+        pooled = None
+        if "pooler" in params:
+            pooled = call({"params": params}, encoded.seq, method="pool")
         return encoded.seq, pooled, list(encoded.attentions)
 
     is_valid = np.array([one.attention_mask for one in texts]) > 0
@@ -132,7 +136,7 @@ def _run(
 
 def _sentences(
     checkpoint: checkpoints.Checkpoint, sentences: list[tokenizers.Encoding]
-) -> dict[str, np.ndarray]:
+) -> dict[str, np.ndarray | None]:
     encoded = _run(checkpoint, sentences)
     weight = encoded.is_valid[..., None]
     mean = (encoded.seq * weight).sum(1) / weight.sum(1)
@@ -149,7 +153,7 @@ def _words(
     checkpoint: checkpoints.Checkpoint,
     words: list[tokenizers.Encoding],
     vectors: np.ndarray,
-) -> dict[str, np.ndarray]:
+) -> dict[str, np.ndarray | None]:
     table = checkpoint.params["embeddings"]["word"]
     means = [table[np.array(word.ids[1:-1])].mean(0) for word in words]
     longest = max(len(word.ids) for word in words)
