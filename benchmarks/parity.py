@@ -1,5 +1,6 @@
 """Compares this project's functions with recorded outputs of their references.
 
+    python -m benchmarks.parity bert DIR
     python -m benchmarks.parity reserve DIR [--vocab FILE]
     python -m benchmarks.parity mtcnn DIR --media MEDIA_DIR
     python -m benchmarks.parity nanodet DIR [--nanodet PATH]
@@ -17,7 +18,11 @@ import sys
 from collections.abc import Iterable
 
 from benchmarks import commands
-from benchmarks.golden import compare, files, folder, mtcnn, nanodet, unitrack
+from benchmarks.golden import bert, compare, files, folder, mtcnn, nanodet, unitrack
+
+
+def _print_bert(options: argparse.Namespace) -> int:
+    return _print_all(options.golden, bert.rows(options.golden))
 
 
 def _print_mtcnn(options: argparse.Namespace) -> int:
@@ -71,6 +76,9 @@ def _line(row: compare.Row) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.parity")
     commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("bert", help="encoders of text")
+    command.add_argument("golden", type=pathlib.Path, metavar="DIR")
+    command.set_defaults(run=_print_bert)
     command = commands.add_parser("mtcnn", help="the face detector")
     command.add_argument("golden", type=pathlib.Path, metavar="DIR")
     command.add_argument("--media", type=pathlib.Path, required=True)

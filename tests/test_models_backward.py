@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from helpers.model_tools import fast_jit, normal
 
-from mmdiffmask.models import backward
+from mmdiffmask.models import activations, backward
 
 LAST = (((2,), (0,)), ((), ()))
 
 
-def norm_formula(x, scale, bias):
+def norm_formula(x, scale, bias, epsilon=1e-5):
     mean = x.mean(-1, keepdims=True)
     variance = ((x - mean) ** 2).mean(-1, keepdims=True)
-    unit = (x - mean) / jnp.sqrt(variance + 1e-5)
+    unit = (x - mean) / jnp.sqrt(variance + epsilon)
     return unit * scale[None, None] + bias[None, None]
 
 
@@ -26,6 +26,12 @@ def attend_formula(query, key, value, bias):
     return jnp.einsum("bhqk,bkhs->bqhs", weights, value), weights
 
 
+def dropping_formula(query, key, value, bias):
+    _, weights = attend_formula(query, key, value, bias)
+    used = jnp.where(IS_KEPT, weights / 0.75, 0.0)
+    return jnp.einsum("bhqk,bkhs->bqhs", used, value), weights
+
+
 def attend_inputs(is_masked):
     bias = None
     if is_masked:
@@ -33,6 +39,14 @@ def attend_inputs(is_masked):
     return *(normal(2, 5, 3, 4, seed=seed) for seed in range(3)), bias
 
 
+IS_KEPT = normal(2, 3, 5, 5, seed=5) > -0.7
+FORMULAS = {
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_new": lambda x: jax.nn.gelu(x, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "quick_gelu": lambda x: x / (1 + jnp.exp(-1.702 * x)),
+}
 HEADS = (((2, 3), (0, 1)), ((), ()))
 CASES = {
     "norm": (
@@ -40,8 +54,18 @@ CASES = {
         norm_formula,
         (normal(2, 3, 8), normal(8, seed=1), normal(8, seed=2)),
     ),
+    "norm, another epsilon": (
+        lambda *args: backward.layer_norm(*args, 0.5),
+        lambda *args: norm_formula(*args, epsilon=0.5),
+        (normal(2, 3, 8), normal(8, seed=1), normal(8, seed=2)),
+    ),
     "attend": (backward.attend, attend_formula, attend_inputs(False)),
     "attend some": (backward.attend, attend_formula, attend_inputs(True)),
+    "attend some, drop others": (
+        lambda *args: backward.attend(*args, IS_KEPT, 0.25),
+        dropping_formula,
+        attend_inputs(True),
+    ),
     "mixed alone": (  # the usual call: the weights take no gradient
         lambda *args: backward.attend(*args)[0],
         lambda *args: attend_formula(*args)[0],
@@ -67,12 +91,15 @@ CASES = {
         lambda x, kernel: jnp.einsum("bnhs,hsd->bnd", x, kernel),
         (normal(2, 3, 5, 4), normal(5, 4, 6, seed=1)),
     ),
-    "gelu": (
-        functools.partial(backward.gelu_product, dimension_numbers=LAST),
-        lambda x, kernel: (x / (1 + jnp.exp(-1.702 * x))) @ kernel,
-        (normal(2, 3, 8, spread=3.0), normal(8, 4, seed=1)),
-    ),
 }
+for name, formula in FORMULAS.items():
+    CASES[name] = (
+        functools.partial(
+            backward.activated_product, dimension_numbers=LAST, activation=name
+        ),
+        lambda x, kernel, formula=formula: formula(x) @ kernel,
+        (normal(2, 3, 8, spread=3.0), normal(8, 4, seed=1)),
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -94,6 +121,14 @@ def test_equals_automatic_differentiation(name):
             np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-5)
 
 
+def test_reserve_s_activation_is_the_default_and_others_are_named():
+    x, kernel = normal(2, 3, 8, spread=3.0), normal(8, 4, seed=1)
+    default = backward.activated_product(x, kernel, LAST)
+    np.testing.assert_allclose(default, FORMULAS["quick_gelu"](x) @ kernel, atol=1e-5)
+    with pytest.raises(ValueError, match="'gleu' is not known; known: gelu, gelu_new"):
+        activations.by_name("gleu")
+
+
 def test_bfloat16_stays_bfloat16_and_statistics_are_float32():
     x = normal(2, 3, 64).astype(jnp.bfloat16)
     scale, bias = normal(64, seed=1), normal(64, seed=2)
@@ -111,7 +146,7 @@ def test_a_gradient_that_is_no_number_stays_visible():
     x, kernel = normal(2, 3, 8), normal(8, 4, seed=1)
 
     def loss(kernel):
-        return jnp.nan * backward.gelu_product(x, kernel, LAST).sum()
+        return jnp.nan * backward.activated_product(x, kernel, LAST).sum()
 
     assert np.isnan(fast_jit(jax.grad(loss))(kernel)).all()
 
@@ -123,7 +158,7 @@ def test_a_layer_keeps_one_wide_array_for_its_backward_pass():
     def loss(kernels, x, layers):
         for _ in range(layers):
             wide = backward.product(x, kernels[0], numbers)
-            x = x + backward.gelu_product(wide, kernels[1], numbers)
+            x = x + backward.activated_product(wide, kernels[1], numbers)
         return jnp.square(x).sum()
 
     def temporary(layers):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.model_tools import fast_jit, fill, normal
 
+from mmdiffmask.models import backward
 from mmdiffmask.models.reserve import layers, positions
 
 
@@ -15,7 +16,7 @@ def attention():
     module = layers.SelfAttention(hidden=64, head_size=32, dtype=jnp.dtype("float32"))
     x, scale = normal(2, 5, 64), normal(1, 5, 32, seed=1)
     attend = (normal(2, 5, 5, seed=2) > -0.3).at[1, 3].set(False)
-    bias = jnp.where(attend, 0.0, layers.NOT_ALLOWED)[:, None]
+    bias = jnp.where(attend, 0.0, backward.NOT_ALLOWED)[:, None]
     params = fill(module, x, scale, bias)["params"]
     output = fast_jit(module.apply)({"params": params}, x, scale, bias)
     return params, (x, scale, attend), output
@@ -74,7 +75,7 @@ def test_attention_equals_the_library(attention):
         query * scale[:, :, None],
         key * scale[:, :, None],
         value,
-        jnp.where(attend, 0.0, layers.NOT_ALLOWED)[:, None],
+        jnp.where(attend, 0.0, backward.NOT_ALLOWED)[:, None],
     )
     library = jnp.einsum("bqhs,hsd->bqd", library, params["attn_proj"]["kernel"])
     np.testing.assert_allclose(found, library, atol=1e-5)

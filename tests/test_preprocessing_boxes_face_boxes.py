@@ -1,5 +1,6 @@
 """MTCNN against recorded arrays of its reference, stage by stage."""
 
+import io
 import json
 import math
 
@@ -9,6 +10,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from benchmarks.golden import mtcnn as golden_mtcnn
+from mmdiffmask.models import torch_file
 from preprocessing.boxes import face_boxes, mtcnn, resizing, weight_files
 
 QUICK = ("05", "06", "09", "11", "12", "14")
@@ -170,7 +172,7 @@ def test_whole_pictures_are_resized_as_cut_outs_are(to):
 
 def layers(plan, x, pools):
     """The plan's convolutions on (3, h, w), as formulas; and the weights by name."""
-    given = weight_files.read_torch(weight_files.read(plan.file))
+    given = torch_file.read(io.BytesIO(weight_files.read(plan.file)))
     for i, (side, stride) in enumerate(pools, 1):
         kernel = given[f"conv{i}.weight"]
         windows = sliding_window_view(x, kernel.shape[2:], (1, 2))

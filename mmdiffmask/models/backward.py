@@ -11,17 +11,14 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import custom_derivatives, lax
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from mmdiffmask.models import activations
 from mmdiffmask.types import Array
 
 NORM_EPSILON = 1e-5  # reserve.md section 2.1
-GELU_SLOPE = 1.702
-
-
-def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """Reserve's approximation, x * sigmoid(1.702 x)."""
-    return x * jax.nn.sigmoid(GELU_SLOPE * x)
+RESERVE_GELU = "quick_gelu"
+NOT_ALLOWED = -1e10  # added to a logit; -inf would be NaN in rows without any key
 
 
 def _late(x: Array, grad: Array) -> Array:
@@ -39,31 +36,37 @@ def _late(x: Array, grad: Array) -> Array:
     )
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def layer_norm(
-    x: Float[Array, "*b d"], scale: Float[Array, " d"], bias: Float[Array, " d"]
+    x: Float[Array, "*b d"],
+    scale: Float[Array, " d"],
+    bias: Float[Array, " d"],
+    epsilon: float = NORM_EPSILON,
 ) -> Float[Array, "*b d"]:
-    """(x - mean) / sqrt(variance + 1e-5) * scale + bias, in float32.
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, in float32.
 
-    The variance is mean(x^2) - mean(x)^2, at least 0, as in the reference.
+    The variance is mean(x^2) - mean(x)^2, at least 0, as in Reserve's reference.
     """
-    return _layer_norm_forward(x, scale, bias)[0]
+    return _layer_norm_forward(x, scale, bias, epsilon)[0]
 
 
 def _layer_norm_forward(
-    x: Float[Array, "*b d"], scale: Float[Array, " d"], bias: Float[Array, " d"]
+    x: Float[Array, "*b d"],
+    scale: Float[Array, " d"],
+    bias: Float[Array, " d"],
+    epsilon: float,
 ) -> tuple[Float[Array, "*b d"], tuple[Array, ...]]:
     wide = x.astype(jnp.float32)
     mean = wide.mean(axis=-1, keepdims=True)
     variance = jnp.square(wide).mean(axis=-1, keepdims=True) - jnp.square(mean)
-    inverse = lax.rsqrt(jnp.maximum(variance, 0.0) + NORM_EPSILON)
+    inverse = lax.rsqrt(jnp.maximum(variance, 0.0) + epsilon)
     scale, bias = (jnp.expand_dims(v, range(x.ndim - 1)) for v in (scale, bias))
     normed = (wide - mean) * (inverse * scale) + bias
     return normed.astype(x.dtype), (x, mean, inverse, scale)
 
 
 def _layer_norm_backward(
-    saved: tuple[Array, ...], grad: Float[Array, "*b d"]
+    _: float, saved: tuple[Array, ...], grad: Float[Array, "*b d"]
 ) -> tuple[Float[Array, "*b d"], Float[Array, " d"], Float[Array, " d"]]:
     x, mean, inverse, scale = saved
     x = _late(x, grad)
@@ -79,18 +82,23 @@ def _layer_norm_backward(
 layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 
 
-@jax.custom_vjp
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def attend(
     query: Float[Array, "b n h s"],
     key: Float[Array, "b n h s"],
     value: Float[Array, "b n h s"],
-    bias: Float[Array, "#b 1 n n"] | None,
+    bias: Float[Array, "#b 1 #n n"] | None,
+    is_kept: Bool[Array, "b h n n"] | None = None,
+    drop_rate: float = 0.0,
 ) -> tuple[Float[Array, "b n h s"], Float[Array, "b h n n"]]:
     """softmax(query key^T + bias) value, and the softmax: the attention weights.
 
-    `bias` is a mask and takes no gradient.
+    `bias` is a mask, 0 or `NOT_ALLOWED`, and takes no gradient. Where there is
+    `is_kept`, of weights that were dropped at `drop_rate`, values are mixed by those
+    that are kept, divided by 1 - `drop_rate`; the weights that come back are whole.
     """
-    mixed, weights = _attend(*(_by_head(x) for x in (query, key, value)), bias)
+    heads = [_by_head(x) for x in (query, key, value)]
+    mixed, weights = _attend(*heads, bias, is_kept, drop_rate)
     return _by_head(mixed), weights
 
 
@@ -98,13 +106,22 @@ def _attend(
     query: Float[Array, "b h n s"],
     key: Float[Array, "b h n s"],
     value: Float[Array, "b h n s"],
-    bias: Float[Array, "#b 1 n n"] | None,
+    bias: Float[Array, "#b 1 #n n"] | None,
+    is_kept: Bool[Array, "b h n n"] | None,
+    drop_rate: float,
 ) -> tuple[Float[Array, "b h n s"], Float[Array, "b h n n"]]:
     logits = jnp.einsum("bhqs,bhks->bhqk", query, key)
     if bias is not None:
         logits = logits + bias.astype(logits.dtype)
     weights = jax.nn.softmax(logits, axis=-1)
-    return jnp.einsum("bhqk,bhks->bhqs", weights, value), weights
+    used = _dropped(weights, is_kept, drop_rate)
+    return jnp.einsum("bhqk,bhks->bhqs", used, value), weights
+
+
+def _dropped(weights: Array, is_kept: Array | None, drop_rate: float) -> Array:
+    if is_kept is None:
+        return weights
+    return jnp.where(is_kept, weights / (1.0 - drop_rate), 0.0)
 
 
 def _by_head(x: Array) -> Array:
@@ -117,33 +134,39 @@ def _attend_forward(
     key: custom_derivatives.CustomVJPPrimal,
     value: custom_derivatives.CustomVJPPrimal,
     bias: custom_derivatives.CustomVJPPrimal | None,
+    is_kept: custom_derivatives.CustomVJPPrimal | None,
+    drop_rate: float,
 ) -> tuple[tuple[Array, Array], tuple[Array | None, ...]]:
     heads = [_by_head(x.value) for x in (query, key, value)]
-    bias = None if bias is None else bias.value
-    mixed, weights = _attend(*heads, bias)
-    return (_by_head(mixed), weights), (*heads, bias, mixed, weights)
+    bias, is_kept = (None if x is None else x.value for x in (bias, is_kept))
+    mixed, weights = _attend(*heads, bias, is_kept, drop_rate)
+    return (_by_head(mixed), weights), (*heads, bias, is_kept, mixed, weights)
 
 
 def _attend_backward(
+    drop_rate: float,
     saved: tuple[Array | None, ...],
     grads: tuple[
         Array | custom_derivatives.SymbolicZero, Array | custom_derivatives.SymbolicZero
     ],
 ) -> tuple[Array | None, ...]:
-    query, key, value, bias, mixed, weights = saved
+    query, key, value, bias, is_kept, mixed, weights = saved
     grad, of_weights = _by_head(grads[0]), grads[1]
     # sum_k weights_grad * weights = sum_s grad * mixed: a row of s, not of n.
     along = (grad * mixed).sum(axis=-1, keepdims=True)
     weights_grad = jnp.einsum("bhqs,bhks->bhqk", grad, value)
+    weights_grad = _dropped(weights_grad, is_kept, drop_rate)
     if not isinstance(of_weights, custom_derivatives.SymbolicZero):
         weights_grad = weights_grad + of_weights
         along = along + (of_weights * weights).sum(axis=-1, keepdims=True)
     logits_grad = weights * (weights_grad - along)
+    used = _dropped(weights, is_kept, drop_rate)
     return (
         _by_head(jnp.einsum("bhqk,bhks->bhqs", logits_grad, key)),
         _by_head(jnp.einsum("bhqk,bhqs->bhks", logits_grad, query)),
-        _by_head(jnp.einsum("bhqk,bhqs->bhks", weights, grad)),
+        _by_head(jnp.einsum("bhqk,bhqs->bhks", used, grad)),
         None if bias is None else jnp.zeros_like(bias),
+        None,
     )
 
 
@@ -228,37 +251,38 @@ def _flat(x: Array, lead: int) -> Array:
 _product.defvjp(_product_forward, _product_backward)
 
 
-def gelu_product(
+def activated_product(
     x: Array,
     kernel: Array,
     dimension_numbers: lax.DotDimensionNumbers,
     precision: None = None,
+    activation: str = RESERVE_GELU,
 ) -> Array:
-    """gelu(x) kernel, as the `dot_general` of a dense layer; keeps x, not gelu(x)."""
+    """activation(x) kernel, as the `dot_general` of a dense layer; keeps x alone."""
     assert dimension_numbers == (((x.ndim - 1,), (0,)), ((), ()))
     assert precision is None
-    return _gelu_product(x, kernel)
+    return _activated_product(activation, x, kernel)
 
 
-@jax.custom_vjp
-def _gelu_product(x: Array, kernel: Array) -> Array:
-    return gelu(x) @ kernel
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _activated_product(activation: str, x: Array, kernel: Array) -> Array:
+    return activations.by_name(activation).value(x) @ kernel
 
 
-def _gelu_product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return gelu(x) @ kernel, (x, kernel)
+def _activated_product_forward(
+    activation: str, x: Array, kernel: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    return activations.by_name(activation).value(x) @ kernel, (x, kernel)
 
 
-def _gelu_product_backward(
-    saved: tuple[Array, Array], grad: Array
+def _activated_product_backward(
+    activation: str, saved: tuple[Array, Array], grad: Array
 ) -> tuple[Array, Array]:
     x, kernel = saved
     wide_grad = _input_grad(1, kernel, grad)
     x = _late(x, wide_grad)
-    gate = jax.nn.sigmoid(GELU_SLOPE * x)
-    kernel_grad = _kernel_grad(1, x * gate, grad, wide_grad)
-    slope = gate * (1.0 + GELU_SLOPE * x * (1.0 - gate))
-    return wide_grad * slope, kernel_grad
+    value, slope = activations.by_name(activation).with_slope(x)
+    return wide_grad * slope, _kernel_grad(1, value, grad, wide_grad)
 
 
-_gelu_product.defvjp(_gelu_product_forward, _gelu_product_backward)
+_activated_product.defvjp(_activated_product_forward, _activated_product_backward)

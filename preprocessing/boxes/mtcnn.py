@@ -6,6 +6,7 @@ RGB pixels from 0 to 255; networks are kept, and are not for several threads at 
 """
 
 import functools
+import io
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
+from mmdiffmask.models import torch_file
 from preprocessing.boxes import onnx_writer, weight_files
 
 _SCALE, _MIDDLE = 1 / 128, (127.5, 127.5, 127.5)
@@ -111,7 +113,7 @@ def _load(plan: Plan, shape: tuple[int, ...]) -> cv2.dnn.Net:
 
 def _model(plan: Plan, height: int, width: int) -> bytes:
     """The network as an ONNX model: (pictures, channel, row, column) -> the heads."""
-    weights = weight_files.read_torch(weight_files.read(plan.file))
+    weights = torch_file.read(io.BytesIO(weight_files.read(plan.file)))
     parts, last = [], "pixels"
 
     def add(op: str, *constants: np.ndarray, **attributes: int | Sequence[int]) -> None:

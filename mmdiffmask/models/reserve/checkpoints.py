@@ -13,8 +13,9 @@ import numpy as np
 from etils import epath
 
 from mmdiffmask import config
+from mmdiffmask.models import shapes as model_shapes
 from mmdiffmask.models.reserve import official_file, orbax_folder, sizes
-from mmdiffmask.models.reserve.sizes import Shapes
+from mmdiffmask.models.shapes import Shapes
 
 Params = dict[str, Any]
 
@@ -26,7 +27,6 @@ BODY = tuple(part for part in PARTS if part not in ("head", "span_encoder"))
 FINETUNED = (*BODY, "proj")
 SHIPPED = {"small": pathlib.Path(__file__).parents[1] / "small" / "small"}
 
-_LISTED = 4  # names in a message; the others are counted
 # Rows of a token table that may be without a token: tables are padded to such numbers.
 _PADDED_TO = 64
 
@@ -113,7 +113,7 @@ def fit(
     )
     shapes = {path: tuple(leaf.shape) for path, leaf in leaves.items()}
     _check_vocabulary(shapes, name, settings, tokens)
-    problems = _differences(shapes, wanted)
+    problems = model_shapes.differences(shapes, wanted)
     if problems:
         raise ValueError(
             f"{name}: does not fit the model{_hint(params, settings, parts)}:"
@@ -124,27 +124,6 @@ def fit(
         if not np.isfinite(value).all():
             raise ValueError(f"{name}: {path} holds NaN or infinity; a damaged file?")
     return official_file.unflatten(values)
-
-
-def _differences(shapes: Shapes, wanted: Shapes) -> list[str]:
-    """What is missing, what is too much, and what has another shape, each counted."""
-    missing = sorted(wanted.keys() - shapes.keys())
-    extra = sorted(shapes.keys() - wanted.keys())
-    wrong = [
-        f"{path} {list(shapes[path])} instead of {list(wanted[path])}"
-        for path in sorted(wanted.keys() & shapes.keys())
-        if wanted[path] != shapes[path]
-    ]
-    return [
-        f"{len(names)} {kind}: {', '.join(f'{name:.120}' for name in names[:_LISTED])}"
-        + (", ..." if len(names) > _LISTED else "")
-        for names, kind in (
-            (missing, f"of {len(wanted)} arrays missing"),
-            (extra, "extra"),
-            (wrong, "of another shape"),
-        )
-        if names
-    ]
 
 
 def _check_vocabulary(

@@ -12,15 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
-from mmdiffmask.models import backward
+from mmdiffmask.models import activations, backward, norms
 from mmdiffmask.models.reserve import positions
 from mmdiffmask.types import Array
 
-NOT_ALLOWED = -1e10  # added to a logit; -inf would be NaN in rows without any key
-
 Vectors = Float[Array, "b n d"]  # of a batch of sequences
 Scale = Float[Array, "#b n s"]  # `positions.position_scale`: of queries and keys
-Bias = Float[Array, "#b 1 n n"] | None  # added to the logits: 0 or `NOT_ALLOWED`
+Bias = Float[Array, "#b 1 n n"] | None  # added to the logits: see `backward.attend`
 Weights = Float[Array, "b h n n"]  # how much query i (axis 2) takes of key j (axis 3)
 
 
@@ -29,23 +27,9 @@ def pair_mask(is_valid: Bool[Array, "b n"]) -> Bool[Array, "b n n"]:
     return is_valid[:, :, None] & is_valid[:, None, :]
 
 
-class LayerNorm(nn.Module):
-    """`backward.layer_norm` with its parameters, in the dtype of computing."""
-
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
-        """Normalises the last axis."""
-        shape = x.shape[-1:]
-        scale = self.param("scale", nn.initializers.ones, shape)
-        bias = self.param("bias", nn.initializers.zeros, shape)
-        return backward.layer_norm(x.astype(self.dtype), scale, bias)
-
-
 def gelu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
     """Reserve's approximation, x * sigmoid(1.702 x)."""
-    return backward.gelu(x)
+    return activations.by_name(backward.RESERVE_GELU).value(x)
 
 
 def unit_normalize(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
@@ -105,7 +89,10 @@ class MLP(nn.Module):
             4 * self.hidden, dot_general=backward.product, name="intermediate"
         )(x)
         out = dense(
-            self.hidden, use_bias=False, dot_general=backward.gelu_product, name="out"
+            self.hidden,
+            use_bias=False,
+            dot_general=backward.activated_product,  # of Reserve's gelu
+            name="out",
         )
         return out(wide)
 
@@ -120,7 +107,7 @@ class Layer(nn.Module):
     @nn.compact
     def __call__(self, x: Vectors, scale: Scale, bias: Bias) -> tuple[Vectors, Weights]:
         """The new sequence and this layer's attention weights."""
-        norm = functools.partial(LayerNorm, dtype=self.dtype)
+        norm = functools.partial(norms.LayerNorm, dtype=self.dtype)
         attention = SelfAttention(
             self.hidden, self.head_size, self.dtype, name="attention_layer"
         )
@@ -181,8 +168,8 @@ class Encoder(nn.Module):
         scale = positions.position_scale(coordinates, self.head_size)
         bias = None
         if attend is not None:
-            bias = jnp.where(attend, 0.0, NOT_ALLOWED)[:, None]
-        norm = functools.partial(LayerNorm, dtype=self.dtype)
+            bias = jnp.where(attend, 0.0, backward.NOT_ALLOWED)[:, None]
+        norm = functools.partial(norms.LayerNorm, dtype=self.dtype)
         x = norm(name="pre_ln")(x)
         layer = nn.remat(Layer) if self.remat else Layer
         weights = None

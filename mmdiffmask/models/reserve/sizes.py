@@ -10,9 +10,9 @@ from mmdiffmask import config, configure
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.models.reserve import official_file, official_writer, towers
+from mmdiffmask.models.shapes import Shapes
 from mmdiffmask.types import Array
 
-Shapes = dict[str, tuple[int, ...]]
 Sizes = dict[str, int]  # setting of config.Model -> value
 
 TABLE = "token_encoder/Embed_0/embedding"
