@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RANKS = [
     {"devices", "seeds", "tokens", "types"},
     {"atomic", "config", "grid", "run_files", "statistics", "values", "versions"},
-    {"configure", "contrast_statistics", "contrasts", "settings_json"},
+    {"configure", "contrast_statistics", "contrasts", "label_leak", "settings_json"},
     {"data", "masking", "models"},
     {"compiled", "inputs"},
     {"run_folder"},

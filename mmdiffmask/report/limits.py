@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmdiffmask import inputs, versions
+from mmdiffmask import inputs, label_leak, versions
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import table
 from mmdiffmask.probe.finished import Run
@@ -36,6 +36,13 @@ def of_runs(shown: Sequence[Run]) -> list[str]:
             if entry.unknown:
                 text = table.lacking(label, entry.unknown, len(entry.clips))
                 said.append(f"{text}.")
+    leaking = [
+        run.name
+        for run in shown
+        if run.is_hiding and run.settings.get("training.gold_answer")
+    ]
+    if leaking:
+        said.append(f"{', '.join(leaking)}: {label_leak.SENTENCE}.")
     lengths = {
         run.name: run.probe.key.data.get("text_length") for run in shown if run.probe
     }
