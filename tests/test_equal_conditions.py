@@ -15,7 +15,6 @@ from mmdiffmask import (
     examples,
     grid,
     pretrain,
-    toy_records,
     weights,
 )
 from mmdiffmask import experiment as experiments
@@ -29,9 +28,8 @@ from mmdiffmask.training import mesh as meshes
 from mmdiffmask.types import MaskInputs
 from tests.helpers import clip_records
 
-TINY = configure.load(
-    pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py"
-)
+PATH = str(pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py")
+TINY = configure.load(PATH)
 UNITS = ("unit_of_token", "unit_score", "is_box_unit")
 
 
@@ -47,10 +45,8 @@ def files(tmp_path_factory, tiny_records):
     """Scores and masks by id for the strategies that read them, as settings."""
     folder = tmp_path_factory.mktemp("files")
     masks = folder / "masks.npz"
-    words = [tiny_records, "--out", str(masks), "--config", "tpu_configs/tiny.py"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(pathlib.Path(__file__).resolve().parents[1])
-        assert command_line.main(["masks", "export", *words]) == 0
+    words = [tiny_records, "--out", str(masks), "--config", PATH]
+    assert command_line.main(["masks", "export", *words]) == 0
     with np.load(masks) as stored:
         ids, shape = stored["ids"], stored["masks"].shape
     scores = np.random.default_rng(0).random(shape)
@@ -83,13 +79,13 @@ def test_rows_start_alike_see_the_same_batches_and_share_a_step(
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
     first = job(row("random", files), tiny_records)
     start, expected = first.start(), first_batches(first)
-    sha256, mesh = weights.fingerprint_of(start), meshes.make(8, jax.devices()[:1])
+    sha256, mesh = weights.fingerprint(start), meshes.make(8, jax.devices()[:1])
     step = steps.make_train_step(first.family, first.settings, mesh)
     differing = set()
     for name in strategies.REGISTRY:
         other = job(row(name, files), tiny_records)
         if name in ("difference", "mst", "file-masks"):  # each is asked in the same way
-            assert weights.fingerprint_of(other.start()) == sha256, name
+            assert weights.fingerprint(other.start()) == sha256, name
         other = dataclasses.replace(other, start=lambda: start)
         made = steps.make_train_step(other.family, other.settings, mesh)
         assert made is step, name
@@ -187,8 +183,8 @@ def test_a_frozen_forward_pass_answers_as_its_cached_features_do(
     run, out = tmp_path / "run", tmp_path / "features.npz"
     pretrain.pretrain(experiment, tiny_records, str(run), 0)
     params = checkpoint.load_params(RunFolder(run), "last")
-    before = weights.fingerprint_of(params)
-    assert command_line.main(["probe", "tpu_configs/tiny.py", *_of(run)]) == 0
+    before = weights.fingerprint(params)
+    assert command_line.main(["probe", PATH, *_of(run)]) == 0
     assert command_line.main(["features", str(run), "--out", str(out)]) == 0
     with np.load(out) as stored:
         cached = dict(
@@ -211,7 +207,8 @@ def test_a_frozen_forward_pass_answers_as_its_cached_features_do(
     @jax.jit
     def answer(params, batch):
         joint = encode(params, batch)["joint"]
-        return (joint - scale.mean) / scale.sd @ head.kernel + head.bias
+        standard = (joint - scale.mean[None]) / scale.sd[None]
+        return standard @ head.kernel + head.bias[None]
 
     positions = corpus.first_of_clips("val")
     plain = examples.make_row(experiment.data, None, corpus.source("val"))
@@ -221,9 +218,9 @@ def test_a_frozen_forward_pass_answers_as_its_cached_features_do(
     expected = known @ head.kernel + head.bias
     np.testing.assert_allclose(scores, expected, atol=1e-3 * np.abs(expected).max())
     assert np.argmax(scores, 1).tolist() == np.argmax(expected, 1).tolist()
-    assert weights.fingerprint_of(params) == before
+    assert weights.fingerprint(params) == before
     stored = checkpoint.load_params(RunFolder(run), "last")
-    assert weights.fingerprint_of(stored) == before
+    assert weights.fingerprint(stored) == before
 
 
 def _of(run):
@@ -242,10 +239,9 @@ def test_every_row_of_the_registry_runs_and_goes_on(files, tmp_path, tiny_record
     training = dataclasses.replace(TINY.training, steps=2, warmup_steps=1, eval_every=2)
     experiment = dataclasses.replace(TINY, training=training, rows=tuple(rows))
     planned = experiments.plan(experiment, tmp_path / "runs")
-    records = tiny_records or toy_records.make(experiment, tmp_path)
     half = planned[: len(planned) // 2]  # as if it had been stopped there
     for part in (half, planned, planned):
-        experiments.run(part, records, workers=2, compiled=tmp_path / "compiled")
+        experiments.run(part, tiny_records, workers=2, compiled=tmp_path / "compiled")
     runs = experiments.results(planned)
     assert tuple(runs) == names
     hidden = {name: seeds[0].masks.hidden_patches for name, seeds in runs.items()}
