@@ -1,14 +1,16 @@
 """tpu_configs/ablations.py: every row can run, and changes what its name says."""
 
 import dataclasses
+import json
 import pathlib
 import types
 
 import numpy as np
 import pytest
+from helpers import config_file
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import build, configure, experiment, run_files, toy_records, weights
+from mmdiffmask import build, configure, run_files, toy_records, weights
 from mmdiffmask.data import questions, tokenizers
 from mmdiffmask.masking import anchors
 
@@ -17,17 +19,17 @@ ABLATIONS = configure.load(CONFIGS / "ablations.py")
 TINY = configure.load(CONFIGS / "tiny.py")
 
 
-def test_every_row_can_be_planned(tmp_path):
-    planned = experiment.plan(ABLATIONS, tmp_path)
-    assert [one.row for one in planned][:4] == ["none", "replay", "random", "base"]
+def test_every_row_can_be_planned():
+    build.check(ABLATIONS)  # as a plan of the experiment does
+    rows = configure.rows(ABLATIONS)
+    assert list(rows)[:4] == ["none", "replay", "random", "base"]
     base = configure.settings(ABLATIONS)
-    for one in planned:
-        row = configure.settings(one.settings)
-        changed = {name for name in base if base[name] != row[name]}
-        strategy = {"masking.strategy", "masking.anchors"}
-        assert changed <= strategy if len(changed) > 1 else len(changed) <= 1, one.row
-    settings = [one.settings for one in planned]
-    assert len(set(settings)) == len(settings)
+    for name, row in rows.items():
+        settings = configure.settings(row)
+        changed = {name for name in base if base[name] != settings[name]}
+        boxes = {"masking.strategy", "masking.anchors"}
+        assert changed <= boxes if len(changed) > 1 else len(changed) <= 1, name
+    assert len(set(rows.values())) == len(rows)
 
 
 def test_what_the_paper_leaves_open_is_varied():
@@ -88,14 +90,18 @@ def small():
 @pytest.mark.long
 def test_every_row_runs(tmp_path):
     ablations = small()
-    records = toy_records.make(ablations, tmp_path)
-    planned = experiment.plan(ablations, tmp_path / "runs")
-    experiment.run(planned, records, workers=2, compiled=tmp_path / "compiled")
-    runs = experiment.results(planned)
-    assert len(runs) == len(ABLATIONS.rows)
-    boxes = {row: seeds[0].masks for row, seeds in runs.items()}
-    assert boxes["base"].whole_box + boxes["base"].cut_box > 0.01
-    assert boxes["ratio 60 %"].hidden_share > 2 * boxes["base"].hidden_share
-    assert command_line.main(["report", str(tmp_path / "runs")]) == 0
-    html = (tmp_path / "runs" / run_files.REPORT).read_text()
+    records, runs = toy_records.make(ablations, tmp_path), tmp_path / "runs"
+    path = config_file.write(tmp_path / "ablations.py", ablations)
+    words = ["experiment", path, "--data", records, "--workdir", str(runs)]
+    assert command_line.main([*words, "--workers", "2"]) == 0
+    made_of = {
+        row: json.loads((runs / row / run_files.MASKS).read_text())
+        for row in configure.rows(ablations)
+        if row not in ("none", "replay")
+    }
+    base = made_of["base"]
+    assert base["whole_box"] + base["cut_box"] > 0.01
+    assert made_of["ratio 60 %"]["hidden_share"] > 2 * base["hidden_share"]
+    assert command_line.main(["report", str(runs)]) == 0
+    html = (runs / run_files.REPORT).read_text()
     assert "Held-out masks differ between the rows" in html

@@ -9,7 +9,7 @@ import shlex
 import jax
 import numpy as np
 import pytest
-from helpers import films
+from helpers import config_file, films
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, examples, run_files
@@ -19,15 +19,6 @@ from preprocessing import __main__ as preprocessing_line
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "faq.md").read_text()
 TINY = configure.load(ROOT / "tpu_configs" / "tiny.py")
-# The page's config in small: its model, but few updates; and what this machine has.
-STAND_IN = """
-import dataclasses
-from mmdiffmask import config, configure
-
-def get_config():
-    settings = {settings!r}
-    return configure.from_settings(settings)
-"""
 
 
 def sections():
@@ -70,9 +61,7 @@ def folder(tmp_path, tiny_records, monkeypatch):
         model=small,
         training=dataclasses.replace(TINY.training, steps=2, warmup_steps=1),
     )
-    (tmp_path / "tpu_configs").mkdir()
-    config = tmp_path / "tpu_configs" / "toy.py"
-    config.write_text(STAND_IN.format(settings=configure.settings(experiment)))
+    config_file.write(tmp_path / "tpu_configs" / "toy.py", experiment)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine").symlink_to(tiny_records)
     for name in ("a", "b"):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import clip_records
+from helpers import clip_records, config_file
 from helpers import training_run as tiny
 
 from benchmarks import released_step
@@ -371,17 +371,10 @@ def small_ladder():
 
 
 @pytest.mark.long
-def test_the_ladder_runs(tmp_path, tiny_records, monkeypatch):
-    path = tmp_path / "ladder.py"
-    experiment = small_ladder()
-    path.write_text(
-        "from mmdiffmask import config, configure\n\n"
-        "def get_config():\n"
-        f"    settings = {configure.settings(experiment)!r}\n"
-        "    return configure.from_settings(settings)\n"
-    )
-    runs = tmp_path / "runs"
-    words = ["experiment", str(path), "--data", tiny_records, "--workdir", str(runs)]
+def test_the_ladder_runs(tmp_path, tiny_records):
+    experiment, runs = small_ladder(), tmp_path / "runs"
+    path = config_file.write(tmp_path / "ladder.py", experiment)
+    words = ["experiment", path, "--data", tiny_records, "--workdir", str(runs)]
     assert command_line.main([*words, "--workers", "2"]) == 0
     losses = {}
     for row in configure.rows(experiment):
