@@ -242,7 +242,7 @@ def code():
 def test_every_row_runs_from_records_to_answers(
     request, name, files, tmp_path, tiny_records
 ):
-    """Stopped at any moment, `make test-long` goes on at the first that did not pass."""
+    """Stopped anywhere, `make test-long` goes on at the first that did not pass."""
     kept = f"rows/{code()}/{name}"
     if request.config.cache.get(kept, False):
         pytest.skip("passed before, with this very code")
