@@ -96,11 +96,10 @@ def test_the_commands_do_what_the_page_says(folder, capsys):
     assert made_of["hidden_share"] < usual["hidden_share"] and not made_of["fill"]
     lines = (runs / "mine" / run_files.METRICS).read_text().splitlines()
     first = next(x for x in map(json.loads, lines) if x["kind"] == "train")
-    # 8 clips of 26 cells, two streams.
-    assert first["log_candidates"] == pytest.approx(2 * np.log(8 * 26), rel=1e-3)
+    # 8 clips of 26 cells, or fewer where a frame is absent; two streams.
+    assert first["log_candidates"] == pytest.approx(2 * np.log(8 * 26), rel=0.05)
     with np.load("features.npz") as stored:
-        ids = stored["ids"] if "ids" in stored.files else stored[stored.files[0]]
-        assert len(ids) >= 20
+        assert stored["clip/joint"].shape == (len(stored["clip/id"]), 128) == (20, 128)
     probed = json.loads((runs / "mine" / run_files.PROBE).read_text())
     assert set(probed["labels"]) == {"action"}
     assert "action" in (runs / "mine" / run_files.REPORT).read_text()
