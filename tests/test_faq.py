@@ -93,7 +93,8 @@ def test_the_commands_do_what_the_page_says(folder, capsys):
         assert (runs / name / run_files.DATA).exists()
     made_of = json.loads((runs / "short" / run_files.MASKS).read_text())
     usual = json.loads((runs / "mine" / run_files.MASKS).read_text())
-    assert made_of["hidden_share"] < usual["hidden_share"] and not made_of["fill"]
+    assert made_of["clips_without_box"] > 0  # those are hidden at random
+    assert made_of["hidden_share"] < 0.7 * usual["hidden_share"]
     lines = (runs / "mine" / run_files.METRICS).read_text().splitlines()
     first = next(x for x in map(json.loads, lines) if x["kind"] == "train")
     # 8 clips of 26 cells, or fewer where a frame is absent; two streams.
