@@ -1,7 +1,7 @@
 """Times a step of continued pretraining beside the released one, restated.
 
 `python -m benchmarks.cpt_step` compiles and runs three training steps in one process:
-ours in its default, ours with the settings of tpu_configs/reference.py, and
+ours in its default, ours with a row of tpu_configs/reference.py, and
 `benchmarks.released_step`, one scatter a hidden patch behind the vision tower. They
 have the same model (`small`), grid (12x24), batch, number format and optimiser, are
 jitted alike and donate their state alike. A plain matrix product runs before each call,

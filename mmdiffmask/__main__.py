@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="toy videos in, report out; 15 minutes")
     demo.add_argument("--dir", default=".", help="where data/ and runs/ go (here)")
+    demo.add_argument("--workers", type=int, metavar="N", help="runs at a time (2)")
     demo.set_defaults(run=_demo)
 
     for name, run, text in (
@@ -188,7 +189,7 @@ def _check_folders(arguments: argparse.Namespace) -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     from mmdiffmask import demo
 
-    print(demo.run(pathlib.Path(arguments.dir)))
+    print(demo.run(pathlib.Path(arguments.dir), arguments.workers))
 
 
 def _seed(arguments: argparse.Namespace) -> int:

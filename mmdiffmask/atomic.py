@@ -127,3 +127,33 @@ def lock(path: pathlib.Path, busy: str) -> Iterator[None]:
         if not is_same:
             raise ValueError(busy)
         yield
+
+
+@contextlib.contextmanager
+def turn(path: pathlib.Path) -> Iterator[None]:
+    """Waits while another process makes the file at `path`, then keeps others waiting.
+
+    Whoever had the turn may have made the file: look before making it. A process that
+    is killed loses its turn. Where nothing can be locked nobody waits, and several may
+    make the same file.
+
+    Args:
+      path: of the file; its folder is made if it is absent.
+    """
+    place_of_lock = path.with_name(f"{path.name}.lock")
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(place_of_lock, "a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logging.info("waiting for another process, which makes %s", path)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:  # a folder that cannot be written, a mounted bucket
+            pass
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                place_of_lock.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ import tqdm
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from mmdiffmask import config, examples, inputs, versions, weights
+from mmdiffmask import atomic, config, examples, inputs, versions, weights
 from mmdiffmask.data import cache, loader
 from mmdiffmask.data.records import index, shards
 from mmdiffmask.data.records import manifest as manifests
@@ -65,7 +65,8 @@ class StartAttention:
         """Reads what these records need, and works out what is not there yet.
 
         A part appears under its name only when it is whole, so what was killed goes on
-        at the first part that is missing.
+        at the first part that is missing. Processes that need the same part wait for
+        the one that makes it.
 
         Raises:
           ValueError: if a part is broken, or attention is not finite.
@@ -85,8 +86,13 @@ class StartAttention:
         bar = tqdm.tqdm(total=total, unit="clip", desc="attention", leave=False)
         with bar:
             for path, part in missing:
-                values = self._compute(params, part, bar.update)
-                _write(path, part, values)
+                with atomic.turn(path):
+                    if path.exists():  # another row's process has made it meanwhile
+                        values = _read(path, part)
+                        bar.update(len(part))
+                    else:
+                        values = self._compute(params, part, bar.update)
+                        _write(path, part, values)
                 self._of_window.update(zip(part, values, strict=True))
 
     @functools.cached_property

@@ -66,10 +66,7 @@ def _check_names(experiment: config.Experiment) -> None:
     optim.check(experiment.training)
     examples.words_of(experiment)
     weights = objective.weights_of(experiment.terms)
-    if experiment.training.steps and not weights:
-        raise ValueError(
-            "all weights in terms are 0: there is nothing to train on; raise one"
-        )
+    objective.check(experiment.terms, experiment.training)
     if experiment.reserve.cloze_questions and weights:
         logging.warning(
             "reserve.cloze_questions=%s: right answers of training questions are"
@@ -204,7 +201,7 @@ def family(experiment: config.Experiment) -> Family:
         experiment.terms,
         experiment.reserve,
         words,
-        (masking.ratio, masking.mask_unit),
+        (masking.ratio, masking.mask_unit, masking.padding),
     )
 
 
@@ -216,9 +213,9 @@ def _family(
     terms: config.Terms,
     reserve_settings: config.Reserve,
     words: str | None,
-    budget: tuple[float, str],
+    budget: tuple[float, str, str],
 ) -> Family:
-    grid, (ratio, mask_unit) = examples.patch_grid(data), budget
+    grid, (ratio, mask_unit, padding) = examples.patch_grid(data), budget
     n_cells, n_patches = data.segments * grid.n_cells, data.segments * grid.n_patches
     return objective.family(
         shared.Objective(
@@ -231,6 +228,7 @@ def _family(
             terms=terms,
             reserve=reserve_settings,
             vocabulary=None if words is None else _vocabulary(words, data.tokenizer),
+            has_padding=padding == "counted",
         )
     )
 

@@ -105,6 +105,8 @@ class Masking:
     selection: Literal["unit", "patch"] = "unit"
     select: Literal["strategy", "sample", "top"] = "strategy"  # its own, or this
     fill: Literal["random", "none"] = "random"
+    # counted: padding and absent frames are patches like others: hidden, predicted.
+    padding: Literal["left_out", "counted"] = "left_out"
     tracks: Literal["apart", "joined"] = "apart"  # joined: a track's boxes are one unit
     masks: str = "static"  # one of MASKS, or an .npz file of masks by example id
     scores: str | None = None  # .npz of scores by example id (docs/masks.md)
@@ -171,6 +173,10 @@ class Training:
     decay_to: Literal["initial", "zero", "none"] = "initial"
     mask_site: Literal["patch_embedding", "vit_output"] = "patch_embedding"
     target: Literal["live", "initial"] = "live"
+    target_gradient: bool = False  # the loss changes targets too; only live ones
+    empty_slots: Literal["left_out", "kept"] = "left_out"  # kept: zeros in the loss
+    first_frame: int = _number(1, 0, 1)  # its segment; that of its words is 1
+    gold_answer: bool = False  # the right answer in the text: labels leak
     streams: tuple[Literal["text", "audio"], ...] = ("text", "audio")
     eval_every: int = _number(100, 1)
     eval_clips: int = _number(256, 1)  # of dev, the first by id
@@ -226,6 +232,11 @@ ADDED = {
     "probe.fraction_draws": 3,
     "probe.streams": (),
     "probe.right_distractors": False,
+    "masking.padding": "left_out",
+    "training.target_gradient": False,
+    "training.empty_slots": "left_out",
+    "training.first_frame": 1,
+    "training.gold_answer": False,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("contrasts", "training.save_minutes")

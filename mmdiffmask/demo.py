@@ -62,12 +62,22 @@ def get_config() -> config.Experiment:
     )
 
 
-def run(root: pathlib.Path) -> pathlib.Path:
+def run(root: pathlib.Path, workers: int | None = None) -> pathlib.Path:
     """Does whatever is not done yet; returns the absolute path of the report.
 
     Results are kept under names that change with settings and code, so a second call
     takes seconds and a call after a change redoes just what the change touches.
+
+    Args:
+      root: where data and runs go.
+      workers: runs at a time, which changes no number; None: two.
+
+    Raises:
+      ValueError: if there is to be none.
     """
+    workers = WORKERS if workers is None else workers
+    if workers < 1:
+        raise ValueError(f"--workers {workers}: at least 1")
     experiment = get_config()
     clock = _Clock()
     with clock.stage("render, find boxes, write records"):
@@ -78,7 +88,7 @@ def run(root: pathlib.Path) -> pathlib.Path:
         runs.run(
             plan.plan(experiment, workdir),
             records_dir,
-            workers=WORKERS,
+            workers=workers,
             compiled=root / "data" / "compiled",
         )
     folder = RunFolder(workdir)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmdiffmask import config, examples, masks
+from mmdiffmask import config, examples, label_leak, masks
 from mmdiffmask.data import tokenizers, video
 from mmdiffmask.data.records import index
 from mmdiffmask.masking import anchors, strategies, tables
@@ -53,9 +53,10 @@ def check_clips(
       dev: of the held-out clips.
 
     Raises:
-      ValueError: as `check_boxes`.
+      ValueError: as `check_boxes`, or as `label_leak.check`.
     """
     check_boxes(experiment, entries, clips)
+    label_leak.check(experiment, (entries[i] for i in clips))
     rows = (entries[i] for i in dev)
     tell_of_cut_sound(experiment.data, experiment.training, rows)
     tell_of_fill(kinds_without_boxes(experiment, entries, dev))
@@ -69,7 +70,8 @@ def tell_of_cut_sound(
         return
     encode = tokenizers.load(data.tokenizer).encode_plain
     sound = TOKENS_PER_SOUND * data.sub_segments * data.segments
-    needed = [len(video.option(record, encode)) + sound for record in rows]
+    has_answer = training.gold_answer
+    needed = [len(video.option(record, encode, has_answer)) + sound for record in rows]
     cut = sum(length > data.text_length for length in needed)
     if cut:
         logging.warning(

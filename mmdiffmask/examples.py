@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from mmdiffmask import config
+from mmdiffmask import config, label_leak
 from mmdiffmask import grid as grids
 from mmdiffmask.data import (
     cloze,
@@ -189,16 +189,21 @@ def _units_of(
 
 
 def language(experiment: config.Experiment, seed: int) -> AddLanguage | None:
-    """Adds to a row what the run's language terms need; None: it has none."""
+    """Adds to a row what the run's language terms need; None: it has none.
+
+    With `training.gold_answer` the right answer stands in its streams.
+    """
     weights = objective.weights_of(experiment.terms)
-    words = words_of(experiment)
+    words, is_leaking = words_of(experiment), label_leak.is_leaking(experiment)
     is_reserve = any(name in weights for name in reserve.TERMS)
-    if not is_reserve and words is None:
+    if not is_reserve and words is None and not is_leaking:
         return None
     data, settings = experiment.data, experiment.reserve
     encode = tokenizers.load(data.tokenizer).encode_plain
 
     def add(row: VideoBatch, record: shards.Record, epoch: int) -> VideoBatch:
+        if is_leaking:
+            row = video.with_answer(row, record, encode, data.text_length)
         if is_reserve:
             sequences = reserve_sequences.reserve_row(
                 record, data, settings, encode, seed, epoch

@@ -119,10 +119,11 @@ def _summarise_masks(
         attention.of_run(experiment, chosen.source, chosen.entries, folder, owner),
     )
     batch = batches[boxes]
+    is_drawable = batch.unit_of_token >= 0  # all pictures, or padding too
     return mask_summary.summarise_masks(
         examples.patch_grid(experiment.data),
         masks.of_batch(experiment, name, batches[name], owner.seed).is_masked,
-        batch.is_patch_valid,
+        is_drawable.reshape(batch.is_patch_valid.shape),
         batch.unit_of_token,
         batch.is_box_unit,
     )

@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import json
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -69,3 +71,42 @@ def test_json_comes_back(tmp_path):
     atomic.write_json(tmp_path / "a.json", {"b": [1, 2.5, None]})
     assert atomic.read_json(tmp_path / "a.json") == {"b": [1, 2.5, None]}
     assert json.loads((tmp_path / "a.json").read_text()) == {"b": [1, 2.5, None]}
+
+
+HOLDS = """
+import pathlib, sys, time
+from mmdiffmask import atomic
+with atomic.turn(pathlib.Path(sys.argv[1])):
+    print("mine", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_process_loses_its_turn(tmp_path):
+    path = tmp_path / "cache" / "part.npz"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "mine\n"
+    order = []
+
+    def take():
+        with atomic.turn(path):
+            order.append("mine now")
+
+    waiter = threading.Thread(target=take)
+    waiter.start()
+    waiter.join(0.3)
+    assert waiter.is_alive() and not order  # it waits
+    order.append("killed")
+    holder.kill()
+    waiter.join(10)
+    holder.communicate()
+    assert order == ["killed", "mine now"]
+    assert not list(path.parent.iterdir())
+
+
+def test_nobody_waits_where_nothing_can_be_locked(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with atomic.turn(tmp_path / "file" / "part.npz"):
+        pass

@@ -1,7 +1,9 @@
 """Attention of the first weights: kept on disk in parts, and what runs make of it."""
 
+import concurrent.futures
 import json
 import pathlib
+import threading
 
 import jax
 import numpy as np
@@ -113,6 +115,25 @@ def test_only_parts_that_are_needed_and_missing_are_worked_out(
     start_of(tiny_records).prepare(range(len(start.entries)))
     assert computed[len(starts) :] == [windows[:4]]
     assert [path.read_bytes() for path in files(folder)] == before
+
+
+def test_rows_that_run_at_the_same_time_work_a_part_out_once(
+    folder, tiny_records, computed, monkeypatch
+):
+    compute, waits = attentions.StartAttention._compute, threading.Event()
+
+    def slow(self, params, windows, note):
+        waits.wait(2)  # the other one looks at the files meanwhile
+        return compute(self, params, windows, note)
+
+    monkeypatch.setattr(attentions.StartAttention, "_compute", slow)
+    rows = [start_of(tiny_records) for _ in range(2)]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda row: row.prepare([0]), rows))
+    assert len(computed) == 1
+    first, second = (row(row.source[0]) for row in rows)
+    np.testing.assert_array_equal(first, second)
+    assert not list(folder.rglob("*.lock"))
 
 
 def test_other_weights_types_and_grids_have_files_of_their_own(

@@ -14,7 +14,7 @@ RANKS = [
     {"devices", "ranges", "seeds", "tokens", "types"},
     {"probe_settings"},
     {"atomic", "config", "grid", "run_files", "statistics", "values", "versions"},
-    {"configure", "contrast_statistics", "contrasts", "settings_json"},
+    {"configure", "contrast_statistics", "contrasts", "label_leak", "settings_json"},
     {"data", "masking", "models"},
     {"compiled", "inputs"},
     {"run_folder"},

@@ -231,3 +231,22 @@ def test_a_damaged_run_is_named(capsys, tmp_path):
     (tmp_path / "data.json").write_text("{}")
     assert "damaged" in complaint(capsys, "report", tmp_path)
     assert "is a file" in complaint(capsys, "report", tmp_path / "config.json")
+
+
+def test_the_demo_makes_as_many_runs_at_a_time_as_it_is_told(monkeypatch, tmp_path):
+    from mmdiffmask import demo
+
+    at_a_time = []
+    monkeypatch.setattr(demo.toy_records, "make", lambda *_: "records")
+    monkeypatch.setattr(
+        demo.experiments, "run", lambda *_, workers, **__: at_a_time.append(workers)
+    )
+    monkeypatch.setattr(demo.collect, "write_page", lambda workdir: workdir)
+    monkeypatch.setattr(demo.RunFolder, "write", lambda *_: None)
+    for words in ([], ["--workers", "1"]):
+        assert command_line.main(["demo", "--dir", str(tmp_path), *words]) == 0
+    assert at_a_time == [demo.WORKERS, 1]
+
+
+def test_the_demo_needs_a_run_at_a_time(capsys):
+    assert "--workers 0: at least 1" in complaint(capsys, "demo", "--workers", "0")

@@ -10,7 +10,8 @@ import pytest
 from helpers import fake_runs
 
 from mmdiffmask import configure, demo, inputs, run_files, versions
-from mmdiffmask.report import collect, limits
+from mmdiffmask.data.corpus import Corpus
+from mmdiffmask.report import collect, drawn, limits
 from mmdiffmask.report import runs as report_runs
 from mmdiffmask.run_folder import RunFolder
 
@@ -55,6 +56,59 @@ def test_rows_may_differ_in_what_their_config_says(tmp_path):
         fake_runs.write_run(tmp_path / name, DEMO, "random", "", **changes)
     found, _ = report_runs.read_runs(tmp_path)
     assert [run.name for run in found] == [f"{RANDOM}, a", f"{RANDOM}, b"]
+
+
+def _with_file(folder, sha256):
+    """A row that hides by a file of masks of that content."""
+    changes = NEW | {"masking.masks": f"{sha256[0]}.npz"}
+    changes |= {"masking.strategy": "file-masks"}
+    fake_runs.write_run(folder, DEMO, "random", "", **changes)
+    path = folder / run_files.CONFIG
+    content = json.loads(path.read_text())
+    entry = {"value": f"{sha256[0]}.npz", "sha256": sha256}
+    content["inputs"]["masking.masks"] = entry
+    path.write_text(json.dumps(content))
+
+
+def test_two_files_of_masks_are_two_rows_judged_each_by_its_own(tmp_path):
+    _with_file(tmp_path / "a", "1" * 64)
+    _with_file(tmp_path / "b", "2" * 64)
+    runs, _ = report_runs.read_runs(tmp_path)
+    assert [run.name for run in runs] == [f"masks from a file, {x}" for x in "ab"]
+    (said,) = [text for text in limits.of_runs(runs) if "Held-out masks" in text]
+    assert "differ between the rows (masking.masks)" in said
+    _with_file(tmp_path / "c", "1" * 64)
+    runs = [run for run in report_runs.read_runs(tmp_path)[0] if "b" not in run.name]
+    assert not any("Held-out masks" in text for text in limits.of_runs(runs))
+
+
+def test_held_out_masks_that_differ_are_told(folder):
+    runs, _ = report_runs.read_runs(folder)
+    assert not any("Held-out masks" in text for text in limits.of_runs(runs))
+    for name, value, strategy in (
+        ("ratio", 0.4, "random"),
+        ("anchors", ("cup",), "difference"),
+        ("scores", "s.npz", None),  # no held-out strategy reads it
+        ("masks", "per_epoch", None),  # held-out masks are static
+    ):
+        settings = runs[-1].settings | {f"masking.{name}": value}
+        shown = [*runs[:-1], dataclasses.replace(runs[-1], settings=settings)]
+        said = [text for text in limits.of_runs(shown) if "Held-out masks" in text]
+        assert len(said) == (strategy is not None), name
+        assert all(f"(masking.{name})" in text for text in said)
+
+
+def test_each_row_is_drawn_with_its_own_masking(tiny_records):
+    experiment = configure.load(ROOT / "tpu_configs" / "tiny.py")
+    source = Corpus.of(tiny_records).source("train")
+    few, many = (
+        dataclasses.replace(experiment.masking, strategy="random", ratio=ratio)
+        for ratio in (0.2, 0.4)
+    )
+    (example,) = drawn.draw(experiment, source, [0], {"few": few, "many": many}, 0)
+    notes = {row.name: row.note for row in example.rows}
+    assert notes["few"].startswith("84 patches hidden (20 %")
+    assert notes["many"].startswith("168 patches hidden (40 %")
 
 
 def test_another_start_does_not_belong_on_the_page(folder):

@@ -44,10 +44,10 @@ def test_the_report_draws_turned_frames_as_upright_ones(both):
     experiment = config.Experiment(
         "turned", data=config.Data(segments=3, sub_segments=1, rows=6, cols=10)
     )
-    strips = []
+    random, strips = config.Masking(strategy="random"), []
     for records_dir in both.values():
         source = Corpus.of(records_dir).source("train")
-        (example,) = drawn.draw(experiment, source, [0], {"random": "random"}, 0)
+        (example,) = drawn.draw(experiment, source, [0], {"random": random}, 0)
         pictures = [np.frombuffer(row.picture, np.uint8) for row in example.rows]
         strips.append([cv2.imdecode(data, 1).astype(int) for data in pictures])
     for upright, turned in zip(*strips, strict=True):

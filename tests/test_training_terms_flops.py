@@ -121,6 +121,29 @@ def test_every_term_costs_what_its_gradient_multiplies(weight):
     assert sum(parts.values()) - spare == pytest.approx(_products(used), rel=2e-3)
 
 
+@pytest.mark.parametrize("site", ["patch_embedding", "vit_output"])
+def test_targets_that_learn_cost_their_backward_pass(site):
+    settings = dataclasses.replace(tiny.TRAINING, mask_site=site, target_gradient=True)
+    objective, batch = tiny.make_objective(settings), tiny.make_batch([0, 1])
+    params, is_masked = tiny.start(), tiny.draw_cells(1, batch)
+    held = tiny.make_held(params)
+
+    def loss(params):
+        losses, _ = objectives.losses(objective, params, held, batch, is_masked)
+        return losses["patches"]
+
+    jaxpr = jax.make_jaxpr(jax.grad(loss))(params).jaxpr
+    used, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    passes = 1 if site == "vit_output" else 2
+    pixels = (passes * 14 * 60 * 768 + 14 * 30 * 130) * 2 * tiny.MODEL.hidden
+    counted = sum(flops.update(objective, batch).values()) - pixels
+    assert counted == pytest.approx(_products(used), rel=2e-3)
+    usual = dataclasses.replace(
+        objective, settings=dataclasses.replace(settings, target_gradient=False)
+    )
+    assert sum(flops.update(usual, batch).values()) < counted + pixels
+
+
 def test_terms_together_pass_each_tower_once():
     terms = config.Terms(text_to_audio=1.0, patches=1.0)
     objective, batch = language.make_objective(terms), language.make_batch([0, 1])

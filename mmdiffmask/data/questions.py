@@ -13,7 +13,6 @@ from mmdiffmask import config
 from mmdiffmask.data import video
 from mmdiffmask.tokens import AUDIOSPAN, MASK, PAD, SPAN_LENGTH, TOKENS_PER_SOUND
 
-ANSWER = "answer: "  # its last token is a lone space, as in the reference
 Encode = video.Encode
 
 
@@ -107,7 +106,7 @@ def _option(record: Any, encode: Encode, view: View, answer: str | None) -> list
     """What stands before MASK: the question if it is shown, then the candidate."""
     option = video.option(record, encode) if view.has_question else []
     # MASK hides words with the spaces before them, as in pretraining: no lone space.
-    lead = ANSWER.rstrip() if answer is None else ANSWER
+    lead = video.ANSWER.rstrip() if answer is None else video.ANSWER
     return option + video.words(encode, lead) + video.words(encode, answer or "")
 
 
@@ -250,7 +249,7 @@ def _most_tokens(record: Any, answers: Sequence[str | None]) -> int | None:
     the space before it. Other letters may become several.
     """
     start, end = record.span_percent
-    texts = [f"{start} to {end}", record.question, ANSWER]
+    texts = [f"{start} to {end}", record.question, video.ANSWER]
     texts.append(max((answer or "" for answer in answers), key=len))
     if not all(map(str.isascii, (*texts, *(answer or "" for answer in answers)))):
         return None

@@ -13,6 +13,7 @@ from mmdiffmask.data.records import frames
 from mmdiffmask.tokens import AUDIOSPAN, N_SPECIAL, START, TOKENS_PER_SOUND, name_hash
 from mmdiffmask.types import Pixels, VideoBatch
 
+ANSWER = "answer: "  # its last token is a lone space, as in the reference
 Encode = Callable[[str], Sequence[int]]
 # (record, valid patches (t, n)) -> unit_of_token (q,), unit_score (q,), is_box_unit
 Look = Callable[[Any, grids.PatchGrid], tuple[np.ndarray, np.ndarray]]
@@ -29,15 +30,20 @@ def is_dev(group: str, dev_share: float) -> bool:
     return int.from_bytes(digest[:8], "big") < dev_share * 2.0**64
 
 
-def option(record: Any, encode: Encode) -> list[int]:
+def option(record: Any, encode: Encode, has_answer: bool = False) -> list[int]:
     """Tokens of "{start} to {end}" (per cent of the clip), START, the question.
 
-    Never an answer: the released code puts the right one here. reserve.md section
-    3.1, design.md section 5 (text).
+    With `has_answer` the right answer follows, where it is known: the released code
+    trains with it. Else never one. reserve.md sections 3.1 and 10.1, design.md section
+    5 (text).
     """
     start, end = (int(percent) for percent in record.span_percent)
     time = words(encode, f"{start} to {end}")
-    return [*time, START, *words(encode, record.question)]
+    tokens = [*time, START, *words(encode, record.question)]
+    if not has_answer or record.answer_index < 0:
+        return tokens
+    answer = record.answers[record.answer_index]
+    return [*tokens, *words(encode, ANSWER), *words(encode, answer)]
 
 
 def words(encode: Encode, text: str) -> list[int]:
@@ -46,16 +52,16 @@ def words(encode: Encode, text: str) -> list[int]:
 
 
 def text_stream(
-    record: Any, encode: Encode, length: int
+    record: Any, encode: Encode, length: int, has_answer: bool = False
 ) -> tuple[Int[np.ndarray, " l"], Int[np.ndarray, " l"]]:
     """Tokens and segments: the option (segment 0), then subtitles of segment 1..t."""
-    parts = [option(record, encode)]
+    parts = [option(record, encode, has_answer)]
     parts += [words(encode, subtitle) for subtitle in record.subtitles]
     return stream(parts, length)
 
 
 def audio_stream(
-    record: Any, encode: Encode, length: int
+    record: Any, encode: Encode, length: int, has_answer: bool = False
 ) -> tuple[Int[np.ndarray, " l"], Int[np.ndarray, " l"]]:
     """Tokens and segments: the option, then 6 AUDIOSPAN for each piece of sound.
 
@@ -65,7 +71,7 @@ def audio_stream(
     """
     t, s = record.spectrogram.shape[:2]
     spans = [[AUDIOSPAN] * (TOKENS_PER_SOUND * s)] * t
-    return stream([option(record, encode), *spans], length)
+    return stream([option(record, encode, has_answer), *spans], length)
 
 
 def stream(
@@ -189,6 +195,20 @@ def row(
         example_hash=name_hash(record.example_id),
         clip_hash=name_hash(record.clip),
         is_real=np.bool_(True),
+    )
+
+
+def with_answer(
+    row: VideoBatch, record: Any, encode: Encode, length: int
+) -> VideoBatch:
+    """The row with the right answer behind the question, in both streams."""
+    text_tokens, text_segment = text_stream(record, encode, length, has_answer=True)
+    audio_tokens, audio_segment = audio_stream(record, encode, length, has_answer=True)
+    return row._replace(
+        text_tokens=text_tokens,
+        text_segment=text_segment,
+        audio_tokens=audio_tokens,
+        audio_segment=audio_segment,
     )
 
 

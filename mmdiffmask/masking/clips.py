@@ -156,7 +156,8 @@ def mask_batch(
         raise ValueError("masking.masks=per_epoch needs the epoch of the batch")
     layout = layout_of(grid, batch.is_frame_valid.shape[1], settings.mask_unit)
     if attention is not None:
-        value = scorers.attention_shares(attention, jnp.asarray(batch.is_patch_valid))
+        is_drawable = jnp.asarray(batch.unit_of_token).reshape(attention.shape) >= 0
+        value = scorers.attention_shares(attention, is_drawable)
         batch = batch._replace(unit_score=_means(batch.unit_of_token, value))
 
     def one(

@@ -96,7 +96,12 @@ class Strategy:
         is_patch_valid: Bool[np.ndarray, "t n"],
         settings: units.Settings,
     ) -> units.ClipUnits:
-        """The units of one record, with their scores."""
+        """The units of one record, with their scores.
+
+        With `masking.padding=counted` patches without picture are units like others.
+        """
+        if settings.masking.padding == "counted":
+            is_patch_valid = np.ones_like(is_patch_valid)
         clip = self.units.make(record, is_patch_valid, self.score, settings)
         if self.patch_score is None:
             return clip

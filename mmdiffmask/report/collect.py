@@ -10,6 +10,7 @@ from mmdiffmask import (
     atomic,
     attention,
     config,
+    configure,
     inputs,
     run_files,
     statistics,
@@ -156,17 +157,19 @@ def _examples(
     """The first clips of continued pretraining under every row that hides something."""
     split = corpus.split_train(experiment.data.dev_share, boxed_only=True)
     shown = split.first_of_clips(split.train)[: experiment.report_clips]
-    rows = {
-        run.name: run.settings["masking.strategy"]
-        for run in page_runs
-        if run.masks is not None
-    }
+    rows = {run.name: _masking(run) for run in page_runs if run.masks is not None}
     source, entries = corpus.source("train"), corpus.entries("train")
     last = page_runs[-1]  # all start from the same
     owner = last.folder.owner()
-    experiment = runs.with_files(experiment, page_runs)
     start = attention.of_run(experiment, source, entries, last.folder, owner)
     return drawn.draw(experiment, source, shown, rows, last.seed, start)
+
+
+def _masking(run: Run) -> config.Masking:
+    """A run's masking, the files that it read where they lie now."""
+    if inputs.RECORDS not in run.inputs:  # a version before files were noted
+        return configure.from_settings(run.settings).masking
+    return run.folder.experiment(run.settings).masking
 
 
 def describe_start(path: str | None, sha256: str | None = None) -> str:

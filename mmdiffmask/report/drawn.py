@@ -1,10 +1,11 @@
 """Records of a page with their boxes, and with what each row's masks hide."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmdiffmask import config, examples, masks
+from mmdiffmask import config, examples, masks, types
 from mmdiffmask.attention import StartAttention
 from mmdiffmask.data.records import shards
 from mmdiffmask.masking import strategy_settings
@@ -15,32 +16,36 @@ def draw(
     experiment: config.Experiment,
     source: shards.Source,
     positions: Sequence[int],
-    rows: dict[str, str],
+    rows: Mapping[str, config.Masking],
     seed: int,
     start: StartAttention | None = None,
 ) -> tuple[summary.Example, ...]:
     """Some records with their boxes and their masks.
 
     Args:
-      experiment: its grid, mask unit, budget.
+      experiment: its grid and overlap.
       source: a split.
       positions: in the split.
-      rows: row name -> strategy.
+      rows: row name -> its masking.
       seed: of the masks.
       start: for strategies by attention: that of the first weights.
     """
     if not rows:
         return ()
-    boxes = strategy_settings.with_boxes(next(iter(rows.values())), experiment.masking)
-    names = dict.fromkeys((boxes, *rows.values()))
-    batches = masks.bare_batches(
-        experiment, source, positions, tuple(names), seed, start
-    )
-    hidden = {
-        row: masks.of_batch(experiment, name, batches[name], seed).is_masked
-        for row, name in rows.items()
-    }
-    shown = batches[boxes]
+
+    def batch_of(name: str, masking: config.Masking) -> types.VideoBatch:
+        changed = dataclasses.replace(experiment, masking=masking)
+        batches = masks.bare_batches(changed, source, positions, (name,), seed, start)
+        return batches[name]
+
+    hidden = {}
+    for row, masking in rows.items():
+        name, batch = masking.strategy, batch_of(masking.strategy, masking)
+        changed = dataclasses.replace(experiment, masking=masking)
+        hidden[row] = masks.of_batch(changed, name, batch, seed).is_masked
+    first = next(iter(rows.values()))
+    boxes = strategy_settings.with_boxes(first.strategy, first)
+    shown = batch_of(boxes, first)
     grid = examples.patch_grid(experiment.data)
     return tuple(
         summary.make_example(

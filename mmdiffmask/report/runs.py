@@ -2,9 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
 
-from mmdiffmask import config, inputs
+from mmdiffmask import inputs
 from mmdiffmask.masking import strategies, tables
 from mmdiffmask.probe import finished
 from mmdiffmask.probe.finished import Run
@@ -62,11 +61,12 @@ def _check_comparable(first: Run, other: Run) -> None:
     Raises:
       ValueError: naming the first thing in which two runs differ.
     """
-    same = first.inputs.keys() & other.inputs.keys()  # compared by content, not by path
+    # Compared by content, not by path.
+    same = (first.inputs.keys() & other.inputs.keys()) - BY_ID
     pairs = {name: (_content(first, name), _content(other, name)) for name in same}
     pairs["seed"] = (first.seed, other.seed)
     may_differ = {*same, *OF_ROW, *(_of_rows(first) & _of_rows(other))}
-    # A strategy that reads a file is a row like others; two files are not compared.
+    # A strategy that reads a file is a row like others, another file another row.
     may_differ |= BY_ID & (first.inputs.keys() | other.inputs.keys())
     may_differ.difference_update(OF_PLAIN_ROW)
     if not (first.is_hiding and other.is_hiding):
@@ -96,23 +96,6 @@ def _content(run: Run, name: str) -> str:
 def _described(run: Run, name: str) -> str:
     entry = run.inputs[name]
     return f"{entry['value']} with {inputs.short(entry['sha256'])}"
-
-
-def with_files(
-    experiment: config.Experiment, page_runs: Sequence[Run]
-) -> config.Experiment:
-    """The experiment with the files by example id that any of the runs read.
-
-    Raises:
-      ValueError: if such a file is not as it was, or gone.
-    """
-    masking = experiment.masking
-    for run in page_runs:
-        names = [name for name in tables.NAMES if f"masking.{name}" in run.inputs]
-        read = run.folder.experiment(run.settings).masking if names else masking
-        changes = {name: getattr(read, name) for name in names}
-        masking = dataclasses.replace(masking, **changes)
-    return dataclasses.replace(experiment, masking=masking)
 
 
 def _of_rows(run: Run) -> set[str]:

@@ -203,6 +203,7 @@ def make_example(
       is_box_unit: which units are boxes.
     """
     is_valid = pictures.valid_patches(grid, clip)
+    is_valid |= unit_of_token.reshape(is_valid.shape) >= 0  # padding that is hidden
     first = pictures.to_jpeg(pictures.draw_strip(grid, clip, with_labels=True))
     rows = [ExampleRow("what was found", pictures.count_boxes(clip.boxes), first)]
     for name, is_hidden in masks.items():

@@ -30,6 +30,23 @@ def weights_of(terms: config.Terms) -> dict[str, float]:
     return {name: weight for name, weight in weights.items() if weight > 0}
 
 
+def check(terms: config.Terms, training: config.Training) -> None:
+    """Checks that there is a loss, and that its targets can be as the settings say.
+
+    Raises:
+      ValueError: if training has no term, or targets that never change are to learn.
+    """
+    if training.steps and not weights_of(terms):
+        raise ValueError(
+            "all weights in terms are 0: there is nothing to train on; raise one"
+        )
+    if training.target_gradient and training.target != "live":
+        raise ValueError(
+            f"training.target_gradient=true: targets of training.target="
+            f"{training.target} never change; set training.target=live, or leave it out"
+        )
+
+
 def family(objective: Objective) -> Family:
     """MERLOT-Reserve with these terms."""
     weights = weights_of(objective.terms)

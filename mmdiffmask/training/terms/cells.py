@@ -31,6 +31,8 @@ class Compared(NamedTuple):
 
     Row arrays are (b * k,); where `is_row` is False they hold 0 or False. `is_hit` is 1
     where the right cell alone is nearest, 1 / n where n cells are equally near.
+    `is_counted` marks what is in the loss: the rows, or empty slots too, which then
+    have `row_loss` and `row_log_candidates`.
     """
 
     loss: Float[Array, ""]
@@ -39,6 +41,7 @@ class Compared(NamedTuple):
     is_row: Bool[Array, " r"]
     is_hit: Float[Array, " r"]
     is_hit_in_clip: Float[Array, " r"]
+    is_counted: Bool[Array, " r"]
 
 
 def max_cells(ratio: float, mask_unit: str, patches: int, cells: int) -> int:
@@ -106,6 +109,9 @@ def compare(
     is_row: Bool[Array, "b k"],
     clip_hash: UInt32[Array, " b"],
     log_scale: Float[Array, ""],
+    *,
+    is_counted: Bool[Array, "b k"] | None = None,
+    learns_target: bool = False,
 ) -> Compared:
     """Symmetric InfoNCE between predicted and clean cells of the whole batch.
 
@@ -116,33 +122,53 @@ def compare(
 
     Args:
       prediction: joint output at the chosen cells.
-      target: clean pooled feature of the same cells; gets no gradient.
+      target: clean pooled feature of the same cells.
       is_row: which slots are real.
       clip_hash: equal for examples of one clip.
       log_scale: learned; exp(min(log_scale, ln 100)) is the inverse temperature.
+      is_counted: slots in the loss, of which those without a row are zero vectors,
+        candidates of all and told apart by nothing; None: the rows alone.
+      learns_target: whether targets get a gradient; the whole matrix of logits is made
+        then, whatever its size.
     """
-    target = jax.lax.stop_gradient(target)
+    if not learns_target:
+        target = jax.lax.stop_gradient(target)
+    if is_counted is not None:
+        prediction, target = _zeros(is_row, prediction), _zeros(is_row, target)
+    is_in_loss = is_row if is_counted is None else is_counted
     is_same_clip = clip_hash[:, None] == clip_hash[None, :]
     slots = clip_contrast.Slots(
         x=layers.unit_normalize(prediction),
         y=layers.unit_normalize(target),
-        is_row=is_row,
+        is_row=is_in_loss,
         may_compare=~is_same_clip | jnp.eye(len(is_row), dtype=bool),
     )
-    is_large = is_row.size >= contrast_blocks.FROM
+    # Blocks have no gradient of targets.
+    is_large = is_row.size >= contrast_blocks.FROM and not learns_target
     way = contrast_blocks if is_large else clip_contrast
     rows = way.compare(slots, contrast.inverse_temperature(log_scale))
     row_loss = (rows.forth + rows.back) / 2
     count = jnp.maximum(clip_contrast.candidates(slots), 1).astype(jnp.float32)
-    log_count = jnp.where(is_row, jnp.log(count)[:, None], 0.0)
+    log_count = jnp.where(is_in_loss, jnp.log(count)[:, None], 0.0)
+    if is_counted is not None:
+        hits = clip_contrast.filled(rows, is_row)
+        rows = hits._replace(forth=rows.forth, back=rows.back)
     return Compared(
-        loss=jnp.sum(row_loss) / jnp.maximum(jnp.sum(is_row), 1),
+        loss=jnp.sum(row_loss) / jnp.maximum(jnp.sum(is_in_loss), 1),
         row_loss=row_loss.reshape(-1),
         row_log_candidates=log_count.reshape(-1),
         is_row=is_row.reshape(-1),
         is_hit=rows.is_hit.reshape(-1),
         is_hit_in_clip=rows.is_hit_in_clip.reshape(-1),
+        is_counted=is_in_loss.reshape(-1),
     )
+
+
+def _zeros(
+    is_row: Bool[Array, "b k"], features: Float[Array, "b k d"]
+) -> Float[Array, "b k d"]:
+    """Zero vectors in empty slots."""
+    return jnp.where(is_row[..., None], features, 0)
 
 
 def copy_queries(
@@ -180,9 +206,10 @@ def scores(
         return jnp.sum(values if only is None else values * only, axis=1)
 
     rows, hidden_rows = total(model.is_row), total(is_hidden)
+    counted = total(model.is_counted)
     return {
-        "loss": (total(model.row_loss), rows),
-        "log_candidates": (total(model.row_log_candidates), rows),
+        "loss": (total(model.row_loss), counted),
+        "log_candidates": (total(model.row_log_candidates), counted),
         "retrieval_touched": (total(model.is_hit), rows),
         "retrieval_hidden": (total(model.is_hit, is_hidden), hidden_rows),
         "retrieval_in_clip": (total(model.is_hit_in_clip), rows),

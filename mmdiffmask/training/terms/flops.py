@@ -56,7 +56,8 @@ def _vision(objective: Objective, batch: VideoBatch) -> int:
     learned = _clips(objective, batch) * segments
     if _has(objective, *grounding.TERMS):
         learned += batch.cloze.frame.size
-    learned = frames if is_late else min(learned, frames)
+    is_target = is_hiding and objective.settings.target_gradient
+    learned = frames if is_late or is_target else min(learned, frames)
     seen = frames if is_hiding and is_live else learned
     passes = seen + BACKWARD * learned
     if is_hiding and not is_late:
@@ -65,7 +66,7 @@ def _vision(objective: Objective, batch: VideoBatch) -> int:
         passes += frames
     total = passes * flops.vision(size, count)
     if is_late and is_live:  # one pass, pooled twice
-        total += frames * flops.cell_pool(size, count)
+        total += (BOTH if is_target else 1) * frames * flops.cell_pool(size, count)
     return total
 
 
@@ -130,8 +131,9 @@ def _heads(objective: Objective, batch: VideoBatch) -> int:
     total = 0
     if _has(objective, patches.NAME):
         rows = clips * objective.slots
-        # Targets take no gradient: one product back instead of two.
-        each = 2 * flops.similarities(size, rows, rows)
+        # Targets that take no gradient: one product back instead of two.
+        products = BOTH if objective.settings.target_gradient else 2
+        each = products * flops.similarities(size, rows, rows)
         total += len(objective.settings.streams) * each
     per_clip = {
         reserve.TERMS[0]: segments,

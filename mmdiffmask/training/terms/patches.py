@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
         rows = sum(jnp.sum(s.is_row) for s in streams)
         hits = sum(jnp.sum(s.is_hit) for s in streams)
         chance = sum(
-            jnp.sum(s.row_log_candidates) / jnp.maximum(jnp.sum(s.is_row), 1)
+            jnp.sum(s.row_log_candidates) / jnp.maximum(jnp.sum(s.is_counted), 1)
             for s in streams
         )
         return {
@@ -115,23 +115,24 @@ def forward(
       is_masked: hidden patches.
       passes: of the towers on the plain batch, as far as they are known.
     """
-    is_valid = valid_patches(batch)
+    settings, is_valid = objective.settings, valid_patches(batch)
     cells = cells_lib.choose_cells(
         is_masked,
-        is_valid,
+        is_valid=_hideable(objective, batch),
         cell_of_patch=grids.cell_of_patch(objective.grid),
         cells=objective.grid.n_cells,
         slots=objective.slots,
     )
     frames = passes.frames
-    if frames is None and objective.settings.mask_site == "vit_output":
+    if frames is None and settings.mask_site == "vit_output":
         frames = objective.vision(params, batch.patches)
     pooled = masked_cells(objective, params, held, batch, is_masked, frames)
     clean = clean_cells(objective, params, held, batch, frames)
-    clean = jax.lax.stop_gradient(clean)
-    copies = cells_lib.copy_queries(clean, valid_cells(objective.grid, is_valid))
+    fixed = jax.lax.stop_gradient(clean)
+    copies = cells_lib.copy_queries(fixed, valid_cells(objective.grid, is_valid))
     predicted = streams_lib.joint_cells(objective, params, batch, pooled, passes.sound)
-    target = cells_lib.take_cells(clean, cells.index)
+    is_learned = settings.target_gradient
+    target = cells_lib.take_cells(clean if is_learned else fixed, cells.index)
     scales = objective.call(params, "scales")
     streams, floors = {}, {}
     for name, prediction in predicted.items():
@@ -144,11 +145,29 @@ def forward(
             is_row=is_row,
             clip_hash=batch.clip_hash,
             log_scale=scales[SCALE_OF_STREAM[name]],
+            is_counted=_counted(objective, batch),
+            learns_target=is_learned,
         )
         streams[name] = compare(cells_lib.take_cells(prediction, cells.index))
         floors[name] = compare(cells_lib.take_cells(copies, cells.index))
     loss = sum(contrast.loss for contrast in streams.values())
     return Outcome(loss, streams, floors, cells)
+
+
+def _counted(objective: Objective, batch: VideoBatch) -> Bool[Array, "b k"] | None:
+    """Slots in the loss where empty ones count: all of real examples; else None."""
+    if objective.settings.empty_slots != "kept":
+        return None
+    is_real = jnp.asarray(batch.is_real)[:, None]
+    return jnp.broadcast_to(is_real, (len(is_real), objective.slots))
+
+
+def _hideable(objective: Objective, batch: VideoBatch) -> Bool[Array, "b t n"]:
+    """Patches that masks may hide: those with picture, or all of real examples."""
+    if not objective.has_padding:
+        return valid_patches(batch)
+    is_real = jnp.asarray(batch.is_real)[:, None, None]
+    return jnp.broadcast_to(is_real, batch.is_patch_valid.shape)
 
 
 def has_sound(batch: VideoBatch) -> Bool[Array, " b"]:

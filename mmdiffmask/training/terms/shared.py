@@ -63,6 +63,7 @@ class Objective:
       terms: weights.
       reserve: how Reserve's own sequences were made.
       vocabulary: of the grounding terms, None where neither is used.
+      has_padding: whether padding and absent frames may be hidden and are looked at.
     """
 
     model: reserve.Reserve
@@ -72,6 +73,7 @@ class Objective:
     terms: config.Terms
     reserve: config.Reserve = config.Reserve()
     vocabulary: Vocabulary | None = None
+    has_padding: bool = False
 
     def call(self, params: Params, method: str, *args: Any) -> Any:
         """A method of the model."""

@@ -25,7 +25,8 @@ def joint_cells(
     """The joint output at every visual cell, per stream, as one batch of sequences.
 
     Streams lie beside each other within an example, so that the batch axis is cut
-    over devices between examples. Frames have segments 1..t, as text and sound have.
+    over devices between examples. Frames have segments 1..t, as text and sound have,
+    or others by `training.first_frame`.
 
     Args:
       objective: model, grid, streams.
@@ -40,12 +41,15 @@ def joint_cells(
     parts = [_text_part(objective, batch, name, sound) for name in streams]
     text = jax.tree.map(lambda *x: _interleave(x), *parts)
     examples, frames = batch.is_frame_valid.shape
-    segment = jnp.broadcast_to(jnp.arange(1, frames + 1)[None], (examples, frames))
+    first = objective.settings.first_frame
+    segment = jnp.arange(first, frames + first)
+    segment = jnp.broadcast_to(segment[None], (examples, frames))
+    is_seen = jnp.asarray(batch.is_frame_valid) | objective.has_padding
     count = len(streams)
     vision = joining.VisionPart(
         cells=_interleave([pooled] * count),
         segment=_interleave([segment] * count),
-        is_frame_valid=_interleave([jnp.asarray(batch.is_frame_valid)] * count),
+        is_frame_valid=_interleave([is_seen] * count),
     )
     joined = objective.call(params, "joint", text, vision, objective.grid).vision
     joined = joined.reshape(examples, count, *pooled.shape[1:])
