@@ -46,9 +46,10 @@ def _run(arguments: argparse.Namespace) -> None:
     mine = planned if arguments.shard is None else plan.shard(planned, arguments.shard)
     keeping = kept.Kept(folder, arguments.keep)
     keeping.check_apart(planned)
-    results = kept.read(planned, keeping, _known_records(arguments, chosen))
+    known = _known_records(arguments, chosen)
+    results = kept.read(planned, keeping, known)
     if arguments.plan:
-        print("\n".join(progress.lines(mine, results)))
+        print("\n".join(progress.lines(mine, results, _clips(known))))
         return
     if arguments.verify is not None:
         chosen_runs = verify.choose(tuple(results), arguments.verify)
@@ -77,6 +78,16 @@ def _how(arguments: argparse.Namespace) -> dict[str, Any]:
         "compiled": jax.config.jax_compilation_cache_dir,
         "device": arguments.device,
     }
+
+
+def _clips(records: str | None) -> int | None:
+    """How many records there are; None where they are not here."""
+    from mmdiffmask.data.records import manifest
+
+    if records is None:
+        return None
+    described = manifest.read(records)
+    return sum(map(described.length, described.shards))
 
 
 def _make_records(arguments: argparse.Namespace, chosen: config.Experiment) -> str:

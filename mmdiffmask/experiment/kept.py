@@ -59,6 +59,11 @@ class Kept:
         if not self.has_weights:
             saved.remove(planned.folder)
 
+    def finish_removal(self, planned: Planned) -> None:
+        """Goes on with removing weights where that was interrupted."""
+        if saved.is_removed(planned.folder) and saved.has_weights(planned.folder):
+            saved.remove(planned.folder)
+
 
 def read(
     planned: Sequence[Planned], kept: Kept, records_dir: str | None = None
