@@ -350,6 +350,9 @@ def test_in_a_fresh_clone_nothing_is_computed(
     assert out.startswith("Accuracy in %") and "\ndifference " in out
     assert (clone / "runs" / "tiny" / run_files.TABLES).is_file()
     assert not (clone / "data").exists()
+    words = [x for x in arguments("--results", "results") if x not in ("--seeds", "2")]
+    assert command_line.main(words) == 0  # as many seeds as there are results of
+    assert capsys.readouterr().out == out
 
 
 def test_a_row_may_not_be_called_like_the_results(tmp_path, capsys):

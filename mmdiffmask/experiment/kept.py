@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from mmdiffmask import contrasts, pretrain
 from mmdiffmask.experiment import result_file
@@ -32,6 +33,16 @@ class Kept:
     def has(self, planned: Planned) -> bool:
         """Whether there is a result of a run."""
         return self.path(planned).is_file()
+
+    def count_seeds(self, rows: Iterable[str]) -> int:
+        """One more than the largest seed that a row has a result of; at least 1."""
+        seeds = [
+            int(match[1])
+            for row in rows
+            for path in (self.folder / row).glob("seed=*.json")
+            if (match := re.fullmatch(r"seed=(\d+)\.json", path.name))
+        ]
+        return 1 + max(seeds, default=0)
 
     def check_apart(self, planned: Sequence[Planned]) -> None:
         """Checks that no run has its own folder where results are to lie.
