@@ -4,7 +4,7 @@ import argparse
 import pathlib
 from typing import Any
 
-from mmdiffmask import config, run_arguments, run_files
+from mmdiffmask import config, configure, run_arguments, run_files
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -15,8 +15,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     run_arguments.add(command, text, needs_folder=False)
     text = "folder of a small file for each run that is done (WORKDIR/results)"
     command.add_argument("--results", metavar="DIR", help=text)
-    text = "how many, counted from 0 (1)"
-    command.add_argument("--seeds", type=int, default=1, metavar="N", help=text)
+    text = "how many, counted from 0 (as far as there are results, at least 1)"
+    command.add_argument("--seeds", type=int, metavar="N", help=text)
     text = "runs at a time (1): each has a thread of a CPU, or the device to itself"
     command.add_argument("--workers", type=int, default=1, metavar="N", help=text)
     text = "only the Ith of N parts of the runs, for one of N machines"
@@ -36,19 +36,22 @@ def _run(arguments: argparse.Namespace) -> None:
     from mmdiffmask.experiment import kept, outcome, plan, progress, runs, verify
 
     for name in ("seeds", "workers"):
-        if getattr(arguments, name) < 1:
-            raise ValueError(f"--{name} {getattr(arguments, name)}: at least 1")
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} {value}: at least 1")
     jax.config.update("jax_platforms", "cpu")  # the device is for the runs' processes
     chosen = run_arguments.checked(arguments)
     workdir = pathlib.Path(arguments.workdir or f"runs/{chosen.name}")
     folder = pathlib.Path(arguments.results or workdir / run_files.RESULTS)
-    planned = plan.plan(chosen, workdir, range(arguments.seeds))
-    mine = planned if arguments.shard is None else plan.shard(planned, arguments.shard)
     keeping = kept.Kept(folder, arguments.keep)
+    count = arguments.seeds or keeping.count_seeds(configure.rows(chosen))
+    planned = plan.plan(chosen, workdir, range(count))
+    mine = planned if arguments.shard is None else plan.shard(planned, arguments.shard)
     keeping.check_apart(planned)
-    results = kept.read(planned, keeping, _known_records(arguments, chosen))
+    known = _known_records(arguments, chosen)
+    results = kept.read(planned, keeping, known)
     if arguments.plan:
-        print("\n".join(progress.lines(mine, results)))
+        print("\n".join(progress.lines(mine, results, _clips(known))))
         return
     if arguments.verify is not None:
         chosen_runs = verify.choose(tuple(results), arguments.verify)
@@ -77,6 +80,16 @@ def _how(arguments: argparse.Namespace) -> dict[str, Any]:
         "compiled": jax.config.jax_compilation_cache_dir,
         "device": arguments.device,
     }
+
+
+def _clips(records: str | None) -> int | None:
+    """How many records there are; None where they are not here."""
+    from mmdiffmask.data.records import manifest
+
+    if records is None:
+        return None
+    described = manifest.read(records)
+    return sum(map(described.length, described.shards))
 
 
 def _make_records(arguments: argparse.Namespace, chosen: config.Experiment) -> str:

@@ -10,7 +10,14 @@ from helpers import fake_experiment, fake_runs
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import config, configure, pretrain, run_files, statistics, versions
-from mmdiffmask.experiment import kept, packed_probe, plan, result_file, runs
+from mmdiffmask.experiment import (
+    kept,
+    packed_probe,
+    plan,
+    result_file,
+    runs,
+    scores,
+)
 from mmdiffmask.probe import results
 from mmdiffmask.training import checkpoint, saved
 
@@ -121,6 +128,31 @@ def test_answers_stay_with_their_clips_in_another_order():
         pairs = zip(new.clips, new.kinds, new.read_outs[name].is_right, strict=True)
         assert sorted(pairs) == expected
     assert list(new.clips) == sorted(new.clips) and len(set(new.ids)) == 60
+
+
+def test_what_heads_have_beside_their_answers_is_kept(done, tmp_path):
+    planned, keeping = done
+    probed = large(40, 60)
+    few = [results.Few(fraction=0.01, draw=i, labels=9, accuracy=0.4) for i in (0, 1)]
+    label, asked = probed.labels["action"], probed.questions
+    head = dataclasses.replace(
+        label.heads["joint"], l2=None, l2_of_fold=[1e-4] * 9, few=few
+    )
+    video = dataclasses.replace(asked.read_outs["match"], is_right=[1] * 60)
+    probed = dataclasses.replace(
+        probed,
+        labels={"action": dataclasses.replace(label, heads={"joint": head})},
+        questions=dataclasses.replace(asked, streams={"match": {"video": video}}),
+    )
+    old = result_file.read(keeping.path(planned[0]))
+    path = tmp_path / "result.json"
+    result_file.write(path, dataclasses.replace(old, probe=probed))
+    back = result_file.read(path)
+    assert back.probe.labels["action"].heads["joint"].l2_of_fold == [1e-4] * 9
+    of_rule = {(score.measure, score.rule): score for score in scores.of_result(back)}
+    assert of_rule["action", "1 % of labels"].accuracy.value == pytest.approx(0.4)
+    assert of_rule["match", "video alone"].accuracy.value == 1.0
+    assert not back.probe.questions.streams["match"]["video"].log_probability
 
 
 def test_other_clips_have_other_names():
@@ -259,6 +291,17 @@ def test_weights_are_removed_once_the_result_is_there(tmp_path, tiny_records):
     assert len(texts) == 1
 
 
+def test_a_removal_that_was_interrupted_goes_on(done, tiny_records):
+    planned, keeping = done
+    runs.run(planned, tiny_records, workers=1, kept=keeping)
+    folder, other = planned[0].folder, planned[1].folder.at(run_files.SAVED)
+    before = other.stat().st_mtime_ns
+    folder.at("steps").mkdir()
+    runs.run(planned, tiny_records, workers=1, kept=keeping)
+    assert not folder.at("steps").exists()
+    assert other.stat().st_mtime_ns == before
+
+
 def test_a_run_whose_code_changed_since_leaves_no_result(tmp_path, tiny_records):
     (one, *_) = plan.plan(BASE, tmp_path, (0,))
     fake_experiment.finish(one, tiny_records)
@@ -303,8 +346,13 @@ def test_in_a_fresh_clone_nothing_is_computed(
     monkeypatch.setattr(toy_records, "make", fail)
     monkeypatch.setattr(runs, "run", fail)
     assert command_line.main(arguments("--results", "results")) == 0
-    assert "difference: 2 finished" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("Accuracy in %") and "\ndifference " in out
+    assert (clone / "runs" / "tiny" / run_files.TABLES).is_file()
     assert not (clone / "data").exists()
+    words = [x for x in arguments("--results", "results") if x not in ("--seeds", "2")]
+    assert command_line.main(words) == 0  # as many seeds as there are results of
+    assert capsys.readouterr().out == out
 
 
 def test_a_row_may_not_be_called_like_the_results(tmp_path, capsys):

@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 from mmdiffmask import contrasts, pretrain
 from mmdiffmask.experiment import result_file
@@ -33,6 +34,16 @@ class Kept:
         """Whether there is a result of a run."""
         return self.path(planned).is_file()
 
+    def count_seeds(self, rows: Iterable[str]) -> int:
+        """One more than the largest seed that a row has a result of; at least 1."""
+        seeds = [
+            int(match[1])
+            for row in rows
+            for path in (self.folder / row).glob("seed=*.json")
+            if (match := re.fullmatch(r"seed=(\d+)\.json", path.name))
+        ]
+        return 1 + max(seeds, default=0)
+
     def check_apart(self, planned: Sequence[Planned]) -> None:
         """Checks that no run has its own folder where results are to lie.
 
@@ -57,6 +68,11 @@ class Kept:
         result_file.write(self.path(planned), result)
         result_file.read(self.path(planned))
         if not self.has_weights:
+            saved.remove(planned.folder)
+
+    def finish_removal(self, planned: Planned) -> None:
+        """Goes on with removing weights where that was interrupted."""
+        if saved.is_removed(planned.folder) and saved.has_weights(planned.folder):
             saved.remove(planned.folder)
 
 

@@ -42,6 +42,11 @@ def pack(values: Sequence[Number], per_unit: int = 1000) -> dict[str, Any]:
     return size | {"per_unit": per_unit, "values": pack_ints(scaled)} | nones
 
 
+def is_exact(values: Sequence[Number]) -> bool:
+    """Whether `pack` rounds nothing: all are right, wrong, or a tie's share."""
+    return "per_unit" not in pack(values)
+
+
 def unpack(content: dict[str, Any]) -> list[Number]:
     """The list that `pack` made a string of.
 

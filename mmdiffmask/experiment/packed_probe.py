@@ -18,8 +18,9 @@ from mmdiffmask.probe import results
 from mmdiffmask.training.read_outs import clips as read_outs
 
 LOGS = "log_probability"
-# How fine log-probabilities may be kept, in steps of a nat, and whether floors of
-# questions are kept: the first that fits is taken. 0: no log-probabilities.
+BESIDE = ("floors", "streams", "right_distractors")  # of questions, beside their scores
+# How fine log-probabilities may be kept, in steps of a nat, and whether BESIDE is kept:
+# the first that fits is taken. 0: no log-probabilities.
 WAYS = tuple(itertools.product((1000, 500, 200, 100), (True,))) + tuple(
     itertools.product((100, 50, 20, 10, 0), (False,))
 )
@@ -27,15 +28,16 @@ DIGITS = 6
 
 
 def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, Any]:
-    """The scores as JSON, every list of them as a string.
+    """The scores as JSON, answers and log-probabilities as strings.
 
     Settings of the probe are left out, as those of the run hold them. Of a label only
-    the read-out that rows are compared by keeps its log-probabilities.
+    the read-out that rows are compared by keeps its log-probabilities, and of questions
+    those that are asked whole.
 
     Args:
       probed: the scores.
       per_nat: how fine log-probabilities are kept; 0: not at all.
-      has_floors: whether floors of questions are kept.
+      has_floors: whether what questions have beside their scores is kept.
     """
     content = results.as_json(probed)
     content["key"] = {k: content["key"][k] for k in ("weights", "numbers", "manifest")}
@@ -49,8 +51,12 @@ def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, An
         _keep_first(entry)
         _sort_label(entry, place)
     if questions:
-        if not has_floors:
-            questions["floors"] = {}
+        for name in BESIDE:
+            for entry in questions.get(name, {}).values():
+                for scores in entry.values():
+                    scores.pop(LOGS, None)
+            if not has_floors:
+                questions.pop(name, None)
         _sort_questions(questions, place)
     return _packed(content if per_nat else _without_logs(content), per_nat or 1000)
 
@@ -103,13 +109,14 @@ def _without_logs(node: Any) -> Any:
     return {name: _without_logs(v) for name, v in node.items() if name != LOGS}
 
 
-def _packed(node: Any, per_nat: int) -> Any:
-    """Lists of numbers as strings; single numbers of few digits."""
+def _packed(node: Any, per_nat: int, name: str = "") -> Any:
+    """Answers and log-probabilities as strings; single numbers of few digits."""
     if isinstance(node, dict):
-        return {name: _packed(value, per_nat) for name, value in node.items()}
+        return {key: _packed(value, per_nat, key) for key, value in node.items()}
     if isinstance(node, list | tuple):
         is_long = len(node) >= packed.SHORTEST
-        if is_long and all(x is None or isinstance(x, int | float) for x in node):
+        is_numbers = all(x is None or isinstance(x, int | float) for x in node)
+        if is_long and is_numbers and (name == LOGS or packed.is_exact(node)):
             return packed.pack(node, per_nat)
         return [_packed(value, per_nat) for value in node]
     return float(f"{node:.{DIGITS}g}") if isinstance(node, float) else node

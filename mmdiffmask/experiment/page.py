@@ -65,6 +65,9 @@ def _derived(tables: Tables) -> dict[str, Any]:
         ],
         "cells_of_paper": dict(published.TABLES[0].cells),
         "in_boxes": published.IN_BOXES,
+        "floor_names": list(
+            dict.fromkeys(name for x in tables.floors.values() for name in x)
+        ),
         "most_in_boxes": max(
             mean for cells in published.IN_BOXES.values() for mean, _ in cells.values()
         ),

@@ -8,6 +8,7 @@ from mmdiffmask.experiment import runs
 from mmdiffmask.experiment.plan import Planned
 from mmdiffmask.experiment.result_file import Result
 from mmdiffmask.models.reserve import flops
+from mmdiffmask.run_files import DATA
 
 # A core's rate where no run was measured yet: an update of `small` on 8 clips of 12x24
 # patches took 3.3 processor seconds (docs/speed.md), by the count of `_seconds`.
@@ -16,7 +17,11 @@ BOTH = 3  # passes: a backward one costs twice a forward one
 VIEWS = 2  # of the pictures in an update: clean and hidden
 
 
-def lines(planned: Sequence[Planned], results: Mapping[Planned, Result]) -> list[str]:
+def lines(
+    planned: Sequence[Planned],
+    results: Mapping[Planned, Result],
+    clips: int | None = None,
+) -> list[str]:
     """A line for each run, and what is left; computes nothing.
 
     Minutes are measured where the run is done; else those of its row's other runs, or
@@ -26,6 +31,7 @@ def lines(planned: Sequence[Planned], results: Mapping[Planned, Result]) -> list
     Args:
       planned: the runs.
       results: of those that are done.
+      clips: of the records; None: as many as the config's own would have.
     """
     width = max(len(one.row) for one in planned)
     text = [f"{'row':{width}}  {'seed':>4}  {'CPU minutes':>11}  state"]
@@ -35,7 +41,7 @@ def lines(planned: Sequence[Planned], results: Mapping[Planned, Result]) -> list
             minutes, state = _minutes(results[one]), "done"
             kind = "measured" if minutes else "not measured"
         else:
-            minutes, kind = _expected(one, results)
+            minutes, kind = _expected(one, results, clips)
             state, left = _state(one), left + minutes
         text.append(
             f"{one.row:{width}}  {one.seed:4}  {minutes:11.1f}  {state} ({kind})"
@@ -56,35 +62,43 @@ def _minutes(result: Result) -> float:
 def _state(one: Planned) -> str:
     if runs.is_done(one):
         return "trained and probed, no result yet"
-    steps = runs.steps_done(one.folder)
-    total = one.settings.training.steps
-    if steps and steps < total:
-        return f"begun, {steps} of {total} updates"
-    return "trained, not probed" if steps else "not begun"
+    steps, total = runs.steps_done(one.folder), runs.steps_of(one)
+    if one.folder.has(DATA):
+        return "trained, not probed"
+    if not steps:
+        return "not begun"
+    return f"begun, {steps} updates" + (f" of {total}" if total else "")
 
 
-def _expected(one: Planned, results: Mapping[Planned, Result]) -> tuple[float, str]:
+def _expected(
+    one: Planned, results: Mapping[Planned, Result], clips: int | None
+) -> tuple[float, str]:
     """Minutes of a run that is not done, and how they are known."""
     of_row = [_minutes(r) for other, r in results.items() if other.row == one.row]
     if of_row:
         return statistics.median(of_row), "as its row's other seeds"
     shares = [
-        _minutes(result) / _seconds(other.settings)
+        _minutes(result) / _seconds(other.settings, clips)
         for other, result in results.items()
         if result.seconds
     ]
     if shares:
-        return statistics.median(shares) * _seconds(one.settings), "by other rows"
-    return _seconds(one.settings) / 60, "estimated"
+        return statistics.median(shares) * _seconds(
+            one.settings, clips
+        ), "by other rows"
+    return _seconds(one.settings, clips) / 60, "estimated"
 
 
-def _seconds(experiment: config.Experiment) -> float:
+def _seconds(experiment: config.Experiment, clips: int | None) -> float:
     """Processor seconds of a run by its FLOP, without compiling; at least 1."""
     training, toy = experiment.training, experiment.data.toy
-    clips = toy.train_clips + toy.val_clips if toy is not None else 0
-    updates = 0 if training.epochs and not training.steps else training.steps
-    flop = updates * training.batch_size * BOTH * VIEWS * _clip_flop(experiment)
-    return max(1.0, (flop + clips * _clip_flop(experiment)) / FLOP_S)
+    if clips is None:
+        clips = toy.train_clips + toy.val_clips if toy is not None else 0
+    trained = training.steps * training.batch_size
+    if training.steps and training.epochs:
+        trained = training.epochs * clips
+    views = trained * BOTH * VIEWS + clips
+    return max(1.0, views * _clip_flop(experiment) / FLOP_S)
 
 
 def _clip_flop(experiment: config.Experiment) -> int:

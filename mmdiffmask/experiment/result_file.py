@@ -144,7 +144,7 @@ def write(path: pathlib.Path, result: Result) -> None:
     """Writes the file, whole or not at all, of at most `LARGEST` bytes.
 
     Where it would be larger log-probabilities are kept less finely, and then floors of
-    questions are left out (`packed_probe.WAYS`).
+    questions and the like are left out (`packed_probe.WAYS`).
     """
     for per_nat, has_floors in packed_probe.WAYS:
         text = _text(result, per_nat, has_floors)

@@ -73,6 +73,8 @@ def run(
     meant = planned if kept is None else [x for x in planned if not kept.has(x)]
     for one in meant:
         one.folder.belongs_to(dataclasses.replace(claim(one.settings), seed=one.seed))
+    for one in set(planned) - set(meant):
+        kept.finish_removal(one)
     todo = meant if kept is not None else [x for x in planned if not is_done(x)]
     if todo:
         # Settings of a process that must be there before it imports anything.
@@ -97,7 +99,7 @@ def _run_all(
     running: dict[concurrent.futures.Future, Planned] = {}
     errors: list[BaseException] = []
     steps = dict.fromkeys(todo, 0)
-    totals = [_total(one) for one in todo]
+    totals = [steps_of(one) for one in todo]
     total = None if None in totals else sum(totals)
     bar = tqdm.tqdm(total=total, unit="step", desc="pretraining, all runs")
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _lock_of_threads)
@@ -114,7 +116,7 @@ def _run_all(
             for job in concurrent.futures.wait(running, LOOK_S, FIRST).done:
                 at_work = list(running.values())
                 one = running.pop(job)
-                steps[one] = _total(one) or steps_done(one.folder)
+                steps[one] = steps_of(one) or steps_done(one.folder)
                 error = job.exception()
                 if isinstance(error, process.BrokenProcessPool):
                     waiting.clear()
@@ -150,8 +152,8 @@ def _killed(at_work: Sequence[Planned]) -> ValueError:
     )
 
 
-def _total(planned: Planned) -> int | None:
-    """Steps of a run; None with epochs, whose steps its records tell once it runs."""
+def steps_of(planned: Planned) -> int | None:
+    """Updates of a run; None with epochs, whose steps its records tell once it runs."""
     training = planned.settings.training
     return None if training.steps and training.epochs else training.steps
 

@@ -1,7 +1,7 @@
 """The scores of a run's result, one by one: of labels, questions and their kinds."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from mmdiffmask.experiment.result_file import Result
 from mmdiffmask.probe import results, table
 from mmdiffmask.training.read_outs import clips
 
-NEAR = "near"  # by the nearest neighbours
+HEAD, NEAR = "head", "near"  # by a linear head, by the nearest neighbours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class RunScore:
     Attributes:
       measure: a label, a read-out of questions, or a kind of these ("match/who").
       read_out: the features that a label was read from; "" of questions.
-      rule: "head", or NEAR.
+      rule: HEAD, NEAR, or what was different ("1 % of labels", a floor).
       accuracy: with its interval over clips.
       count: clips or questions that were scored.
       log_probability: mean of the right one's, in nats; None where there is none.
@@ -56,9 +56,29 @@ def _of_head(
     )
     mean = results.mean_log(head.log_probability)
     return [
-        RunScore(label, read_out, "head", linear, linear.n, mean, is_main),
+        RunScore(label, read_out, HEAD, linear, linear.n, mean, is_main),
         RunScore(label, read_out, NEAR, near, near.n, is_main=False),
+        *_of_few(label, read_out, head, linear.n),
     ]
+
+
+def _of_few(
+    measure: str, read_out: str, entry: results.LabelHead | results.Scores, count: int
+) -> Iterator[RunScore]:
+    """With a fraction of the labels: the mean of its draws."""
+    for fraction in dict.fromkeys(one.fraction for one in entry.few):
+        draws = [one for one in entry.few if one.fraction == fraction]
+        logs = [one.log_probability for one in draws]
+        value = float(np.mean([one.accuracy for one in draws]))
+        yield RunScore(
+            measure,
+            read_out,
+            f"{100 * fraction:g} % of labels",
+            statistics.Score(value, value, value, count),
+            count,
+            None if None in logs else float(np.mean(logs)),
+            is_main=False,
+        )
 
 
 def _of_questions(questions: results.Questions, probe: dict) -> list[RunScore]:
@@ -77,14 +97,40 @@ def _of_questions(questions: results.Questions, probe: dict) -> list[RunScore]:
                 RunScore(
                     f"{read_out}{suffix}",
                     "",
-                    "head",
+                    HEAD,
                     accuracy,
                     int(is_kind.sum()),
                     results.mean_log(logs),
                     is_main=not suffix,
                 )
             )
-    return scores
+        scores += _of_few(read_out, "", entry, len(kinds))
+    return scores + _beside(questions, probe)
+
+
+def _beside(questions: results.Questions, probe: dict) -> list[RunScore]:
+    """Floors, single streams, and where wrong candidates are right ones elsewhere."""
+    groups = {
+        "{}": questions.floors,
+        "{} alone": questions.streams,
+        "among right answers of other questions, {}": questions.right_distractors,
+    }
+    everything = np.ones(len(questions.kinds), bool)
+    return [
+        RunScore(
+            read_out,
+            "",
+            words.format(name),
+            table.by_clip(
+                entry.is_right, questions.clips, everything, probe["bootstrap"]
+            ),
+            len(questions.kinds),
+            is_main=False,
+        )
+        for words, group in groups.items()
+        for read_out, entries in group.items()
+        for name, entry in entries.items()
+    ]
 
 
 def _some(logs: results.LogProbability, is_kind: np.ndarray) -> Sequence[float | None]:

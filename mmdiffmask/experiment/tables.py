@@ -249,7 +249,7 @@ def _held_out(every: Sequence[Result]) -> dict[tuple[str, str], tuple[Cell, Cell
 
 
 def _floors(result: Result) -> dict[str, dict[str, float]]:
-    """What needs no features, the same for all rows."""
+    """What needs no features or less than the whole, of the first row."""
     floors = {
         name: {
             "largest class": label.floors.largest_class,
@@ -260,5 +260,7 @@ def _floors(result: Result) -> dict[str, dict[str, float]]:
     questions = result.probe.questions
     if questions is not None:
         for read_out in questions.read_outs:
-            floors[read_out] = {"chance": questions.chance}
+            below = questions.floors.get(read_out, {})
+            means = {name: statistics.fmean(x.is_right) for name, x in below.items()}
+            floors[read_out] = means | {"chance": questions.chance}
     return floors

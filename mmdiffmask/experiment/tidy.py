@@ -31,8 +31,8 @@ def text(results: Mapping[Planned, Result]) -> str:
 def _lines(result: Result) -> Iterator[Line]:
     for score in scores.of_result(result):
         read_out = score.read_out
-        if score.rule == scores.NEAR:
-            read_out = f"{read_out}, {scores.NEAR}"
+        if score.rule != scores.HEAD:
+            read_out = ", ".join(filter(None, (read_out, score.rule)))
         yield score.measure, read_out, ACCURACY, score.accuracy.value, score.count
         if score.log_probability is not None:
             yield score.measure, read_out, LOG, score.log_probability, score.count

@@ -18,6 +18,7 @@ from mmdiffmask.run_folder import RunFolder
 
 PIECE = 1 << 22  # bytes read at a time
 REMOVED = "is_removed"
+WEIGHTS = (START, STEPS, FEATURES)  # features are made of the weights
 _OF_SYSTEM = re.compile(r"os_error_code='(\d+)'")  # at the end of tensorstore's
 
 
@@ -65,8 +66,13 @@ def drop(folder: RunFolder, part: str, item: str) -> None:
 def remove(folder: RunFolder) -> None:
     """Deletes all weights of a run that nobody needs any more, and notes it first."""
     folder.write(SAVED, {"progress": {}, "parts": {}, REMOVED: True})
-    for name in (START, STEPS, FEATURES):  # features are made of the weights
+    for name in WEIGHTS:
         shutil.rmtree(folder.at(name), ignore_errors=True)
+
+
+def has_weights(folder: RunFolder) -> bool:
+    """Whether any of its weights, or of what is made of them, is there."""
+    return any(folder.at(name).exists() for name in WEIGHTS)
 
 
 def is_removed(folder: RunFolder) -> bool:
