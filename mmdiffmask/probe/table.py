@@ -34,12 +34,32 @@ def lines(probed: results.Probed) -> str:
                 f"  {score.n} clips"
             )
         shown += fewer.lines({f"{label} {n}": h.few for n, h in entry.heads.items()})
+        if entry.inside is not None:
+            shown.append(_sides(label, entry.inside, probed.key.probe["bootstrap"]))
         if entry.unknown:
             shown.append(lacking(label, entry.unknown, len(entry.clips)))
     shown += probed.left_out.values()
     if probed.questions is not None:
         shown += _question_lines(probed.questions, probed.key.probe["bootstrap"])
     return "\n".join(shown)
+
+
+def _sides(label: str, sides: results.Inside, resamples: int) -> str:
+    """Cells inside boxes against as many outside, and their difference."""
+    hits = [np.array(head.is_right, float) for head in (sides.inside, sides.outside)]
+    values = [f"{100 * x.mean():.1f}" for x in hits]
+    difference = statistics.difference(*hits, BOOTSTRAP_SEED, resamples)
+    ends = "no interval: one clip or no spread"
+    if difference.has_interval:
+        ends = (
+            f"95 % interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
+        )
+    return (
+        f"{label:10} inside boxes {values[0]}{_log(sides.inside.log_probability)}, as"
+        f" many cells outside {values[1]}{_log(sides.outside.log_probability)}:"
+        f" difference {100 * difference.value:+.1f} ({ends}; one of"
+        f" {100 * difference.smallest:.1f} would have been seen)  {difference.n} clips"
+    )
 
 
 def lacking(label: str, unknown: Mapping[str, int], clips: int) -> str:
