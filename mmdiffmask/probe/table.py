@@ -33,15 +33,32 @@ def lines(probed: results.Probed) -> str:
                 f"  largest class {100 * entry.floors.largest_class:.1f}"
                 f"  {score.n} clips"
             )
-        shown += fewer.lines({f"{label} {n}": h.few for n, h in entry.heads.items()})
-        if entry.inside is not None:
-            shown.append(_sides(label, entry.inside, probed.key.probe["bootstrap"]))
         if entry.unknown:
             shown.append(lacking(label, entry.unknown, len(entry.clips)))
     shown += probed.left_out.values()
     if probed.questions is not None:
         shown += _question_lines(probed.questions, probed.key.probe["bootstrap"])
-    return "\n".join(shown)
+    return "\n".join(shown + further(probed))
+
+
+def further(probed: results.Probed) -> list[str]:
+    """What settings ask for beside accuracies on all labels of the whole clip."""
+    shown: list[str] = []
+    for label, entry in probed.labels.items():
+        shown += fewer.lines({f"{label} {n}": h.few for n, h in entry.heads.items()})
+        if entry.inside is not None:
+            shown.append(_sides(label, entry.inside, probed.key.probe["bootstrap"]))
+    questions = probed.questions
+    for read_out, scores in questions.read_outs.items() if questions else ():
+        resamples = probed.key.probe.get("bootstrap", 0)
+        second = questions.right_distractors.get(read_out, {})
+        shown += [
+            _line(read_out, f"{DISTRACTED}, {name}", its, questions, resamples)
+            for name, its in second.items()
+        ]
+        shown += _stream_lines(read_out, questions, resamples)
+        shown += fewer.lines({read_out: scores.few})
+    return shown
 
 
 def _sides(label: str, sides: results.Inside, resamples: int) -> str:
@@ -111,13 +128,6 @@ def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
                 f"  best floor {100 * best[floor]:.1f} ({floor})"
                 f"  {int(is_kind.sum())} questions of {score.n} clips"
             )
-        second = questions.right_distractors.get(read_out, {})
-        result += [
-            _line(read_out, f"{DISTRACTED}, {name}", scores, questions, resamples)
-            for name, scores in second.items()
-        ]
-        result += _stream_lines(read_out, questions, resamples)
-        result += fewer.lines({read_out: entry.few})
     return result
 
 

@@ -142,6 +142,7 @@ class RunSummary:
       times: stage -> seconds.
       not_shown: further limits of this run, a sentence each.
       contrasts: those that the config names, over all seeds in the folder.
+      further: row -> lines of the probe on fewer labels, single streams and so on.
     """
 
     title: str
@@ -165,6 +166,7 @@ class RunSummary:
     times: dict[str, float]
     not_shown: tuple[str, ...] = ()
     contrasts: tuple[contrasted.Measured, ...] = ()
+    further: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
