@@ -237,6 +237,7 @@ ADDED = {
     "training.empty_slots": "left_out",
     "training.first_frame": 1,
     "training.gold_answer": False,
+    "probe.inside_boxes": False,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("contrasts", "training.save_minutes")

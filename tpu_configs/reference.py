@@ -9,7 +9,8 @@ Hardware: what it was written for is a TPU with 8 cores, one clip on each.
 Memory:   not compiled for a v2-8; 8 clips without remat on one GPU: about 13 GB
           (estimated from tvqa.py's).
 Hours:    a run 3.4 on a v2-8 at 40 % of its peak rate, saves and evaluations apart
-          (estimated: 2.37 TFLOP a clip, counted). The ladder: 12 such runs a seed.
+          (estimated: 2.37 TFLOP a clip, counted). The ladder: 12 such runs a seed;
+          8 rows x 5 seeds would be 136.
 Expect:   no number: nobody has the released masks. Accuracies on questions show no
           learning from unlabelled video before the row `no answer`: the right answer
           stands in the text. What a step costs is measured by
