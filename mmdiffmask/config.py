@@ -226,6 +226,7 @@ ADDED = {
     "probe.fraction_draws": 3,
     "probe.streams": (),
     "probe.right_distractors": False,
+    "probe.inside_boxes": False,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("contrasts", "training.save_minutes")

@@ -70,6 +70,9 @@ class Probe:
     )
     # Questions also with right answers of other questions in place of the wrong ones.
     right_distractors: bool = False
+    # Labels also from cells inside boxes (of masking.strategy) alone, and from as many
+    # outside: Eq. 1 of the paper, measured.
+    inside_boxes: bool = False
     floors: bool = True  # also without frames, sound, subtitles, question; untrained
     link: Literal["softmax", "sigmoid"] = "softmax"  # released code; paper's text
     # Of these the penalty is chosen on dev.

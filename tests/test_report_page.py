@@ -147,6 +147,14 @@ def test_everything_from_users_is_escaped():
     assert shown.count('alert("x")') >= 12
 
 
+def test_further_scores_are_shown_where_there_are_some():
+    line = "action joint 1 % of labels: 25.0 <b>"
+    _, shown = _read(page.build(_run(label="action", further={"random": [line]})))
+    assert "Further scores of the frozen network" in shown and line in shown
+    _, shown = _read(page.build(_run(label="action")))
+    assert "Further scores" not in shown
+
+
 def test_numbers_shown_are_the_numbers_given():
     run = _run(label="action")
     _, shown = _read(page.build(run))

@@ -1,12 +1,12 @@
 """The read-out `clip`: features of clips, and a head for every label."""
 
 import collections
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from mmdiffmask import config, examples, statistics
 from mmdiffmask.data import loader
@@ -15,12 +15,10 @@ from mmdiffmask.data.records import shards, splits
 from mmdiffmask.probe import (
     encoders,
     features,
-    fewer,
-    folded,
     folds,
-    linear,
+    inside,
+    label_heads,
     results,
-    ties,
 )
 from mmdiffmask.probe import labels as label_names
 from mmdiffmask.probe.frozen import Frozen
@@ -66,6 +64,11 @@ def probe(
             scores[label] = probe_folds(settings, label, sets)
         else:
             scores[label] = probe_label(settings, label, sets)
+    if settings.inside_boxes:
+        sides = inside.encode(frozen, corpus)
+        for label, entry in scores.items():
+            its_sides = inside.score(settings, label, sides)
+            scores[label] = dataclasses.replace(entry, inside=its_sides)
     return scores, left_out
 
 
@@ -80,8 +83,10 @@ def _sets(frozen: Frozen, corpus: Corpus) -> ClipSets | HeldOut:
     splits.check_apart(split, corpus.groups("val"))
     parts = {"val": ("val", corpus.first_of_clips("val"))}
     if not settings.folds:
-        parts["train"] = ("train", split.first_of_clips(split.train))
-        parts["dev"] = ("train", split.first_of_clips(split.dev))
+        parts = {
+            "train": ("train", split.first_of_clips(split.train)),
+            "dev": ("train", split.first_of_clips(split.dev)),
+        } | parts
     sets, labels = {}, {}
     for name, (records, positions) in parts.items():
         entries = [corpus.entries(records)[i] for i in positions]
@@ -157,23 +162,9 @@ def probe_label(settings: config.Probe, label: str, sets: ClipSets) -> results.L
       ValueError: as `linear.probe`.
     """
     of_clip = label_names.of_clips(sets.labels, label)
-    heads: dict[str, results.LabelHead] = {}
-    for read_out in sorted(sets.train.vectors):
-        labelled = [linear.label_clips(part, read_out, of_clip) for part in sets[:3]]
-        try:
-            result = linear.probe(*labelled, settings.l2, settings.neighbours)
-        except ValueError as error:
-            raise ValueError(f"probe.labels: {label}: {error}") from error
-        heads[read_out] = results.LabelHead(
-            l2=result.l2,
-            dev_loss={str(k): v for k, v in result.dev_loss.items()},
-            is_right=ties.as_json(result.is_right),
-            is_right_knn=ties.as_json(result.is_right_knn),
-            log_probability=ties.logs_as_json(result.log_probability),
-            few=fewer.scored(
-                settings, functools.partial(_few, settings, label, labelled)
-            ),
-        )
+    parts = [sets.train, sets.dev, sets.val]
+    score = functools.partial(label_heads.of_sets, settings, label, of_clip)
+    heads = {name: score(name, parts) for name in sorted(sets.train.vectors)}
     train, val = (
         [of_clip[clip] for clip in part.clip if of_clip[clip]]
         for part in (sets.train, sets.val)
@@ -187,42 +178,6 @@ def probe_label(settings: config.Probe, label: str, sets: ClipSets) -> results.L
     )
 
 
-def _few(
-    settings: config.Probe,
-    label: str,
-    sets: Sequence[linear.Labelled],
-    fraction: float,
-    number: int,
-) -> fewer.Scored:
-    """What heads of a fraction of train reach; dev is drawn alike."""
-    train, dev, val = sets
-    drawn = linear.some(train, fewer.draw(train.clip, fraction, number))
-    fewer.check_classes(fraction, drawn.labels, train.labels, label)
-    least = fewer.draw(dev.clip, fraction, number, least=fewer.LEAST_DEV)
-    result = linear.probe(
-        drawn, linear.some(dev, least), val, settings.l2, settings.neighbours
-    )
-    return len(drawn.clip), result.is_right, result.log_probability
-
-
-def _few_by_folds(
-    settings: config.Probe,
-    label: str,
-    part: linear.Labelled,
-    fold: Int[np.ndarray, " e"],
-    fraction: float,
-    number: int,
-) -> fewer.Scored:
-    """What heads of a fraction of the held-out clips reach on all of them."""
-    is_drawn = fewer.draw(part.clip, fraction, number)
-    kept = [part.labels[i] for i in np.flatnonzero(is_drawn)]
-    fewer.check_classes(fraction, kept, part.labels, label)
-    result = folded.labels(
-        part, fold, settings.l2, settings.neighbours, is_drawn=is_drawn
-    )
-    return len(kept), result.is_right, result.log_probability
-
-
 def probe_folds(settings: config.Probe, label: str, sets: HeldOut) -> results.Label:
     """Scores of one label on every held-out clip, by heads of the other folds.
 
@@ -233,23 +188,10 @@ def probe_folds(settings: config.Probe, label: str, sets: HeldOut) -> results.La
     clips = [clip for clip in sets.val.clip if of_clip[clip]]
     names = np.array([of_clip[clip] for clip in clips])
     fold = np.array([sets.fold_of_clip[clip] for clip in clips])
-    heads: dict[str, results.LabelHead] = {}
-    for read_out in sorted(sets.val.vectors):
-        part = linear.label_clips(sets.val, read_out, of_clip)
-        try:
-            result = folded.labels(part, fold, settings.l2, settings.neighbours)
-        except ValueError as error:
-            raise ValueError(f"probe.labels: {label}: {error}") from error
-        heads[read_out] = results.LabelHead(
-            l2_of_fold=list(result.l2),
-            dev_loss={str(k): v for k, v in result.dev_loss.items()},
-            is_right=ties.as_json(result.is_right),
-            is_right_knn=ties.as_json(result.is_right_knn),
-            log_probability=ties.logs_as_json(result.log_probability),
-            few=fewer.scored(
-                settings, functools.partial(_few_by_folds, settings, label, part, fold)
-            ),
-        )
+    score = functools.partial(
+        label_heads.by_folds, settings, label, of_clip, sets.fold_of_clip
+    )
+    heads = {name: score(name, [sets.val]) for name in sorted(sets.val.vectors)}
     floors, unknown = [], collections.Counter()
     for one in np.unique(fold):
         fitted, scored = names[fold != one].tolist(), names[fold == one].tolist()

@@ -22,7 +22,7 @@ def deal(group_of_clip: Mapping[str, str], count: int) -> dict[str, int]:
     So a group (an episode) lies in one fold, and folds differ by one group at most.
 
     Args:
-      group_of_clip: of all held-out clips.
+      group_of_clip: of all clips that are scored.
       count: of folds.
 
     Raises:
@@ -34,7 +34,7 @@ def deal(group_of_clip: Mapping[str, str], count: int) -> dict[str, int]:
     )
     if len(groups) < count:
         raise ValueError(
-            f"probe.folds={count}: the held-out clips are of {len(groups)} groups"
+            f"probe.folds={count}: the clips to be scored are of {len(groups)} groups"
             " (clips, or episodes), and each fold needs one; take fewer folds, or add"
             " clips"
         )

@@ -80,6 +80,21 @@ class LabelHead:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Inside:
+    """What cells inside boxes tell of a label, and as many outside.
+
+    Attributes:
+      inside: scores of clips whose other cells are blank.
+      outside: likewise.
+      clips: those of train and val that have the label and cells on both sides.
+    """
+
+    inside: LabelHead
+    outside: LabelHead
+    clips: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Label:
     """The read-outs of one label.
 
@@ -90,12 +105,14 @@ class Label:
       floors: what needs no features.
       unknown: class that train lacks -> how many clips of val are of it.
       clips: the clips of val that have the label, in the order of the hits.
+      inside: of `probe.inside_boxes`; None where that was not asked for.
     """
 
     heads: dict[str, LabelHead]
     floors: statistics.Floors
     unknown: dict[str, int] = dataclasses.field(default_factory=dict)
     clips: Sequence[str]
+    inside: Inside | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,9 +193,9 @@ class Probed:
 
 
 # Fields that the file lacks where they are None or empty.
-OPTIONAL = ("questions", "left_out", "records", "unknown", "l2", "dev_loss")
-OPTIONAL += ("log_probability", "l2_of_fold", "few", "streams")
-OPTIONAL += ("right_distractors",)
+OPTIONAL = ("questions", "left_out", "records", "unknown", "l2", "dev_loss", "few")
+OPTIONAL += ("log_probability", "l2_of_fold", "streams", "right_distractors", "inside")
+SIDES = ("inside", "outside")  # heads of `Inside`
 OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"heads"}
 
 
@@ -227,11 +244,7 @@ def read(folder: RunFolder) -> Probed | None:
 
 
 def from_json(content: Mapping[str, Any]) -> Probed:
-    """The scores that `as_json` took apart.
-
-    Raises:
-      KeyError: if a part is missing; TypeError or AttributeError if it is another.
-    """
+    """The scores of `as_json`; KeyError, TypeError or AttributeError: of no such."""
     questions = content.get("questions")
     return Probed(
         key=_key(content["key"]),
@@ -257,6 +270,9 @@ def make_key(**parts: Any) -> Key:
 def _label(content: Mapping[str, Any]) -> Label:
     fields = {name: content[name] for name in OF_LABEL if name in content}
     fields["floors"] = statistics.Floors(**content["floors"])
+    if "inside" in fields:
+        sides = {n: LabelHead(**_with_few(content["inside"][n])) for n in SIDES}
+        fields["inside"] = Inside(**content["inside"] | sides)
     read_outs = [name for name in content if name not in OF_LABEL]
     if not read_outs:
         raise KeyError("read-outs of a label")
@@ -265,16 +281,15 @@ def _label(content: Mapping[str, Any]) -> Label:
 
 
 def _questions(content: Mapping[str, Any]) -> Questions:
-    names = ("floors", "streams", "right_distractors")
-    nested = {name: content.get(name, {}) for name in names}
+    views = ("floors", "streams", "right_distractors")
     return Questions(
         **dict(content)
         | {
             "read_outs": _scores(content["read_outs"]),
         }
         | {
-            field: {name: _scores(entry) for name, entry in entries.items()}
-            for field, entries in nested.items()
+            view: {name: _scores(x) for name, x in content.get(view, {}).items()}
+            for view in views
         }
     )
 

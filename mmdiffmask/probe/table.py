@@ -33,13 +33,50 @@ def lines(probed: results.Probed) -> str:
                 f"  largest class {100 * entry.floors.largest_class:.1f}"
                 f"  {score.n} clips"
             )
-        shown += fewer.lines({f"{label} {n}": h.few for n, h in entry.heads.items()})
         if entry.unknown:
             shown.append(lacking(label, entry.unknown, len(entry.clips)))
     shown += probed.left_out.values()
     if probed.questions is not None:
         shown += _question_lines(probed.questions, probed.key.probe["bootstrap"])
-    return "\n".join(shown)
+    return "\n".join(shown + further(probed))
+
+
+def further(probed: results.Probed) -> list[str]:
+    """What settings ask for beside accuracies on all labels of the whole clip."""
+    shown: list[str] = []
+    for label, entry in probed.labels.items():
+        shown += fewer.lines({f"{label} {n}": h.few for n, h in entry.heads.items()})
+        if entry.inside is not None:
+            shown.append(_sides(label, entry.inside, probed.key.probe["bootstrap"]))
+    questions = probed.questions
+    for read_out, scores in questions.read_outs.items() if questions else ():
+        resamples = probed.key.probe.get("bootstrap", 0)
+        second = questions.right_distractors.get(read_out, {})
+        shown += [
+            _line(read_out, f"{DISTRACTED}, {name}", its, questions, resamples)
+            for name, its in second.items()
+        ]
+        shown += _stream_lines(read_out, questions, resamples)
+        shown += fewer.lines({read_out: scores.few})
+    return shown
+
+
+def _sides(label: str, sides: results.Inside, resamples: int) -> str:
+    """Cells inside boxes against as many outside, and their difference."""
+    hits = [np.array(head.is_right, float) for head in (sides.inside, sides.outside)]
+    values = [f"{100 * x.mean():.1f}" for x in hits]
+    difference = statistics.difference(*hits, BOOTSTRAP_SEED, resamples)
+    ends = "no interval: one clip or no spread"
+    if difference.has_interval:
+        ends = (
+            f"95 % interval {100 * difference.low:+.1f} to {100 * difference.high:+.1f}"
+        )
+    return (
+        f"{label:10} inside boxes {values[0]}{_log(sides.inside.log_probability)}, as"
+        f" many cells outside {values[1]}{_log(sides.outside.log_probability)}:"
+        f" difference {100 * difference.value:+.1f} ({ends}; one of"
+        f" {100 * difference.smallest:.1f} would have been seen)  {difference.n} clips"
+    )
 
 
 def lacking(label: str, unknown: Mapping[str, int], clips: int) -> str:
@@ -91,13 +128,6 @@ def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
                 f"  best floor {100 * best[floor]:.1f} ({floor})"
                 f"  {int(is_kind.sum())} questions of {score.n} clips"
             )
-        second = questions.right_distractors.get(read_out, {})
-        result += [
-            _line(read_out, f"{DISTRACTED}, {name}", scores, questions, resamples)
-            for name, scores in second.items()
-        ]
-        result += _stream_lines(read_out, questions, resamples)
-        result += fewer.lines({read_out: entry.few})
     return result
 
 

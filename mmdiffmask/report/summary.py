@@ -140,6 +140,7 @@ class RunSummary:
       versions: package -> version.
       times: stage -> seconds.
       not_shown: further limits of this run, a sentence each.
+      further: row -> lines of the probe on fewer labels, single streams and so on.
     """
 
     title: str
@@ -162,6 +163,7 @@ class RunSummary:
     versions: dict[str, str]
     times: dict[str, float]
     not_shown: tuple[str, ...] = ()
+    further: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:

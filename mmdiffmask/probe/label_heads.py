@@ -1,0 +1,121 @@
+"""Heads of one label on one kind of features, with all labels and with fewer."""
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from mmdiffmask import config
+from mmdiffmask.probe import features, fewer, folded, linear, results, ties
+
+
+def of_sets(
+    settings: config.Probe,
+    label: str,
+    of_clip: Mapping[str, str],
+    read_out: str,
+    parts: Sequence[features.Features],
+) -> results.LabelHead:
+    """The scores of one read-out on val.
+
+    Args:
+      settings: of the probe.
+      label: its name, for messages.
+      of_clip: clip -> its label; "" where it has none.
+      read_out: of the features.
+      parts: features of train, dev and val.
+
+    Raises:
+      ValueError: as `linear.probe`, or if a fraction leaves a class without a clip.
+    """
+    labelled = [linear.label_clips(part, read_out, of_clip) for part in parts]
+    try:
+        result = linear.probe(*labelled, settings.l2, settings.neighbours)
+        few = fewer.scored(settings, functools.partial(_few, settings, label, labelled))
+    except ValueError as error:
+        raise ValueError(f"probe.labels: {label}: {error}") from error
+    return results.LabelHead(
+        l2=result.l2,
+        dev_loss={str(k): v for k, v in result.dev_loss.items()},
+        is_right=ties.as_json(result.is_right),
+        is_right_knn=ties.as_json(result.is_right_knn),
+        log_probability=ties.logs_as_json(result.log_probability),
+        few=few,
+    )
+
+
+def by_folds(
+    settings: config.Probe,
+    label: str,
+    of_clip: Mapping[str, str],
+    fold_of_clip: Mapping[str, int],
+    read_out: str,
+    parts: Sequence[features.Features],
+) -> results.LabelHead:
+    """The scores of one read-out on the held-out clips, by heads of the other folds.
+
+    Args:
+      settings: of the probe.
+      label: its name, for messages.
+      of_clip: clip -> its label; "" where it has none.
+      fold_of_clip: clip -> its fold.
+      read_out: of the features.
+      parts: features of the held-out clips, alone.
+
+    Raises:
+      ValueError: as `folded.labels`, or if a fraction leaves a class without a clip.
+    """
+    part = linear.label_clips(parts[0], read_out, of_clip)
+    fold = np.array([fold_of_clip[clip] for clip in part.clip])
+    try:
+        result = folded.labels(part, fold, settings.l2, settings.neighbours)
+        few = fewer.scored(
+            settings, functools.partial(_few_by_folds, settings, label, part, fold)
+        )
+    except ValueError as error:
+        raise ValueError(f"probe.labels: {label}: {error}") from error
+    return results.LabelHead(
+        l2_of_fold=list(result.l2),
+        dev_loss={str(k): v for k, v in result.dev_loss.items()},
+        is_right=ties.as_json(result.is_right),
+        is_right_knn=ties.as_json(result.is_right_knn),
+        log_probability=ties.logs_as_json(result.log_probability),
+        few=few,
+    )
+
+
+def _few(
+    settings: config.Probe,
+    label: str,
+    sets: Sequence[linear.Labelled],
+    fraction: float,
+    number: int,
+) -> fewer.Scored:
+    """What heads of a fraction of train reach; dev is drawn alike."""
+    train, dev, val = sets
+    drawn = linear.some(train, fewer.draw(train.clip, fraction, number))
+    fewer.check_classes(fraction, drawn.labels, train.labels, label)
+    least = fewer.draw(dev.clip, fraction, number, least=fewer.LEAST_DEV)
+    result = linear.probe(
+        drawn, linear.some(dev, least), val, settings.l2, settings.neighbours
+    )
+    return len(drawn.clip), result.is_right, result.log_probability
+
+
+def _few_by_folds(
+    settings: config.Probe,
+    label: str,
+    part: linear.Labelled,
+    fold: Int[np.ndarray, " e"],
+    fraction: float,
+    number: int,
+) -> fewer.Scored:
+    """What heads of a fraction of the held-out clips reach on all of them."""
+    is_drawn = fewer.draw(part.clip, fraction, number)
+    kept = [part.labels[i] for i in np.flatnonzero(is_drawn)]
+    fewer.check_classes(fraction, kept, part.labels, label)
+    result = folded.labels(
+        part, fold, settings.l2, settings.neighbours, is_drawn=is_drawn
+    )
+    return len(kept), result.is_right, result.log_probability
