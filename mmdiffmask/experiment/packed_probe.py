@@ -63,6 +63,7 @@ def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, An
 
 def _keep_first(label: dict[str, Any]) -> None:
     heads = [name for name in label if name not in results.OF_LABEL]
+    label.pop("inside", None)  # of the start alone: probe.json has it
     for name in read_outs.ordered(heads)[1:]:
         label[name].pop(LOGS, None)
 

@@ -244,11 +244,7 @@ def read(folder: RunFolder) -> Probed | None:
 
 
 def from_json(content: Mapping[str, Any]) -> Probed:
-    """The scores that `as_json` took apart.
-
-    Raises:
-      KeyError: if a part is missing; TypeError or AttributeError if it is another.
-    """
+    """The scores of `as_json`; KeyError, TypeError or AttributeError: of no such."""
     questions = content.get("questions")
     return Probed(
         key=_key(content["key"]),
@@ -285,17 +281,10 @@ def _label(content: Mapping[str, Any]) -> Label:
 
 
 def _questions(content: Mapping[str, Any]) -> Questions:
-    views = ("floors", "streams", "right_distractors")
-    return Questions(
-        **dict(content)
-        | {
-            "read_outs": _scores(content["read_outs"]),
-        }
-        | {
-            view: {name: _scores(x) for name, x in content.get(view, {}).items()}
-            for view in views
-        }
-    )
+    parts: dict[str, Any] = {"read_outs": _scores(content["read_outs"])}
+    for view in ("floors", "streams", "right_distractors"):
+        parts[view] = {n: _scores(x) for n, x in content.get(view, {}).items()}
+    return Questions(**dict(content) | parts)
 
 
 def _scores(content: Mapping[str, Any]) -> dict[str, Scores]:
@@ -304,7 +293,5 @@ def _scores(content: Mapping[str, Any]) -> dict[str, Scores]:
 
 def _with_few(content: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a head, scores of fewer labels among them."""
-    few = (
-        {"few": [Few(**entry) for entry in content["few"]]} if "few" in content else {}
-    )
-    return dict(content) | few
+    few = [Few(**entry) for entry in content.get("few", ())]
+    return dict(content) | ({"few": few} if few else {})
