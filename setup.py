@@ -64,7 +64,12 @@ setuptools.setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=setuptools.find_packages(include=["mmdiffmask*", "preprocessing*"]),
-    package_data={"mmdiffmask": ["data/*.json", "models/small/*", "report/*.html"]},
+    package_data={
+        "mmdiffmask": [
+            *("data/*.json", "models/small/*"),
+            *("report/*.html", "experiment/*.html"),
+        ]
+    },
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["mmdiffmask=mmdiffmask.__main__:main"]},

@@ -181,7 +181,7 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
 
 def _check_folders(arguments: argparse.Namespace) -> None:
     """Refuses an address wherever something is written, and as records."""
-    for name in ("workdir", "data", "dir", "records", "out", "submission"):
+    for name in ("workdir", "data", "dir", "records", "out", "submission", "results"):
         atomic.require_local(getattr(arguments, name, None))
 
 

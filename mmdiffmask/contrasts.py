@@ -5,7 +5,8 @@
     (a:action - b:action) - (a:object - b:object)       a difference of differences
 
 A measure is a label, a read-out of questions (match, zero-shot, answer), or a kind of
-them (match/colour).
+them (match/colour): its accuracy, or with /log-probability behind it (action/
+log-probability) the mean log-probability of the right one, in nats.
 """
 
 import collections
@@ -18,6 +19,7 @@ from mmdiffmask import config
 
 # Read-outs of the settings -> measures of questions that come with them.
 OF_QUESTIONS = {"match": ("match", "zero-shot"), "answer": ("answer",)}
+LOG = "/log-probability"  # behind a measure's name
 END = r"(?=\s*(?:[-+)]|$))"
 
 
@@ -62,11 +64,26 @@ def of_experiment(
 
 
 def measures(probe: config.Probe) -> tuple[str, ...]:
-    """What the probe scores: labels, read-outs of questions, and these by kind."""
+    """What the probe scores: labels, read-outs of questions, and these by kind.
+
+    Each by its accuracy, then each by its log-probability.
+
+    Raises:
+      ValueError: if two are called alike.
+    """
     labels = probe.labels if "clip" in probe.read_outs else ()
     asked_by = [name for r in probe.read_outs for name in OF_QUESTIONS.get(r, ())]
     kinds = [entry.partition("=")[0] for entry in probe.kinds]
-    return (*labels, *asked_by, *(f"{r}/{kind}" for r in asked_by for kind in kinds))
+    names = [*labels, *asked_by]
+    names += [f"{r}/{kind}" for r in asked_by for kind in dict.fromkeys(kinds)]
+    names += [f"{name}{LOG}" for name in names]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"two measures of the probe are called {twice[0]}: give the label or kind"
+            " another name (probe.labels, probe.kinds)"
+        )
+    return tuple(names)
 
 
 def parse(
@@ -93,6 +110,11 @@ def parse(
         if len({measure == "" for _, measure in weights}) > 1:
             raise ValueError(
                 f"contrast {text!r}: name a measure of every row in it, or of none"
+            )
+        if len({measure.endswith(LOG) for _, measure in weights}) > 1:
+            raise ValueError(
+                f"contrast {text!r}: accuracies and log-probabilities cannot be"
+                f" subtracted; write {LOG} behind every measure in it, or behind none"
             )
         contrasts += _of_measures(text.strip(), weights, known)
     terms = [frozenset(contrast.terms) for contrast in contrasts]

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 from mmdiffmask import config, settings_json, toy_records, versions
-from mmdiffmask import experiment as experiments
+from mmdiffmask.experiment import plan, runs
 from mmdiffmask.report import collect
 from mmdiffmask.run_files import STAGE_SECONDS
 from mmdiffmask.run_folder import RunFolder
@@ -75,8 +75,8 @@ def run(root: pathlib.Path) -> pathlib.Path:
     key = settings_json.fingerprint(experiment, versions.number("records", "training"))
     workdir = root / "runs" / f"demo-{key}"
     with clock.stage("pretrain and probe every row"):
-        experiments.run(
-            experiments.plan(experiment, workdir),
+        runs.run(
+            plan.plan(experiment, workdir),
             records_dir,
             workers=WORKERS,
             compiled=root / "data" / "compiled",

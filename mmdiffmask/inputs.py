@@ -108,8 +108,11 @@ def digest(name: str, value: str) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def of_settings(settings: Mapping[str, Any], records_dir: str) -> Inputs:
-    """What a run of these settings reads, but for the weights that it starts from."""
+def of_settings(settings: Mapping[str, Any], records_dir: str | None) -> Inputs:
+    """What a run of these settings reads, but for the weights that it starts from.
+
+    Without `records_dir` its records are not known.
+    """
     values = {RECORDS: records_dir} | {name: settings.get(name) for name in FILES}
     digests = {n: digest(n, v) for n, v in values.items() if v is not None}
     return {n: {"value": values[n], "sha256": d} for n, d in digests.items() if d}

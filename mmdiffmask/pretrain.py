@@ -64,13 +64,14 @@ def pretrain(
 
 def claim(
     experiment: config.Experiment,
-    records_dir: str,
+    records_dir: str | None,
     seed: int,
     folder: RunFolder | None = None,
 ) -> Claim:
     """What a run is: its settings, its seed, the content of everything it reads.
 
-    `folder` is its own, if one is meant: see `starts.fingerprint`.
+    `folder` is its own, if one is meant: see `starts.fingerprint`. Without
+    `records_dir` its records are not known.
     """
     settings = configure.settings(experiment)
     contents = inputs.of_settings(settings, records_dir)

@@ -9,10 +9,18 @@ DEVICES = ("tpu", "gpu", "cpu")
 Change = Callable[[config.Experiment], config.Experiment]
 
 
-def add(command: argparse.ArgumentParser, folder: str) -> None:
-    """Adds config, folder, records and settings; `folder` says what --workdir is."""
+def add(
+    command: argparse.ArgumentParser, folder: str, needs_folder: bool = True
+) -> None:
+    """Adds config, folder, records and settings.
+
+    Args:
+      command: to add them to.
+      folder: what --workdir is.
+      needs_folder: whether it must be named.
+    """
     command.add_argument("config", help="a Python file with get_config()")
-    command.add_argument("--workdir", required=True, help=folder)
+    command.add_argument("--workdir", required=needs_folder, help=folder)
     command.add_argument("--data", help="records; absent: the config's own, made")
     add_settings(command)
 

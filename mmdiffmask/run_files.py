@@ -5,8 +5,10 @@ SAVED = "saved.json"  # what was saved of the run (`training.saved`)
 METRICS, TIMES, BATCH = "metrics.jsonl", "times.jsonl", "batch.json"
 MASKS, DATA, PROBE = "masks.json", "data.json", "probe.json"
 DONE = "done.json"  # of an experiment's runs: the code that probed it
+CPU_SECONDS = "cpu_seconds.json"  # of such a run: stage -> processor seconds
 STAGE_SECONDS = "stage_seconds.json"  # of the demo's folder of runs: stage -> seconds
-REPORT = "report.html"
+REPORT, TABLES, CSV = "report.html", "tables.html", "results.csv"  # of many runs
+RESULTS = "results"  # of an experiment: the folder of its results, unless named
 START, STEPS, FEATURES = "start", "steps", "features"  # folders
 EVENTS, TRACE = "events", "trace"  # folders, for TensorBoard and its profiler
 
@@ -26,5 +28,6 @@ REMEDIES = {
     DATA: REMADE,
     PROBE: "delete it: mmdiffmask probe makes it anew",
     DONE: "delete it: mmdiffmask experiment, or demo, makes it anew",
+    CPU_SECONDS: "delete it: it only says what the run took",
     STAGE_SECONDS: "delete it: it only says how long the demo took",
 }

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,14 +47,3 @@ def folder(workdir: str | os.PathLike, seed: int) -> pathlib.Path:
     """Where an experiment keeps the runs of a seed: 0 in its own folder."""
     path = pathlib.Path(workdir)
     return path / f"seed={seed}" if seed else path
-
-
-def folders(workdir: str | os.PathLike) -> dict[int, pathlib.Path]:
-    """Seed -> `folder`, of those that are there; by seed."""
-    path = pathlib.Path(workdir)
-    others = {
-        int(match[1]): entry
-        for entry in path.iterdir()
-        if (match := re.fullmatch(r"seed=([1-9]\d*)", entry.name)) and entry.is_dir()
-    }
-    return {0: path} | dict(sorted(others.items()))

@@ -5,19 +5,34 @@ import pathlib
 from mmdiffmask import build, config, examples, settings_json, versions
 
 WORKERS = 2
+RECORDS = "records"
+
+
+def folder_of(experiment: config.Experiment, root: pathlib.Path) -> pathlib.Path | None:
+    """Where the config's own records lie, made or not; None if it has none.
+
+    The name changes with the settings and with the number of the code that makes
+    records.
+    """
+    data, toy = experiment.data, experiment.data.toy
+    if toy is None:
+        return None
+    geometry = {name: getattr(data, name) for name in build.OF_RECORDS}
+    key = settings_json.fingerprint(
+        settings_json.to_json(toy), str(geometry), versions.number("records")
+    )
+    return root / "data" / f"toy-{toy.domain}-{key}" / RECORDS
 
 
 def make(experiment: config.Experiment, root: pathlib.Path) -> str:
     """The folder of the config's own records, under `root`/data; made if absent.
 
-    Its name changes with the settings and with the number of the code that makes
-    records.
-
     Raises:
       ValueError: if the config has no data of its own.
     """
     data, toy = experiment.data, experiment.data.toy
-    if toy is None:
+    records = folder_of(experiment, root)
+    if records is None:
         raise ValueError(
             f"config {experiment.name} has no data of its own: name records, --data DIR"
         )
@@ -26,11 +41,7 @@ def make(experiment: config.Experiment, root: pathlib.Path) -> str:
     from preprocessing import items
     from preprocessing.boxes import finders
 
-    geometry = {name: getattr(data, name) for name in build.OF_RECORDS}
-    key = settings_json.fingerprint(
-        settings_json.to_json(toy), str(geometry), versions.number("records")
-    )
-    folder = root / "data" / f"toy-{toy.domain}-{key}"
+    raw = records.with_name("raw")
     settings = items.Settings(
         examples.patch_grid(data),
         data.segments,
@@ -39,13 +50,13 @@ def make(experiment: config.Experiment, root: pathlib.Path) -> str:
     )
     options = {}
     if toy.boxes == "true":  # with tracks of their own; faces are among them
-        true = str(folder / "raw" / "boxes.jsonl")
+        true = str(raw / "boxes.jsonl")
         options["finder"] = finders.People(
             bodies="file", boxes=true, faces="none", tracks="none"
         )
     preprocessing.build_toy(
-        folder / "raw",
-        folder / "records",
+        raw,
+        records,
         settings,
         worker_count=WORKERS,
         domain=toy.domain,
@@ -54,4 +65,4 @@ def make(experiment: config.Experiment, root: pathlib.Path) -> str:
         seed=toy.seed,
         **options,
     )
-    return str(folder / "records")
+    return str(records)

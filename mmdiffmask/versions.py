@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping
 
 CODE = "mmdiffmask"
+OF_STAGES = "numbers"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 
 # Raise the number of a stage by hand when the same settings and the same input give
@@ -20,7 +21,7 @@ NUMBERS = {
     "records": 1,  # preprocessing, the toy set, patch maps
     "training": 1,  # rows, masks, model, terms, optimisers
     "features": 1,  # the frozen read-outs
-    "heads": 1,  # linear heads and their scores
+    "heads": 2,  # linear heads and their scores; 2: with log-probabilities
 }
 
 
@@ -60,8 +61,8 @@ def of_code() -> str:
 
 
 def of_now() -> dict[str, str]:
-    """Name -> version of the code, and of all that `of_packages` has."""
-    return {CODE: of_code()} | of_packages()
+    """Name -> version of the code, its numbers, and all that `of_packages` has."""
+    return {CODE: of_code(), OF_STAGES: number(*NUMBERS)} | of_packages()
 
 
 def of_runs(noted: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

@@ -91,9 +91,25 @@ def test_what_is_no_contrast_is_refused(texts, words):
 def test_measures_are_those_of_the_probe():
     probe = config.Probe(read_outs=("clip", "match"), labels=("x",), kinds=("who=^W",))
     expected = ("x", "match", "zero-shot", "match/who", "zero-shot/who")
-    assert contrasts.measures(probe) == expected
+    logs = tuple(f"{name}/log-probability" for name in expected)
+    assert contrasts.measures(probe) == expected + logs
     answers = dataclasses.replace(probe, read_outs=("answer",))
-    assert contrasts.measures(answers) == ("answer", "answer/who")
+    assert contrasts.measures(answers)[:2] == ("answer", "answer/who")
+    for changes in ({"labels": ("match",)}, {"kinds": ("log-probability=^W",)}):
+        with pytest.raises(ValueError, match="two measures of the probe are called"):
+            contrasts.measures(dataclasses.replace(probe, **changes))
+
+
+def test_log_probabilities_are_measures_of_their_own():
+    known = contrasts.measures(config.Probe(labels=("action", "red shirt")))
+    text = "a:action/log-probability - b:action/log-probability"
+    (contrast,) = contrasts.parse([text], ROWS, known)
+    assert contrast.terms[0] == Term("a", "action/log-probability", 1)
+    every = contrasts.parse(["a - b"], ROWS, known)  # accuracies alone
+    assert [c.name for c in every] == ["a - b (action)", "a - b (red shirt)"]
+    mixed = "a:action/log-probability - b:action"
+    with pytest.raises(ValueError, match="cannot be subtracted; write /log-prob"):
+        contrasts.parse([mixed], ROWS, known)
 
 
 def test_they_are_checked_when_the_config_is_read():

@@ -25,7 +25,8 @@ RANKS = [
     {"build"},
     {"pretrain"},
     {"probe"},
-    {"anchor_choice", "doctor", "experiment", "report"},
+    {"anchor_choice", "doctor", "report"},
+    {"experiment"},
     {"run_arguments", "toy_records"},
     {
         "anchor_commands",

@@ -87,6 +87,32 @@ def test_rows_over_seeds_are_scipy_s(runs):
     assert measure(runs, *texts) == measured
 
 
+def test_log_probabilities_over_seeds_are_scipy_s(runs):
+    rng = np.random.default_rng(5)
+    logs = {(row, s): np.log(rng.random(CLIPS)) for row in "ab" for s in SEEDS}
+    for (row, s), values in logs.items():
+        old = runs[row][s].labels
+        values = [None, *values.tolist()[1:]]  # a class that train lacks
+        head = dataclasses.replace(old["action"].heads["joint"], log_probability=values)
+        changed = dataclasses.replace(old["action"], heads={"joint": head})
+        runs[row][s] = dataclasses.replace(
+            runs[row][s], labels=old | {"action": changed}
+        )
+    name = "action/log-probability"
+    contrast = contrasts.parse([f"a:{name} - b:{name}"], ROWS, [name, "object", "who"])
+    (item,) = contrasted.measure(contrast, runs, 300)
+    means = [[logs[row, s][1:].mean() for s in SEEDS] for row in "ab"]
+    test = scipy.stats.ttest_rel(*means)
+    assert item.over_seeds.p == pytest.approx(float(test.pvalue))
+    assert item.over_seeds.mean == pytest.approx(np.mean(means[0]) - np.mean(means[1]))
+    assert item.over_clips.value == pytest.approx(item.over_seeds.mean)
+    assert item.over_clips.n == CLIPS - 1
+    name = "object/log-probability"
+    contrast = contrasts.parse([f"a:{name} - b:{name}"], ROWS, [name])
+    with pytest.raises(ValueError, match="row a: a version before probed it"):
+        contrasted.measure(contrast, runs, 300)
+
+
 def test_a_difference_of_differences(runs):
     text = "(a:action - b:action) - (a:object - b:object)"
     (item,) = measure(runs, text)

@@ -115,6 +115,10 @@ def test_probe_learns_and_is_deterministic():
     assert result.is_right.mean() > 0.6 and result.is_right_knn.mean() > 0.6
     assert result.l2 == again.l2 == min(result.dev_loss, key=result.dev_loss.get)
     np.testing.assert_array_equal(result.is_right, again.is_right)
+    # The loss that the penalty was chosen by is minus the mean log-probability on dev.
+    on_dev = linear.probe(splits[0], splits[1], splits[1], (result.l2,), 5)
+    mean = on_dev.log_probability.mean()
+    assert -mean == pytest.approx(result.dev_loss[result.l2])
 
 
 def test_class_that_train_lacks_is_wrong():
@@ -122,6 +126,7 @@ def test_class_that_train_lacks_is_wrong():
     strange = linear.Labelled(val.features, ("zebra",) * 60, val.clip)
     result = linear.probe(train, dev, strange, (0.01,), 5)
     assert not result.is_right.any() and not result.is_right_knn.any()
+    assert np.isnan(result.log_probability).all()
 
 
 def test_probe_says_what_is_missing():

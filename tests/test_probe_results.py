@@ -1,5 +1,6 @@
 """What probe.json holds comes back as it was written, and damage is named."""
 
+import dataclasses
 import json
 
 import pytest
@@ -44,8 +45,16 @@ def test_the_file_lacks_what_is_not_there(tmp_path):
     assert found["key"]["probe"] == {"l2": [0.1, 1.0]}
     results.write(folder, probed("none"))
     asked = json.loads(folder.at(PROBE).read_text())["questions"]
-    assert list(asked["read_outs"]["zero-shot"]) == ["is_right"]
+    assert list(asked["read_outs"]["zero-shot"]) == ["is_right", "log_probability"]
     assert list(asked["read_outs"]["match"]) == ["l2", "is_right"]
+    logs = [-0.25, None, *[-1.5] * 98]
+    label = fake_runs.labelled("none")["action"]
+    head = dataclasses.replace(label.heads["joint"], log_probability=logs)
+    label = dataclasses.replace(label, heads={"joint": head})
+    results.write(folder, probed("none", labels={"action": label}))
+    content = json.loads(folder.at(PROBE).read_text())
+    assert content["labels"]["action"]["joint"]["log_probability"] == logs
+    assert results.read(folder).labels == {"action": label}
 
 
 def test_a_key_of_an_earlier_version_differs(tmp_path):

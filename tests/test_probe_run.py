@@ -75,6 +75,10 @@ def test_every_read_out_and_floor_scores_every_question(found):
         assert set(asked.floors[name]) == FLOORS
         for scores in (entry, *asked.floors[name].values()):
             assert len(scores.is_right) == n and set(scores.is_right) <= {0, 1}
+        logs = np.array(entry.log_probability)
+        assert len(logs) == n and (logs <= 0).all()
+        # Who gives the right one more than half of it all answers rightly.
+        assert all(np.array(entry.is_right)[logs > np.log(0.5)] == 1)
     for name in ("match", "answer"):
         entry = asked.read_outs[name]
         assert entry.dev_loss[str(entry.l2)] == min(entry.dev_loss.values())

@@ -18,6 +18,24 @@ def test_cases_of_ties_table():
     assert ties.hits(np.array([[np.nan, 1.0]]), np.array([0])) == 0
 
 
+def test_cases_of_log_probability_table():
+    scores = np.log([[1.0, 3.0], [1.0, 3.0], [1.0, 3.0]]) + 1000.0
+    logs = ties.log_probability(scores, np.array([1, 0, -1]))
+    np.testing.assert_allclose(logs, [np.log(0.75), np.log(0.25), np.nan])
+    assert ties.logs_as_json(logs) == [-0.28768, -1.38629, None]
+
+
+def test_of_separate_sigmoids_it_is_that_of_one_alone_being_right():
+    scores = np.random.default_rng(0).normal(size=(6, 4))
+    p = 1 / (1 + np.exp(-scores))
+    alone = np.stack(
+        [p[:, i] * np.delete(1 - p, i, axis=1).prod(1) for i in range(4)], 1
+    )
+    expected = np.log(alone[:, 2] / alone.sum(1))
+    right = np.full(6, 2)
+    np.testing.assert_allclose(ties.log_probability(scores, right), expected)
+
+
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("l2", [0.1, np.inf])
 def test_cases_of_candidates_that_are_all_the_same_score_chance(link, l2):

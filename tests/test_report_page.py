@@ -34,7 +34,7 @@ def _scores(rate, seed):
     pairs = {"joint": (right, ~right), "vit": (vit, ~vit)}
     return summary.ProbeScores(
         {
-            name: summary.ReadOut(*map(statistics.accuracy, pair))
+            name: summary.ReadOut(*map(statistics.accuracy, pair), -rate)
             for name, pair in pairs.items()
         }
     )
@@ -160,8 +160,10 @@ def test_numbers_shown_are_the_numbers_given():
     _, shown = _read(page.build(run))
     for row in run.rows:
         probed = row.probes["action"]
-        for score in (score for pair in probed.read_outs.values() for score in pair):
+        for score in (x for pair in probed.read_outs.values() for x in pair[:2]):
             assert f"{100 * score.value:.1f} %" in shown
+        log = f"{probed.main.log_probability:.3f}".replace("-", "\N{MINUS SIGN}")
+        assert f"log-probability {log}" in shown
         joint = probed.read_outs["joint"].linear
         assert f"{100 * joint.low:.1f} to {100 * joint.high:.1f} %" in shown
         near = probed.read_outs["vit"].near.value

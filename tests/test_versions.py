@@ -20,9 +20,9 @@ PINNED = {
     "training": (1, [15.725336, 16.412239, 13.189988]),  # losses of three updates
     "features": (1, [-0.775201, -0.567529, -0.709361]),  # of a clip, its first values
     "heads": (
-        1,
-        [0.1460791, 0.6269028, 0.9666667],
-    ),  # losses on dev of two penalties; accuracy
+        2,
+        [0.1460791, 0.6269028, 0.9666667, -0.2300933],
+    ),  # losses on dev of two penalties; accuracy, mean log-probability
 }
 
 
@@ -76,4 +76,5 @@ def test_one_head():
         for i in (0, 30, 60)
     ]
     found = linear.probe(*parts, (1e-2, 1.0), 3)
-    _check("heads", [*found.dev_loss.values(), np.mean(found.is_right)])
+    scores = (np.mean(found.is_right), np.mean(found.log_probability))
+    _check("heads", [*found.dev_loss.values(), *scores])

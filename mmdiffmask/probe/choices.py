@@ -69,6 +69,7 @@ class Result:
       l2: the penalty chosen on dev.
       dev_loss: loss on dev for each penalty tried.
       is_right: per validation question, a tie as its share (`ties.hits`).
+      log_probability: of the right candidate of each (`ties.log_probability`).
       gradient: largest entry of the gradient at the optimum.
       scale: that standardises features as train's.
     """
@@ -77,6 +78,7 @@ class Result:
     l2: float
     dev_loss: dict[float, float]
     is_right: Float[np.ndarray, " e"]
+    log_probability: Float[np.ndarray, " e"]
     gradient: float
     scale: linear.Standardiser
 
@@ -207,11 +209,13 @@ def probe(
     }
     chosen = linear.least(losses)
     weights, gradient = heads[chosen]
+    on_val = _scores(weights, scale, val.features)
     return Result(
         weights=weights.reshape(train.features.shape[2:]),
         l2=chosen,
         dev_loss=losses,
-        is_right=ties.hits(_scores(weights, scale, val.features), val.right),
+        is_right=ties.hits(on_val, val.right),
+        log_probability=ties.log_probability(on_val, val.right),
         gradient=gradient,
         scale=scale,
     )

@@ -131,6 +131,7 @@ def probe_label(settings: config.Probe, label: str, sets: ClipSets) -> results.L
             dev_loss={str(k): v for k, v in result.dev_loss.items()},
             is_right=ties.as_json(result.is_right),
             is_right_knn=ties.as_json(result.is_right_knn),
+            log_probability=ties.logs_as_json(result.log_probability),
         )
     train, val = (
         [of_clip[clip] for clip in part.clip if of_clip[clip]]

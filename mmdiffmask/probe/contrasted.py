@@ -1,13 +1,14 @@
 """Contrasts of rows over seeds, from what every run answered."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from mmdiffmask import contrast_statistics, statistics
-from mmdiffmask.contrasts import Contrast, Term
+from mmdiffmask.contrasts import LOG, Contrast, Term
 from mmdiffmask.probe import results
 from mmdiffmask.training.read_outs import clips
 
@@ -83,21 +84,22 @@ def _corrected(item: Measured, adjusted_p: float, tests: int) -> Measured:
 
 def _of_seeds(contrast: Contrast, runs: Runs, resamples: int, seed: int) -> Measured:
     """A contrast without what depends on the others."""
+    named = functools.partial(Measured, contrast.name)
     rows = list(dict.fromkeys(term.row for term in contrast.terms))
     by_row = [set(runs.get(row, ())) for row in rows]
     seeds = tuple(sorted(set.intersection(*by_row)))
     if len(seeds) < 2:
         count = "one seed" if seeds else "no seed"
         reason = f"{count} with every row in it: a comparison needs two or more"
-        return Measured(contrast.name, seeds, reason)
+        return named(seeds, reason)
     lacking = [
-        (term.measure, reason)
+        (name, reason)
         for term in contrast.terms
         for s in seeds
-        if (reason := runs[term.row][s].left_out.get(term.measure))
+        if (reason := runs[term.row][s].left_out.get(name := _scored(term)))
     ]
     if lacking:
-        return Measured(contrast.name, seeds, "{}: {}".format(*lacking[0]))
+        return named(seeds, "{}: {}".format(*lacking[0]))
     answers = [[_answers(runs[t.row][s], t) for s in seeds] for t in contrast.terms]
     _check_alike(contrast, answers)
     weights = np.array([term.weight for term in contrast.terms], float)
@@ -105,7 +107,7 @@ def _of_seeds(contrast: Contrast, runs: Runs, resamples: int, seed: int) -> Meas
     over_seeds = contrast_statistics.over_seeds(weights @ shares)
     if over_seeds is None:
         reason = "no spread over seeds: nothing to test by"
-        return Measured(contrast.name, seeds, reason, is_counted=True)
+        return named(seeds, reason, is_counted=True)
     columns = [
         contrast_statistics.Column(
             term.weight, np.mean([a.hits for a in of_term], 0), of_term[0].clips
@@ -113,44 +115,67 @@ def _of_seeds(contrast: Contrast, runs: Runs, resamples: int, seed: int) -> Meas
         for term, of_term in zip(contrast.terms, answers, strict=True)
     ]
     over_clips = contrast_statistics.over_clips(columns, seed, resamples)
-    return Measured(
-        contrast.name,
-        seeds,
-        is_counted=True,
-        over_seeds=over_seeds,
-        over_clips=over_clips,
-    )
+    return named(seeds, is_counted=True, over_seeds=over_seeds, over_clips=over_clips)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Answers:
-    """What a run answered on a measure: of each id right or wrong, and its clip."""
+    """What a run answered on a measure: of each id its score, and its clip.
+
+    A score is right, wrong or a tie's share, or the right one's log-probability.
+    """
 
     ids: tuple[str, ...]
     clips: tuple[str, ...]
     hits: Float[np.ndarray, " e"]
 
 
+def _scored(term: Term) -> str:
+    """What was scored, however the score is measured."""
+    return term.measure.removesuffix(LOG)
+
+
 def _answers(probed: results.Probed, term: Term) -> _Answers:
-    if term.measure in probed.labels:
-        label = probed.labels[term.measure]
+    name = _scored(term)
+    if name in probed.labels:
+        label = probed.labels[name]
         head = label.heads[clips.ordered(label.heads)[0]]
-        names = tuple(label.clips)
-        return _Answers(names, names, np.array(head.is_right, float))
-    questions, (read_out, _, kind) = probed.questions, term.measure.partition("/")
+        names, every = tuple(label.clips), range(len(label.clips))
+        return _measured(term, head, names, names, every)
+    questions, (read_out, _, kind) = probed.questions, name.partition("/")
     if questions is None or read_out not in questions.read_outs:
         raise ValueError(
             f"row {term.row} has no score of {term.measure}; probe it with the"
             " settings of the experiment"
         )
-    hits = np.array(questions.read_outs[read_out].is_right, float)
     kept = [i for i, name in enumerate(questions.kinds) if not kind or name == kind]
     if not kept:
         raise ValueError(f"no question of val is of the kind {kind} ({term.measure})")
-    ids, names = (
-        tuple(each[i] for i in kept) for each in (questions.ids, questions.clips)
-    )
-    return _Answers(ids, names, hits[kept])
+    scores = questions.read_outs[read_out]
+    return _measured(term, scores, questions.ids, questions.clips, kept)
+
+
+def _measured(
+    term: Term,
+    scores: results.LabelHead | results.Scores,
+    ids: Sequence[str],
+    names: Sequence[str],
+    kept: Sequence[int],
+) -> _Answers:
+    """The scores at some positions; of log-probabilities, those that there are."""
+    values = np.array(scores.is_right, float)
+    if term.measure.endswith(LOG):
+        values = np.array(scores.log_probability, float)  # None becomes NaN
+        if not len(values):
+            raise ValueError(
+                f"row {term.row}: a version before probed it, without"
+                f" log-probabilities ({term.measure}); probe it again"
+            )
+        kept = [i for i in kept if not np.isnan(values[i])]
+        if not kept:
+            raise ValueError(f"no clip of val has a class of train ({term.measure})")
+    chosen_ids, chosen_names = (tuple(x[i] for i in kept) for x in (ids, names))
+    return _Answers(chosen_ids, chosen_names, values[kept])
 
 
 def _check_alike(contrast: Contrast, answers: Sequence[Sequence[_Answers]]) -> None:
@@ -166,11 +191,11 @@ def _check_alike(contrast: Contrast, answers: Sequence[Sequence[_Answers]]) -> N
 
 
 def lines(measured: Sequence[Measured]) -> list[str]:
-    """A table as text, in percentage points."""
+    """A table as text, in percentage points and hundredths of a nat."""
     tests = sum(item.is_counted for item in measured)
     table = [
-        f"Contrasts in percentage points; Holm's correction over {tests}; smallest:"
-        " seen in 80 % of repetitions",
+        f"Contrasts in percentage points, of log-probabilities in hundredths of a nat;"
+        f" Holm's correction over {tests}; smallest: seen in 80 % of repetitions",
         f"{'n':>3} {'mean':>7} {'sd':>6} {'95 % over seeds':>17} {'p':>8}"
         f" {'Holm p':>8} {'smallest':>8} {'95 % over clips':>17}  contrast",
     ]

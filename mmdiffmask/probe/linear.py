@@ -57,6 +57,8 @@ class Result:
       is_right: validation clips that the linear head names rightly; a tie counts as
         its share (`ties.hits`).
       is_right_knn: the same for the nearest neighbours.
+      log_probability: of each validation clip's class, by the linear head; NaN of a
+        class that train lacks.
       clip: the validation clips' names, in the same order.
       gradient: largest entry of the gradient at the chosen optimum.
     """
@@ -66,6 +68,7 @@ class Result:
     dev_loss: dict[float, float]
     is_right: Float[np.ndarray, " e"] | Bool[np.ndarray, " e"]
     is_right_knn: Float[np.ndarray, " e"] | Bool[np.ndarray, " e"]
+    log_probability: Float[np.ndarray, " e"]
     clip: tuple[str, ...]
     gradient: float
 
@@ -256,6 +259,7 @@ def probe(
         dev_loss=losses,
         is_right=ties.hits(scores, y_val),
         is_right_knn=ties.hits(near, y_val),
+        log_probability=ties.log_probability(scores, y_val),
         clip=val.clip,
         gradient=heads[chosen].gradient,
     )

@@ -37,8 +37,11 @@ def score(
         }
         if read_out == "match":
             scores = choices.zero_shot(parts["val"].features)
-            is_right = ties.hits(scores, parts["val"].right)
-            result[ZERO_SHOT] = results.Scores(is_right=ties.as_json(is_right))
+            right = parts["val"].right
+            result[ZERO_SHOT] = results.Scores(
+                is_right=ties.as_json(ties.hits(scores, right)),
+                log_probability=ties.logs_as_json(ties.log_probability(scores, right)),
+            )
         head = choices.probe(
             train=parts["train"],
             dev=parts["dev"],
@@ -50,6 +53,7 @@ def score(
             l2=head.l2,
             dev_loss={str(k): v for k, v in head.dev_loss.items()},
             is_right=ties.as_json(head.is_right),
+            log_probability=ties.logs_as_json(head.log_probability),
         )
     return result
 

@@ -10,6 +10,9 @@ from mmdiffmask.run_files import PROBE
 from mmdiffmask.run_folder import RunFolder
 
 Hits = Sequence[int | float]  # 1 = right, 0 = wrong, a tie as its share (`ties.hits`)
+# Natural logarithm of the probability of the right one, as `ties.log_probability`; None
+# where there is none, as no head can name a class that it was not fitted on.
+LogProbability = Sequence[float | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,12 +43,15 @@ class LabelHead:
       dev_loss: penalty, as text -> its loss on dev.
       is_right: per clip of val, by the linear head.
       is_right_knn: by the nearest neighbours.
+      log_probability: per clip of val, by the linear head; empty where a version
+        before did not note it.
     """
 
     l2: float
     dev_loss: dict[str, float] = dataclasses.field(default_factory=dict)
     is_right: Hits
     is_right_knn: Hits
+    log_probability: LogProbability = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,11 +82,14 @@ class Scores:
         floors.
       dev_loss: penalty, as text -> its loss on dev; empty likewise.
       is_right: per question of val.
+      log_probability: per question of val; empty of floors, and where a version before
+        did not note it.
     """
 
     l2: float | None = None
     dev_loss: dict[str, float] = dataclasses.field(default_factory=dict)
     is_right: Hits
+    log_probability: LogProbability = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,14 +141,26 @@ class Probed:
 
 # Fields that the file lacks where they are None or empty.
 OPTIONAL = ("questions", "left_out", "records", "unknown", "l2", "dev_loss")
+OPTIONAL += ("log_probability",)
 OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"heads"}
+
+
+def mean_log(logs: LogProbability) -> float | None:
+    """The mean where there is one; None where there is none at all."""
+    known = [value for value in logs if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def write(folder: RunFolder, probed: Probed) -> None:
     """Writes probe.json."""
+    folder.write(PROBE, as_json(probed))
+
+
+def as_json(probed: Probed) -> dict[str, Any]:
+    """The content of probe.json."""
     content = dataclasses.asdict(probed, dict_factory=_present)
     labels = {name: _beside(entry) for name, entry in content["labels"].items()}
-    folder.write(PROBE, content | {"labels": labels})
+    return content | {"labels": labels}
 
 
 def _beside(entry: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +171,7 @@ def _beside(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _present(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {k: v for k, v in fields if k not in OPTIONAL or v not in (None, {})}
+    return {k: v for k, v in fields if k not in OPTIONAL or v not in (None, {}, ())}
 
 
 def read(folder: RunFolder) -> Probed | None:
@@ -163,12 +184,17 @@ def read(folder: RunFolder) -> Probed | None:
         return None
     content = folder.read(PROBE)
     try:
-        return _probed(content)
+        return from_json(content)
     except (KeyError, TypeError, AttributeError) as error:
         raise folder.damaged(PROBE, f"{error!r}") from error
 
 
-def _probed(content: Mapping[str, Any]) -> Probed:
+def from_json(content: Mapping[str, Any]) -> Probed:
+    """The scores that `as_json` took apart.
+
+    Raises:
+      KeyError: if a part is missing; TypeError or AttributeError if it is another.
+    """
     questions = content.get("questions")
     return Probed(
         key=_key(content["key"]),

@@ -13,13 +13,16 @@ BOOTSTRAP_SEED = 0
 
 def lines(probed: results.Probed) -> str:
     """Every read-out: accuracy, interval, what needs less than it."""
-    shown = [f"after {probed.step} steps; accuracy in % with its 95 % interval"]
+    shown = [
+        f"after {probed.step} steps; accuracy in % with its 95 % interval, mean"
+        " log-probability of the right one in nats"
+    ]
     for label, entry in probed.labels.items():
         for read_out, head in entry.heads.items():
             score = statistics.accuracy(np.array(head.is_right, float))
             shown.append(
                 f"{label:10} {read_out:6} {100 * score.value:5.1f}"
-                f" {_interval(score)}"
+                f" {_interval(score)}{_log(head.log_probability)}"
                 f"  chance {100 * entry.floors.chance:.1f}"
                 f"  largest class {100 * entry.floors.largest_class:.1f}"
                 f"  {score.n} clips"
@@ -48,6 +51,12 @@ def _interval(score: statistics.Score) -> str:
     return f"[{100 * score.low:.1f}, {100 * score.high:.1f}]"
 
 
+def _log(logs: results.LogProbability) -> str:
+    """Their mean; "" where there is none, as of a probe of a version before."""
+    mean = results.mean_log(logs)
+    return "" if mean is None else f"  log-p {mean:.3f}"
+
+
 def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
     """`questions` of probe.json to read: accuracy, interval over clips, best floor."""
     kinds = np.array(questions.kinds)
@@ -65,9 +74,12 @@ def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
                 for floor, scores in floors.items()
             } | {"chance": questions.chance}
             floor = max(best, key=lambda name, best=best: best[name])
+            # Empty where a version before noted none.
+            pairs = zip(entry.log_probability, is_kind, strict=False)
+            logs = [value for value, is_taken in pairs if is_taken]
             result.append(
                 f"{read_out:10} {name:14} {100 * score.value:5.1f}"
-                f" {_interval(score)}"
+                f" {_interval(score)}{_log(logs)}"
                 f"  best floor {100 * best[floor]:.1f} ({floor})"
                 f"  {int(is_kind.sum())} questions of {score.n} clips"
             )

@@ -26,7 +26,6 @@ from mmdiffmask.report import (
     history,
     language,
     limits,
-    over_seeds,
     page,
     runs,
     summary,
@@ -55,7 +54,11 @@ def _probe_scores(entry: results.Label) -> summary.ProbeScores:
 
     return summary.ProbeScores(
         {
-            name: summary.ReadOut(score(head.is_right), score(head.is_right_knn))
+            name: summary.ReadOut(
+                linear=score(head.is_right),
+                near=score(head.is_right_knn),
+                log_probability=results.mean_log(head.log_probability),
+            )
             for name, head in entry.heads.items()
         }
     )
@@ -117,7 +120,6 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
     start = base.settings.get("model.checkpoint")
     lines = {run.name: run.lines for run in page_runs}
     has_replay_terms = _has_replay_terms(base.settings)
-    named, not_compared = over_seeds.of_page(workdir)
     return summary.RunSummary(
         title=f"What to mask: {experiment.name}",
         data=_describe(corpus.manifest.settings),
@@ -138,8 +140,7 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         settings={k: str(v) for k, v in base.settings.items()},
         versions=versions.of_runs({run.name: run.versions for run in page_runs}),
         times=_times(workdir, page_runs),
-        not_shown=_not_shown(workdir, page_runs, unfinished) + not_compared,
-        contrasts=named,
+        not_shown=_not_shown(workdir, page_runs, unfinished),
     )
 
 

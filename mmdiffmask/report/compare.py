@@ -45,6 +45,8 @@ class KindOfQuestion:
       questions: how many.
       clips: of how many clips.
       scores: row -> accuracy; the interval is over clips.
+      log_probability: row -> mean of the right answer's; without rows that a version
+        before probed.
       floors: what needs less than the whole -> accuracy.
       best_floor: the best of the floors, or CHANCE where none is above it.
       comparisons: every pair of rows.
@@ -59,6 +61,7 @@ class KindOfQuestion:
     best_floor: str
     comparisons: tuple[Comparison, ...]
     over_floor: dict[str, statistics.Difference]
+    log_probability: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +160,11 @@ def question_tables(
         answers = _Answers(
             read_out=read_out,
             right={n: _right(e.read_outs[read_out]) for n, e in rows.items()},
+            logs={
+                n: np.array(e.read_outs[read_out].log_probability, float)
+                for n, e in rows.items()
+                if e.read_outs[read_out].log_probability
+            },
             floor={n: _right(e) for n, e in floors.get(read_out, {}).items()},
             clip=clip_of,
             chance=first.chance,
@@ -183,13 +191,15 @@ class _Answers:
     Attributes:
       read_out: how they answered.
       right: row -> right, wrong or the share of a tie, per question.
-      floor: floor -> the same.
+      logs: row -> log-probability of the right answer, where it was noted.
+      floor: floor -> as `right`.
       clip: number of the clip of each question.
       chance: of guessing.
     """
 
     read_out: str
     right: dict[str, Float[np.ndarray, " e"]]
+    logs: dict[str, Float[np.ndarray, " e"]]
     floor: dict[str, Float[np.ndarray, " e"]]
     clip: Int[np.ndarray, " e"]
     chance: float
@@ -199,6 +209,7 @@ class _Answers:
         return dataclasses.replace(
             self,
             right={name: x[is_taken] for name, x in self.right.items()},
+            logs={name: x[is_taken] for name, x in self.logs.items()},
             floor={name: x[is_taken] for name, x in self.floor.items()},
             clip=self.clip[is_taken],
         )
@@ -246,4 +257,5 @@ def _column(
         best_floor=best,
         comparisons=tuple(pairs),
         over_floor=over,
+        log_probability={name: float(x.mean()) for name, x in answers.logs.items()},
     )

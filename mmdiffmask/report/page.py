@@ -60,6 +60,7 @@ def build(run: summary.RunSummary) -> str:
         "interval": sentences.interval,
         "jpeg": _jpeg,
         "points": sentences.points,
+        "nats": sentences.nats,
         "in_words": answers.in_words,
         "duration": duration,
     }
@@ -95,7 +96,11 @@ def _derived(run: summary.RunSummary) -> dict:
         "comparisons": [
             sentences.comparison(item, run.plain) for item in run.comparisons
         ],
-        "tested": sum(item.is_counted for item in run.contrasts),
+        "has_logs": any(
+            scores.main.log_probability is not None
+            for row in run.rows
+            for scores in row.probes.values()
+        ),
         "seen": sum(item.difference.is_seen for item in run.comparisons),
         "learned": [s for task in hidden for s in sentences.retrieval(task, hiding)],
         "retrieval_names": _retrieval_names(run),

@@ -31,6 +31,11 @@ def points(value: float, is_signed: bool = True) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def nats(value: float) -> str:
+    """A mean log-probability."""
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
 def comparison(item: compare.Comparison, plain: tuple[str, ...] = ()) -> str:
     """What one paired difference says, and what it could have said.
 

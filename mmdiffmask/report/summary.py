@@ -10,7 +10,6 @@ from jaxtyping import Bool, Int
 from mmdiffmask import grid as grids
 from mmdiffmask import statistics
 from mmdiffmask.masking import summary as mask_summary
-from mmdiffmask.probe import contrasted
 from mmdiffmask.report import compare, curves, pictures
 from mmdiffmask.training.read_outs import clips
 
@@ -20,10 +19,18 @@ FRAME_PX = 400  # wide: the frame that a page opens with
 
 
 class ReadOut(NamedTuple):
-    """Accuracies from the same features: of a linear head, of nearest neighbours."""
+    """Scores of the same features.
+
+    Attributes:
+      linear: accuracy of a linear head.
+      near: of nearest neighbours.
+      log_probability: mean of the right class's by the linear head; None where a
+        version before did not note it.
+    """
 
     linear: statistics.Score
     near: statistics.Score
+    log_probability: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +149,6 @@ class RunSummary:
       versions: package -> version.
       times: stage -> seconds.
       not_shown: further limits of this run, a sentence each.
-      contrasts: those that the config names, over all seeds in the folder.
     """
 
     title: str
@@ -165,7 +171,6 @@ class RunSummary:
     versions: dict[str, str]
     times: dict[str, float]
     not_shown: tuple[str, ...] = ()
-    contrasts: tuple[contrasted.Measured, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

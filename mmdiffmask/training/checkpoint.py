@@ -226,8 +226,14 @@ def step_of(run: RunFolder, which: Which) -> int:
     """The step whose weights `load_params` gives; 0 for the start.
 
     Raises:
-      ValueError: if the run has no checkpoint yet, or its latest or best is lost.
+      ValueError: if the run has no checkpoint yet or any more, or its latest or best
+        is lost.
     """
+    if saved.is_removed(run):
+        raise ValueError(
+            f"{run}: its weights were removed once its result was written; train it"
+            " again in another --workdir (mmdiffmask experiment --keep keeps them)"
+        )
     if which == "start":
         return 0
     progress = None
@@ -251,7 +257,8 @@ def load_params(run: RunFolder, which: Which = "best") -> Params:
         that is asked for is lost, damaged, or not finite.
     """
     run.check_run()
-    part = START if which == "start" else _part(step_of(run, which))
+    step = step_of(run, which)
+    part = START if which == "start" else _part(step)
     saved.check(run, part)
     if not run.at(part).is_dir():
         raise ValueError(f"{run}: no checkpoint yet; run mmdiffmask pretrain")

@@ -13,10 +13,11 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mmdiffmask.run_files import PUT_BACK, SAVED
+from mmdiffmask.run_files import FEATURES, PUT_BACK, SAVED, START, STEPS
 from mmdiffmask.run_folder import RunFolder
 
 PIECE = 1 << 22  # bytes read at a time
+REMOVED = "is_removed"
 _OF_SYSTEM = re.compile(r"os_error_code='(\d+)'")  # at the end of tensorstore's
 
 
@@ -59,6 +60,18 @@ def drop(folder: RunFolder, part: str, item: str) -> None:
     left = {name: entry for name, entry in files if not name.startswith(f"{item}/")}
     folder.write(SAVED, noted | {"parts": noted["parts"] | {part: left}})
     shutil.rmtree(place)
+
+
+def remove(folder: RunFolder) -> None:
+    """Deletes all weights of a run that nobody needs any more, and notes it first."""
+    folder.write(SAVED, {"progress": {}, "parts": {}, REMOVED: True})
+    for name in (START, STEPS, FEATURES):  # features are made of the weights
+        shutil.rmtree(folder.at(name), ignore_errors=True)
+
+
+def is_removed(folder: RunFolder) -> bool:
+    """Whether its weights were deleted by `remove`."""
+    return folder.has(SAVED) and REMOVED in folder.read(SAVED)
 
 
 def progress(folder: RunFolder) -> dict[str, Any]:

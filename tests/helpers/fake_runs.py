@@ -92,6 +92,11 @@ def first_right(count: int, n: int = 120) -> list[int]:
     return [int(i < count) for i in range(n)]
 
 
+def logs(right: list[int]) -> list[float]:
+    """Log-probabilities of the right one, higher where the answer is right."""
+    return [-0.5 if is_right else -2.25 for is_right in right]
+
+
 def asked(row: str, n: int = 120) -> results.Questions:
     """ "questions" of probe.json: three of each clip, one of each kind."""
     zero = first_right(ANSWERS[row])
@@ -106,7 +111,7 @@ def asked(row: str, n: int = 120) -> results.Questions:
         ids=[f"q{i:03}" for i in range(n)],
         chance=0.25,
         read_outs={
-            "zero-shot": results.Scores(is_right=zero),
+            "zero-shot": results.Scores(is_right=zero, log_probability=logs(zero)),
             "match": results.Scores(l2=0.01, is_right=zero[::-1]),
             "answer": results.Scores(l2=0.1, is_right=answers),
         },
@@ -117,7 +122,12 @@ def asked(row: str, n: int = 120) -> results.Questions:
 def labelled(row: str, n: int = 100) -> dict[str, results.Label]:
     """ "labels" of probe.json."""
     right = first_right({"none": 30, "replay": 50, "random": 44}.get(row, 48), n)
-    head = results.LabelHead(l2=0.01, is_right=right, is_right_knn=right[::-1])
+    head = results.LabelHead(
+        l2=0.01,
+        is_right=right,
+        is_right_knn=right[::-1],
+        log_probability=logs(right),
+    )
     heads = {"joint": head, "vit": head}
     floors = statistics.Floors(chance=0.25, largest_class=0.27, n_classes=4)
     clips = [f"clip{i:03}" for i in range(n)]

@@ -2,13 +2,8 @@
 
 import concurrent.futures
 import dataclasses
-import json
 import os
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 from concurrent.futures import process
 
 import pytest
@@ -16,7 +11,7 @@ from helpers import fake_runs
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, demo, run_files
-from mmdiffmask import experiment as experiments
+from mmdiffmask.experiment import plan, runs
 from mmdiffmask.report import runs as report_runs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -39,14 +34,14 @@ def names(planned):
 
 
 def test_rows_with_seeds_are_planned(tmp_path):
-    planned = experiments.plan(DEMO, tmp_path, (0, 3))
+    planned = plan.plan(DEMO, tmp_path, (0, 3))
     rows = ["none", "replay", "random", "difference"]
     assert names(planned) == [(row, seed) for seed in (0, 3) for row in rows]
     places = [str(one.folder.path.relative_to(tmp_path)) for one in planned]
     assert places == [*rows, *(f"seed=3/{row}" for row in rows)]
     settings = configure.rows(DEMO)
     assert all(one.settings == settings[one.row] for one in planned)
-    assert experiments.plan(DEMO, tmp_path)[3].folder.path == tmp_path / "difference"
+    assert plan.plan(DEMO, tmp_path)[3].folder.path == tmp_path / "difference"
     assert not any(tmp_path.iterdir())
 
 
@@ -63,7 +58,7 @@ def test_rows_with_seeds_are_planned(tmp_path):
 def test_cases_of_plans_that_are_refused(tmp_path, rows, seeds, words):
     experiment = dataclasses.replace(DEMO, rows=rows)
     with pytest.raises(ValueError, match=words):
-        experiments.plan(experiment, tmp_path, seeds)
+        plan.plan(experiment, tmp_path, seeds)
 
 
 class Stage:
@@ -88,33 +83,33 @@ class Stage:
         return concurrent.futures.ThreadPoolExecutor(workers)
 
 
-VARIABLES = (experiments.CACHE, "OMP_NUM_THREADS", "XLA_FLAGS")
+VARIABLES = (runs.CACHE, "OMP_NUM_THREADS", "XLA_FLAGS")
 
 
 @pytest.fixture
 def stage(monkeypatch):
     stage = Stage()
-    monkeypatch.setattr(experiments.pretrain, "pretrain", stage.pretrain)
-    monkeypatch.setattr(experiments.probing, "probe", lambda *_: None)
-    futures = experiments.concurrent.futures
+    monkeypatch.setattr(runs.pretrain, "pretrain", stage.pretrain)
+    monkeypatch.setattr(runs.probing, "probe", lambda *_: None)
+    futures = runs.concurrent.futures
     monkeypatch.setattr(futures, "ProcessPoolExecutor", stage.pool)
     return stage
 
 
 def go(planned, **settings):
-    experiments.run(planned, NOWHERE, **{"workers": 1} | settings)
+    runs.run(planned, NOWHERE, **{"workers": 1} | settings)
 
 
 def test_finished_runs_cost_nothing(tmp_path, stage):
-    planned = experiments.plan(DEMO, tmp_path, (0, 1))
+    planned = plan.plan(DEMO, tmp_path, (0, 1))
     go(planned, workers=3)
     assert sorted(stage.begun) == sorted(names(planned))
-    assert all(map(experiments.is_done, planned))
+    assert all(map(runs.is_done, planned))
     before = files(tmp_path)
     go(planned)
     assert files(tmp_path) == before and len(stage.variables) == 1  # no second pool
-    go(experiments.plan(DEMO, tmp_path, (0, 1, 2)))  # a seed more
-    assert set(stage.begun[8:]) == set(names(experiments.plan(DEMO, tmp_path, (2,))))
+    go(plan.plan(DEMO, tmp_path, (0, 1, 2)))  # a seed more
+    assert set(stage.begun[8:]) == set(names(plan.plan(DEMO, tmp_path, (2,))))
     assert {k: v for k, v in files(tmp_path).items() if k in before} == before
     # Another version of the read-outs: probed again.
     planned[1].folder.write(run_files.DONE, "features 0, heads 0")
@@ -124,33 +119,33 @@ def test_finished_runs_cost_nothing(tmp_path, stage):
 
 
 def test_an_experiment_that_was_stopped_goes_on(tmp_path, stage):
-    planned = experiments.plan(DEMO, tmp_path)
+    planned = plan.plan(DEMO, tmp_path)
     stage.stops["replay", 0] = KeyboardInterrupt("saved at step 3.")
     with pytest.raises(KeyboardInterrupt, match="saved at step 3"):
         go(planned)
     assert stage.begun == [("none", 0), ("replay", 0)]  # no further one
-    assert [experiments.is_done(one) for one in planned] == [True, False, False, False]
+    assert [runs.is_done(one) for one in planned] == [True, False, False, False]
     go(planned)
     assert stage.begun[2:] == [("replay", 0), ("random", 0), ("difference", 0)]
-    assert all(map(experiments.is_done, planned))
+    assert all(map(runs.is_done, planned))
 
 
 def test_the_others_are_done_if_one_fails(tmp_path, stage):
-    planned = experiments.plan(DEMO, tmp_path, (4,))
+    planned = plan.plan(DEMO, tmp_path, (4,))
     stage.stops["none", 4] = ValueError("the loss at step 7 is nan")
     with pytest.raises(ValueError, match="^row none, seed 4: the loss at step 7 is"):
         go(planned, workers=2)
-    assert [experiments.is_done(one) for one in planned] == [False, True, True, True]
+    assert [runs.is_done(one) for one in planned] == [False, True, True, True]
 
 
 def test_a_folder_of_another_run_is_refused_before_any_work(tmp_path, stage):
     changes = {"training.lr": 0.5}
     fake_runs.write_run(tmp_path / "random", DEMO, "random", "", **changes)
     before = files(tmp_path)
-    planned = experiments.plan(DEMO, tmp_path)
+    planned = plan.plan(DEMO, tmp_path)
     with pytest.raises(ValueError, match="random: holds a run with training.lr=0.5"):
         go(planned)
-    planned[2].folder.write(run_files.DONE, experiments.PROBED)
+    planned[2].folder.write(run_files.DONE, runs.PROBED)
     with pytest.raises(ValueError, match="holds a run with training.lr=0.5"):
         go(planned)
     assert stage.begun == [] and files(tmp_path).keys() - before.keys() == {
@@ -162,42 +157,23 @@ def test_processes_have_one_thread_and_share_what_is_compiled(
     tmp_path, stage, monkeypatch
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    monkeypatch.delenv(experiments.CACHE, raising=False)
+    monkeypatch.delenv(runs.CACHE, raising=False)
     before = dict(os.environ)
-    planned = experiments.plan(DEMO, tmp_path / "runs")
+    planned = plan.plan(DEMO, tmp_path / "runs")
     go(planned[:1], compiled=tmp_path / "compiled")
     go(planned[1:2])
-    monkeypatch.setenv(experiments.CACHE, "mine")
+    monkeypatch.setenv(runs.CACHE, "mine")
     go(planned[2:3], compiled=tmp_path / "compiled")
     caches = [str(tmp_path / "compiled"), None, "mine"]
-    assert [seen[experiments.CACHE] for seen in stage.variables] == caches
+    assert [seen[runs.CACHE] for seen in stage.variables] == caches
     for seen in stage.variables:
         assert seen["OMP_NUM_THREADS"] == "1"
         assert "multi_thread_eigen=false" in seen["XLA_FLAGS"]
-    assert dict(os.environ) == before | {experiments.CACHE: "mine"}
-
-
-def test_results_are_read_by_row_and_seed(tmp_path, stage):
-    planned = experiments.plan(DEMO, tmp_path, (0, 7))
-    go(planned[:-1])
-    with pytest.raises(ValueError, match="row difference, seed 7 is not done"):
-        experiments.results(planned)
-    go(planned)
-    found = experiments.results(planned)
-    assert list(found) == ["none", "replay", "random", "difference"]
-    for row, by_seed in found.items():
-        assert list(by_seed) == [0, 7]
-        for seed, run in by_seed.items():
-            assert run.seed == seed and run.lines == fake_runs.metrics_lines(row)
-            right = run.probe.questions.read_outs["zero-shot"].is_right
-            assert sum(right) == fake_runs.ANSWERS[row]
-    with pytest.raises(ValueError, match="holds a run with --seed=7, not 0"):
-        wrong = dataclasses.replace(planned[0], folder=planned[4].folder)
-        experiments.results([wrong])
+    assert dict(os.environ) == before | {runs.CACHE: "mine"}
 
 
 def test_every_seed_is_one_page(tmp_path, stage):
-    go(experiments.plan(DEMO, tmp_path, (0, 7)))
+    go(plan.plan(DEMO, tmp_path, (0, 7)))
     for folder, seed in ((tmp_path, 0), (tmp_path / "seed=7", 7)):
         page_runs, unfinished = report_runs.read_runs(folder)
         assert len(page_runs) == 4 and unfinished == []
@@ -206,20 +182,20 @@ def test_every_seed_is_one_page(tmp_path, stage):
 
 def test_a_process_that_is_killed_is_a_sentence(tmp_path, stage):
     """By the system, as a rule, where memory ran out; the pool is of no use then."""
-    planned = experiments.plan(DEMO, tmp_path)
+    planned = plan.plan(DEMO, tmp_path)
     stage.stops["replay", 0] = process.BrokenProcessPool("a child process terminated")
     told = "the process of row replay, seed 0 was killed, likely .* (--workers)"
     with pytest.raises(ValueError, match=told.replace("(", r"\(").replace(")", r"\)")):
         go(planned)
     assert stage.begun == [("none", 0), ("replay", 0)]
-    assert experiments.is_done(planned[0])
+    assert runs.is_done(planned[0])
     go(planned)
-    assert all(map(experiments.is_done, planned))
+    assert all(map(runs.is_done, planned))
 
 
 def test_runs_are_for_the_device_that_is_named(tmp_path, stage):
-    assert experiments._variables(None, "tpu")["JAX_PLATFORMS"] == "tpu,cpu"
-    assert "JAX_PLATFORMS" not in experiments._variables(None, None)
+    assert runs._variables(None, "tpu")["JAX_PLATFORMS"] == "tpu,cpu"
+    assert "JAX_PLATFORMS" not in runs._variables(None, None)
 
 
 @pytest.mark.parametrize("name", ["seeds", "workers"])
@@ -228,74 +204,3 @@ def test_wrong_counts_are_refused(tmp_path, capsys, name):
     assert command_line.main(words) == 2
     assert f"--{name} 0: at least 1" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
-
-
-def start(records, workdir):
-    words = [sys.executable, "-m", "mmdiffmask", "experiment", str(TINY)]
-    words += ["--data", records, "--workdir", str(workdir)]
-    words += ["--seeds", "2", "--workers", "2", "--set", "training.save_every=1"]
-    rows = "rows=['none: training.steps=0','random: masking.strategy=random']"
-    return subprocess.Popen(
-        [*words, "--set", rows],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(records, workdir):
-    out, err = start(records, workdir).communicate()
-    counts = "none: 2 finished\nrandom: 2 finished\n"
-    assert out.startswith(counts) and "report goes on" in out, err
-
-
-def runs_of(pid):
-    """Processes of runs: without that which tracks resources."""
-    paths = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
-    children = [int(word) for path in paths for word in path.read_text().split()]
-    return [
-        pid
-        for pid in children
-        if b"spawn_main" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-
-
-def lines_of(workdir):
-    """Lines of metrics that there are of all runs."""
-    return sum(
-        path.read_text().count("\n") for path in workdir.rglob(run_files.METRICS)
-    )
-
-
-@pytest.mark.slow
-def test_a_killed_experiment_ends_with_the_same_numbers(tmp_path, tiny_records):
-    calm, killed = tmp_path / "calm", tmp_path / "killed"
-    finish(tiny_records, calm)
-    first = start(tiny_records, killed)
-    while first.poll() is None and not lines_of(killed / "random"):
-        time.sleep(0.05)
-    for run in runs_of(first.pid):
-        os.kill(run, signal.SIGKILL)
-    out, err = first.communicate()
-    assert (first.returncode, out) == (2, "") and "Traceback" not in err, err
-    last = err.splitlines()[-1]  # and no warning of Python's after it
-    assert "was killed, likely since memory ran out" in last, err
-    second, before = start(tiny_records, killed), lines_of(killed)
-    while second.poll() is None and lines_of(killed) == before:
-        time.sleep(0.05)
-    os.killpg(second.pid, signal.SIGKILL)
-    second.communicate()
-    finish(tiny_records, killed)
-    before = files(killed)
-    finish(tiny_records, killed)
-    assert files(killed) == before
-    for folder in ("none", "random", "seed=1/none", "seed=1/random"):
-        one, other = (top / folder / run_files.METRICS for top in (calm, killed))
-        assert one.read_bytes() == other.read_bytes()
-        scores = [
-            json.loads((top / folder / run_files.PROBE).read_text())["labels"]
-            for top in (calm, killed)
-        ]
-        assert scores[0] == scores[1]

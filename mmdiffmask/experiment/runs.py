@@ -1,34 +1,28 @@
-"""An experiment: every row of a comparison with every seed, planned, run and read."""
+"""Runs of an experiment: trained and probed in processes, some at a time."""
 
 import concurrent.futures
 import contextlib
 import dataclasses
 import functools
+import logging
 import multiprocessing
 import os
 import pathlib
+import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import process
 
 import tqdm
 
-from mmdiffmask import (
-    build,
-    config,
-    configure,
-    contrasts,
-    devices,
-    pretrain,
-    versions,
-)
-from mmdiffmask import seeds as seed_numbers
-from mmdiffmask.inputs import Claim
-from mmdiffmask.probe import contrasted, finished
+from mmdiffmask import devices, pretrain, versions
+from mmdiffmask.experiment.kept import Kept
+from mmdiffmask.experiment.plan import Planned
 from mmdiffmask.probe import run as probing
-from mmdiffmask.run_files import DONE
+from mmdiffmask.run_files import CONFIG, CPU_SECONDS, DONE
 from mmdiffmask.run_folder import RunFolder
-from mmdiffmask.training import journal
+from mmdiffmask.training import journal, saved
 
 LOOK_S = 2.0  # between looks at how far the runs are
 FIRST = concurrent.futures.FIRST_COMPLETED
@@ -44,58 +38,6 @@ ONE_THREAD = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """A row with a seed: one run.
-
-    Attributes:
-      row: its name.
-      seed: of the run.
-      settings: the experiment's, with those of the row.
-      folder: where the run lies.
-    """
-
-    row: str
-    seed: int
-    settings: config.Experiment
-    folder: RunFolder
-
-    def __str__(self) -> str:
-        return f"row {self.row}, seed {self.seed}"
-
-
-def plan(
-    experiment: config.Experiment,
-    workdir: str | os.PathLike,
-    seeds: Sequence[int] = (0,),
-) -> tuple[Planned, ...]:
-    """Every row with every seed, one seed after the other; touches nothing.
-
-    Args:
-      experiment: its `rows` are the comparison.
-      workdir: seed 0 lies at `workdir`/ROW, another one at `workdir`/seed=SEED/ROW: so
-        each of these folders is one page of the report, and a seed that is added later
-        moves no run. No row has "=" in its name.
-      seeds: of the runs.
-
-    Raises:
-      ValueError: for rows as `build.check`, a seed twice, or one out of range.
-    """
-    for seed in seeds:
-        seed_numbers.check("seed", seed)
-        if list(seeds).count(seed) > 1:
-            raise ValueError(f"seed {seed} stands twice in {list(seeds)}")
-    build.check(experiment)
-    rows = configure.rows(experiment)
-    return tuple(
-        Planned(
-            row, seed, settings, RunFolder(seed_numbers.folder(workdir, seed) / row)
-        )
-        for seed in seeds
-        for row, settings in rows.items()
-    )
-
-
 def run(
     planned: Sequence[Planned],
     records_dir: str,
@@ -103,6 +45,7 @@ def run(
     workers: int,
     compiled: str | os.PathLike | None = None,
     device: devices.Kind | None = None,
+    kept: Kept | None = None,
 ) -> None:
     """Trains and probes what is not done yet; a run that is done costs nothing.
 
@@ -117,6 +60,8 @@ def run(
       compiled: a folder for compiled programs, which runs share; JAX's own variable
         comes before it.
       device: what the runs compute on, or stop; None: on what jax finds.
+      kept: where each leaves its result: one that has one is done, whatever lies in its
+        folder. None: they leave all in their folders.
 
     Raises:
       ValueError: before any work if a folder holds something else than its run; else
@@ -125,13 +70,14 @@ def run(
       KeyboardInterrupt: if a run was stopped by a signal; no further one is begun.
     """
     claim = functools.cache(lambda row: pretrain.claim(row, records_dir, seed=0))
-    for one in planned:
+    meant = planned if kept is None else [x for x in planned if not kept.has(x)]
+    for one in meant:
         one.folder.belongs_to(dataclasses.replace(claim(one.settings), seed=one.seed))
-    todo = [one for one in planned if not is_done(one)]
+    todo = meant if kept is not None else [x for x in planned if not is_done(x)]
     if todo:
         # Settings of a process that must be there before it imports anything.
         with _environment(_variables(compiled, device)):
-            _run_all(todo, records_dir, workers)
+            _run_all(todo, records_dir, workers, kept)
 
 
 def is_done(planned: Planned) -> bool:
@@ -140,7 +86,9 @@ def is_done(planned: Planned) -> bool:
     return folder.has(DONE) and folder.read(DONE) == PROBED
 
 
-def _run_all(todo: Sequence[Planned], records_dir: str, workers: int) -> None:
+def _run_all(
+    todo: Sequence[Planned], records_dir: str, workers: int, kept: Kept | None
+) -> None:
     """The runs in processes, with one bar over the steps of all of them."""
     # Not preprocessing's workers: those compute on the CPU alone and end with the first
     # that fails, and here each run has the device, and others go on.
@@ -159,14 +107,14 @@ def _run_all(todo: Sequence[Planned], records_dir: str, workers: int) -> None:
             while waiting and len(running) < workers:
                 one = waiting.pop()
                 try:
-                    running[pool.submit(_run_one, one, records_dir)] = one
+                    running[pool.submit(_run_one, one, records_dir, kept)] = one
                 except process.BrokenProcessPool:  # since it was looked at
                     waiting.clear()
                     errors.append(_killed([one]))
             for job in concurrent.futures.wait(running, LOOK_S, FIRST).done:
                 at_work = list(running.values())
                 one = running.pop(job)
-                steps[one] = _total(one) or _steps_done(one.folder)
+                steps[one] = _total(one) or steps_done(one.folder)
                 error = job.exception()
                 if isinstance(error, process.BrokenProcessPool):
                     waiting.clear()
@@ -175,7 +123,7 @@ def _run_all(todo: Sequence[Planned], records_dir: str, workers: int) -> None:
                     errors.append(error)
                 if isinstance(error, KeyboardInterrupt):
                     waiting.clear()
-            steps |= {one: _steps_done(one.folder) for one in running.values()}
+            steps |= {one: steps_done(one.folder) for one in running.values()}
             bar.n = sum(steps.values())
             bar.refresh()
     stops = [error for error in errors if isinstance(error, KeyboardInterrupt)]
@@ -208,21 +156,50 @@ def _total(planned: Planned) -> int | None:
     return None if training.steps and training.epochs else training.steps
 
 
-def _steps_done(folder: RunFolder) -> int:
+def steps_done(folder: RunFolder) -> int:
+    """The updates that a run has noted; 0 before the first."""
     lines = journal.read_metrics(folder)
     return max((line["step"] for line in lines if line["kind"] == "train"), default=0)
 
 
-def _run_one(planned: Planned, records_dir: str) -> None:
-    """One run in its process: training, then its probe."""
-    folder = str(planned.folder)
+def _run_one(planned: Planned, records_dir: str, kept: Kept | None) -> None:
+    """One run in its process: training, its probe, and what is kept of it."""
     try:
-        devices.use(None)
-        pretrain.pretrain(planned.settings, records_dir, folder, planned.seed)
-        probing.probe(planned.settings, folder)
+        if not is_done(planned):
+            _train_and_probe(planned, records_dir)
+        if kept is not None:
+            kept.write(planned)
     except ValueError as error:
         raise ValueError(f"{planned}: {error}") from error
-    planned.folder.write(DONE, PROBED)
+
+
+def _train_and_probe(planned: Planned, records_dir: str) -> None:
+    folder = planned.folder
+    if saved.is_removed(folder):
+        logging.info("%s: its weights were removed: it is made anew", folder)
+        shutil.rmtree(folder.path)
+    devices.use(None)
+    with _timed(folder, "training"):
+        pretrain.pretrain(planned.settings, records_dir, str(folder), planned.seed)
+    with _timed(folder, "probe"):
+        probing.probe(planned.settings, str(folder))
+    folder.write(DONE, PROBED)
+
+
+@contextlib.contextmanager
+def _timed(folder: RunFolder, stage: str) -> Iterator[None]:
+    """Adds the processor seconds of a stage to those that the folder notes.
+
+    Those of a process that was killed are not known.
+    """
+    began = time.process_time()
+    try:
+        yield
+    finally:
+        if folder.has(CONFIG):  # else the stage has left nothing behind
+            noted = folder.read(CPU_SECONDS) if folder.has(CPU_SECONDS) else {}
+            seconds = noted.get(stage, 0.0) + time.process_time() - began
+            folder.write(CPU_SECONDS, noted | {stage: round(seconds, 1)})
 
 
 def _variables(
@@ -250,37 +227,3 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def results(planned: Sequence[Planned]) -> dict[str, dict[int, finished.Run]]:
-    """Row -> seed -> metrics, scores and whatever else its run holds.
-
-    Raises:
-      ValueError: naming a run that is not done, or whose folder holds another run or a
-        damaged file.
-    """
-    by_row: dict[str, dict[int, finished.Run]] = {}
-    for one in planned:
-        if not is_done(one):
-            raise ValueError(f"{one.folder}: {one} is not done; run the experiment")
-        one.folder.belongs_to(Claim(configure.settings(one.settings), one.seed))
-        by_row.setdefault(one.row, {})[one.seed] = finished.read(one.folder)
-    return by_row
-
-
-def compare(planned: Sequence[Planned]) -> tuple[contrasted.Measured, ...]:
-    """The contrasts that the config names, over all seeds; `contrasted.lines` as text.
-
-    Raises:
-      ValueError: as `results`, or if a contrast cannot be measured.
-    """
-    runs = results(planned)
-    settings = planned[0].settings
-    return contrasted.measure(
-        contrasts.of_experiment(settings, tuple(runs)),
-        {
-            row: {seed: run.probe for seed, run in by_seed.items() if run.probe}
-            for row, by_seed in runs.items()
-        },
-        settings.probe.bootstrap,
-    )

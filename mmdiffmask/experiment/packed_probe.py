@@ -1,0 +1,155 @@
+"""The scores of a run, packed: without names of clips, which a checksum stands for.
+
+Items (clips of a label, questions) stand in the order of their clips' names, whatever
+order they were scored in, so a position says which clip it is. Two runs that were
+scored on other clips have other checksums, and so other names when they are read.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmdiffmask.experiment import packed
+from mmdiffmask.probe import results
+from mmdiffmask.training.read_outs import clips as read_outs
+
+LOGS = "log_probability"
+# How fine log-probabilities may be kept, in steps of a nat, and whether floors of
+# questions are kept: the first that fits is taken. 0: no log-probabilities.
+WAYS = tuple(itertools.product((1000, 500, 200, 100), (True,))) + tuple(
+    itertools.product((100, 50, 20, 10, 0), (False,))
+)
+DIGITS = 6
+
+
+def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, Any]:
+    """The scores as JSON, every list of them as a string.
+
+    Settings of the probe are left out, as those of the run hold them. Of a label only
+    the read-out that rows are compared by keeps its log-probabilities.
+
+    Args:
+      probed: the scores.
+      per_nat: how fine log-probabilities are kept; 0: not at all.
+      has_floors: whether floors of questions are kept.
+    """
+    content = results.as_json(probed)
+    content["key"] = {k: content["key"][k] for k in ("weights", "numbers", "manifest")}
+    questions = content.get("questions")
+    named = [entry["clips"] for entry in content["labels"].values()]
+    named += [questions["clips"]] if questions else []
+    names = sorted({name for each in named for name in each})
+    place = {name: i for i, name in enumerate(names)}
+    content["clips"] = {"n": len(names), "sha256": _checksum(names)}
+    for entry in content["labels"].values():
+        _keep_first(entry)
+        _sort_label(entry, place)
+    if questions:
+        if not has_floors:
+            questions["floors"] = {}
+        _sort_questions(questions, place)
+    return _packed(content if per_nat else _without_logs(content), per_nat or 1000)
+
+
+def _keep_first(label: dict[str, Any]) -> None:
+    heads = [name for name in label if name not in results.OF_LABEL]
+    for name in read_outs.ordered(heads)[1:]:
+        label[name].pop(LOGS, None)
+
+
+def _sort_label(label: dict[str, Any], place: Mapping[str, int]) -> None:
+    """Its clips as those of all that it has, its scores in their order."""
+    numbers = np.array([place[name] for name in label.pop("clips")], int)
+    order = np.argsort(numbers, kind="stable")
+    _reorder(label, order)
+    has_label = np.zeros(len(place), bool)
+    has_label[numbers] = True
+    label["clips"] = packed.pack_bits(has_label)
+
+
+def _sort_questions(questions: dict[str, Any], place: Mapping[str, int]) -> None:
+    """Its questions by clip and id; kinds as numbers, ids as a checksum."""
+    numbers = [place[name] for name in questions["clips"]]
+    order = np.array(
+        sorted(range(len(numbers)), key=lambda i: (numbers[i], questions["ids"][i])),
+        int,
+    )
+    _reorder(questions, order)
+    clip = np.sort(np.array(numbers, np.int64))
+    kinds = list(dict.fromkeys(questions["kinds"]))
+    of_each = np.array([kinds.index(name) for name in questions["kinds"]], np.int64)
+    questions["clips"] = packed.pack_ints(np.diff(clip, prepend=0))
+    questions["kinds"] = {"names": kinds, "each": packed.pack_ints(of_each)}
+    ids = questions["ids"]
+    questions["ids"] = {"n": len(ids), "sha256": _checksum(ids)}
+
+
+def _reorder(node: dict[str, Any], order: np.ndarray) -> None:
+    """Every list in it that has an entry for each item, in another order."""
+    for name, value in node.items():
+        if isinstance(value, dict):
+            _reorder(value, order)
+        elif isinstance(value, list | tuple) and len(value) == len(order):
+            node[name] = [value[i] for i in order]
+
+
+def _without_logs(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    return {name: _without_logs(v) for name, v in node.items() if name != LOGS}
+
+
+def _packed(node: Any, per_nat: int) -> Any:
+    """Lists of numbers as strings; single numbers of few digits."""
+    if isinstance(node, dict):
+        return {name: _packed(value, per_nat) for name, value in node.items()}
+    if isinstance(node, list | tuple):
+        is_long = len(node) >= packed.SHORTEST
+        if is_long and all(x is None or isinstance(x, int | float) for x in node):
+            return packed.pack(node, per_nat)
+        return [_packed(value, per_nat) for value in node]
+    return float(f"{node:.{DIGITS}g}") if isinstance(node, float) else node
+
+
+def _checksum(names: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16]
+
+
+def unpack(content: Mapping[str, Any], probe: Mapping[str, Any]) -> results.Probed:
+    """The scores that `pack` packed; clips and questions have numbers for names.
+
+    Args:
+      content: what it gave.
+      probe: settings of the probe, name -> value.
+
+    Raises:
+      ValueError: if a string is damaged.
+      KeyError: if a part is missing; TypeError or AttributeError if it is another.
+    """
+    content = _unpacked(content)
+    clips = content.pop("clips")
+    names = [f"{clips['sha256']} {i:06}" for i in range(clips["n"])]
+    for label in content["labels"].values():
+        has_label = packed.unpack_bits(label["clips"], len(names))
+        label["clips"] = [n for n, has in zip(names, has_label, strict=True) if has]
+    if questions := content.get("questions"):
+        ids, kinds = questions["ids"], questions["kinds"]
+        steps = packed.unpack_ints(questions["clips"], ids["n"])
+        questions["clips"] = [names[i] for i in np.cumsum(steps)]
+        of_each = packed.unpack_ints(kinds["each"], ids["n"])
+        questions["kinds"] = [kinds["names"][i] for i in of_each]
+        questions["ids"] = [f"{ids['sha256']} {i:06}" for i in range(ids["n"])]
+    content["key"] = content["key"] | {"probe": dict(probe)}
+    return results.from_json(content)
+
+
+def _unpacked(node: Any) -> Any:
+    if packed.is_packed(node):
+        return packed.unpack(node)
+    if isinstance(node, dict):
+        return {name: _unpacked(value) for name, value in node.items()}
+    return [_unpacked(value) for value in node] if isinstance(node, list) else node

@@ -1,0 +1,83 @@
+"""Every row of a comparison with every seed, in a fixed order, and parts of them."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+
+from mmdiffmask import build, config, configure, seeds
+from mmdiffmask.inputs import Claim
+from mmdiffmask.run_folder import RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A row with a seed: one run.
+
+    Attributes:
+      row: its name.
+      seed: of the run.
+      settings: the experiment's, with those of the row.
+      folder: where the run lies.
+    """
+
+    row: str
+    seed: int
+    settings: config.Experiment
+    folder: RunFolder
+
+    def __str__(self) -> str:
+        return f"row {self.row}, seed {self.seed}"
+
+    @property
+    def claim(self) -> Claim:
+        """What it is, without what it reads."""
+        return Claim(configure.settings(self.settings), self.seed)
+
+
+def plan(
+    experiment: config.Experiment,
+    workdir: str | os.PathLike,
+    seed_list: Sequence[int] = (0,),
+) -> tuple[Planned, ...]:
+    """Every row with every seed, one seed after the other; touches nothing.
+
+    Args:
+      experiment: its `rows` are the comparison.
+      workdir: seed 0 lies at `workdir`/ROW, another one at `workdir`/seed=SEED/ROW: so
+        each of these folders is one page of the report, and a seed that is added later
+        moves no run. No row has "=" in its name.
+      seed_list: seeds of the runs.
+
+    Raises:
+      ValueError: for rows as `build.check`, a seed twice, or one out of range.
+    """
+    for seed in seed_list:
+        seeds.check("seed", seed)
+        if list(seed_list).count(seed) > 1:
+            raise ValueError(f"seed {seed} stands twice in {list(seed_list)}")
+    build.check(experiment)
+    rows = configure.rows(experiment)
+    return tuple(
+        Planned(row, seed, settings, RunFolder(seeds.folder(workdir, seed) / row))
+        for seed in seed_list
+        for row, settings in rows.items()
+    )
+
+
+def shard(planned: Sequence[Planned], part: str) -> tuple[Planned, ...]:
+    """A part of the runs, for one of several machines.
+
+    Run k of the plan, from 0, is in part k % N + 1, so seeds that are added move none.
+
+    Args:
+      planned: of `plan`.
+      part: "I/N": the Ith of N parts, from 1.
+
+    Raises:
+      ValueError: if it is no such part.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", part)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"--shard {part}: write it as I/N with I from 1 to N, as 1/2")
+    return tuple(planned[int(match[1]) - 1 :: int(match[2])])

@@ -1,0 +1,97 @@
+"""The plan of an experiment as text: every run, done or not, and its minutes."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from mmdiffmask import config
+from mmdiffmask.experiment import runs
+from mmdiffmask.experiment.plan import Planned
+from mmdiffmask.experiment.result_file import Result
+from mmdiffmask.models.reserve import flops
+
+# A core's rate where no run was measured yet: an update of `small` on 8 clips of 12x24
+# patches took 3.3 processor seconds (docs/speed.md), by the count of `_seconds`.
+FLOP_S = 75e9
+BOTH = 3  # passes: a backward one costs twice a forward one
+VIEWS = 2  # of the pictures in an update: clean and hidden
+
+
+def lines(planned: Sequence[Planned], results: Mapping[Planned, Result]) -> list[str]:
+    """A line for each run, and what is left; computes nothing.
+
+    Minutes are measured where the run is done; else those of its row's other runs, or
+    of the other rows' scaled by updates, or, where no run is done, a count of FLOP at
+    `FLOP_S`.
+
+    Args:
+      planned: the runs.
+      results: of those that are done.
+    """
+    width = max(len(one.row) for one in planned)
+    text = [f"{'row':{width}}  {'seed':>4}  {'CPU minutes':>11}  state"]
+    left = 0.0
+    for one in planned:
+        if one in results:
+            minutes, state = _minutes(results[one]), "done"
+            kind = "measured" if minutes else "not measured"
+        else:
+            minutes, kind = _expected(one, results)
+            state, left = _state(one), left + minutes
+        text.append(
+            f"{one.row:{width}}  {one.seed:4}  {minutes:11.1f}  {state} ({kind})"
+        )
+    done = sum(one in results for one in planned)
+    spent = sum(_minutes(results[one]) for one in planned if one in results)
+    text.append(
+        f"{done} of {len(planned)} runs are done, in {spent:.1f} CPU minutes;"
+        f" about {left:.1f} are left ({left / 60:.1f} hours)"
+    )
+    return text
+
+
+def _minutes(result: Result) -> float:
+    return sum(result.seconds.values()) / 60
+
+
+def _state(one: Planned) -> str:
+    if runs.is_done(one):
+        return "trained and probed, no result yet"
+    steps = runs.steps_done(one.folder)
+    total = one.settings.training.steps
+    if steps and steps < total:
+        return f"begun, {steps} of {total} updates"
+    return "trained, not probed" if steps else "not begun"
+
+
+def _expected(one: Planned, results: Mapping[Planned, Result]) -> tuple[float, str]:
+    """Minutes of a run that is not done, and how they are known."""
+    of_row = [_minutes(r) for other, r in results.items() if other.row == one.row]
+    if of_row:
+        return statistics.median(of_row), "as its row's other seeds"
+    shares = [
+        _minutes(result) / _seconds(other.settings)
+        for other, result in results.items()
+        if result.seconds
+    ]
+    if shares:
+        return statistics.median(shares) * _seconds(one.settings), "by other rows"
+    return _seconds(one.settings) / 60, "estimated"
+
+
+def _seconds(experiment: config.Experiment) -> float:
+    """Processor seconds of a run by its FLOP, without compiling; at least 1."""
+    training, toy = experiment.training, experiment.data.toy
+    clips = toy.train_clips + toy.val_clips if toy is not None else 0
+    updates = 0 if training.epochs and not training.steps else training.steps
+    flop = updates * training.batch_size * BOTH * VIEWS * _clip_flop(experiment)
+    return max(1.0, (flop + clips * _clip_flop(experiment)) / FLOP_S)
+
+
+def _clip_flop(experiment: config.Experiment) -> int:
+    """FLOP of a clip's frames and of the joint transformer over each stream."""
+    data, size = experiment.data, experiment.model
+    patches = data.rows * data.cols
+    tokens = data.text_length + data.segments * patches // 4
+    streams = len(experiment.training.streams)
+    vision = data.segments * flops.vision(size, patches)
+    return vision + streams * flops.joint(size, tokens)
