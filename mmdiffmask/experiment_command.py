@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> None:
             kept=keeping,
         )
         results = kept.read(planned, keeping, _known_records(arguments, chosen))
-    print("\n".join(outcome.lines(planned, results, folder)))
+    print("\n".join(outcome.write(planned, results, folder, workdir)))
 
 
 def _known_records(

@@ -111,5 +111,6 @@ def compare(results: Mapping[Planned, Result]) -> tuple[contrasted.Measured, ...
         row: {seed: result.probe for seed, result in of_row.items()}
         for row, of_row in rows.items()
     }
-    named = contrasts.of_experiment(settings, tuple(rows))
+    names = tuple(row.partition(":")[0].strip() for row in settings.rows)
+    named = contrasts.of_experiment(settings, names)
     return contrasted.measure(named, scores, settings.probe.bootstrap)

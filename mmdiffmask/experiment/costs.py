@@ -1,0 +1,67 @@
+"""What a row costs: processor seconds, and what its strategy needs beforehand."""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmdiffmask.experiment.result_file import Result
+from mmdiffmask.masking import strategies
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a row takes.
+
+    Attributes:
+      seconds: stage -> processor seconds of a run, mean over its seeds.
+      boxes: where its boxes are from; "" where it needs none.
+      passes: further passes of a model that it needs; "" where it needs none.
+    """
+
+    seconds: dict[str, float]
+    boxes: str
+    passes: str
+
+    @property
+    def total(self) -> float:
+        """Processor seconds of a run; 0 where they were not noted."""
+        return sum(self.seconds.values())
+
+
+def of_row(strategy: str, results: Sequence[Result]) -> Cost:
+    """The cost of a row.
+
+    Args:
+      strategy: of the registry; "" where the row hides nothing.
+      results: of its seeds.
+    """
+    stages = dict.fromkeys(stage for result in results for stage in result.seconds)
+    seconds = {
+        stage: statistics.fmean(result.seconds.get(stage, 0.0) for result in results)
+        for stage in stages
+    }
+    settings = results[0].claim.settings
+    known = strategies.REGISTRY.get(strategy)
+    if known is None:
+        return Cost(seconds, "", "")
+    return Cost(seconds, _boxes(known, settings), _passes(known, settings))
+
+
+def _boxes(strategy: strategies.Strategy, settings: Mapping[str, Any]) -> str:
+    if not strategy.units.boxes:
+        return ""
+    kinds = " and ".join(strategy.units.boxes)
+    if settings.get("data.toy.boxes") == "true":
+        return f"{kinds}: as rendered, no detector"
+    return f"{kinds}: a detector over all clips; records do not note its hours"
+
+
+def _passes(strategy: strategies.Strategy, settings: Mapping[str, Any]) -> str:
+    if strategy.file is not None:
+        return "whatever made the file"
+    if not strategy.is_by_attention:
+        return ""
+    if settings["masking.attention"] == "live":
+        return "none: attention of the update's own clean pass"
+    return "one of the start over every clip, kept on the machine"

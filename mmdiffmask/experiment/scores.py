@@ -1,0 +1,91 @@
+"""The scores of a run's result, one by one: of labels, questions and their kinds."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmdiffmask import statistics
+from mmdiffmask.experiment.result_file import Result
+from mmdiffmask.probe import results, table
+from mmdiffmask.training.read_outs import clips
+
+NEAR = "near"  # by the nearest neighbours
+
+
+@dataclasses.dataclass(frozen=True)
+class RunScore:
+    """What a run got on a measure.
+
+    Attributes:
+      measure: a label, a read-out of questions, or a kind of these ("match/who").
+      read_out: the features that a label was read from; "" of questions.
+      rule: "head", or NEAR.
+      accuracy: with its interval over clips.
+      count: clips or questions that were scored.
+      log_probability: mean of the right one's, in nats; None where there is none.
+      is_main: whether tables show it.
+    """
+
+    measure: str
+    read_out: str
+    rule: str
+    accuracy: statistics.Score
+    count: int
+    log_probability: float | None = None
+    is_main: bool = True
+
+
+def of_result(result: Result) -> list[RunScore]:
+    """Every score of a run."""
+    scores: list[RunScore] = []
+    for name, label in result.probe.labels.items():
+        for place, read_out in enumerate(clips.ordered(label.heads)):
+            scores += _of_head(name, read_out, label.heads[read_out], place == 0)
+    if result.probe.questions is not None:
+        scores += _of_questions(result.probe.questions, result.probe.key.probe)
+    return scores
+
+
+def _of_head(
+    label: str, read_out: str, head: results.LabelHead, is_main: bool
+) -> list[RunScore]:
+    linear, near = (
+        statistics.accuracy(np.array(hits, float))
+        for hits in (head.is_right, head.is_right_knn)
+    )
+    mean = results.mean_log(head.log_probability)
+    return [
+        RunScore(label, read_out, "head", linear, linear.n, mean, is_main),
+        RunScore(label, read_out, NEAR, near, near.n, is_main=False),
+    ]
+
+
+def _of_questions(questions: results.Questions, probe: dict) -> list[RunScore]:
+    kinds = np.array(questions.kinds)
+    groups = {"": np.ones(len(kinds), bool)}
+    if len(set(kinds)) > 1:
+        groups |= {f"/{name}": kinds == name for name in dict.fromkeys(kinds) if name}
+    scores = []
+    for read_out, entry in questions.read_outs.items():
+        for suffix, is_kind in groups.items():
+            accuracy = table.by_clip(
+                entry.is_right, questions.clips, is_kind, probe["bootstrap"]
+            )
+            logs = _some(entry.log_probability, is_kind)
+            scores.append(
+                RunScore(
+                    f"{read_out}{suffix}",
+                    "",
+                    "head",
+                    accuracy,
+                    int(is_kind.sum()),
+                    results.mean_log(logs),
+                    is_main=not suffix,
+                )
+            )
+    return scores
+
+
+def _some(logs: results.LogProbability, is_kind: np.ndarray) -> Sequence[float | None]:
+    return [logs[i] for i in np.flatnonzero(is_kind)] if logs else ()

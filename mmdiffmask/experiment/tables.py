@@ -1,0 +1,264 @@
+"""The tables of an experiment, from its results: means over seeds with intervals."""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mmdiffmask import contrast_statistics
+from mmdiffmask.experiment import costs, kept, scores
+from mmdiffmask.experiment.plan import Planned
+from mmdiffmask.experiment.result_file import Result
+from mmdiffmask.masking import published, strategies
+from mmdiffmask.probe import contrasted, finished
+
+NEEDS_SEEDS = 2  # for a deviation
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A number of a row over its seeds.
+
+    Attributes:
+      n: seeds.
+      mean: over them.
+      sd: of a single seed; None of one.
+      low: lower end of the 95 % interval: by t over seeds, of one seed over clips.
+        None where there is none.
+      high: upper end.
+      count: clips or questions of a seed; 0 where the number is of none.
+      log_probability: mean over the seeds; None where there is none.
+    """
+
+    n: int
+    mean: float
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    count: int = 0
+    log_probability: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Hidden:
+    """What a row's masks were made of.
+
+    Attributes:
+      in_boxes: share of what is hidden that lies in boxes.
+      whole_box: in boxes that are hidden whole, mean over seeds.
+      cut_box: in boxes of which a part stays visible.
+      fill: outside boxes.
+      boxes_share: part of the picture that lies in boxes.
+      bound: the most that `in_boxes` can be: boxes' share / ratio, at most 1.
+      clips: that were looked at.
+      clips_without_box: of these.
+    """
+
+    in_boxes: Cell
+    whole_box: float
+    cut_box: float
+    fill: float
+    boxes_share: float
+    bound: float
+    clips: int
+    clips_without_box: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentRow:
+    """A row over its seeds.
+
+    Attributes:
+      name: in the config.
+      strategy: of the registry; "" where it hides nothing.
+      note: what it is.
+      seeds: that it was run with.
+      cells: measure -> accuracy.
+      hidden: what its masks were made of; None where it hides nothing.
+      held_out: (held-out masks, cells) -> retrieval at the first and the last
+        evaluation.
+      cost: what it took.
+    """
+
+    name: str
+    strategy: str
+    note: str
+    seeds: tuple[int, ...]
+    cells: dict[str, Cell]
+    hidden: Hidden | None
+    held_out: dict[tuple[str, str], tuple[Cell, Cell]]
+    cost: costs.Cost
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """All that the page and the text show.
+
+    Attributes:
+      name: of the experiment.
+      source: kind of its records.
+      records: what they are known by.
+      rows: those that hide nothing first, then as the config has them.
+      measures: columns of the accuracies.
+      floors: measure -> what needs no features -> accuracy.
+      contrasts: those that the config names.
+      late: of these, those that were not named yet when some run was begun.
+      versions: name -> version.
+    """
+
+    name: str
+    source: str
+    records: str
+    rows: tuple[ExperimentRow, ...]
+    measures: tuple[str, ...]
+    floors: dict[str, dict[str, float]]
+    contrasts: tuple[contrasted.Measured, ...]
+    late: tuple[str, ...]
+    versions: dict[str, str]
+
+    def of_paper(self, table: published.PaperTable) -> tuple[ExperimentRow, ...]:
+        """The rows of one of the paper's tables; () where none but its base is there.
+
+        Rows that hide nothing come along.
+        """
+        mine = [row for row in self.rows if row.strategy in table.cells]
+        if len({row.strategy for row in mine}) < len(table.cells):
+            return ()
+        return tuple(row for row in self.rows if not row.strategy or row in mine)
+
+
+def make(planned: Sequence[Planned], results: Mapping[Planned, Result]) -> Tables:
+    """The tables of all runs.
+
+    Raises:
+      ValueError: if a contrast cannot be measured.
+    """
+    by_row = kept.by_row({one: results[one] for one in planned})
+    settings = {one.row: one.settings for one in planned}
+    rows = [_row(name, by_row[name]) for name in by_row]
+    first = results[planned[0]]
+    named = settings[planned[0].row].contrasts
+    return Tables(
+        name=settings[planned[0].row].name,
+        source=first.source,
+        records=first.records,
+        rows=tuple(sorted(rows, key=_place)),
+        measures=tuple(dict.fromkeys(m for row in rows for m in row.cells)),
+        floors=_floors(first),
+        contrasts=kept.compare({one: results[one] for one in planned}),
+        late=tuple(
+            text
+            for text in named
+            if any(text not in result.contrasts for result in results.values())
+        ),
+        versions=first.versions,
+    )
+
+
+def _place(row: ExperimentRow) -> int:
+    order = [finished.NOT_TRAINED, finished.NOT_HIDING]
+    return order.index(row.note) if row.note in order else len(order)
+
+
+def _row(name: str, by_seed: Mapping[int, Result]) -> ExperimentRow:
+    every = list(by_seed.values())
+    settings = every[0].claim.settings
+    is_trained = settings["training.steps"] > 0
+    is_hiding = is_trained and settings["terms.patches"] > 0
+    strategy = settings["masking.strategy"] if is_hiding else ""
+    note = strategies.label(strategy) if is_hiding else finished.NOT_HIDING
+    return ExperimentRow(
+        name=name,
+        strategy=strategy,
+        note=note if is_trained else finished.NOT_TRAINED,
+        seeds=tuple(by_seed),
+        cells=_accuracies(every),
+        hidden=_hidden(every, settings["masking.ratio"]),
+        held_out=_held_out(every),
+        cost=costs.of_row(strategy, every),
+    )
+
+
+def cell(values: Sequence[float]) -> Cell:
+    """Mean, deviation and t interval of a number over seeds."""
+    n, mean = len(values), statistics.fmean(values)
+    if n < NEEDS_SEEDS:
+        return Cell(n, mean)
+    over = contrast_statistics.over_seeds(np.array(values))
+    if over is None:  # no spread
+        return Cell(n, mean, 0.0)
+    return Cell(n, over.mean, over.sd, over.low, over.high)
+
+
+def _accuracies(every: Sequence[Result]) -> dict[str, Cell]:
+    by_measure: dict[str, list[scores.RunScore]] = {}
+    for result in every:
+        for score in scores.of_result(result):
+            if score.is_main:
+                by_measure.setdefault(score.measure, []).append(score)
+    return {name: _accuracy(of_seeds) for name, of_seeds in by_measure.items()}
+
+
+def _accuracy(of_seeds: Sequence[scores.RunScore]) -> Cell:
+    """Of one seed with the interval over clips, where there is one."""
+    logs = [x.log_probability for x in of_seeds if x.log_probability is not None]
+    result = dataclasses.replace(
+        cell([score.accuracy.value for score in of_seeds]),
+        count=of_seeds[0].count,
+        log_probability=statistics.fmean(logs) if logs else None,
+    )
+    one = of_seeds[0].accuracy
+    if result.n > 1 or not one.has_interval:
+        return result
+    return dataclasses.replace(result, low=one.low, high=one.high)
+
+
+def _hidden(every: Sequence[Result], ratio: float) -> Hidden | None:
+    masks = [result.masks for result in every if result.masks is not None]
+    if not masks:
+        return None
+
+    def mean(name: str) -> float:
+        return statistics.fmean(getattr(one, name) for one in masks)
+
+    return Hidden(
+        in_boxes=cell([one.whole_box + one.cut_box for one in masks]),
+        whole_box=mean("whole_box"),
+        cut_box=mean("cut_box"),
+        fill=mean("fill"),
+        boxes_share=mean("boxes_share"),
+        bound=min(1.0, mean("boxes_share") / ratio),
+        clips=masks[0].clips,
+        clips_without_box=masks[0].clips_without_box,
+    )
+
+
+def _held_out(every: Sequence[Result]) -> dict[tuple[str, str], tuple[Cell, Cell]]:
+    """Retrieval of each kind of held-out masks, at the start and at the end."""
+    ends: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    for result in every:
+        steps = [line["step"] for line in result.held_out]
+        for line in result.held_out:
+            _, sign, cells = line["metric"].partition("retrieval_")
+            if sign and line["value"] is not None:
+                pair = ends.setdefault((line["masks"], cells), ([], []))
+                for values, step in zip(pair, (min(steps), max(steps)), strict=True):
+                    values += [line["value"]] * (line["step"] == step)
+    return {name: (cell(first), cell(last)) for name, (first, last) in ends.items()}
+
+
+def _floors(result: Result) -> dict[str, dict[str, float]]:
+    """What needs no features, the same for all rows."""
+    floors = {
+        name: {
+            "largest class": label.floors.largest_class,
+            "chance": label.floors.chance,
+        }
+        for name, label in result.probe.labels.items()
+    }
+    questions = result.probe.questions
+    if questions is not None:
+        for read_out in questions.read_outs:
+            floors[read_out] = {"chance": questions.chance}
+    return floors

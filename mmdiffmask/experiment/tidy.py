@@ -1,0 +1,55 @@
+"""All numbers of an experiment as one table, a line for each: results.csv."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+
+from mmdiffmask.experiment import scores
+from mmdiffmask.experiment.plan import Planned
+from mmdiffmask.experiment.result_file import Result
+
+COLUMNS = ("row", "seed", "measure", "read_out", "statistic", "value", "n")
+ACCURACY, LOG = "accuracy", "log_probability"
+MASKS, COST, TRAINING = "masks", "cost", "training"
+Line = tuple[str, str, str, float, int]  # without row and seed
+
+
+def text(results: Mapping[Planned, Result]) -> str:
+    """The table with its heading.
+
+    `n` counts what a value is of: clips, questions, predicted cells; 1 of seconds.
+    """
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one, result in results.items():
+        for *names, value, n in _lines(result):
+            writer.writerow((one.row, one.seed, *names, f"{value:.6g}", n))
+    return file.getvalue()
+
+
+def _lines(result: Result) -> Iterator[Line]:
+    for score in scores.of_result(result):
+        read_out = score.read_out
+        if score.rule == scores.NEAR:
+            read_out = f"{read_out}, {scores.NEAR}"
+        yield score.measure, read_out, ACCURACY, score.accuracy.value, score.count
+        if score.log_probability is not None:
+            yield score.measure, read_out, LOG, score.log_probability, score.count
+    for line in result.held_out:
+        if line["value"] is not None:
+            measure = f"held-out {line['masks']}, step {line['step']}"
+            yield measure, "", line["metric"], line["value"], line["count"]
+    if result.masks is not None:
+        masks = result.masks
+        in_boxes = masks.whole_box + masks.cut_box
+        bound = min(1.0, masks.boxes_share / result.claim.settings["masking.ratio"])
+        shares = {"in_boxes": in_boxes, "bound_of_in_boxes": bound}
+        names = ("whole_box", "cut_box", "fill", "boxes_share", "hidden_share")
+        shares |= {name: getattr(masks, name) for name in names}
+        for name, value in shares.items():
+            yield MASKS, "", name, value, masks.clips
+    for step, loss in enumerate(result.losses, 1):
+        yield TRAINING, "", f"loss of update {step}", loss, 1
+    for stage, seconds in result.seconds.items():
+        yield COST, "", f"processor seconds, {stage}", seconds, 1
