@@ -19,7 +19,7 @@ import time
 import numpy as np
 
 from mmdiffmask import config
-from mmdiffmask.probe import choices, linear, question_scores
+from mmdiffmask.probe import choices, question_scores, solver
 
 TVQA = 122_039
 CANDIDATES, WIDTH = 5, 768
@@ -59,7 +59,7 @@ def fitted(count: int) -> dict[str, float]:
         "cpu_s": time.process_time() - began,
         "features_gb": before,
         "peak_gb": _peak_gb(),
-        "gradient": head.gradient,
+        "gradient": head.head.gradient,
         "accuracy": float(head.is_right.mean()),
     }
 
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     print(f"{TVQA:8} questions, worked out: {_line(tvqa)}")
     worst = max(row["gradient"] for row in rows)
-    is_good = tvqa["peak_gb"] < options.limit_gb and worst <= linear.GRADIENT_LIMIT
+    is_good = tvqa["peak_gb"] < options.limit_gb and worst <= solver.GRADIENT_LIMIT
     print(f"limit {options.limit_gb} GB; largest gradient {worst:.1e}")
     return 0 if is_good else 1
 

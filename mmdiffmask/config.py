@@ -1,23 +1,13 @@
 """Settings: frozen dataclasses, one per concern; `configure` loads and checks them."""
 
 import dataclasses
-import math
-from typing import Any, Literal
+from typing import Literal
 
-from mmdiffmask import seeds
+from mmdiffmask import probe_settings, ranges, seeds
 
-Number = int | float
-
-
-def _at(low: Number, high: Number | None = None, **kw: Any) -> dict[str, Any]:
-    """Metadata of a number that must lie in [low, high]."""
-    return {"metadata": {"low": low, "high": high, **kw}}
-
-
-def _number(
-    default: Number | tuple[Number, ...], low: Number, high: Number | None = None
-) -> Any:
-    return dataclasses.field(default=default, **_at(low, high))
+_number = ranges.number
+Probe = probe_settings.Probe
+TOY_KINDS = probe_settings.TOY_KINDS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,39 +187,6 @@ class Training:
 
 
 @dataclasses.dataclass(frozen=True)
-class Probe:
-    """Linear heads on frozen features (design.md section 7)."""
-
-    read_outs: tuple[Literal["clip", "match", "answer"], ...] = ("clip",)
-    labels: tuple[str, ...] = ("action", "object", "shirt")  # columns of labels.csv
-    # Kinds of questions to tell apart in the tables, each "name=regular expression".
-    kinds: tuple[str, ...] = ("all=",)
-    questions: int = _number(100_000, 10)  # most of train that heads are fitted on
-    eval_questions: int = _number(100_000, 10)  # most of val, the first by id
-    floors: bool = True  # also without frames, sound, subtitles, question; untrained
-    link: Literal["softmax", "sigmoid"] = "softmax"  # released code; paper's text
-    # Of these the penalty is chosen on dev.
-    # Infinite: a head that knows the classes' frequencies and nothing else.
-    l2: tuple[float, ...] = _number((1e-4, 1e-3, 1e-2, 1e-1, 1.0), 1e-9, math.inf)
-    neighbours: int = _number(10, 1)
-    batch_size: int = _number(32, 1)
-    checkpoint: Literal["best", "last"] = "best"  # last: after a fixed number of steps
-    bootstrap: int = _number(2000, 100)  # resamples of clips for the 95 % interval
-
-
-# Kinds of the toy set's questions, for `Probe.kinds`.
-TOY_KINDS = (
-    "object=^Which ",
-    "colour=^What is the colour",
-    "doing=^What is the person",
-    "who=^Who is ",
-    "scene=^Where ",
-    "topic=^What does ",
-    "speaker=^Who talks ",
-)
-
-
-@dataclasses.dataclass(frozen=True)
 class Experiment:
     """Everything a run depends on but its seed."""
 
@@ -272,6 +229,7 @@ ADDED = {
     "masking.attention": "start",
     "masking.tracks": "apart",
     "masking.scores": None,
+    "probe.folds": 0,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = ("contrasts", "training.save_minutes")

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from mmdiffmask import config, values
+from mmdiffmask import config, probe_settings, values
 
 
 def load(path: str | pathlib.Path) -> config.Experiment:
@@ -209,6 +209,7 @@ def check(experiment: config.Experiment) -> None:
         value = getattr(experiment.data, side)
         if value % 2:
             raise ValueError(f"data.{side}={value} must be even: cells are 2x2 patches")
+    probe_settings.check(experiment.probe)
     masks = experiment.masking.masks
     if masks not in config.MASKS and not masks.endswith(".npz"):
         near = difflib.get_close_matches(masks, config.MASKS, n=1, cutoff=0.0)

@@ -11,7 +11,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Lower may not import higher; the parts of a rank do not know each other.
 RANKS = [
-    {"devices", "seeds", "tokens", "types"},
+    {"devices", "ranges", "seeds", "tokens", "types"},
+    {"probe_settings"},
     {"atomic", "config", "grid", "run_files", "statistics", "values", "versions"},
     {"configure", "contrast_statistics", "contrasts", "settings_json"},
     {"data", "masking", "models"},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from mmdiffmask.probe import choices, linear, question_scores
+from mmdiffmask.probe import choices, question_scores, solver
 
 LINKS = ("softmax", "sigmoid")
 
@@ -43,7 +43,7 @@ def test_fit_is_the_optimum(link, l2):
     x = np.concatenate([x, x[..., :2] + 1e-3 * x[..., 2:4]], -1) + x[:, :1, :1]
     weights, gradient = choices.fit(x, part.right, (l2,), link)[l2]
     value, slope = choices.objective(weights, x, part.right, l2, link)
-    assert np.abs(slope).max() < 1e-5 and gradient < linear.GRADIENT_LIMIT
+    assert np.abs(slope).max() < 1e-5 and gradient < solver.GRADIENT_LIMIT
     rng = np.random.default_rng(3)
     for _ in range(20):
         near = weights + 10.0 ** rng.uniform(-3, 0) * rng.normal(size=weights.shape)
@@ -98,7 +98,7 @@ def test_a_head_learns_and_dev_chooses_the_penalty(link):
     train, dev, val = asked(400, 7), asked(100, 8), asked(300, 9)
     found = choices.probe(train, dev, val, (1e-3, 1e3), link)
     assert found.l2 == 1e-3 and found.dev_loss[1e-3] < found.dev_loss[1e3]
-    assert found.is_right.mean() > 0.6 and found.weights.shape == (2, 3)
+    assert found.is_right.mean() > 0.6 and found.head.weights.shape == (2, 3)
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -111,7 +111,7 @@ def test_the_order_of_candidates_does_not_matter(link):
     ]
     one = choices.probe(train, dev, val, (0.1,), link)
     two = choices.probe(*swapped, (0.1,), link)
-    np.testing.assert_allclose(one.weights, two.weights, atol=1e-5)
+    np.testing.assert_allclose(one.head.weights, two.head.weights, atol=1e-5)
     np.testing.assert_array_equal(one.is_right, two.is_right)
 
 
@@ -121,7 +121,7 @@ def test_more_features_than_questions_and_constant_ones():
     x[..., 5] = 1.0
     part = choices.Questions(x, rng.integers(0, 3, 8))
     found = choices.probe(part, part, part, (1e-2,), "softmax")
-    assert found.is_right.all() and found.gradient < linear.GRADIENT_LIMIT
+    assert found.is_right.all() and found.head.gradient < solver.GRADIENT_LIMIT
 
 
 def test_a_split_without_questions_is_refused():
@@ -139,7 +139,7 @@ def test_a_head_does_not_depend_on_how_many_questions_are_read_at_once(
     one = choices.probe(*parts, (1e-3, 0.1), link)
     monkeypatch.setattr(choices, "CHUNK", 7)
     many = choices.probe(*parts, (1e-3, 0.1), link)
-    np.testing.assert_allclose(many.weights, one.weights, atol=1e-9)
+    np.testing.assert_allclose(many.head.weights, one.head.weights, atol=1e-9)
     np.testing.assert_array_equal(many.is_right, one.is_right)
     assert many.l2 == one.l2
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import configure, examples, pretrain, run_files, starts
+from mmdiffmask import configure, examples, inputs, pretrain, run_files, starts
 from mmdiffmask.data import cache, loader
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import manifest
@@ -24,6 +24,7 @@ from mmdiffmask.probe import (
     table,
     tasks,
 )
+from mmdiffmask.probe import features as clip_features
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import run as probing
 from mmdiffmask.report import limits
@@ -83,6 +84,37 @@ def test_every_read_out_and_floor_scores_every_question(found):
         entry = asked.read_outs[name]
         assert entry.dev_loss[str(entry.l2)] == min(entry.dev_loss.values())
     assert set(found.labels) == {"action", "object", "shirt"}
+
+
+def test_folds_score_held_out_clips_by_each_other(run, experiment, monkeypatch):
+    seen, extract = [], clip_features.extract
+
+    def noted(encode, params, batches, note=int):
+        part = extract(encode, params, batches, note)
+        seen.extend(part.clip)
+        return part
+
+    monkeypatch.setattr(clip_features, "extract", noted)
+    by_folds = changed(
+        experiment, folds=3, labels=("action",), read_outs=("clip", "match")
+    )
+    probed = probing.probe(by_folds, str(run))
+    val = Corpus.of(RunFolder(run).find(inputs.RECORDS))
+    held_out = {entry.clip for entry in val.entries("val")}
+    assert set(seen) <= held_out  # none of train's
+    label, asked = probed.labels["action"], probed.questions
+    assert set(label.clips) == held_out == set(asked.clips)
+    assert set(asked.counts) == {"val"}
+    for scores in (*label.heads.values(), asked.read_outs["match"]):
+        assert scores.l2 is None and len(scores.l2_of_fold) == 3
+        assert len(scores.log_probability) == len(scores.is_right)
+    assert set(asked.floors["match"]) == FLOORS
+    assert "heads of each of 3 folds" in table.lines(probed)
+    assert probing.probe(by_folds, str(run)) == probed
+    with pytest.raises(ValueError, match="each fold needs one; take fewer folds"):
+        probing.probe(changed(by_folds, folds=7), str(run))
+    with pytest.raises(ValueError, match="leave probe.folds at 0"):
+        probing.probe(by_folds, str(run), submission="x.zip")
 
 
 def test_an_untrained_start_is_its_own_floor(found):

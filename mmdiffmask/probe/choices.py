@@ -12,7 +12,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float, Int
 
-from mmdiffmask.probe import linear, ties
+from mmdiffmask.probe import linear, solver, ties
 
 Link = Literal["softmax", "sigmoid"]
 CHUNK = 512  # questions in float64 at once; TVQA's of `base` take 31 MB
@@ -29,8 +29,29 @@ class Candidates(Protocol):
 
     shape: tuple[int, ...]
 
-    def __getitem__(self, part: slice) -> Float[np.ndarray, "k c z d"]:
-        """The features of some questions."""
+    def __getitem__(
+        self, part: slice | Int[np.ndarray, " k"]
+    ) -> Float[np.ndarray, "k c z d"]:
+        """The features of some questions: a stretch, or at some positions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Picked:
+    """The questions at some positions of others."""
+
+    features: Candidates
+    positions: Int[np.ndarray, " k"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As `Candidates.shape`."""
+        return len(self.positions), *self.features.shape[1:]
+
+    def __getitem__(
+        self, part: slice | Int[np.ndarray, " k"]
+    ) -> Float[np.ndarray, "k c z d"]:
+        """The features of some of them."""
+        return self.features[self.positions[part]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,26 +82,37 @@ class Standardised:
 
 
 @dataclasses.dataclass(frozen=True)
+class Head:
+    """A head at its optimum.
+
+    Attributes:
+      weights: of the standardised features, one vector per stream.
+      scale: that standardises features as those that it was fitted on.
+      gradient: largest entry of the gradient.
+    """
+
+    weights: Float[np.ndarray, "z d"]
+    scale: linear.Standardiser
+    gradient: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
     """A head and the validation questions that it answers rightly.
 
     Attributes:
-      weights: of the standardised features, one vector per stream.
+      head: fitted on train.
       l2: the penalty chosen on dev.
       dev_loss: loss on dev for each penalty tried.
       is_right: per validation question, a tie as its share (`ties.hits`).
       log_probability: of the right candidate of each (`ties.log_probability`).
-      gradient: largest entry of the gradient at the optimum.
-      scale: that standardises features as train's.
     """
 
-    weights: Float[np.ndarray, "z d"]
+    head: Head
     l2: float
     dev_loss: dict[float, float]
     is_right: Float[np.ndarray, " e"]
     log_probability: Float[np.ndarray, " e"]
-    gradient: float
-    scale: linear.Standardiser
 
 
 def chunks(count: int) -> Iterator[slice]:
@@ -135,12 +167,13 @@ def fit(
       ValueError: if the solver stops before the gradient is practically zero.
     """
     root = _root(features, len(right), link)
+    axes = solver.principal_axes(root)
     heads = {}
     for penalty in sorted(set(l2)):
         if np.isinf(penalty):
             heads[penalty] = (np.zeros(root.shape[-1]), 0.0)
             continue
-        basis = linear.basis(root, penalty)  # (k, r)
+        basis = solver.basis(axes, penalty)  # (k, r)
 
         def loss(
             turned: Float[np.ndarray, " r"],
@@ -150,7 +183,7 @@ def fit(
             value, gradient = objective(basis @ turned, features, right, penalty, link)
             return value, basis.T @ gradient
 
-        optimum, gradient = linear.minimise(loss, basis.shape[1])
+        optimum, gradient = solver.minimise(loss, basis.shape[1])
         heads[penalty] = (basis @ optimum, gradient)
     return heads
 
@@ -171,7 +204,7 @@ def _root(
         flat = values.reshape(-1, values.shape[-1])
         moments, n_rows = moments + flat.T @ flat, n_rows + len(flat)
     squares, axes = np.linalg.eigh(moments / n_rows)
-    # `linear.basis` divides by the rows of what it is given.
+    # `solver.principal_axes` divides by the rows of what it is given.
     return (axes * np.sqrt(np.maximum(squares, 0.0) * len(squares))).T
 
 
@@ -200,36 +233,42 @@ def probe(
                 f"no question with a known answer in {name}: a head needs some; add"
                 " clips, or change data.dev_share"
             )
-    scale = _standardiser(train.features)
-    x_train, x_dev = (Standardised(part.features, scale) for part in (train, dev))
-    heads = fit(x_train, train.right, l2, link)
-    losses = {
-        penalty: objective(weights, x_dev, dev.right, 0.0, link)[0]
-        for penalty, (weights, _) in heads.items()
-    }
+    heads = fitted(train, l2, link)
+    losses = {penalty: loss(head, dev, link) for penalty, head in heads.items()}
     chosen = linear.least(losses)
-    weights, gradient = heads[chosen]
-    on_val = _scores(weights, scale, val.features)
+    on_val = scores(heads[chosen], val.features)
     return Result(
-        weights=weights.reshape(train.features.shape[2:]),
+        head=heads[chosen],
         l2=chosen,
         dev_loss=losses,
         is_right=ties.hits(on_val, val.right),
         log_probability=ties.log_probability(on_val, val.right),
-        gradient=gradient,
-        scale=scale,
     )
 
 
-def scores(head: Result, features: Candidates) -> Float[np.ndarray, "e c"]:
+def fitted(train: Questions, l2: Sequence[float], link: Link) -> dict[float, Head]:
+    """The head of each penalty, on features standardised by these questions' own.
+
+    Raises:
+      ValueError: as `fit`.
+    """
+    scale, shape = _standardiser(train.features), train.features.shape[2:]
+    heads = fit(Standardised(train.features, scale), train.right, l2, link)
+    return {
+        penalty: Head(weights.reshape(shape), scale, gradient)
+        for penalty, (weights, gradient) in heads.items()
+    }
+
+
+def loss(head: Head, questions: Questions, link: Link) -> float:
+    """The head's mean loss, without the penalty."""
+    values = Standardised(questions.features, head.scale)
+    return objective(head.weights.reshape(-1), values, questions.right, 0.0, link)[0]
+
+
+def scores(head: Head, features: Candidates) -> Float[np.ndarray, "e c"]:
     """The head's score of each candidate of some questions."""
-    return _scores(head.weights.reshape(-1), head.scale, features)
-
-
-def _scores(
-    weights: Float[np.ndarray, " k"], scale: linear.Standardiser, features: Candidates
-) -> Float[np.ndarray, "e c"]:
-    values = Standardised(features, scale)
+    weights, values = head.weights.reshape(-1), Standardised(features, head.scale)
     # Each row is summed alone: BLAS may give equal rows unequal last digits.
     return np.concatenate(
         [

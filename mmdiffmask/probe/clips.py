@@ -5,11 +5,21 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from mmdiffmask import config, examples, statistics
 from mmdiffmask.data import loader
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards, splits
-from mmdiffmask.probe import encoders, features, linear, results, ties
+from mmdiffmask.probe import (
+    encoders,
+    features,
+    folded,
+    folds,
+    linear,
+    results,
+    ties,
+)
 from mmdiffmask.probe import labels as label_names
 from mmdiffmask.probe.frozen import Frozen
 from mmdiffmask.training import mesh as meshes
@@ -22,6 +32,14 @@ class ClipSets(NamedTuple):
     dev: features.Features
     val: features.Features
     labels: Mapping[str, Mapping[str, str]]
+
+
+class HeldOut(NamedTuple):
+    """Features of the clips of val, and clip -> its labels, and its fold."""
+
+    val: features.Features
+    labels: Mapping[str, Mapping[str, str]]
+    fold_of_clip: Mapping[str, int]
 
 
 def probe(
@@ -40,28 +58,36 @@ def probe(
     scores: dict[str, results.Label] = {}
     left_out: dict[str, str] = {}
     for label in settings.labels:
-        if reason := why_left_out(label, sets.train, sets.labels):
+        if reason := why_left_out(label, sets[0], sets.labels, FITTED[type(sets)]):
             left_out[label] = reason
+        elif isinstance(sets, HeldOut):
+            scores[label] = probe_folds(settings, label, sets)
         else:
             scores[label] = probe_label(settings, label, sets)
     return scores, left_out
 
 
-def _sets(frozen: Frozen, corpus: Corpus) -> ClipSets:
-    """The features, from the cache where they are in it."""
-    dev_share = frozen.experiment.data.dev_share
-    split = corpus.split_train(dev_share, boxed_only=False)
+# What the first of the sets, which heads are fitted on, is called.
+FITTED = {ClipSets: "train", HeldOut: "val"}
+
+
+def _sets(frozen: Frozen, corpus: Corpus) -> ClipSets | HeldOut:
+    """The features, from the cache where they are in it; with folds of val alone."""
+    settings, data = frozen.experiment.probe, frozen.experiment.data
+    split = corpus.split_train(data.dev_share, boxed_only=False)
     splits.check_apart(split, corpus.groups("val"))
-    parts = {
-        "train": ("train", split.first_of_clips(split.train)),
-        "dev": ("train", split.first_of_clips(split.dev)),
-        "val": ("val", corpus.first_of_clips("val")),
-    }
+    parts = {"val": ("val", corpus.first_of_clips("val"))}
+    if not settings.folds:
+        parts["train"] = ("train", split.first_of_clips(split.train))
+        parts["dev"] = ("train", split.first_of_clips(split.dev))
     sets, labels = {}, {}
     for name, (records, positions) in parts.items():
         entries = [corpus.entries(records)[i] for i in positions]
         labels |= {entry.clip: entry.labels for entry in entries}
         sets[name] = encode(frozen, corpus, name, records, positions)
+    if settings.folds:
+        fold_of_clip = folds.deal(corpus.groups("val"), settings.folds)
+        return HeldOut(**sets, labels=labels, fold_of_clip=fold_of_clip)
     return ClipSets(**sets, labels=labels)
 
 
@@ -102,14 +128,24 @@ def _extract(
 
 
 def why_left_out(
-    label: str, train: features.Features, labels: Mapping[str, Mapping[str, str]]
+    label: str,
+    fitted: features.Features,
+    labels: Mapping[str, Mapping[str, str]],
+    split: str = "train",
 ) -> str:
-    """Why there is nothing to tell apart by this label; "" where there is."""
+    """Why there is nothing to tell apart by this label; "" where there is.
+
+    Args:
+      label: its name.
+      fitted: the clips that heads are fitted on.
+      labels: clip -> its labels.
+      split: that these clips are of.
+    """
     of_clip = label_names.of_clips(labels, label)
-    classes = {of_clip[clip] for clip in train.clip} - {""}
+    classes = {of_clip[clip] for clip in fitted.clip} - {""}
     if len(classes) != 1:
         return ""
-    return f"{label}: every clip of train is {classes.pop()!r}: nothing to tell apart"
+    return f"{label}: every clip of {split} is {classes.pop()!r}: nothing to tell apart"
 
 
 def probe_label(settings: config.Probe, label: str, sets: ClipSets) -> results.Label:
@@ -143,4 +179,42 @@ def probe_label(settings: config.Probe, label: str, sets: ClipSets) -> results.L
         floors=statistics.floors(train, val),
         unknown=dict(collections.Counter(name for name in val if name not in known)),
         clips=[clip for clip in sets.val.clip if of_clip[clip]],
+    )
+
+
+def probe_folds(settings: config.Probe, label: str, sets: HeldOut) -> results.Label:
+    """Scores of one label on every held-out clip, by heads of the other folds.
+
+    Raises:
+      ValueError: as `folded.labels`.
+    """
+    of_clip = label_names.of_clips(sets.labels, label)
+    clips = [clip for clip in sets.val.clip if of_clip[clip]]
+    names = np.array([of_clip[clip] for clip in clips])
+    fold = np.array([sets.fold_of_clip[clip] for clip in clips])
+    heads: dict[str, results.LabelHead] = {}
+    for read_out in sorted(sets.val.vectors):
+        part = linear.label_clips(sets.val, read_out, of_clip)
+        try:
+            result = folded.labels(part, fold, settings.l2, settings.neighbours)
+        except ValueError as error:
+            raise ValueError(f"probe.labels: {label}: {error}") from error
+        heads[read_out] = results.LabelHead(
+            l2_of_fold=list(result.l2),
+            dev_loss={str(k): v for k, v in result.dev_loss.items()},
+            is_right=ties.as_json(result.is_right),
+            is_right_knn=ties.as_json(result.is_right_knn),
+            log_probability=ties.logs_as_json(result.log_probability),
+        )
+    floors, unknown = [], collections.Counter()
+    for one in np.unique(fold):
+        fitted, scored = names[fold != one].tolist(), names[fold == one].tolist()
+        floors += [statistics.floors(fitted, scored).largest_class] * len(scored)
+        unknown.update(name for name in scored if name not in fitted)
+    n_classes = len(set(names.tolist()))
+    return results.Label(
+        heads=heads,
+        floors=statistics.Floors(1 / n_classes, float(np.mean(floors)), n_classes),
+        unknown=dict(unknown),
+        clips=clips,
     )

@@ -73,7 +73,7 @@ def _path(experiment: config.Experiment, manifest: str, seed: int) -> pathlib.Pa
         "tokenizer": inputs.digest("data.tokenizer", experiment.data.tokenizer),
         "model": dataclasses.asdict(model),
         "bounds": [probe.questions, probe.eval_questions, probe.read_outs],
-        "heads": [probe.l2, probe.link],
+        "heads": [probe.l2, probe.link, probe.folds],
         "numbers": versions.number("training", "features", "heads"),
     }
     text = json.dumps(parts, sort_keys=True)

@@ -1,18 +1,16 @@
 """Heads on frozen features: softmax regression at its optimum, beside neighbours."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.optimize
 import scipy.special
 from jaxtyping import Bool, Float, Int
 
 from mmdiffmask.probe import features as feature_cache
 from mmdiffmask.probe import neighbours as neighbours_lib
-from mmdiffmask.probe import ties
+from mmdiffmask.probe import solver, ties
 
-GRADIENT_LIMIT = 1e-6  # largest entry that counts as the optimum
 UNKNOWN = -1  # class of a label that train does not have: always wrong
 
 
@@ -149,11 +147,46 @@ def fit(
     Raises:
       ValueError: if the solver stops before the gradient is practically zero.
     """
-    if np.isinf(l2):
-        share = np.bincount(target, minlength=n_classes) / len(target)
-        kernel = np.zeros((features.shape[1], n_classes))
-        return Head(kernel, np.log(np.maximum(share, 1e-300)), 0.0)
-    axes = basis(features, l2)
+    return fit_each(features, target, n_classes, (l2,))[l2]
+
+
+def fit_each(
+    features: Float[np.ndarray, "e d"],
+    target: Int[np.ndarray, " e"],
+    n_classes: int,
+    l2: Sequence[float],
+) -> dict[float, Head]:
+    """`fit` for each penalty, in order; the features' axes are worked out once.
+
+    Raises:
+      ValueError: as `fit`.
+    """
+    axes = solver.principal_axes(features)
+    heads = {}
+    for penalty in sorted(set(l2)):
+        if np.isinf(penalty):
+            heads[penalty] = _frequencies(features.shape[1], target, n_classes)
+        else:
+            turn = solver.basis(axes, penalty)
+            heads[penalty] = _fit(features, turn, target, n_classes, penalty)
+    return heads
+
+
+def _frequencies(width: int, target: Int[np.ndarray, " e"], n_classes: int) -> Head:
+    """The head under an infinite penalty."""
+    share = np.bincount(target, minlength=n_classes) / len(target)
+    kernel = np.zeros((width, n_classes))
+    return Head(kernel, np.log(np.maximum(share, 1e-300)), 0.0)
+
+
+def _fit(
+    features: Float[np.ndarray, "e d"],
+    axes: Float[np.ndarray, "d r"],
+    target: Int[np.ndarray, " e"],
+    n_classes: int,
+    l2: float,
+) -> Head:
+    """The optimum for one penalty, in the coordinates of these axes."""
     turned = features @ axes  # (e, r)
     penalty = (l2 * (axes**2).sum(0))[:, None]
     size = axes.shape[1] * n_classes
@@ -165,48 +198,9 @@ def fit(
         d_kernel = d_kernel + penalty * kernel
         return value, np.concatenate([d_kernel.ravel(), d_bias])
 
-    flat, gradient = minimise(loss, size + n_classes)
+    flat, gradient = solver.minimise(loss, size + n_classes)
     kernel = axes @ flat[:size].reshape(-1, n_classes)
     return Head(kernel, flat[size:], gradient)
-
-
-def minimise(
-    loss: Callable[[np.ndarray], tuple[float, np.ndarray]], size: int
-) -> tuple[Float[np.ndarray, " k"], float]:
-    """The minimum of a convex loss by L-BFGS from zero, in float64.
-
-    Args:
-      loss: point -> value and gradient.
-      size: of the point.
-
-    Returns:
-      The point, and the largest entry of the gradient there.
-
-    Raises:
-      ValueError: if the solver stops before the gradient is practically zero.
-    """
-    options = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-8, "ftol": 0.0}
-    optimum = scipy.optimize.minimize(
-        loss, np.zeros(size), jac=True, method="L-BFGS-B", options=options
-    )
-    gradient = float(np.abs(optimum.jac).max())
-    if not gradient <= GRADIENT_LIMIT:  # NaN is not the optimum either
-        raise ValueError(
-            f"a linear head did not reach its optimum ({optimum.message}, at"
-            f" {gradient:.1e}); leave the smallest and the largest of probe.l2 out"
-        )
-    return optimum.x, gradient
-
-
-def basis(features: Float[np.ndarray, "e d"], l2: float) -> Float[np.ndarray, "d r"]:
-    """The features' principal axes, each scaled by the objective's curvature.
-
-    Frozen features have few strong directions; without this the solver crawls along
-    the weak ones. The problem stays the same: the penalty does not change under a
-    rotation, and a kernel outside the features' span would only cost penalty.
-    """
-    _, singular, axes = np.linalg.svd(features, full_matrices=False)
-    return axes.T / np.sqrt(0.25 * singular**2 / len(features) + l2)
 
 
 def cross_entropy(
@@ -248,7 +242,7 @@ def probe(
     y_train, y_dev, y_val = (
         class_index(split.labels, classes) for split in (train, dev, val)
     )
-    heads = {s: fit(x_train, y_train, len(classes), s) for s in sorted(set(l2))}
+    heads = fit_each(x_train, y_train, len(classes), l2)
     losses = {s: cross_entropy(head, x_dev, y_dev) for s, head in heads.items()}
     chosen = least(losses)
     near = neighbours_lib.votes(x_train, y_train, x_val, len(classes), neighbours)

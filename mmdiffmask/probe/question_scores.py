@@ -4,11 +4,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from mmdiffmask import config
 from mmdiffmask.data import questions
-from mmdiffmask.probe import choices, features, question_features, results, ties
+from mmdiffmask.probe import (
+    choices,
+    features,
+    folded,
+    question_features,
+    results,
+    ties,
+)
 
 ZERO_SHOT = "zero-shot"
 
@@ -19,15 +26,17 @@ def score(
     read_outs: Sequence[str],
     streams: tuple[str, str],
     settings: config.Probe,
+    fold_of_clip: Mapping[str, int],
 ) -> dict[str, results.Scores]:
     """Read-out -> scores on val; `zero-shot` wherever match features are.
 
     Args:
-      sets: features of train, of dev and of val.
+      sets: features of train, of dev and of val; with folds of val alone.
       chosen: the questions of each.
       read_outs: "match", "answer" or both.
       streams: what the audio and the text stream hold, names of `questions.VIEWS`.
       settings: penalties and link.
+      fold_of_clip: clip of val -> its fold; empty without folds.
     """
     result: dict[str, results.Scores] = {}
     for read_out in read_outs:
@@ -42,18 +51,21 @@ def score(
                 is_right=ties.as_json(ties.hits(scores, right)),
                 log_probability=ties.logs_as_json(ties.log_probability(scores, right)),
             )
-        head = choices.probe(
-            train=parts["train"],
-            dev=parts["dev"],
-            val=parts["val"],
-            l2=settings.l2,
-            link=settings.link,
-        )
+        if fold_of_clip:
+            clip_of = {question.example_id: question.clip for question in chosen["val"]}
+            fold = [fold_of_clip[clip_of[name]] for name in sets["val"].clip]
+            scored = folded.answers(
+                parts["val"], np.array(fold), settings.l2, settings.link
+            )
+            penalty = {"l2_of_fold": list(scored.l2)}
+        else:
+            scored = choices.probe(**parts, l2=settings.l2, link=settings.link)
+            penalty = {"l2": scored.l2}
         result[read_out] = results.Scores(
-            l2=head.l2,
-            dev_loss={str(k): v for k, v in head.dev_loss.items()},
-            is_right=ties.as_json(head.is_right),
-            log_probability=ties.logs_as_json(head.log_probability),
+            **penalty,
+            dev_loss={str(k): v for k, v in scored.dev_loss.items()},
+            is_right=ties.as_json(scored.is_right),
+            log_probability=ties.logs_as_json(scored.log_probability),
         )
     return result
 
@@ -79,7 +91,9 @@ class Streams:
         ).shape
         return count, candidates, len(self.streams), width
 
-    def __getitem__(self, part: slice) -> Float[np.ndarray, "k c z d"]:
+    def __getitem__(
+        self, part: slice | Int[np.ndarray, " k"]
+    ) -> Float[np.ndarray, "k c z d"]:
         """The features of some questions."""
         parts = [stream[part].astype(np.float32) for stream in self.streams]
         if self.span is not None:

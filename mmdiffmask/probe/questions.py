@@ -95,10 +95,13 @@ def _untrained(task: Task, seed: int) -> Params:
 
     def mean_patch() -> Float[np.ndarray, " p"]:
         first: dict[str, int] = {}
-        for question in task.chosen["train"]:
+        split = next(
+            iter(task.chosen)
+        )  # train; with folds val, whose labels stay apart
+        for question in task.chosen[split]:
             first.setdefault(question.clip, question.position)
         shown = sorted(first.values())[: starts.PIXEL_CLIPS]
-        source = task.sources["train"]
+        source = task.sources[split]
         return starts.mean_of(video.pictures(source[i], patch_grid) for i in shown)
 
     return starts.random(task.experiment, seed, mean_patch)
@@ -157,7 +160,12 @@ def _score(
 ) -> dict[str, results.Scores]:
     """Read-out -> scores on val."""
     return question_scores.score(
-        sets, task.chosen, task.read_outs, streams, task.experiment.probe
+        sets,
+        task.chosen,
+        task.read_outs,
+        streams=streams,
+        settings=task.experiment.probe,
+        fold_of_clip=task.fold_of_clip,
     )
 
 

@@ -39,15 +39,17 @@ class LabelHead:
     """One label from one kind of features.
 
     Attributes:
-      l2: penalty of the linear head, chosen on dev.
-      dev_loss: penalty, as text -> its loss on dev.
+      l2: penalty of the linear head, chosen on dev; None with folds.
+      l2_of_fold: with folds, the penalty that the others chose for each.
+      dev_loss: penalty, as text -> its loss on dev, or the loss that folds chose by.
       is_right: per clip of val, by the linear head.
       is_right_knn: by the nearest neighbours.
       log_probability: per clip of val, by the linear head; empty where a version
         before did not note it.
     """
 
-    l2: float
+    l2: float | None = None
+    l2_of_fold: Sequence[float] = ()
     dev_loss: dict[str, float] = dataclasses.field(default_factory=dict)
     is_right: Hits
     is_right_knn: Hits
@@ -78,15 +80,17 @@ class Scores:
     """One read-out of the questions, or one of its floors.
 
     Attributes:
-      l2: penalty of the head, chosen on dev; None where there is no head, and of
-        floors.
-      dev_loss: penalty, as text -> its loss on dev; empty likewise.
+      l2: penalty of the head, chosen on dev; None where there is no head, with folds,
+        and of floors.
+      l2_of_fold: with folds, the penalty that the others chose for each.
+      dev_loss: penalty, as text -> its loss on dev; empty without a head.
       is_right: per question of val.
       log_probability: per question of val; empty of floors, and where a version before
         did not note it.
     """
 
     l2: float | None = None
+    l2_of_fold: Sequence[float] = ()
     dev_loss: dict[str, float] = dataclasses.field(default_factory=dict)
     is_right: Hits
     log_probability: LogProbability = ()
@@ -141,7 +145,7 @@ class Probed:
 
 # Fields that the file lacks where they are None or empty.
 OPTIONAL = ("questions", "left_out", "records", "unknown", "l2", "dev_loss")
-OPTIONAL += ("log_probability",)
+OPTIONAL += ("log_probability", "l2_of_fold")
 OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"heads"}
 
 

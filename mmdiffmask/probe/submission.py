@@ -31,6 +31,11 @@ def check(experiment: config.Experiment, corpus: Corpus, out: str) -> None:
         raise ValueError(
             "--submission needs answers: add --set probe.read_outs=answer, or match"
         )
+    if experiment.probe.folds:
+        raise ValueError(
+            f"--submission: probe.folds={experiment.probe.folds} fits heads on val, and"
+            " answers to val must come from train; leave probe.folds at 0"
+        )
     absent = [split for split in FILES if split not in corpus.split_names]
     if absent:
         raise ValueError(
@@ -62,7 +67,7 @@ def write(frozen: Frozen, corpus: Corpus, out: str) -> None:
         for name, part in question_probe.encode(task, frozen, floors.FULL).items()
     }
     settings = experiment.probe
-    head = choices.probe(
+    result = choices.probe(
         train=known["train"],
         dev=known["dev"],
         val=known["val"],
@@ -74,7 +79,7 @@ def write(frozen: Frozen, corpus: Corpus, out: str) -> None:
     files = {}
     for (split, file), (name, part) in zip(FILES.items(), sets.items(), strict=True):
         posed = question_scores.part(part, read_out, floors.FULL, every.chosen[name])
-        answers = np.argmax(choices.scores(head, posed.features), axis=1)
+        answers = np.argmax(choices.scores(result.head, posed.features), axis=1)
         files[file] = _by_id(part.clip, answers, split)
     files["meta.json"] = meta(experiment.name, read_out)
     _write(pathlib.Path(out), files)

@@ -17,6 +17,11 @@ def lines(probed: results.Probed) -> str:
         f"after {probed.step} steps; accuracy in % with its 95 % interval, mean"
         " log-probability of the right one in nats"
     ]
+    if n_folds := probed.key.probe.get("folds"):
+        shown.append(
+            f"heads of each of {n_folds} folds of the held-out clips are fitted on the"
+            " others"
+        )
     for label, entry in probed.labels.items():
         for read_out, head in entry.heads.items():
             score = statistics.accuracy(np.array(head.is_right, float))

@@ -8,6 +8,7 @@ from mmdiffmask import config
 from mmdiffmask.data import questions, tokenizers
 from mmdiffmask.data.corpus import Corpus, Entry
 from mmdiffmask.data.records import shards, splits
+from mmdiffmask.probe import folds
 from mmdiffmask.training.question_batch import ANSWER, MATCH
 
 READ_OUTS = (MATCH, ANSWER)
@@ -26,6 +27,7 @@ class Task:
       windows: split -> the key of each of these records' windows.
       chosen: split -> its questions with a known answer, as many as are asked for.
       unanswered: split -> how many were left out, their answer not being known.
+      fold_of_clip: clip of val -> its fold; empty without folds.
     """
 
     experiment: config.Experiment
@@ -35,6 +37,7 @@ class Task:
     windows: dict[str, list[str]]
     chosen: dict[str, list[questions.Question]]
     unanswered: dict[str, int]
+    fold_of_clip: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def read_outs(self) -> tuple[str, ...]:
@@ -48,6 +51,8 @@ def open_task(
 ) -> Task:
     """Chooses the questions: TRAIN's by the hash of their id, VAL's by id.
 
+    With folds those of VAL alone.
+
     Raises:
       ValueError: if the records have no questions, a split none with an answer, a
         question is longer than a sequence, or a clip of val stands in train.
@@ -58,6 +63,10 @@ def open_task(
         "dev": ("train", split.dev),
         "val": ("val", range(len(corpus.entries("val")))),
     }
+    fold_of_clip = {}
+    if n_folds := experiment.probe.folds:
+        plan = {"val": plan["val"]}
+        fold_of_clip = folds.deal(corpus.groups("val"), n_folds)
     chosen, unanswered = {}, {}
     for name, (split_name, positions) in plan.items():
         entries = corpus.entries(split_name)
@@ -83,6 +92,7 @@ def open_task(
         },
         chosen=chosen,
         unanswered=unanswered,
+        fold_of_clip=fold_of_clip,
     )
 
 

@@ -1,0 +1,198 @@
+"""Heads of labels and of questions by folds of the held-out clips: each scored once."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mmdiffmask.probe import choices, folds, linear, ties
+from mmdiffmask.probe import neighbours as neighbours_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What heads say of rows that they were not fitted on.
+
+    Attributes:
+      l2: penalty of each fold that has rows, in order.
+      dev_loss: penalty -> loss that it was chosen by, mean over these folds.
+      is_right: per row, a tie as its share (`ties.hits`).
+      is_right_knn: the same by nearest neighbours; None of questions.
+      log_probability: of the right one; NaN where the other folds lack its class.
+      gradient: largest entry of the gradient at any of the optima that scored.
+    """
+
+    l2: tuple[float, ...]
+    dev_loss: dict[float, float]
+    is_right: Float[np.ndarray, " e"]
+    is_right_knn: Float[np.ndarray, " e"] | None
+    log_probability: Float[np.ndarray, " e"]
+    gradient: float
+
+
+class _Scored(NamedTuple):
+    """Scores of some rows by a head, and which of each is right (-1: none)."""
+
+    scores: Float[np.ndarray, "e k"]
+    right: Int[np.ndarray, " e"]
+    near: Float[np.ndarray, "e k"] | None = None  # by nearest neighbours
+
+
+class _OfLabel(NamedTuple):
+    """A head of a label, with all rows as it sees them."""
+
+    features: Float[np.ndarray, "e d"]
+    target: Int[np.ndarray, " e"]
+    n_classes: int
+    head: linear.Head
+    is_fitted: folds.Rows
+
+    @property
+    def gradient(self) -> float:
+        """Its largest entry at the optimum."""
+        return self.head.gradient
+
+
+@dataclasses.dataclass(frozen=True)
+class _Label:
+    """What folds ask of a label."""
+
+    part: linear.Labelled
+    neighbours: int
+
+    def fit(self, is_fitted: folds.Rows, l2: Sequence[float]) -> dict[float, _OfLabel]:
+        part = self.part
+        kept = [n for n, taken in zip(part.labels, is_fitted, strict=True) if taken]
+        classes = tuple(sorted(set(kept)))
+        if len(classes) < 2:
+            raise ValueError(
+                f"probe.folds: {len(kept)} clips that are left to fit on have"
+                f" {len(classes)} classes; take fewer folds, or add clips"
+            )
+        x = linear.standardiser(part.features[is_fitted])(part.features)
+        target = linear.class_index(part.labels, classes)
+        heads = linear.fit_each(x[is_fitted], target[is_fitted], len(classes), l2)
+        return {
+            penalty: _OfLabel(x, target, len(classes), head, is_fitted)
+            for penalty, head in heads.items()
+        }
+
+    def loss(self, one: _OfLabel, is_scored: folds.Rows) -> tuple[float, int]:
+        known = is_scored & (one.target != linear.UNKNOWN)
+        count = int(known.sum())
+        if not count:
+            return 0.0, 0
+        mean = linear.cross_entropy(one.head, one.features[known], one.target[known])
+        return mean * count, count
+
+    def score(self, one: _OfLabel, is_scored: folds.Rows) -> _Scored:
+        x, fitted = one.features[is_scored], one.is_fitted
+        near = neighbours_lib.votes(
+            one.features[fitted],
+            one.target[fitted],
+            x,
+            n_classes=one.n_classes,
+            neighbours=self.neighbours,
+        )
+        scores = x @ one.head.kernel + one.head.bias
+        return _Scored(scores, one.target[is_scored], near)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answers:
+    """What folds ask of questions."""
+
+    questions: choices.Questions
+    link: choices.Link
+
+    def some(self, is_taken: folds.Rows) -> choices.Questions:
+        """Some of the questions; their features are read where they are asked for."""
+        positions = np.flatnonzero(is_taken)
+        picked = choices.Picked(self.questions.features, positions)
+        return choices.Questions(picked, self.questions.right[positions])
+
+    def fit(
+        self, is_fitted: folds.Rows, l2: Sequence[float]
+    ) -> dict[float, choices.Head]:
+        return choices.fitted(self.some(is_fitted), l2, self.link)
+
+    def loss(self, head: choices.Head, is_scored: folds.Rows) -> tuple[float, int]:
+        part = self.some(is_scored)
+        count = len(part.right)
+        return choices.loss(head, part, self.link) * count, count
+
+    def score(self, head: choices.Head, is_scored: folds.Rows) -> _Scored:
+        part = self.some(is_scored)
+        return _Scored(choices.scores(head, part.features), part.right)
+
+
+def labels(
+    part: linear.Labelled,
+    fold: Int[np.ndarray, " e"],
+    l2: Sequence[float],
+    neighbours: int,
+) -> Result:
+    """Heads of one label: a fold is scored by those of the others.
+
+    Args:
+      part: held-out clips that have the label.
+      fold: of each.
+      l2: penalties, chosen among as `folds.losses` says.
+      neighbours: of the nearest neighbours.
+
+    Raises:
+      ValueError: if clips to fit on are all of one class, or as `linear.fit`.
+    """
+    return _crossed(_Label(part, neighbours), fold, l2)
+
+
+def answers(
+    questions: choices.Questions,
+    fold: Int[np.ndarray, " e"],
+    l2: Sequence[float],
+    link: choices.Link,
+) -> Result:
+    """Heads over candidate answers: a fold is scored by those of the others.
+
+    Args:
+      questions: on held-out clips.
+      fold: of each.
+      l2: penalties, chosen among as `folds.losses` says.
+      link: as `choices.objective`.
+
+    Raises:
+      ValueError: as `linear.fit`.
+    """
+    return _crossed(_Answers(questions, link), fold, l2)
+
+
+def _crossed(
+    task: _Label | _Answers, fold: Int[np.ndarray, " e"], l2: Sequence[float]
+) -> Result:
+    """Every fold scored by a head of the others, under the penalty of their choice."""
+    of_fold = folds.losses(fold, l2, task.fit, task.loss)
+    chosen, gradients = {}, []
+    is_right, is_near, logs = (np.zeros(len(fold)) for _ in range(3))
+    for name, its_losses in of_fold.items():
+        chosen[name] = linear.least(its_losses)
+        is_scored = fold == name
+        head = task.fit(~is_scored, (chosen[name],))[chosen[name]]
+        gradients.append(head.gradient)
+        scored = task.score(head, is_scored)
+        is_right[is_scored] = ties.hits(scored.scores, scored.right)
+        logs[is_scored] = ties.log_probability(scored.scores, scored.right)
+        if scored.near is not None:
+            is_near[is_scored] = ties.hits(scored.near, scored.right)
+    penalties = sorted(set(l2))
+    return Result(
+        l2=tuple(chosen.values()),
+        dev_loss={
+            s: float(np.mean([x[s] for x in of_fold.values()])) for s in penalties
+        },
+        is_right=is_right,
+        is_right_knn=None if scored.near is None else is_near,
+        log_probability=logs,
+        gradient=max(gradients),
+    )
