@@ -21,6 +21,11 @@ class Toy:
     seed: int = _number(0, 0, seeds.LARGEST)
     # true: the boxes that were rendered, of persons, faces and things by their names.
     boxes: Literal["detected", "true"] = "detected"
+    # Faults of true boxes (preprocessing/toy/box_faults.py): the share that is lost; sd
+    # of each side's shift, in shares of width or height; false ones for each true one.
+    lost_boxes: float = _number(0.0, 0.0, 1.0)
+    moved_boxes: float = _number(0.0, 0.0, 1.0)
+    false_boxes: float = _number(0.0, 0.0, 10.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,6 +229,9 @@ ADDED = {
     "training.eval_every_epochs": 0.0,
     "training.save_minutes": 0.0,
     "data.toy.boxes": "detected",
+    "data.toy.lost_boxes": 0.0,
+    "data.toy.moved_boxes": 0.0,
+    "data.toy.false_boxes": 0.0,
     "masking.attention": "start",
     "masking.tracks": "apart",
     "masking.scores": None,

@@ -183,9 +183,8 @@ def test_page_of_a_trained_start_with_replay(tmp_path, tiny_records):
         "\N{MINUS SIGN}5.0 \N{MINUS SIGN}12.5 to +0.0 against replay",
         f"{BODIES} \N{MINUS SIGN} better of none and replay",
         f"{BODIES} minus replay, the better of none and replay, is",
-        "highest accuracy on action (replay, 50.0 %), questions (zero-shot) (replay,"
-        " 60.0 %), questions (match) (replay, 60.0 %) and questions (answer) (none,"
-        " 55.0 %) is that of a row that hides nothing",
+        f"{BODIES} is not clearly apart on action, zero-shot, match and answer. ",
+        "clearly above or below that line",
         "above the start (none) (8.0 to 12.0 %)",
         "not corrected for how many there are",
     ]
@@ -270,8 +269,8 @@ def test_page_of_older_runs(tmp_path, tiny_records):
         "Answering questions, which the paper's accuracies are about, is not scored",
         "trained on the hidden patches alone",
         f"action: {BODIES} minus none is +18.0 points",
-        "against none? Yes: better on action",
-        f"Did {BODIES} beat {RANDOM} there? Yes: better on action",
+        f"{BODIES} is ahead on action. ",
+        f"Against {RANDOM}, {BODIES} is ahead on action, with one seed",
     ):
         assert part in text, part
     assert (

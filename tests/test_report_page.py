@@ -10,7 +10,15 @@ import pytest
 from mmdiffmask import grid as grids
 from mmdiffmask import statistics, types
 from mmdiffmask.masking import summary as mask_summary
-from mmdiffmask.report import compare, curves, page, pictures, sentences, summary
+from mmdiffmask.report import (
+    compare,
+    curves,
+    opening,
+    page,
+    pictures,
+    sentences,
+    summary,
+)
 
 EVIL = "<script>alert(\"x\")</script> & 'co'"
 GRID = grids.PatchGrid(2, 4, 16)
@@ -134,7 +142,7 @@ def test_page_loads_nothing_and_runs_nothing():
     reader, _ = _read(text)
     allowed = {page.PAPER, page.RESERVE}
     assert all(v in allowed or v.startswith("data:image/") for v in reader.links)
-    assert len([v for v in reader.links if v.startswith("data:")]) == 2
+    assert len([v for v in reader.links if v.startswith("data:")]) == 4
     assert not {"script", "link", "iframe", "object", "embed"} & set(reader.tags)
     assert "@import" not in text and "url(" not in text
     assert 'name="viewport"' in text and 'charset="utf-8"' in text
@@ -227,19 +235,22 @@ def test_comparison_sentence(low, high, text):
 @pytest.mark.parametrize(
     "ends, answer",
     [
-        ([(0.01, 0.05)], "Yes: better on action."),
-        ([(-0.05, -0.01)], "No: worse on action."),
-        ([(-0.01, 0.03)], "No: no difference seen on action (one of about 4.2"),
-        ([(0.01, 0.05), (-0.05, -0.01)], "Mixed: better on action; worse on action."),
-        ([(0.01, 0.05), (-0.01, 0.03)], "In part: better on action; no difference"),
+        ([(0.01, 0.05)], "ahead on action"),
+        ([(-0.05, -0.01)], "behind on action"),
+        ([(-0.01, 0.03)], "not clearly apart on action"),
+        ([(0.01, 0.05), (-0.05, -0.01)], "ahead on action and behind on action"),
+        (
+            [(0.01, 0.05), (-0.01, 0.03)],
+            "ahead on action and not clearly apart on action",
+        ),
     ],
 )
-def test_in_short_counts_what_was_seen(ends, answer):
+def test_the_opening_says_what_was_seen(ends, answer):
     items = tuple(_comparison(*e) for e in ends)
     other = dataclasses.replace(_comparison(0.1, 0.2), measure="a retrieval task")
     run = _run(label="action", comparisons=(*items, other), retrieval=())
-    (text,) = sentences.in_short(run)
-    assert answer in text
+    (text,) = opening.in_words(run)
+    assert text == f"Against none, difference is {answer}."
 
 
 def test_rows_are_held_against_those_that_prefer_nothing():
@@ -249,19 +260,97 @@ def test_rows_are_held_against_those_that_prefer_nothing():
     ]
     item = dataclasses.replace(_comparison(0.01, 0.05), b="random", is_gain=False)
     run = _run(label="action", comparisons=(item,), retrieval=(), rows=tuple(rows))
-    (text,) = sentences.in_short(run)
-    assert text == "Did difference beat random there? Yes: better on action."
+    (text,) = opening.in_words(run)
+    assert text.startswith("Against random, difference is ahead on action, with one")
 
 
 @pytest.mark.parametrize(
     "value, untrained, expected",
-    [(0.3, 0.1, "difference"), (0.13, 0.1, "no row"), (0.09, 0.1, "no row")],
+    [
+        (0.3, 0.1, "difference"),
+        (0.13, 0.1, "none of them"),
+        (0.09, 0.1, "none of them"),
+    ],
 )
 def test_learned_needs_both_intervals_apart(value, untrained, expected):
     scores = {"difference": _score(value), "untrained network": _score(untrained)}
     task = summary.RetrievalTask("difference", "hidden", 640.0, 0.0016, scores)
-    (text,) = sentences.in_short(_run(comparisons=(), retrieval=(task,)))
-    assert text.endswith(f"the untrained network: {expected}.")
+    run = _run(comparisons=(), retrieval=(task,))
+    (text,) = opening.in_words(run)
+    assert f"; clearly more than the untrained network: {expected}" in text
+    assert f"(the untrained network {100 * untrained:.1f}{NBSP}%)" in text
+    assert "copying" not in text
+    few = dataclasses.replace(run, clips={"dev": compare.FEW_CLIPS - 1})
+    assert opening.in_words(few)[0].startswith("Nothing was compared")
+
+
+def test_the_opening_has_three_sentences_at_most():
+    rows = [
+        dataclasses.replace(row, is_uniform=row.name == "random")
+        for row in _run(label="action").rows
+    ]
+    texts = opening.in_words(_run(label="action", rows=tuple(rows)))
+    assert len(texts) == 3 and all(text.count(". ") == 0 for text in texts)
+    _, shown = _read(page.build(_run(label="action", rows=tuple(rows))))
+    for text in texts:
+        assert shown.index(text.replace(NBSP, " ")) < shown.index("1. What this is")
+
+
+def test_the_table_has_every_row_by_every_measure():
+    run = _run(label="action")
+    cells, action = opening.measures(run)
+    assert (cells.name, action.name) == ("cells hidden by difference", "action")
+    for measure in (cells, action):
+        assert list(measure.entries) == ["none", "random", "difference"]
+        assert measure.reference == "none" and not measure.entries["none"].mark
+    probed = {row.name: row.probes["action"].main.linear for row in run.rows}
+    assert {name: entry.score for name, entry in action.entries.items()} == probed
+    assert cells.chance == 0.0016 and action.chance == 0.25
+    # At the next multiple of 5 points above the highest interval.
+    assert cells.top == pytest.approx(0.35) and action.top == pytest.approx(0.85)
+    assert cells.at(0.07) == "20.0%" and cells.width(_score(0.1)) == "10.2%"
+    _, shown = _read(page.build(run))
+    assert "▲ above" in shown and "clearly above or below that line" in shown
+
+
+@pytest.mark.parametrize(
+    "value, mark", [(0.2, "above"), (0.13, ""), (0.1, ""), (0.07, ""), (0.05, "below")]
+)
+def test_cells_are_marked_where_intervals_lie_apart(value, mark):
+    scores = {"none": _score(0.1), "random": _score(value), "copy": _score(0.9)}
+    task = summary.RetrievalTask("difference", "hidden", 640.0, 0.0016, scores)
+    (measure,) = opening.measures(_run(floors={}, retrieval=(task,)))
+    assert measure.entries["random"].mark == mark and "copy" not in measure.entries
+    point = dataclasses.replace(_score(value), low=value, high=value)
+    task = dataclasses.replace(task, scores=scores | {"random": point})
+    (measure,) = opening.measures(_run(floors={}, retrieval=(task,)))
+    assert not measure.entries["random"].mark
+
+
+@pytest.mark.parametrize("a, b", [("difference", "none"), ("none", "difference")])
+@pytest.mark.parametrize(
+    "low, high, side", [(0.01, 0.05, 1), (-0.05, -0.01, -1), (-0.01, 0.02, 0)]
+)
+def test_labels_are_marked_by_their_paired_difference(a, b, low, high, side):
+    item = dataclasses.replace(_comparison(low, high), a=a, b=b)
+    run = _run(label="action", comparisons=(item,), retrieval=())
+    (measure,) = opening.measures(run)
+    side = side if a == "difference" else -side
+    assert measure.entries["difference"].mark == ("", "above", "below")[side]
+    assert not measure.entries["random"].mark
+
+
+def test_the_line_is_the_better_row_that_hides_nothing():
+    run = _run(label="action")
+    better = dataclasses.replace(run.rows[2], masks=None)
+    run = dataclasses.replace(run, rows=(run.rows[0], run.rows[1], better))
+    cells, action = opening.measures(run)
+    assert cells.reference == action.reference == "difference"
+    assert action.entries["none"].mark == action.entries["random"].mark == "below"
+    hiding = dataclasses.replace(run, rows=run.rows[1:2])
+    assert [m.reference for m in opening.measures(hiding)] == ["", ""]
+    _, shown = _read(page.build(dataclasses.replace(hiding, comparisons=())))
+    assert "▲" not in shown
 
 
 def test_best_row_beside_its_floors():
@@ -307,7 +396,7 @@ def test_cases_of_intervals_that_are_points(low, high):
     text = sentences.comparison(found)
     assert sentences.NO_INTERVAL in text and "is ahead" not in text
     run = _run(label="action", comparisons=(found,), retrieval=())
-    assert "Yes" not in " ".join(sentences.in_short(run))
+    assert "ahead" not in " ".join(opening.in_words(run))
     task = summary.RetrievalTask(
         "difference", "hidden", 640.0, 0.0016, {"difference": score, "copy": score}
     )

@@ -89,6 +89,25 @@ def test_true_boxes_are_those_that_were_rendered(tmp_path):
     assert "with the boxes of boxes.jsonl" in collect._describe(
         corpus.manifest.settings
     )
+    raw = folder.parent / "raw"
+    before = {p: p.stat().st_mtime_ns for p in raw.rglob("*")}
+    lost = configure.override(experiment, ["data.toy.lost_boxes=1"])
+    assert toy_records.folder_of(lost, tmp_path) != folder
+    bare = Corpus.of(toy_records.make(lost, tmp_path))
+    assert {p: p.stat().st_mtime_ns for p in raw.rglob("*")} == before
+    source = bare.source("train")
+    records = [source[i] for i in range(len(bare.entries("train")))]
+    assert {record.is_boxed for record in records} == {True, False}
+    assert not any(len(record.boxes) for record in records)
+    assert "boxes_with_faults.jsonl" in collect._describe(bare.manifest.settings)
+
+
+def test_only_true_boxes_have_faults(tmp_path):
+    for name in toy_records.FAULTS:
+        wrong = configure.override(configure.load(TINY), [f"data.toy.{name}=0.5"])
+        with pytest.raises(ValueError, match=f"toy.{name}=0.5: only true boxes have"):
+            toy_records.make(wrong, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_config_without_data_says_so(tmp_path):

@@ -12,6 +12,7 @@ from mmdiffmask.report import (
     compare,
     curves,
     language,
+    opening,
     pictures,
     sentences,
     summary,
@@ -89,7 +90,8 @@ def _derived(run: summary.RunSummary) -> dict:
         "no_interval": sentences.NO_INTERVAL,
         "group_notes": collections.defaultdict(str, GROUP_NOTES),
         "start_floor": next((task.start for task in run.retrieval), ""),
-        "in_short": sentences.in_short(run),
+        "opening": opening.in_words(run),
+        "measures": opening.measures(run),
         "floors": sentences.against_floors(run),
         "comparisons": [
             sentences.comparison(item, run.plain) for item in run.comparisons

@@ -112,7 +112,9 @@ def retrieval(task: summary.RetrievalTask, names: list[str]) -> list[str]:
         parts = [_side(score.is_above(task.chance), "chance", percent(task.chance))]
         if floor is not None:
             value = interval(floor) if floor.has_interval else percent(floor.value)
-            parts.append(_side(score.is_above(floor.high), _the(task.start), value))
+            parts.append(
+                _side(score.is_above(floor.high), the_start(task.start), value)
+            )
         if history.COPY in task.scores:
             copy = task.scores[history.COPY].value
             parts.append(_side(score.is_above(copy), "copying", percent(copy)))
@@ -124,7 +126,7 @@ def retrieval(task: summary.RetrievalTask, names: list[str]) -> list[str]:
     return sentences
 
 
-def _the(start: str) -> str:
+def the_start(start: str) -> str:
     """How a sentence names the weights that training began with."""
     named = {
         summary.UNTRAINED: "the untrained network",
@@ -135,105 +137,6 @@ def _the(start: str) -> str:
 
 def _side(is_above: bool, floor: str, value: str) -> str:
     return f"{'above' if is_above else 'not above'} {floor} ({value})"
-
-
-def in_short(run: summary.RunSummary) -> list[str]:
-    """The findings for a reader in a hurry, by counting comparisons."""
-    is_enough = run.clips.get("dev", 0) >= compare.FEW_CLIPS
-    findings = [_learned(task, run) for task in run.retrieval if is_enough]
-    findings = [text for text in findings if text]
-    labels = [c for c in run.comparisons if c.measure in run.floors]
-    questions = [c for table in run.questions for c in table.columns[0].comparisons]
-    hiding = [name for name in run.names if name not in run.plain]
-    start = join(list(run.plain))
-    over = f"the better of {start}" if len(run.plain) > 1 else start
-    for items, ability in (
-        (labels, "labels can be read out of the frozen network"),
-        (questions, "questions are answered"),
-    ):
-        for a in hiding:
-            gains = [c for c in items if c.a == a and c.is_gain]
-            if gains:
-                text = f"Did {a} improve how {ability}, against {over}?"
-                findings.append(f"{text} {_tally(gains)}")
-        for a in hiding:
-            for b in run.uniform:
-                pairs = [c for c in items if (c.a, c.b) == (a, b)]
-                if pairs:
-                    findings.append(f"Did {a} beat {b} there? {_tally(pairs)}")
-    return findings + _plain_wins(run)
-
-
-def _plain_wins(run: summary.RunSummary) -> list[str]:
-    """Says so where no row that hides something is the best."""
-    measured = {
-        label: {row.name: row.probes[label].main.linear.value for row in run.rows}
-        for label in run.floors
-    }
-    for table in run.questions:
-        scores = table.columns[0].scores
-        name = f"questions ({table.read_out})"
-        measured[name] = {row: score.value for row, score in scores.items()}
-    if len(run.plain) in (0, len(run.rows)):
-        return []
-    best = {m: max(scores, key=scores.__getitem__) for m, scores in measured.items()}
-    wins = [
-        f"{m} ({row}, {percent(measured[m][row])})"
-        for m, row in best.items()
-        if row in run.plain
-    ]
-    if not wins:
-        return []
-    return [
-        f"Where hiding patches did not help: the highest accuracy on {join(wins)} is"
-        " that of a row that hides nothing."
-    ]
-
-
-def _learned(task: summary.RetrievalTask, run: summary.RunSummary) -> str:
-    """Who learned to find a strategy's wholly hidden cells; "" for other tasks."""
-    floor = task.scores.get(task.start)
-    trained = [row.name for row in run.rows if row.steps and row.name in task.scores]
-    if task.cells != "hidden" or floor is None or not trained:
-        return ""
-    limit = max(task.chance, floor.high)
-    able = [name for name in trained if task.scores[name].is_above(limit)]
-    best = max(trained, key=lambda name: task.scores[name].value)
-    aside = ", which hides nothing," if best in run.plain else ""
-    text = (
-        f"Cells hidden wholly by {task.masks}: {best}{aside} finds most,"
-        f" {percent(task.scores[best].value)}; guessing finds {percent(task.chance)},"
-        f" {_the(task.start)} {percent(floor.value)}"
-    )
-    if history.COPY in task.scores:
-        copied = percent(task.scores[history.COPY].value)
-        text += f", copying from other frames {copied}"
-    who = join(able) if able else "no row"
-    return f"{text}. Clearly above guessing and {_the(task.start)}: {who}."
-
-
-def _tally(items: list[compare.Comparison]) -> str:
-    """Which measures went up, down, or showed nothing."""
-    seen = [c for c in items if c.difference.is_seen]
-    up = [c.measure for c in seen if c.difference.value > 0]
-    down = [c.measure for c in seen if c.difference.value < 0]
-    same = [c.measure for c in items if not c.difference.is_seen]
-    parts = []
-    if up:
-        parts.append(f"better on {join(up)}")
-    if down:
-        parts.append(f"worse on {join(down)}")
-    if same:
-        smallest = [c.difference.smallest for c in items if not c.difference.is_seen]
-        parts.append(
-            f"no difference seen on {join(same)} (one of about"
-            f" {points(max(smallest), is_signed=False)} points would have been, four"
-            " times in five)"
-        )
-    answer = (
-        "Mixed" if up and down else "No" if not up else "In part" if same else "Yes"
-    )
-    return f"{answer}: {'; '.join(parts)}."
 
 
 def join(words: list[str]) -> str:

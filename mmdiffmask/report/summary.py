@@ -15,6 +15,7 @@ from mmdiffmask.training.read_outs import clips
 
 UNTRAINED = "untrained network"
 START = "before training"
+FRAME_PX = 400  # wide: the frame that a page opens with
 
 
 class ReadOut(NamedTuple):
@@ -100,11 +101,19 @@ class RetrievalTask:
 
 @dataclasses.dataclass(frozen=True)
 class ExampleRow:
-    """One strip of frames: title, what was hidden, a JPEG file."""
+    """One row's strip of frames.
+
+    Attributes:
+      name: its title.
+      note: what was hidden.
+      picture: a JPEG of all frames.
+      frame: a JPEG of the frame that the page opens with.
+    """
 
     name: str
     note: str
     picture: bytes
+    frame: bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,8 +215,22 @@ def make_example(
     """
     is_valid = pictures.valid_patches(grid, clip)
     is_valid |= unit_of_token.reshape(is_valid.shape) >= 0  # padding that is hidden
-    first = pictures.to_jpeg(pictures.draw_strip(grid, clip, with_labels=True))
-    rows = [ExampleRow("what was found", pictures.count_boxes(clip.boxes), first)]
+    shown = _most_hidden(masks, len(clip.frames))
+
+    def row(
+        name: str,
+        note: str,
+        is_hidden: Bool[np.ndarray, "t n"] | None = None,
+        with_labels: bool = False,
+    ) -> ExampleRow:
+        strip = pictures.draw_strip(grid, clip, is_hidden, with_labels)
+        of_frame = None if is_hidden is None else is_hidden[shown]
+        size = max(grid.patch_px, round(FRAME_PX / grid.cols))
+        frame = pictures.draw_frame(grid, clip, shown, of_frame, with_labels, size)
+        return ExampleRow(name, note, pictures.to_jpeg(strip), pictures.to_jpeg(frame))
+
+    boxes = pictures.count_boxes(clip.boxes)
+    rows = [row("what was found", boxes, with_labels=True)]
     for name, is_hidden in masks.items():
         counts = mask_summary.summarise_masks(
             grid,
@@ -216,9 +239,16 @@ def make_example(
             unit_of_token[None],
             is_box_unit[None],
         )
-        strip = pictures.to_jpeg(pictures.draw_strip(grid, clip, is_hidden))
-        rows.append(ExampleRow(name, _mask_note(counts), strip))
+        rows.append(row(name, _mask_note(counts), is_hidden))
     return Example(clip.name, tuple(rows))
+
+
+def _most_hidden(masks: Mapping[str, Bool[np.ndarray, "t n"]], frames: int) -> int:
+    """The frame that all masks together hide most of; the first of those alike."""
+    hidden = np.zeros(frames, int)
+    for is_hidden in masks.values():
+        hidden += is_hidden.sum(axis=1)
+    return int(np.argmax(hidden))
 
 
 def _mask_note(counts: mask_summary.MaskSummary) -> str:

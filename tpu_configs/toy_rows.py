@@ -1,0 +1,64 @@
+"""Every other row once, at half the updates: masks, curves and cost, no comparison.
+
+Command:  mmdiffmask experiment tpu_configs/toy_rows.py --plan
+          mmdiffmask experiment tpu_configs/toy_rows.py --workers 2 \
+            --results results/toy_rows
+Hardware: 2 CPU cores; can be killed and gone on with anywhere.
+Expect:   one seed a row says nothing about which is better.
+
+True boxes of the domain `people`, so that there are objects among them. Faults of boxes
+are a sweep of one row: --set data.toy.lost_boxes=0.3, then data.toy.moved_boxes=0.2,
+then data.toy.false_boxes=0.5, each with --results and --workdir of its own and
+--set 'rows=["difference: masking.strategy=difference"]'.
+"""
+
+import dataclasses
+import pathlib
+
+from mmdiffmask import config, configure
+
+STRATEGIES = (
+    "difference",
+    "difference-face",
+    "difference-object",
+    "attnmask-hint",
+    "mst",
+    "attention-body",
+    "random-tube",
+    "whole-frames",
+    "multi-block",
+    "band-noise",
+    "motion",
+    "any-box",
+    "moved",
+    "moved-face",
+    "moved-object",
+    "other-clip-face",
+    "other-clip-object",
+    "background",
+    "background-face",
+    "background-object",
+)
+OTHERS = ("live: masking.strategy=attnmask; masking.attention=live",)
+
+
+def get_config() -> config.Experiment:
+    """The rows of the registry that the main part lacks."""
+    path = pathlib.Path(__file__).with_name("toy_experiment.py")
+    main = configure.load(path)
+    toy = dataclasses.replace(main.data.toy, boxes="true")
+    steps = main.training.steps // 2
+    return dataclasses.replace(
+        main,
+        name="toy-rows",
+        data=dataclasses.replace(main.data, toy=toy),
+        training=dataclasses.replace(
+            main.training,
+            steps=steps,
+            warmup_steps=steps // 10,
+            eval_every=steps,
+            save_every=steps,
+        ),
+        rows=(*(f"{name}: masking.strategy={name}" for name in STRATEGIES), *OTHERS),
+        contrasts=(),
+    )
