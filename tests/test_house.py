@@ -19,7 +19,7 @@ RANKS = [
     {"run_folder"},
     {"training"},
     {"examples", "label_vectors", "weights"},
-    {"attention"},
+    {"attention", "text"},
     {"masks"},
     {"effects", "starts"},
     {"build"},
