@@ -26,7 +26,7 @@ RANKS = [
     {"pretrain"},
     {"probe"},
     {"anchor_choice", "doctor", "experiment", "report"},
-    {"run_arguments", "toy_records"},
+    {"run_arguments", "text_arguments", "toy_records"},
     {
         "anchor_commands",
         "demo",

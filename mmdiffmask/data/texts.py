@@ -99,7 +99,7 @@ class Texts(Sequence[Text]):
         if not self.paths:
             raise ValueError("no file of texts is named")
         self._label_field, self._are_marked = label_field, are_marked
-        self._files = [_open(path) for path in self.paths]
+        self._files = [open_file(path) for path in self.paths]
         self._offsets = [
             array.array("q", (offset for offset, _ in lines(file, path)))
             for file, path in zip(self._files, self.paths, strict=True)
@@ -136,8 +136,12 @@ class Texts(Sequence[Text]):
         return digest.hexdigest()
 
 
-def _open(path: str) -> BinaryIO:
-    """A file that may hold texts."""
+def open_file(path: str) -> BinaryIO:
+    """A file of texts, where its first one begins.
+
+    Raises:
+      ValueError: if it is missing or cannot hold texts.
+    """
     kind = pathlib.Path(path)
     if not kind.is_file():
         verb = "is a folder, not a file" if kind.is_dir() else "is missing"

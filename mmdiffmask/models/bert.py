@@ -1,6 +1,6 @@
-"""A BERT encoder's last hidden states of one text, in numpy.
+"""A BERT encoder's last hidden states of one text or of several alike, in numpy.
 
-For a few hundred words, as labels of boxes are: nothing is compiled or trained.
+For a few thousand words, as labels of boxes are: nothing is compiled or trained.
 """
 
 import math
@@ -34,15 +34,27 @@ def encode(
     Raises:
       ValueError: if the text has more pieces than there are positions.
     """
+    types = None if types is None else types[None]
+    return encode_alike(weights, ids[None], heads, epsilon, prefix, types)[0]
+
+
+def encode_alike(
+    weights: Weights,
+    ids: Int[np.ndarray, "b n"],
+    heads: int,
+    epsilon: float = 1e-12,
+    prefix: str = "",
+    types: Int[np.ndarray, "b n"] | None = None,
+) -> Float[np.ndarray, "b n d"]:
+    """`encode` of texts that have equally many word pieces, at once."""
+    b, n = ids.shape
     embeddings = prefix + "embeddings."
     positions = weights[f"{embeddings}position_embeddings.weight"]
-    if len(ids) > len(positions):
-        raise ValueError(
-            f"{len(ids)} word pieces: at most {len(positions)} can be read"
-        )
+    if n > len(positions):
+        raise ValueError(f"{n} word pieces: at most {len(positions)} can be read")
     x = weights[f"{embeddings}word_embeddings.weight"][ids]
-    x = x + positions[: len(ids)]
-    types = np.zeros(len(ids), int) if types is None else types
+    x = x + positions[:n]
+    types = np.zeros((b, n), int) if types is None else types
     x = x + weights[f"{embeddings}token_type_embeddings.weight"][types]
     x = _norm(weights, f"{embeddings}LayerNorm", x, epsilon)
     layer = 0
@@ -58,13 +70,13 @@ def _layer(
     """Attention and a feed-forward layer, each with a layer norm behind its sum."""
     query, key, value = (
         _linear(weights, f"{name}attention.self.{part}", x)
-        .reshape(len(x), heads, -1)
-        .swapaxes(0, 1)
+        .reshape(*x.shape[:2], heads, -1)
+        .swapaxes(1, 2)
         for part in ("query", "key", "value")
-    )  # (h, n, d / h)
-    scores = query @ key.swapaxes(1, 2) / math.sqrt(query.shape[-1])
+    )  # (b, h, n, d / h)
+    scores = query @ key.swapaxes(2, 3) / math.sqrt(query.shape[-1])
     mixed = scipy.special.softmax(scores, axis=-1) @ value
-    mixed = mixed.swapaxes(0, 1).reshape(x.shape)
+    mixed = mixed.swapaxes(1, 2).reshape(x.shape)
     mixed = _linear(weights, f"{name}attention.output.dense", mixed)
     x = _norm(weights, f"{name}attention.output.LayerNorm", x + mixed, epsilon)
     wide = _linear(weights, f"{name}intermediate.dense", x)
@@ -74,7 +86,9 @@ def _layer(
 
 
 def _linear(weights: Weights, name: str, x: np.ndarray) -> np.ndarray:
-    return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+    # One product of all rows: numpy would multiply text by text.
+    rows = x.reshape(-1, x.shape[-1]) @ weights[f"{name}.weight"].T
+    return rows.reshape(*x.shape[:-1], -1) + weights[f"{name}.bias"]
 
 
 def _norm(weights: Weights, name: str, x: np.ndarray, epsilon: float) -> np.ndarray:

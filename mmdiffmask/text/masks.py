@@ -86,6 +86,10 @@ def of_texts(
       recipe: how to draw.
       choice: what stands in for hidden pieces.
     """
+    if recipe.strategy.is_anchored:  # all words at once: it keeps what it computed
+        recipe.scores.similarity(
+            sorted({word for w in windows for window in w for word in window.words})
+        )
     items = [
         item
         for i, (text, of_text) in enumerate(zip(texts, windows, strict=True))
