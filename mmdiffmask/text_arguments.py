@@ -118,7 +118,8 @@ def export(arguments: argparse.Namespace) -> str:
 
 def sources(arguments: argparse.Namespace) -> recipes.Sources:
     """Where the weights of words come from, as the arguments say."""
-    named = (arguments.anchors or "").split(",")
+    named = (getattr(arguments, "anchors", None) or "").split(",")
+    vectors = getattr(arguments, "vectors", None)
     if arguments.k < 1 or arguments.candidates < 0:
         raise ValueError(
             f"--k {arguments.k} --candidates {arguments.candidates}: must be at least 1"
@@ -130,6 +131,6 @@ def sources(arguments: argparse.Namespace) -> recipes.Sources:
         max_candidates=arguments.candidates or None,
         unseen=arguments.unseen,
         background=arguments.background,
-        vectors=arguments.vectors,
+        vectors=vectors or getattr(arguments, "embeddings", None),
         reduce=arguments.similarity,
     )

@@ -25,8 +25,9 @@ RANKS = [
     {"build"},
     {"pretrain"},
     {"probe"},
+    {"premise"},
     {"anchor_choice", "doctor", "experiment", "report"},
-    {"run_arguments", "text_arguments", "toy_records"},
+    {"corpus_anchors", "run_arguments", "text_arguments", "toy_records"},
     {
         "anchor_commands",
         "demo",
