@@ -95,8 +95,8 @@ def measure(
         total = np.zeros((int(is_judged.sum()), 3 * n))
         for draw in range(draws):
             features = _bags(split, keys, similarity, bag, (seed, draw))
-            told = _predict(features, target, fold, folds, n)[is_judged]
-            total += _counts(told, target[is_judged], n) / draws
+            predicted = _predict(features, target, fold, folds, n)[is_judged]
+            total += _counts(predicted, target[is_judged], n) / draws
         counts[bag] = total
     _, clip = np.unique(group[is_judged], return_inverse=True)
     return _summary(counts, clip, seed, n, not judged)
@@ -148,12 +148,12 @@ def _predict(
     n_classes: int,
 ) -> Int[np.ndarray, " e"]:
     """The class of each text, told by a head that was fitted without its fold."""
-    told = np.zeros(len(target), np.int64)
+    predicted = np.zeros(len(target), np.int64)
     for one in folds:
         is_out = fold == one
         kernel, bias = _fit(features[~is_out], target[~is_out], n_classes)
-        told[is_out] = np.argmax(features[is_out] @ kernel + bias, 1)
-    return told
+        predicted[is_out] = np.argmax(features[is_out] @ kernel + bias, 1)
+    return predicted
 
 
 def _fit(
@@ -178,19 +178,19 @@ def _fit(
 
 
 def _counts(
-    told: Int[np.ndarray, " e"], target: Int[np.ndarray, " e"], n: int
+    predicted: Int[np.ndarray, " e"], target: Int[np.ndarray, " e"], n: int
 ) -> Float[np.ndarray, "e m"]:
     """Of each text: right in class c, told c, is c; 3 n columns."""
     classes = np.arange(n)
-    is_told, is_true = told[:, None] == classes, target[:, None] == classes
+    is_told, is_true = predicted[:, None] == classes, target[:, None] == classes
     parts = [is_told & is_true, is_told, is_true]
     return np.concatenate(parts, 1).astype(np.float64)
 
 
 def _measures(sums: Float[np.ndarray, "r m"], n: int) -> dict[str, np.ndarray]:
     """Accuracy and macro F1 of sums of `_counts`; absent classes do not count."""
-    right, told, true = sums[:, :n], sums[:, n : 2 * n], sums[:, 2 * n :]
-    f1 = 2 * right / np.maximum(told + true, 1e-12)
+    right, named, true = sums[:, :n], sums[:, n : 2 * n], sums[:, 2 * n :]
+    f1 = 2 * right / np.maximum(named + true, 1e-12)
     there = true > 0
     mean = (f1 * there).sum(1) / np.maximum(there.sum(1), 1)
     return {"accuracy": right.sum(1) / true.sum(1), "macro F1": mean}
