@@ -10,6 +10,8 @@ LOCK := requirements/$(DEVICE).txt
 OK := $(VENV)/.ok$(if $(filter-out cpu,$(DEVICE)),-$(DEVICE))
 # Apache Beam wants older protobuf, pyarrow and pillow: an environment of its own.
 BEAM := .venv-beam
+# transformers without torch, and without this package: whoever takes its files.
+HF := .venv-hf
 # libtpu stays out of the environment that runs and tests use.
 TPU := .venv-tpu
 # PYTHON=... chooses the interpreter; else the first of these that is new enough.
@@ -21,7 +23,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 APART := -n 2 --dist loadfile
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: demo labels test test-slow test-long test-beam tpu-check lint venv clean
+.PHONY: demo labels test test-slow test-long test-beam test-hf tpu-check lint venv clean
 
 demo: $(OK)  ## the main job: toy videos to report, a quarter of an hour
 	@$(BIN)/python -m mmdiffmask demo
@@ -40,6 +42,9 @@ test-long: $(OK)
 
 test-beam: $(BEAM)/.ok
 	$(BEAM)/bin/python -m pytest -m beam
+
+test-hf: $(OK) $(HF)/.ok  ## masks of texts in the hands of transformers
+	$(BIN)/python -m pytest -m hf
 
 tpu-check: $(TPU)/.ok  ## whether configs fit a TPU v2: half an hour at first
 	$(TPU)/bin/python -m benchmarks.tpu_check
@@ -73,8 +78,14 @@ $(OK): $(LOCK) requirements/cpu.txt setup.py
 $(BEAM)/.ok: requirements/beam.txt setup.py
 	$(call install,$(BEAM),requirements/beam.txt,$@)
 
+$(HF)/.ok: requirements/hf.txt
+	@test -x $(HF)/bin/python || $(PYTHON) -m venv $(HF)
+	@$(HF)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		-r requirements/hf.txt
+	@touch $@
+
 $(TPU)/.ok: requirements/tpu.txt requirements/cpu.txt setup.py
 	$(call install,$(TPU),requirements/tpu.txt,$@)
 
 clean:  ## removes the environments, not data or runs
-	rm -rf $(VENV) $(BEAM) $(TPU) build *.egg-info
+	rm -rf $(VENV) $(BEAM) $(HF) $(TPU) build *.egg-info

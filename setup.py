@@ -24,6 +24,8 @@ CORE = [
     "ftfy",
     "unidecode",
     "tokenizers>=0.23,<0.24",
+    "huggingface_hub",  # where its cache keeps tokenizers; tokenizers needs it anyway
+    "pyarrow>=25",  # masks of texts as Parquet; tensorflow-datasets needs it anyway
     "wordsegment==1.3.1",  # read as a file: the web's word counts, for TF-ICF
     "etils[epath]",
     "tensorboardX>=2.6.5,<2.7",  # events; its own needs are in this list already

@@ -75,20 +75,46 @@ def choose(texts: Sequence[str], k: int, max_candidates: int | None) -> Choice:
     Raises:
       ValueError: if k is no number of words, or no text has a word that can be one.
     """
+    return of_counts(anchors.count_words(texts), len(texts), k, max_candidates)
+
+
+def of_counts(
+    counts: Mapping[str, int],
+    n_texts: int,
+    k: int,
+    max_candidates: int | None,
+    *,
+    web: Mapping[str, int] | None = None,
+    unseen: str = "drop",
+) -> Choice:
+    """As `choose`, of words that were counted.
+
+    Args:
+      counts: word -> how often it stands in distinct texts.
+      n_texts: how many texts were read.
+      k: how many anchors.
+      max_candidates: as `anchors.tf_icf`.
+      web: counts of the general corpus; None: of the web.
+      unseen: as `anchors.tf_icf`.
+
+    Raises:
+      ValueError: as `choose`.
+    """
     if k < 1 or (max_candidates is not None and max_candidates < 1):
         raise ValueError(f"{k} anchors of {max_candidates} words: must be at least 1")
-    counts, web = anchors.count_words(texts), web_counts.load()
+    web = web_counts.load() if web is None else web
     if not counts:
         raise ValueError("the texts have no word, so no anchor can be chosen from them")
-    ranked, unseen = anchors.competing(counts, web, max_candidates)
+    ranked, unknown = anchors.competing(counts, web, max_candidates)
+    is_dropped = unseen == "drop"
     return Choice(
-        texts=len(texts),
+        texts=n_texts,
         words=sum(counts.values()),
-        scores=tuple(anchors.tf_icf(counts, web, k, max_candidates)),
+        scores=tuple(anchors.tf_icf(counts, web, k, max_candidates, unseen=unseen)),
         counts=counts,
         web=web,
-        competing=len(ranked),
-        unseen=tuple(unseen),
+        competing=len(ranked) + (0 if is_dropped else len(unknown)),
+        unseen=tuple(unknown) if is_dropped else (),
     )
 
 
@@ -178,7 +204,7 @@ def lines(
     Raises:
       ValueError: if embeddings lack a label or an anchor.
     """
-    text = [*_words(choice), "", *_persons(choice.anchors), ""]
+    text = [*table(choice), "", *_persons(choice.anchors), ""]
     words = ",".join(choice.anchors)
     if embeddings is None:
         return [
@@ -194,7 +220,8 @@ def lines(
     return [*text, "", "To mask by them, add to pretrain:", use]
 
 
-def _words(choice: Choice) -> Iterable[str]:
+def table(choice: Choice) -> Iterable[str]:
+    """The anchors with their counts, a line each."""
     yield (
         f"{choice.texts} texts, {choice.words} words in those that differ;"
         f" {choice.competing} frequent words of three or more characters compete"
@@ -205,7 +232,7 @@ def _words(choice: Choice) -> Iterable[str]:
         yield f"{len(choice.unseen)} without a web count drop out: {shown}{more}"
     yield f"{'place':>5}  {'word':<16} {'count':>6} {'web count':>14} {'TF-ICF':>10}"
     for place, (word, score) in enumerate(choice.scores, 1):
-        count, web = choice.counts[word], choice.web[word]
+        count, web = choice.counts[word], choice.web.get(word, 0)
         yield f"{place:5}  {word:<16} {count:6} {web:14} {score:10.4g}"
 
 

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import pathlib
 
-from mmdiffmask import config, run_arguments
+from mmdiffmask import config, run_arguments, text_arguments
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -13,14 +13,18 @@ def add(commands: argparse._SubParsersAction) -> None:
         dest="action", required=True, metavar="ACTION"
     )
     export = actions.add_parser(
-        "export", help="static masks by example id, for --set masking.masks and others"
+        "export",
+        help="static masks: of records by example id, or of texts for other trainers",
     )
-    export.add_argument("data", help="a folder of records")
-    export.add_argument("--out", required=True, help=".npz to write")
+    export.add_argument("data", nargs="?", help="a folder of records")
+    export.add_argument(
+        "--out", required=True, help=".npz; of texts .parquet or .jsonl"
+    )
     export.add_argument("--config", help="a Python file with get_config(); or defaults")
     export.add_argument("--split", default="train", help="of the records (train)")
     export.add_argument("--seed", type=int, default=0, help="of the masks (0)")
     run_arguments.add_settings(export)
+    text_arguments.add_export(export)
     export.set_defaults(run=_export)
 
     page = commands.add_parser("strategies", help="one HTML page of all strategies")
@@ -66,6 +70,10 @@ def _export(arguments: argparse.Namespace) -> None:
     from mmdiffmask import masks, seeds, starts
     from mmdiffmask.data.corpus import Corpus
 
+    if arguments.text:
+        print(text_arguments.export(arguments))
+        return
+    text_arguments.require_records(arguments)
     seeds.check("--seed", arguments.seed)
     experiment = run_arguments.experiment(arguments)
     corpus, names = Corpus.of(arguments.data), [experiment.masking.strategy]

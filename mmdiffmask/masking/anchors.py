@@ -1,17 +1,16 @@
 """Anchors from word counts, and labels' similarity to them (paper: 3.4, 3.5)."""
 
-import collections
 import pathlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from mmdiffmask.masking import word_counts
 from mmdiffmask.types import Boxes
 
-_WORD = re.compile(r"[^\W_]+")
+UNSEEN = ("drop", "floor")  # what becomes of words without a web count
 
 
 def count_words(texts: Iterable[str]) -> dict[str, int]:
@@ -23,10 +22,9 @@ def count_words(texts: Iterable[str]) -> dict[str, int]:
     >>> count_words(["The cell, the CELL", "the [[ cell ]], the cell"])
     {'the': 2, 'cell': 2}
     """
-    counts = collections.Counter()
-    for words in dict.fromkeys(tuple(_WORD.findall(text.lower())) for text in texts):
-        counts.update(words)
-    return dict(counts)
+    counted = word_counts.WordCounts()
+    counted.add_all(texts)
+    return dict(counted.counts)
 
 
 def competing(
@@ -59,13 +57,15 @@ def tf_icf(
     k: int = 20,
     max_candidates: int | None = 200,
     min_length: int = 3,
+    unseen: str = "drop",
 ) -> list[tuple[str, float]]:
     """The k words with the highest freq(w, X_T) / freq(w, X_PT), best first.
 
     Paper: Eq. 2. Departs: the exact ratio proposes words seen a few times, so only
     the `max_candidates` most frequent target words compete (None: all, Eq. 2 as
-    written); words without a web count, whose ratio is infinite, are dropped.
-    Ties by word (design.md section 4.1).
+    written); words without a web count, whose ratio is infinite, are dropped, or with
+    `unseen` "floor" count as the rarest that has one. Ties by word (design.md section
+    4.1).
 
     Args:
       target_counts: as `competing`.
@@ -73,17 +73,24 @@ def tf_icf(
       k: how many; fewer words are all of them.
       max_candidates: as `competing`.
       min_length: as `competing`.
+      unseen: "drop" or "floor".
 
     Raises:
-      ValueError: if no word is left.
+      ValueError: if no word is left, or for another `unseen`.
     """
-    words, _ = competing(target_counts, web_counts, max_candidates, min_length)
+    if unseen not in UNSEEN:
+        raise ValueError(f"unseen {unseen}: must be {' or '.join(UNSEEN)}")
+    n_target, n_web = sum(target_counts.values()), sum(web_counts.values())
+    words, unknown = competing(target_counts, web_counts, max_candidates, min_length)
+    if unseen == "floor":
+        words = [*words, *unknown]
+        least = min((n for n in web_counts.values() if n > 0), default=1)
+        web_counts = {**web_counts, **dict.fromkeys(unknown, least)}
     if not words:
         raise ValueError(
             "no anchor: no frequent word of the corpus has a web count; check that"
             " both count the same language in lower case"
         )
-    n_target, n_web = sum(target_counts.values()), sum(web_counts.values())
     score = {w: target_counts[w] / n_target / (web_counts[w] / n_web) for w in words}
     return sorted(score.items(), key=lambda item: (-item[1], item[0]))[:k]
 

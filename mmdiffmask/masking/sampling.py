@@ -80,9 +80,18 @@ def example_key(
       name: the strategy's, or of another purpose.
       epoch: None for static masks; a number for masks that change every epoch.
     """
-    key = jax.random.fold_in(run_key, example_hash)
-    key = jax.random.fold_in(key, jnp.uint32(name_hash(name)))
+    key = named_key(run_key, example_hash, name_hash(name))
     return key if epoch is None else jax.random.fold_in(key, epoch)
+
+
+def named_key(
+    run_key: PRNGKeyArray,
+    example_hash: UInt32[Array, ""] | np.uint32,
+    hashed_name: UInt32[Array, ""] | np.uint32,
+) -> PRNGKeyArray:
+    """`example_key` of a static mask, its name hashed already (`name_hash`)."""
+    key = jax.random.fold_in(run_key, example_hash)
+    return jax.random.fold_in(key, jnp.uint32(hashed_name))
 
 
 def order(

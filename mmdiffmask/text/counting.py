@@ -1,0 +1,173 @@
+"""Counts of a corpus's words in one pass, resumable, with a sample of its texts."""
+
+import heapq
+import io
+import json
+import logging
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mmdiffmask import atomic
+from mmdiffmask.data import texts as corpora
+from mmdiffmask.masking import word_counts
+
+SAVED_EVERY = 1 << 26  # bytes of text
+
+
+class Row(NamedTuple):
+    """A text of the sample; texts of the same words have the same `key`."""
+
+    key: int
+    text: str
+    label: str | None
+
+
+class Counted(NamedTuple):
+    """A corpus, counted.
+
+    Attributes:
+      words: counts over distinct texts.
+      n_texts: how many texts there are.
+      rows: a sample of them, by key: that of the same texts in any order and file.
+    """
+
+    words: word_counts.WordCounts
+    n_texts: int
+    rows: list[Row]
+
+
+class _Progress:
+    """What a pass has so far."""
+
+    def __init__(self, is_per_text: bool, kept: int):
+        self.words = word_counts.WordCounts(is_per_text)
+        self.n_texts, self.file, self.offset = 0, 0, 0
+        self.rows: list[Row] = []
+        self._kept, self._limit = kept, 1 << 64
+
+    def add(self, texts: Sequence[corpora.Text]) -> None:
+        """Counts some texts and takes those of the smallest keys into the sample."""
+        added = self.words.add([text.text for text in texts])
+        self.n_texts += len(texts)
+        if not self._kept:
+            return
+        self.rows += [
+            Row(key, text.text, text.label)
+            for key, text in zip(added.key.tolist(), texts, strict=True)
+            if key < self._limit
+        ]
+        if len(self.rows) > 2 * self._kept:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Leaves the sample's share of smallest keys; all texts of a key stay or go."""
+        self._limit = heapq.nsmallest(self._kept + 1, (r.key for r in self.rows))[-1]
+        self.rows = [row for row in self.rows if row.key < self._limit]
+
+    def finish(self) -> Counted:
+        """The counts, with the sample in the order of its keys."""
+        if len(self.rows) > self._kept:
+            self._thin()
+        self.rows.sort(key=lambda row: (row.key, row.text, row.label or ""))
+        return Counted(self.words, self.n_texts, self.rows)
+
+    def save(self, path: pathlib.Path, claim: dict) -> None:
+        note = {
+            "n_texts": self.n_texts,
+            "file": self.file,
+            "offset": self.offset,
+            "limit": self._limit,
+            "rows": self.rows,
+            "claim": claim,
+        }
+        text = np.frombuffer(json.dumps(note).encode(), np.uint8)
+        buffer = io.BytesIO()
+        np.savez(buffer, note=text, **self.words.state())
+        atomic.write(path, buffer.getvalue())
+
+    def restore(self, path: pathlib.Path, claim: dict) -> bool:
+        """Takes up what was saved for the same work; False: there is nothing."""
+        if not path.is_file():
+            return False
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                state = dict(stored)
+            note = json.loads(bytes(state.pop("note")))
+        except Exception as error:
+            raise ValueError(f"{path}: damaged ({error}); delete it") from error
+        if note["claim"] != claim:
+            return False
+        self.words.restore(state)
+        self.n_texts, self._limit = note["n_texts"], note["limit"]
+        self.file, self.offset = note["file"], note["offset"]
+        self.rows = [Row(*row) for row in note["rows"]]
+        return True
+
+
+def count(
+    paths: Sequence[str],
+    label_field: str | None = None,
+    *,
+    is_per_text: bool = False,
+    kept: int = 0,
+    state: pathlib.Path | None = None,
+) -> Counted:
+    """Counts the words of files of texts, each distinct text once.
+
+    Args:
+      paths: as `data.texts.Texts` takes them.
+      label_field: of objects.
+      is_per_text: also in how many texts each word stands.
+      kept: how many texts the sample may have; 0: none.
+      state: where progress is saved, for a pass that is killed to go on; it is deleted
+        at the end. None: nowhere.
+
+    Raises:
+      ValueError: for a file or a line that holds no text.
+    """
+    files = [os.stat(file.name) for file in map(corpora.open_file, paths)]
+    claim = {
+        "paths": [os.path.abspath(path) for path in paths],
+        "files": [[status.st_size, status.st_mtime_ns] for status in files],
+        "settings": [label_field, is_per_text, kept],
+    }
+    progress = _Progress(is_per_text, kept)
+    if state is not None and progress.restore(state, claim):
+        logging.info("%s: goes on after %d texts", state, progress.n_texts)
+    unsaved = 0
+    for file, offset, part in _parts(
+        paths, progress.file, progress.offset, label_field
+    ):
+        before = progress.offset if progress.file == file else 0
+        progress.add(part)
+        progress.file, progress.offset = file, offset
+        unsaved += offset - before
+        if state is not None and unsaved >= SAVED_EVERY:
+            progress.save(state, claim)
+            unsaved = 0
+    if state is not None:
+        state.unlink(missing_ok=True)
+    return progress.finish()
+
+
+def _parts(
+    paths: Sequence[str], first_file: int, first_offset: int, label_field: str | None
+) -> Iterator[tuple[int, int, list[corpora.Text]]]:
+    """(file, offset behind them, texts), a few thousand texts at a time."""
+    for i in range(first_file, len(paths)):
+        with corpora.open_file(paths[i]) as file:
+            if i == first_file and first_offset:
+                file.seek(first_offset)
+            part: list[corpora.Text] = []
+            number = 0
+            for offset, line in corpora.lines(file, paths[i]):
+                number += 1
+                part.append(corpora.parse(line, paths[i], number, label_field))
+                if len(part) == word_counts.AT_ONCE:
+                    yield i, offset + len(line), part
+                    part = []
+            yield i, file.tell(), part
