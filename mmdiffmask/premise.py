@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from mmdiffmask import statistics
 from mmdiffmask.masking import word_counts
 from mmdiffmask.masking.text_strategies import Similarity
-from mmdiffmask.probe import linear
+from mmdiffmask.probe import linear, solver
 from mmdiffmask.text.counting import Row
 
 SHARE = 0.25
@@ -159,7 +159,7 @@ def _predict(
 def _fit(
     features: scipy.sparse.csr_matrix, target: Int[np.ndarray, " e"], n_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax regression of sparse features at its optimum (`linear.minimise`)."""
+    """Softmax regression of sparse features at its optimum (`solver.minimise`)."""
     n, d = features.shape
     turned, rows, size = features.T.tocsr(), np.arange(n), d * n_classes
 
@@ -173,7 +173,7 @@ def _fit(
         slope = turned @ error + PENALTY * kernel
         return float(value), np.concatenate([slope.ravel(), error.sum(0)])
 
-    flat, _ = linear.minimise(loss, size + n_classes)
+    flat, _ = solver.minimise(loss, size + n_classes)
     return flat[:size].reshape(d, n_classes), flat[size:]
 
 

@@ -239,7 +239,7 @@ def test_the_demo_makes_as_many_runs_at_a_time_as_it_is_told(monkeypatch, tmp_pa
     at_a_time = []
     monkeypatch.setattr(demo.toy_records, "make", lambda *_: "records")
     monkeypatch.setattr(
-        demo.experiments, "run", lambda *_, workers, **__: at_a_time.append(workers)
+        demo.runs, "run", lambda *_, workers, **__: at_a_time.append(workers)
     )
     monkeypatch.setattr(demo.collect, "write_page", lambda workdir: workdir)
     monkeypatch.setattr(demo.RunFolder, "write", lambda *_: None)

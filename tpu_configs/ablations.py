@@ -59,7 +59,7 @@ ROWS = (
     "padding: masking.padding=counted",
     "empty slots: training.empty_slots=kept",
     "frames from 0: training.first_frame=0",
-    "words alone: training.streams=text",
+    "both streams: training.streams=text,audio",
 )
 
 
