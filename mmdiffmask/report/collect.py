@@ -28,6 +28,7 @@ from mmdiffmask.report import (
     language,
     limits,
     page,
+    probe_curves,
     runs,
     summary,
 )
@@ -40,10 +41,13 @@ SHIPPED = "small"  # the value of model.checkpoint that names the project's own
 def panels(
     page_runs: Sequence[Run], has_replay_terms: bool, is_random_start: bool
 ) -> tuple[curves.Panel, ...]:
-    """All curves: the hidden patches, then the language side where it was scored."""
+    """All curves: hidden patches, then labels and the language side where scored."""
     lines = {run.name: run.lines for run in page_runs}
+    labels = page_runs[0].probe.labels if page_runs[0].probe else {}
+    floors = {name: label.floors for name, label in labels.items()}
     return (
         *history.patch_panels(lines, has_replay_terms, is_random_start),
+        *probe_curves.panels(lines, floors),
         *language.word_panels(lines),
         *language.term_panels(lines),
     )
