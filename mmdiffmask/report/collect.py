@@ -18,12 +18,13 @@ from mmdiffmask import (
 )
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies
-from mmdiffmask.probe import finished, results, table
+from mmdiffmask.probe import finished, results
 from mmdiffmask.probe.finished import Run
 from mmdiffmask.report import (
     compare,
     curves,
     drawn,
+    further,
     history,
     language,
     limits,
@@ -146,11 +147,9 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         versions=versions.of_runs({run.name: run.versions for run in page_runs}),
         times=_times(workdir, page_runs),
         not_shown=_not_shown(workdir, page_runs, unfinished),
-        further={
-            run.name: further
-            for run in page_runs
-            if run.probe and (further := table.further(run.probe))
-        },
+        further=further.columns(
+            {run.name: run.probe for run in page_runs if run.probe}
+        ),
     )
 
 
