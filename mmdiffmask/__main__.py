@@ -203,6 +203,7 @@ def _seed(arguments: argparse.Namespace) -> int:
 def _pretrain(arguments: argparse.Namespace) -> None:
     from mmdiffmask import compiled, configure, effects, pretrain, toy_records
     from mmdiffmask.inputs import Claim
+    from mmdiffmask.probe import curve
     from mmdiffmask.run_folder import RunFolder
     from mmdiffmask.training import trace
     from mmdiffmask.training import watch as watching
@@ -215,7 +216,8 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     RunFolder(arguments.workdir).belongs_to(claim)
     effects.check_text_length(experiment.data, experiment.training)
     records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
-    pretrain.pretrain(experiment, records, arguments.workdir, seed, watch)
+    folder, probe = arguments.workdir, curve.of_run
+    pretrain.pretrain(experiment, records, folder, seed, watch, probe=probe)
     print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")
 
 

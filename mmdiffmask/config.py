@@ -190,6 +190,8 @@ class Training:
     early_stopping: bool = True
     save_every: int = _number(100, 1)  # updates
     save_minutes: float = _number(0.0, 0.0)  # also so long after a save; 0: never
+    # Updates between read-outs of the probe's labels (`clip`), for curves; 0: none.
+    probe_every: int = _number(0, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,6 +230,7 @@ ADDED = {
     "training.warmup_epochs": 0.0,
     "training.eval_every_epochs": 0.0,
     "training.save_minutes": 0.0,
+    "training.probe_every": 0,
     "data.toy.boxes": "detected",
     "data.toy.lost_boxes": 0.0,
     "data.toy.moved_boxes": 0.0,
@@ -248,7 +251,7 @@ ADDED = {
     "probe.inside_boxes": False,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
-UNCOUNTED = ("contrasts", "training.save_minutes")
+UNCOUNTED = ("contrasts", "training.save_minutes", "training.probe_every")
 
 # Settings of earlier versions, with or without their value -> what to write instead.
 RENAMED = {

@@ -106,7 +106,7 @@ class Column(NamedTuple):
       clips: the clip of each.
     """
 
-    weight: int
+    weight: float | int
     hits: Float[np.ndarray, " e"]
     clips: Sequence[str]
 

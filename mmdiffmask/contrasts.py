@@ -3,6 +3,7 @@
     difference - random                                 of every measure, one by one
     difference:action - random:action                   of one
     (a:action - b:action) - (a:object - b:object)       a difference of differences
+    a:mean(action, shirt) - b:mean(action, shirt)       of the mean of two or more
 
 A measure is a label, a read-out of questions (match, zero-shot, answer), or a kind of
 them (match/colour): its accuracy, or with /log-probability behind it (action/
@@ -12,6 +13,7 @@ log-probability) the mean log-probability of the right one, in nats.
 import collections
 import dataclasses
 import difflib
+import fractions
 import re
 from collections.abc import Mapping, Sequence
 
@@ -21,15 +23,17 @@ from mmdiffmask import config, probe_settings
 OF_QUESTIONS = {"match": ("match", "zero-shot"), "answer": ("answer",)}
 LOG = "/log-probability"  # behind a measure's name
 END = r"(?=\s*(?:[-+)]|$))"
+MEAN = re.compile(r"mean\s*\(\s*")  # of the measures in the brackets
+Weight = fractions.Fraction | int
 
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """A row's score on a measure, and how often it counts: +1, -1, ..."""
+    """A row's score on a measure, and how often it counts: +1, -1, 1/2, ..."""
 
     row: str
     measure: str
-    weight: int
+    weight: Weight
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +128,9 @@ def parse(
     return tuple(contrasts)
 
 
-Weights = Mapping[tuple[str, str], int]  # (row, measure or "") -> how often it counts
+Weights = Mapping[
+    tuple[str, str], Weight
+]  # (row, measure or "") -> how often it counts
 
 
 def _of_measures(text: str, weights: Weights, known: Sequence[str]) -> list[Contrast]:
@@ -148,10 +154,11 @@ class _Reader:
         self.text, self.rows, self.known = text, rows, known
         self.place = 0
         row, measure = (_one_of(names) for names in (rows, known))
+        self.averaged = re.compile(rf"({measure})\s*([,)])\s*")
         self.score = re.compile(
             rf"({row})(?=\s*(?:[-+):]|$))(?:\s*:\s*({measure}){END})?"
         )
-        self.weights: collections.Counter[tuple[str, str]] = collections.Counter()
+        self.weights: dict[tuple[str, str], Weight] = collections.defaultdict(int)
 
     def read(self) -> Weights:
         """How often each score counts."""
@@ -184,14 +191,33 @@ class _Reader:
         if match is None:
             raise self._unknown(self.rows, "row")
         self.place = match.end()
+        measures = [match[2] or ""]
         if self._next() == ":":
             self.place += 1
             self._next()
-            raise self._unknown(self.known, "measure")
-        self.weights[match[1], match[2] or ""] += sign
+            measures = self._mean()
+        for measure in measures:
+            share = fractions.Fraction(sign, len(measures))
+            self.weights[match[1], measure] += share
 
-    def _unknown(self, names: Sequence[str], kind: str) -> ValueError:
-        word = re.split(rf"\s*[-+():]\s|[():]|{END}", self.text[self.place :])[0]
+    def _mean(self) -> list[str]:
+        """The measures whose mean comes next, as mean(action, shirt)."""
+        begin = MEAN.match(self.text, self.place)
+        if begin is None:
+            raise self._unknown(self.known, "measure")
+        self.place, measures, sign = begin.end(), [], ","
+        while sign == ",":
+            match = self.averaged.match(self.text, self.place)
+            if match is None:
+                raise self._unknown(self.known, "measure", ",")
+            measures.append(match[1])
+            self.place, sign = match.end(), match[2]
+        return measures
+
+    def _unknown(self, names: Sequence[str], kind: str, stop: str = "") -> ValueError:
+        """What stands at the place is no such name; a `stop` ends it as well."""
+        end = rf"\s*[-+():]\s|[{stop}():]|{END}"
+        word = re.split(end, self.text[self.place :])[0].strip()
         if not word:
             return self._error(f"a {kind} is missing; write it as 'a - b'")
         near = difflib.get_close_matches(word, names, 1, 0.0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable
 
 from mmdiffmask import (
     attention,
@@ -20,9 +21,11 @@ from mmdiffmask.inputs import Claim, Served
 from mmdiffmask.masking import strategy_settings
 from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.run_folder import RunFolder
-from mmdiffmask.training import loop, saved
+from mmdiffmask.training import job, loop, saved
 from mmdiffmask.training import watch as watching
 
+# (settings, records) -> what reads the weights out: `probe.curve.of_run`.
+MakeProbe = Callable[[config.Experiment, Corpus], job.Probe]
 MASK_CLIPS = 256  # of train, for the summary of what masks were made of
 
 
@@ -32,14 +35,22 @@ def pretrain(
     run_dir: str,
     seed: int,
     watch: watching.Watch = watching.Watch(),  # noqa: B008  frozen
+    probe: MakeProbe | None = None,
 ) -> None:
     """Trains in `run_dir`, or goes on there; a finished run costs nothing.
 
-    `watch` says how it is looked at, which changes nothing of it.
+    Args:
+      experiment: its settings.
+      records_dir: that it is trained on.
+      run_dir: new, empty, or its own.
+      seed: of the run.
+      watch: how it is looked at, which changes nothing of it.
+      probe: makes what `training.probe_every` asks for; needed where that is above 0.
 
     Raises:
       ValueError: for records that cannot serve, a folder with another run or another
-        command at work in it, or a run that has lost something.
+        command at work in it, a run that has lost something, or no `probe` where one
+        is needed.
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """
     folder = RunFolder(run_dir)
@@ -50,8 +61,14 @@ def pretrain(
             if watch != watching.Watch():
                 logging.warning("%s is finished: nothing new is recorded", folder)
             return
-        chosen = examples.choose(experiment, Corpus.of(records_dir))
-        loop.train(build.job(experiment, chosen, owner), folder, watch)
+        corpus = Corpus.of(records_dir)
+        chosen = examples.choose(experiment, corpus)
+        training = build.job(experiment, chosen, owner)
+        if experiment.training.probe_every:
+            training = dataclasses.replace(
+                training, probe=_needed(probe, experiment)(experiment, corpus)
+            )
+        loop.train(training, folder, watch)
         summary = _summarise_masks(experiment, chosen, folder, owner)
         if summary is not None:
             folder.write(run_files.MASKS, dataclasses.asdict(summary))
@@ -60,6 +77,16 @@ def pretrain(
         )
         counts = {"pretraining": len(chosen.clips), "dev": len(chosen.dev_clips)}
         folder.write(run_files.DATA, dataclasses.asdict(Served(counts, kinds)))
+
+
+def _needed(probe: MakeProbe | None, experiment: config.Experiment) -> MakeProbe:
+    if probe is None:
+        raise ValueError(
+            f"training.probe_every={experiment.training.probe_every}: pretrain() was"
+            " called without what probes; pass probe=mmdiffmask.probe.curve.of_run, or"
+            " set probe_every to 0"
+        )
+    return probe
 
 
 def claim(

@@ -1,6 +1,7 @@
 """Contrasts as a config names them: their form, and what is refused."""
 
 import dataclasses
+import fractions
 
 import pytest
 
@@ -8,6 +9,7 @@ from mmdiffmask import build, config, configure, contrasts, demo, settings_json
 from mmdiffmask.contrasts import Term
 
 ROWS = ("none", "a", "b", "difference", "difference-face", "faces (40 %) - cut", "a+b")
+HALF = fractions.Fraction(1, 2)
 MEASURES = ("action", "object", "red shirt", "match", "match/colour")
 
 
@@ -40,6 +42,24 @@ def read(*texts):
         (
             "a:match/colour + b:match/colour - (none:match + none:match)",
             {("a", "match/colour"): 1, ("b", "match/colour"): 1, ("none", "match"): -2},
+        ),
+        (
+            "a : mean( action,red shirt ) - b:mean(red shirt, action)",
+            {
+                ("a", "action"): HALF,
+                ("a", "red shirt"): HALF,
+                ("b", "action"): -HALF,
+                ("b", "red shirt"): -HALF,
+            },
+        ),
+        (
+            "a:mean(action, object, match) - (b:match)",
+            {
+                ("a", "action"): HALF * 2 / 3,
+                ("a", "object"): HALF * 2 / 3,
+                ("a", "match"): HALF * 2 / 3,
+                ("b", "match"): -1,
+            },
         ),
     ],
 )
@@ -80,6 +100,13 @@ def test_without_measures_it_is_one_of_each():
         ([""], "a row is missing"),
         (["a - b", "a:match - b:match"], "'a:match - b:match'|stands twice"),
         (["a:match - b:match", "-1"], "'-1'"),
+        (["a:mean(action, shirt) - b:action"], "no measure 'shirt': .* red shirt"),
+        (["a:mean(action, object - b:action"], "no measure 'object - b'|'object'"),
+        (["a:mean() - b:action"], "a measure is missing"),
+        (["a:mean - b:action"], "no measure 'mean'"),
+        (["a:mean(action, object) - b"], "name a measure of every row"),
+        (["a:mean(action, object) - b:action - b:object"], "must cancel out"),
+        (["mean(a, b):action - b:action"], "no row 'mean'"),
     ],
 )
 def test_what_is_no_contrast_is_refused(texts, words):
@@ -110,6 +137,13 @@ def test_log_probabilities_are_measures_of_their_own():
     mixed = "a:action/log-probability - b:action"
     with pytest.raises(ValueError, match="cannot be subtracted; write /log-prob"):
         contrasts.parse([mixed], ROWS, known)
+
+
+def test_a_mean_is_one_contrast_where_it_is_set_by_hand():
+    text = "difference:mean(action, shirt) - random:mean(action, shirt)"
+    base = configure.override(demo.get_config(), [f"contrasts={text}"])
+    assert base.contrasts == (text,)
+    build.check(base)
 
 
 def test_they_are_checked_when_the_config_is_read():

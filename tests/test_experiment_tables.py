@@ -14,6 +14,7 @@ from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, run_files
 from mmdiffmask.experiment import kept, outcome, plan, result_file, tables
 from mmdiffmask.masking import published, strategies
+from mmdiffmask.probe import results as results_of_probe
 
 CONTRAST = "difference:action - random:action"
 BASE = fake_experiment.experiment(contrasts=(CONTRAST,))
@@ -115,6 +116,44 @@ def test_strategies_by_attention_need_passes(done, kind, words):
     claim = dataclasses.replace(claim, settings=claim.settings | changes)
     result = dataclasses.replace(results[one], claim=claim)
     assert words in tables.make([one], {one: result}).rows[0].cost.passes
+
+
+def test_further_scores_have_a_table_of_their_own(done, tmp_path):
+    planned, _, results = done
+    assert tables.make(planned, results).further == ()
+
+    def with_few(one, result):
+        few = [
+            results_of_probe.Few(
+                fraction=0.1, draw=i, labels=9, accuracy=x, log_probability=-1.5
+            )
+            for i, x in enumerate((0.25, 0.75, 0.2 + one.seed / 10))
+        ]
+        label = result.probe.labels["action"]
+        heads = {n: dataclasses.replace(h, few=few) for n, h in label.heads.items()}
+        label = dataclasses.replace(label, heads=heads)
+        asked = dataclasses.replace(
+            result.probe.questions,
+            streams={"match": {"video": result.probe.questions.read_outs["match"]}},
+        )
+        labels = {"action": label}
+        probe = dataclasses.replace(result.probe, labels=labels, questions=asked)
+        return dataclasses.replace(result, probe=probe)
+
+    many = {one: with_few(one, result) for one, result in results.items()}
+    made = tables.make(planned, many)
+    assert made.further == ("action, 10 % of labels", "match, video alone")
+    assert made.measures == ("action", "zero-shot", "match", "answer")
+    for row in made.rows:
+        cell = row.further["action, 10 % of labels"]
+        assert cell.mean == pytest.approx((1 + 0.3) / 3) and cell.n == 3
+        assert cell.sd == pytest.approx(0.1 / 3) and cell.log_probability == -1.5
+        assert row.further["match, video alone"].mean == row.cells["match"].mean
+    outcome.write(planned, many, tmp_path, tmp_path)
+    page = shown(tmp_path / run_files.TABLES)
+    assert (
+        "Further scores" in page and "Row action, 10 % of labels match, video" in page
+    )
 
 
 def test_the_csv_is_tidy(done, tmp_path):

@@ -127,6 +127,25 @@ def test_a_difference_of_differences(runs):
     assert item.over_clips.low < item.over_seeds.mean < item.over_clips.high
 
 
+def test_the_mean_of_measures_is_half_their_sum(runs):
+    mean, total = measure(
+        runs,
+        "a:mean(action, object) - b:mean(action, object)",
+        "a:action + a:object - b:action - b:object",
+    )
+    one, other = (
+        (shares(runs, row, "action") + shares(runs, row, "object")) / 2 for row in "ab"
+    )
+    expected = scipy.stats.ttest_rel(one, other)
+    assert mean.over_seeds.mean == pytest.approx(np.mean(one - other))
+    assert mean.over_seeds.p == pytest.approx(float(expected.pvalue))
+    ends = (mean.over_seeds.low, mean.over_seeds.high)
+    np.testing.assert_allclose(ends, expected.confidence_interval(0.95))
+    assert total.over_seeds.mean == pytest.approx(2 * mean.over_seeds.mean)
+    assert mean.over_clips.value == pytest.approx(mean.over_seeds.mean)
+    assert mean.over_clips.low == pytest.approx(total.over_clips.low / 2)
+
+
 def test_where_there_is_no_comparison(runs):
     (same,) = measure(runs, "a:match - b:match")  # no seed changes the answers
     assert same.reason.startswith("no spread over seeds") and not same.is_seen

@@ -156,9 +156,12 @@ def test_everything_from_users_is_escaped():
 
 
 def test_further_scores_are_shown_where_there_are_some():
-    line = "action joint 1 % of labels: 25.0 <b>"
-    _, shown = _read(page.build(_run(label="action", further={"random": [line]})))
-    assert "Further scores of the frozen network" in shown and line in shown
+    cell = summary.FurtherCell("25.0 %", ("draws 20.0, 30.0 <b>",))
+    column = summary.FurtherColumn("<i>", "1 % of labels", {"random": cell})
+    _, shown = _read(page.build(_run(label="action", further=(column,))))
+    assert "Further scores of the frozen network" in shown
+    table = shown.partition("Further scores")[2].partition("The task itself")[0]
+    assert "Row <i> 1 % of labels none – random 25.0 % draws 20.0, 30.0 <b>" in table
     _, shown = _read(page.build(_run(label="action")))
     assert "Further scores" not in shown
 

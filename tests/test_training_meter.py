@@ -84,24 +84,30 @@ def test_waits_count_where_the_devices_have_run_dry(clock):
 
 
 def still_due(settings, step):
-    evaluations = {
-        s
-        for s in range(step + 1, settings.steps + 1)
-        if s % settings.eval_every == 0 or s == settings.steps
+    def due(*periods):
+        steps = range(step + 1, settings.steps + 1)
+        return len(
+            [s for s in steps if s == settings.steps or not all(s % p for p in periods)]
+        )
+
+    probe = [settings.probe_every] if settings.probe_every else []
+    return {
+        journal.EVAL: due(settings.eval_every),
+        journal.PROBE: due(*probe) if probe else 0,
+        journal.SAVE: due(settings.eval_every, settings.save_every, *probe),
     }
-    saves = range(step + 1, settings.steps + 1)
-    return len(evaluations), len(
-        evaluations | {s for s in saves if s % settings.save_every == 0}
-    )
 
 
 @pytest.mark.parametrize("steps", [1, 12, 13, 24])
-def test_evaluations_and_saves_still_due_as_counted(steps):
-    for every, save, step in itertools.product((1, 4, 6, 30), (1, 3, 8, 30), range(25)):
-        settings = config.Training(steps=steps, eval_every=every, save_every=save)
-        if step <= steps:
+def test_what_is_still_due_as_counted(steps):
+    periods = itertools.product((1, 4, 6, 30), (1, 3, 8, 30), (0, 5, 6))
+    for every, save, probe in periods:
+        settings = config.Training(
+            steps=steps, eval_every=every, save_every=save, probe_every=probe
+        )
+        for step in range(steps + 1):
             counted = still_due(settings, step)
-            assert meter._still_due(settings, step) == counted, (every, save, step)
+            assert meter._still_due(settings, step) == counted, (every, save, probe)
 
 
 def test_time_left_has_evaluations_and_saves_in_it(clock):

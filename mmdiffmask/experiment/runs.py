@@ -19,6 +19,7 @@ import tqdm
 from mmdiffmask import devices, pretrain, versions
 from mmdiffmask.experiment.kept import Kept
 from mmdiffmask.experiment.plan import Planned
+from mmdiffmask.probe import curve
 from mmdiffmask.probe import run as probing
 from mmdiffmask.run_files import CONFIG, CPU_SECONDS, DONE
 from mmdiffmask.run_folder import RunFolder
@@ -182,7 +183,13 @@ def _train_and_probe(planned: Planned, records_dir: str) -> None:
         shutil.rmtree(folder.path)
     devices.use(None)
     with _timed(folder, "training"):
-        pretrain.pretrain(planned.settings, records_dir, str(folder), planned.seed)
+        pretrain.pretrain(
+            planned.settings,
+            records_dir,
+            str(folder),
+            planned.seed,
+            probe=curve.of_run,
+        )
     with _timed(folder, "probe"):
         probing.probe(planned.settings, str(folder))
     folder.write(DONE, PROBED)

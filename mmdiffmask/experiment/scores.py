@@ -1,13 +1,13 @@
 """The scores of a run's result, one by one: of labels, questions and their kinds."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from mmdiffmask import statistics
 from mmdiffmask.experiment.result_file import Result
-from mmdiffmask.probe import results, table
+from mmdiffmask.probe import further, results, table
 from mmdiffmask.training.read_outs import clips
 
 HEAD, NEAR = "head", "near"  # by a linear head, by the nearest neighbours
@@ -25,6 +25,7 @@ class RunScore:
       count: clips or questions that were scored.
       log_probability: mean of the right one's, in nats; None where there is none.
       is_main: whether tables show it.
+      is_further: whether they show it among the further scores.
     """
 
     measure: str
@@ -34,6 +35,7 @@ class RunScore:
     count: int
     log_probability: float | None = None
     is_main: bool = True
+    is_further: bool = False
 
 
 def of_result(result: Result) -> list[RunScore]:
@@ -58,27 +60,21 @@ def _of_head(
     return [
         RunScore(label, read_out, HEAD, linear, linear.n, mean, is_main),
         RunScore(label, read_out, NEAR, near, near.n, is_main=False),
-        *_of_few(label, read_out, head, linear.n),
+        *(_shown(x, is_main) for x in further.of_few(label, read_out, head)),
     ]
 
 
-def _of_few(
-    measure: str, read_out: str, entry: results.LabelHead | results.Scores, count: int
-) -> Iterator[RunScore]:
-    """With a fraction of the labels: the mean of its draws."""
-    for fraction in dict.fromkeys(one.fraction for one in entry.few):
-        draws = [one for one in entry.few if one.fraction == fraction]
-        logs = [one.log_probability for one in draws]
-        value = float(np.mean([one.accuracy for one in draws]))
-        yield RunScore(
-            measure,
-            read_out,
-            f"{100 * fraction:g} % of labels",
-            statistics.Score(value, value, value, count),
-            count,
-            None if None in logs else float(np.mean(logs)),
-            is_main=False,
-        )
+def _shown(one: further.Further, is_further: bool = True) -> RunScore:
+    return RunScore(
+        one.measure,
+        one.read_out,
+        one.rule,
+        one.accuracy,
+        one.count,
+        one.log_probability,
+        is_main=False,
+        is_further=is_further,
+    )
 
 
 def _of_questions(questions: results.Questions, probe: dict) -> list[RunScore]:
@@ -104,33 +100,18 @@ def _of_questions(questions: results.Questions, probe: dict) -> list[RunScore]:
                     is_main=not suffix,
                 )
             )
-        scores += _of_few(read_out, "", entry, len(kinds))
-    return scores + _beside(questions, probe)
+        scores += map(_shown, further.of_few(read_out, "", entry))
+    return scores + _beside(questions, probe["bootstrap"])
 
 
-def _beside(questions: results.Questions, probe: dict) -> list[RunScore]:
+def _beside(questions: results.Questions, resamples: int) -> list[RunScore]:
     """Floors, single streams, and where wrong candidates are right ones elsewhere."""
-    groups = {
-        "{}": questions.floors,
-        "{} alone": questions.streams,
-        "among right answers of other questions, {}": questions.right_distractors,
-    }
-    everything = np.ones(len(questions.kinds), bool)
-    return [
-        RunScore(
-            read_out,
-            "",
-            words.format(name),
-            table.by_clip(
-                entry.is_right, questions.clips, everything, probe["bootstrap"]
-            ),
-            len(questions.kinds),
-            is_main=False,
-        )
-        for words, group in groups.items()
-        for read_out, entries in group.items()
+    floors = [
+        _shown(further.scored(read_out, name, entry, questions, resamples), False)
+        for read_out, entries in questions.floors.items()
         for name, entry in entries.items()
     ]
+    return [*floors, *map(_shown, further.of_questions(questions, resamples))]
 
 
 def _some(logs: results.LogProbability, is_kind: np.ndarray) -> Sequence[float | None]:

@@ -75,6 +75,7 @@ class ExperimentRow:
       note: what it is.
       seeds: that it was run with.
       cells: measure -> accuracy.
+      further: "measure, rule" -> accuracy with fewer labels, from one stream and so on.
       hidden: what its masks were made of; None where it hides nothing.
       held_out: (held-out masks, cells) -> retrieval at the first and the last
         evaluation.
@@ -86,6 +87,7 @@ class ExperimentRow:
     note: str
     seeds: tuple[int, ...]
     cells: dict[str, Cell]
+    further: dict[str, Cell]
     hidden: Hidden | None
     held_out: dict[tuple[str, str], tuple[Cell, Cell]]
     cost: costs.Cost
@@ -101,6 +103,7 @@ class Tables:
       records: what they are known by.
       rows: those that hide nothing first, then as the config has them.
       measures: columns of the accuracies.
+      further: columns of the further scores.
       floors: measure -> what needs no features -> accuracy.
       contrasts: those that the config names.
       late: of these, those that were not named yet when some run was begun.
@@ -112,6 +115,7 @@ class Tables:
     records: str
     rows: tuple[ExperimentRow, ...]
     measures: tuple[str, ...]
+    further: tuple[str, ...]
     floors: dict[str, dict[str, float]]
     contrasts: tuple[contrasted.Measured, ...]
     late: tuple[str, ...]
@@ -145,6 +149,7 @@ def make(planned: Sequence[Planned], results: Mapping[Planned, Result]) -> Table
         records=first.records,
         rows=tuple(sorted(rows, key=_place)),
         measures=tuple(dict.fromkeys(m for row in rows for m in row.cells)),
+        further=tuple(dict.fromkeys(name for row in rows for name in row.further)),
         floors=_floors(first),
         contrasts=kept.compare({one: results[one] for one in planned}),
         late=tuple(
@@ -174,6 +179,7 @@ def _row(name: str, by_seed: Mapping[int, Result]) -> ExperimentRow:
         note=note if is_trained else finished.NOT_TRAINED,
         seeds=tuple(by_seed),
         cells=_accuracies(every),
+        further=_further(every),
         hidden=_hidden(every, settings["masking.ratio"]),
         held_out=_held_out(every),
         cost=costs.of_row(strategy, every),
@@ -198,6 +204,16 @@ def _accuracies(every: Sequence[Result]) -> dict[str, Cell]:
             if score.is_main:
                 by_measure.setdefault(score.measure, []).append(score)
     return {name: _accuracy(of_seeds) for name, of_seeds in by_measure.items()}
+
+
+def _further(every: Sequence[Result]) -> dict[str, Cell]:
+    by_name: dict[str, list[scores.RunScore]] = {}
+    for result in every:
+        for score in scores.of_result(result):
+            if score.is_further:
+                name = f"{score.measure}, {score.rule}"
+                by_name.setdefault(name, []).append(score)
+    return {name: _accuracy(of_seeds) for name, of_seeds in by_name.items()}
 
 
 def _accuracy(of_seeds: Sequence[scores.RunScore]) -> Cell:

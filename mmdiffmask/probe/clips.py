@@ -42,6 +42,19 @@ class HeldOut(NamedTuple):
     fold_of_clip: Mapping[str, int]
 
 
+def check_val(corpus: Corpus) -> None:
+    """Checks that records have clips to score a probe on.
+
+    Raises:
+      ValueError: if they have not.
+    """
+    if "val" not in corpus.split_names:
+        raise ValueError(
+            f"{corpus.folder}: no val split to score a probe on; records of loose"
+            " videos have one if questions or labels of two videos are given"
+        )
+
+
 def probe(
     frozen: Frozen, corpus: Corpus
 ) -> tuple[dict[str, results.Label], dict[str, str]]:
@@ -129,7 +142,7 @@ def _extract(
     row = examples.make_row(experiment.data, None, source)
     size, cut = frozen.batch_size, meshes.by_example(frozen.devices.mesh)
     with loader.eval_batches(row, positions[part], size, sharding=cut) as batches:
-        named = features.named(clips[part], batches)
+        named = features.named(clips[part], frozen.watched(batches))
         encoder = encoders.of_clips(experiment)
         return features.extract(encoder, frozen.params, named, note)
 

@@ -110,7 +110,9 @@ def _of_seeds(contrast: Contrast, runs: Runs, resamples: int, seed: int) -> Meas
         return named(seeds, reason, is_counted=True)
     columns = [
         contrast_statistics.Column(
-            term.weight, np.mean([a.hits for a in of_term], 0), of_term[0].clips
+            float(term.weight),
+            np.mean([a.hits for a in of_term], 0),
+            of_term[0].clips,
         )
         for term, of_term in zip(contrast.terms, answers, strict=True)
     ]

@@ -112,6 +112,25 @@ def cached(
     return _open(paths, names)
 
 
+def computed(
+    names: Sequence[str], compute: Compute, kind: type[np.floating] = np.float32
+) -> Features:
+    """The features of `cached`, number for number, with nothing kept on disk.
+
+    Raises:
+      ValueError: if a value is too large for `kind`.
+    """
+    clips: list[str] = []
+    parts: dict[str, list[np.ndarray]] = {}
+    for start in range(0, max(len(names), 1), PART):
+        part = compute(slice(start, start + PART), int)
+        clips += part.clip
+        for name, value in part.vectors.items():
+            parts.setdefault(name, []).append(_narrowed(name, value, kind))
+    vectors = {name: np.concatenate(values) for name, values in parts.items()}
+    return Features(tuple(clips), vectors)
+
+
 def _open(paths: Sequence[pathlib.Path], names: Sequence[str]) -> Features:
     """The features in some files, of which together hold these rows."""
     clips: list[str] = []
@@ -144,15 +163,21 @@ def _opened(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
 def _write(path: pathlib.Path, features: Features, kind: type[np.floating]) -> None:
     arrays = {}
     for name, value in features.vectors.items():
-        with np.errstate(over="ignore"):
-            arrays[_PREFIX + name] = value.astype(kind)
-        if not np.isfinite(arrays[_PREFIX + name]).all():
-            raise ValueError(
-                f"feature {name}: a value is too large for {kind.__name__}, which"
-                " features of model.dtype=bfloat16 are stored in; use float32"
-            )
+        arrays[_PREFIX + name] = _narrowed(name, value, kind)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.place(path) as temporary, temporary.open("wb") as file:
         np.savez(file, clip=np.array(features.clip), **arrays)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _narrowed(name: str, value: np.ndarray, kind: type[np.floating]) -> np.ndarray:
+    """Features in the type that they are stored in."""
+    with np.errstate(over="ignore"):
+        narrowed = value.astype(kind)
+    if not np.isfinite(narrowed).all():
+        raise ValueError(
+            f"feature {name}: a value is too large for {kind.__name__}, which"
+            " features of model.dtype=bfloat16 are stored in; use float32"
+        )
+    return narrowed

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from mmdiffmask import config, settings_json, versions
 from mmdiffmask.probe import encoders, feature_parts, features
 from mmdiffmask.training.family import Params
+from mmdiffmask.training.job import Watched
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,18 +18,20 @@ class Frozen:
     Attributes:
       experiment: the settings.
       manifest: sha256 of the records' manifest.
-      folder: of the feature cache.
+      folder: of the feature cache; None: features are not kept.
       weights: fingerprint of the weights, or another name for them.
       make_params: makes or hands out the weights; asked only where a part is missing.
       devices: that share the work.
+      watched: goes over the batches of clips; may end the work by an exception.
     """
 
     experiment: config.Experiment
     manifest: str
-    folder: pathlib.Path
+    folder: pathlib.Path | None
     weights: str
     make_params: Callable[[], Params]
     devices: encoders.Devices = dataclasses.field(default_factory=encoders.devices)
+    watched: Watched = iter
 
     @functools.cached_property
     def params(self) -> Params:
@@ -55,6 +58,9 @@ class Frozen:
           compute: makes those of a stretch.
           *bounds: what else they depend on, beside data, model and code.
         """
+        kind = feature_parts.stored_type(self.experiment.model)
+        if self.folder is None:
+            return feature_parts.computed(names, compute, kind)
         key = features.cache_key(
             self.weights,
             self.manifest,
@@ -64,5 +70,4 @@ class Frozen:
             *bounds,
             versions.number("features"),
         )
-        kind = feature_parts.stored_type(self.experiment.model)
         return feature_parts.cached(self.folder, key, names, compute, kind=kind)

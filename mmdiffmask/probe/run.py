@@ -202,7 +202,7 @@ def _probe(
     frozen = Frozen(experiment, key.manifest, cache, key.weights, lambda: read.params)
     probed = results.read(folder)
     if probed is None or probed.key != key:
-        _check_val(corpus)
+        clip_probe.check_val(corpus)
         seed = folder.owner().seed
         scored = _score(frozen, corpus, seed)
         probed = results.Probed(key=key, step=read.step, records=other, **scored)
@@ -223,11 +223,3 @@ def _score(frozen: Frozen, corpus: Corpus, seed: int) -> dict[str, Any]:
     if "clip" in experiment.probe.read_outs:
         labels, left_out = clip_probe.probe(frozen, corpus)
     return {"labels": labels, "left_out": left_out, "questions": questions}
-
-
-def _check_val(corpus: Corpus) -> None:
-    if "val" not in corpus.split_names:
-        raise ValueError(
-            f"{corpus.folder}: no val split to score a probe on; records of loose"
-            " videos have one if questions or labels of two videos are given"
-        )

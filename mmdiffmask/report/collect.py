@@ -18,16 +18,18 @@ from mmdiffmask import (
 )
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies
-from mmdiffmask.probe import finished, results, table
+from mmdiffmask.probe import finished, results
 from mmdiffmask.probe.finished import Run
 from mmdiffmask.report import (
     compare,
     curves,
     drawn,
+    further,
     history,
     language,
     limits,
     page,
+    probe_curves,
     runs,
     summary,
 )
@@ -40,10 +42,13 @@ SHIPPED = "small"  # the value of model.checkpoint that names the project's own
 def panels(
     page_runs: Sequence[Run], has_replay_terms: bool, is_random_start: bool
 ) -> tuple[curves.Panel, ...]:
-    """All curves: the hidden patches, then the language side where it was scored."""
+    """All curves: hidden patches, then labels and the language side where scored."""
     lines = {run.name: run.lines for run in page_runs}
+    labels = page_runs[0].probe.labels if page_runs[0].probe else {}
+    floors = {name: label.floors for name, label in labels.items()}
     return (
         *history.patch_panels(lines, has_replay_terms, is_random_start),
+        *probe_curves.panels(lines, floors),
         *language.word_panels(lines),
         *language.term_panels(lines),
     )
@@ -142,11 +147,9 @@ def summarise(workdir: pathlib.Path) -> summary.RunSummary:
         versions=versions.of_runs({run.name: run.versions for run in page_runs}),
         times=_times(workdir, page_runs),
         not_shown=_not_shown(workdir, page_runs, unfinished),
-        further={
-            run.name: further
-            for run in page_runs
-            if run.probe and (further := table.further(run.probe))
-        },
+        further=further.columns(
+            {run.name: run.probe for run in page_runs if run.probe}
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from mmdiffmask.report import (
     language,
     opening,
     pictures,
+    probe_curves,
     sentences,
     summary,
 )
@@ -31,6 +32,8 @@ GROUP_NOTES = {
     " it looks at the frames, it names them more often with the clip's own frames than"
     " with those of another clip; where the two lines lie together, it only guesses"
     " from the text.",
+    probe_curves.LABELS: "Heads were fitted anew at each point, as the probe of the"
+    " finished network fits them; training knows nothing of them.",
     language.START_TERMS: "The losses of the tasks that the start was trained on (lower"
     " is better): a line that rises above where it began has forgotten some of it.",
 }

@@ -3,13 +3,13 @@
 import dataclasses
 import pathlib
 
-from mmdiffmask import inputs
+from mmdiffmask import config, inputs
 from mmdiffmask.masking import strategies, tables
 from mmdiffmask.probe import finished
 from mmdiffmask.probe.finished import Run
 
 # What tells the rows of a page from one another, beside what their config's rows say.
-OF_ROW = ("masking.strategy", "name", "rows", "contrasts", "report_clips")
+OF_ROW = ("masking.strategy", "name", "rows", "report_clips", *config.UNCOUNTED)
 # In these a row that hides nothing differs from the others because it hides nothing.
 OF_PLAIN_ROW = ("training.steps", "terms.patches")
 BY_ID = {f"masking.{name}" for name in tables.NAMES}  # a file that a strategy reads

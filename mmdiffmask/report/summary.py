@@ -99,6 +99,27 @@ class RetrievalTask:
     start: str = UNTRAINED
 
 
+class FurtherCell(NamedTuple):
+    """A row's number on a further measure as text, and what stands below it."""
+
+    value: str
+    notes: tuple[str, ...]
+
+
+class FurtherColumn(NamedTuple):
+    """A measure under another rule, such as fewer labels.
+
+    Attributes:
+      measure: a label, or a read-out of questions.
+      rule: what is different.
+      cells: row -> its number; rows without one are left out.
+    """
+
+    measure: str
+    rule: str
+    cells: dict[str, FurtherCell]
+
+
 @dataclasses.dataclass(frozen=True)
 class ExampleRow:
     """One row's strip of frames.
@@ -149,7 +170,7 @@ class RunSummary:
       versions: package -> version.
       times: stage -> seconds.
       not_shown: further limits of this run, a sentence each.
-      further: row -> lines of the probe on fewer labels, single streams and so on.
+      further: scores of the probe on fewer labels, single streams and so on.
     """
 
     title: str
@@ -172,7 +193,7 @@ class RunSummary:
     versions: dict[str, str]
     times: dict[str, float]
     not_shown: tuple[str, ...] = ()
-    further: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    further: tuple[FurtherColumn, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 TRAIN, DEV, SPEED = "train", "dev", "speed"  # two folders; what rates are filed under
 FLUSH_S = 10.0  # the longest that an event waits for the disk
+PROBED = ("accuracy", "log_probability")  # scores of a line of the probe
 NO_SCALARS = ("step", "kind", "masks", "stream", "metric")
 
 
@@ -56,6 +57,10 @@ class Events:
             if "metric" in line:  # an `evaluate.Row`
                 name = "/".join((line["masks"], line["stream"], line["metric"]))
                 self._write(DEV, line["step"], {name: line["value"]})
+            elif "read_out" in line:  # of the probe
+                name = "/".join(("probe", line["label"], line["read_out"]))
+                values = {f"{name}/{score}": line[score] for score in PROBED}
+                self._write(DEV, line["step"], values)
             else:
                 values = {k: v for k, v in line.items() if k not in NO_SCALARS}
                 self._write(TRAIN, line["step"], values)

@@ -2,7 +2,15 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Any
 
 from jax.sharding import Mesh
 
@@ -11,6 +19,11 @@ from mmdiffmask.inputs import Claim
 from mmdiffmask.training import steps
 from mmdiffmask.training.family import Batch, Family, Params
 from mmdiffmask.types import Array
+
+# What goes over batches, and may end that by an exception.
+Watched = Callable[[Iterable[Any]], Iterable[Any]]
+# Reads weights out: lines for the journal, without their step and kind.
+Probe = Callable[[Params, Watched], Sequence[Mapping[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +52,7 @@ class Job:
       may_lack: top names of `shapes` that first weights need not have.
       prepare: works out what rows and masks need and what is kept on this machine; a
         run that is not finished calls it before it makes any of them.
+      probe: reads the weights out every `settings.probe_every` updates; None: never.
     """
 
     family: Family
@@ -61,6 +75,7 @@ class Job:
     may_lack: Collection[str] = ()
     draw_live: steps.DrawLive | None = None
     prepare: Callable[[], None] = lambda: None
+    probe: Probe | None = None
 
     @property
     def seed(self) -> int:

@@ -12,7 +12,8 @@ from mmdiffmask.run_files import BATCH, EVENTS, METRICS, TIMES
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import events
 
-TRAIN, EVAL = "train", "eval"  # kinds of lines
+TRAIN, EVAL, PROBE = "train", "eval", "probe"  # kinds of lines
+SCORES = {EVAL, PROBE}  # made after the update of their step
 COMPILE, SAVE, TRACE = "compile", "save", "trace"  # of times.jsonl alone
 KIND_OF_TIME = "what"  # its name in times.jsonl
 
@@ -75,8 +76,8 @@ class Journal:
         """
 
         def stays(line: dict[str, Any]) -> bool:
-            is_eval = EVAL in (line.get("kind"), line.get(KIND_OF_TIME))
-            return line["step"] < step + (is_scored or not is_eval)
+            is_score = bool(SCORES & {line.get("kind"), line.get(KIND_OF_TIME)})
+            return line["step"] < step + (is_scored or not is_score)
 
         for path in (self.metrics, self.times):
             if path.is_file():
@@ -138,7 +139,8 @@ def read_metrics(folder: RunFolder) -> list[dict[str, Any]]:
     """The run's metrics so far, oldest first; empty before the first.
 
     Lines of kind "train" have loss, log_candidates, retrieval, gradient_norm, rows and
-    epoch of one update; lines of kind "eval" are `evaluate.Row`s.
+    epoch of one update; lines of kind "eval" are `evaluate.Row`s; those of kind "probe"
+    have label, read_out, accuracy with low, high and count, and log_probability.
     """
     path = folder.at(METRICS)
     return _whole_lines(path) if path.is_file() else []

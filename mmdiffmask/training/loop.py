@@ -22,6 +22,7 @@ from mmdiffmask.training import (
     journal,
     optim,
     saved,
+    scoring,
     steps,
     stopping,
     trace,
@@ -150,28 +151,28 @@ class _Runner:
         if progress.is_scored:
             return progress
         self.watcher.begin()
-        return self.keep(progress, progress.step, is_eval=True)
+        is_eval = scoring.is_evaluation_due(self.job.settings, progress.step)
+        return self.keep(progress, progress.step, is_eval)
 
     def keep(
         self, progress: checkpoint.Progress, step: int, is_eval: bool
     ) -> checkpoint.Progress:
-        """Evaluates if that is due, and saves; where the run stands then.
+        """Scores as far as that is due, and saves; where the run stands then.
 
         Raises:
           ValueError: for numbers that are not finite, or a save that failed.
-          KeyboardInterrupt: after a signal; the evaluation begins anew then.
+          KeyboardInterrupt: after a signal; scoring begins anew then.
         """
         stopping.check_state(self.state, step)
         try:
-            loss = self.score(step) if is_eval else None
+            scored = self.score(progress, step, is_eval)
         except stopping.Stopped:
             self.watcher.begin()
             unscored = dataclasses.replace(progress, step=step, is_scored=False)
             self.save(unscored)
             raise stopping.Stopped(f"Step {step} is saved.") from None
-        progress = stopping.judge(progress, step, loss, self.job.settings)
-        self.save(progress)
-        return progress
+        self.save(scored)
+        return scored
 
     def save(self, progress: checkpoint.Progress) -> None:
         """Hands the state to the writer."""
@@ -187,52 +188,25 @@ class _Runner:
         is_late = 0 < 60 * settings.save_minutes <= since_s
         return is_late or step % settings.save_every == 0
 
-    def score(self, step: int) -> float:
-        """Notes the held-out scores; returns the run's own dev loss."""
-        rows = self.score_masked(step) + self.score_unmasked(step)
-        for row in rows:
-            if row.value is not None:
-                stopping.check_finite(f"{row.metric} of {row.masks}", row.value, step)
-        kind = {"kind": journal.EVAL}
-        self.journal.note([kind | dataclasses.asdict(row) for row in rows])
-        self.watcher.lap(step, journal.EVAL)
-        loss, family = 0.0, self.job.family
-        for name, weight in family.weights.items():
-            if name == family.masked:
-                value = evaluate.value_of(rows, self.job.own_masks, "loss")
-            else:
-                value = evaluate.value_of(rows, evaluate.OTHERS, f"loss_{name}")
-            loss += weight * value
-        return loss
+    def score(
+        self, progress: checkpoint.Progress, step: int, is_eval: bool
+    ) -> checkpoint.Progress:
+        """Notes what is due of the held-out scores and the probe; where the run stands.
 
-    def score_masked(self, step: int) -> list[evaluate.Row]:
-        """Held-out scores under masks of every kind."""
-        job = self.job
-        with job.dev_batches() as batches:
-            return evaluate.masked(
-                steps.make_score_step(job.family, job.mesh),
-                job.eval_masks,
-                params=self.state.params,
-                held=self.held,
-                batches=stopping.until_signal(batches, self.stop),
-                step=step,
-                seed=job.seed,
-            )
-
-    def score_unmasked(self, step: int) -> list[evaluate.Row]:
-        """Held-out scores that need no masks."""
-        job = self.job
-        if job.family.others is None:
-            return []
-        with job.dev_batches() as batches:
-            return evaluate.unmasked(
-                steps.make_others_step(job.family, job.mesh),
-                params=self.state.params,
-                held=self.held,
-                batches=stopping.until_signal(batches, self.stop),
-                step=step,
-                seed=job.seed,
-            )
+        The probe comes last, since a run may end by its scores.
+        """
+        job, params, loss = self.job, self.state.params, None
+        if is_eval:
+            rows = scoring.held_out(job, self.held, params, step, self.stop)
+            kind = {"kind": journal.EVAL}
+            self.journal.note([kind | dataclasses.asdict(row) for row in rows])
+            self.watcher.lap(step, journal.EVAL)
+            loss = scoring.loss(job, rows)
+        progress = stopping.judge(progress, step, loss, job.settings)
+        if scoring.is_probe_due(job, step, bool(progress.finished)):
+            self.journal.note(scoring.read_out(job, params, step, self.stop))
+            self.watcher.lap(step, journal.PROBE)
+        return progress
 
     def go_on(self, progress: checkpoint.Progress) -> checkpoint.Progress:
         """Updates, evaluations and saves until the run is finished."""
@@ -250,8 +224,9 @@ class _Runner:
                         self.state, self.held, batch, self.masks(batch, epoch)
                     )
                 pending.append((step, epoch, metrics))
-                is_eval = step % settings.eval_every == 0 or step == settings.steps
-                is_kept = is_eval or self.is_save_due(step) or self.stop.is_set()
+                is_eval = scoring.is_evaluation_due(settings, step)
+                is_scored = is_eval or scoring.is_probe_due(job, step, False)
+                is_kept = is_scored or self.is_save_due(step) or self.stop.is_set()
                 is_due = watcher.is_lap_due(step) or len(pending) >= CHECK_EVERY
                 if is_kept or is_due:
                     self.note_updates(pending)

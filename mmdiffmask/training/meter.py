@@ -2,9 +2,10 @@
 
 import collections
 import dataclasses
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import tqdm
@@ -12,7 +13,7 @@ import tqdm
 from mmdiffmask import config, devices
 from mmdiffmask.training.family import Batch
 from mmdiffmask.training.job import Job
-from mmdiffmask.training.journal import EVAL, SAVE, TRAIN
+from mmdiffmask.training.journal import EVAL, PROBE, SAVE, TRAIN
 
 Lap = dict[str, float | int]  # what times.jsonl says of a stretch of time
 SHORTEST_S = 1e-9  # a clock may stand still between two looks
@@ -43,8 +44,9 @@ def update_of(job: Job, batch: Batch) -> Update:
 class Meter:
     """Cuts the seconds of a process that trains into laps, each of one kind.
 
-    The first update, which waits for the compiler, evaluations, saves and updates under
-    the profiler have laps of their own: rates are those of the remaining updates.
+    The first update, which waits for the compiler, evaluations, probes, saves and
+    updates under the profiler have laps of their own: rates are those of the remaining
+    updates.
 
     Attributes:
       update: what one update is; known once there is a batch.
@@ -128,35 +130,40 @@ class Meter:
             yield batch
 
     def left_s(self, step: int) -> float | None:
-        """Seconds to the last step, with the evaluations and saves on the way.
+        """Seconds to the last step, with the evaluations, probes and saves on the way.
 
-        At the mean rate of this process, and with the last evaluation's and the last
-        save's seconds. None before the first lap of kind TRAIN. Early stopping may end
+        At the mean rate of this process, and with the seconds of the last one of
+        each of these. None before the first lap of kind TRAIN. Early stopping may end
         the run before.
         """
         if not self._updates:
             return None
-        evaluations, saves = _still_due(self._settings, step)
-        return (
-            (self._settings.steps - step) * self._seconds[TRAIN] / self._updates
-            + evaluations * self._last.get(EVAL, 0.0)
-            + saves * self._last.get(SAVE, 0.0)
+        updates = self._settings.steps - step
+        return updates * self._seconds[TRAIN] / self._updates + sum(
+            count * self._last.get(kind, 0.0)
+            for kind, count in _still_due(self._settings, step).items()
         )
 
 
-def _still_due(settings: config.Training, step: int) -> tuple[int, int]:
-    """Evaluations and saves after a step; each evaluation is saved as well."""
-    last = settings.steps
+def _still_due(settings: config.Training, step: int) -> dict[str, int]:
+    """Evaluations, probes and saves after a step; the former two are saved as well."""
+    every = {EVAL: (settings.eval_every,)}
+    every[PROBE] = (settings.probe_every,) if settings.probe_every else ()
+    every[SAVE] = (settings.save_every, *every[EVAL], *every[PROBE])
+    return {
+        kind: _due(periods, step, settings.steps) for kind, periods in every.items()
+    }
 
-    def multiples(every: int) -> int:
-        return last // every - step // every
 
-    evaluations = multiples(settings.eval_every)
-    both = math.lcm(settings.eval_every, settings.save_every)
-    saves = evaluations + multiples(settings.save_every) - multiples(both)
-    is_extra = last % settings.eval_every > 0 and step < last
-    is_extra_save = is_extra and last % settings.save_every > 0
-    return evaluations + is_extra, saves + is_extra_save
+def _due(periods: Sequence[int], step: int, last: int) -> int:
+    """Steps after `step` that are a multiple of any period, or the last one."""
+    count = 0
+    for size in range(1, len(periods) + 1):
+        for some in itertools.combinations(periods, size):
+            both = math.lcm(*some)
+            count -= (-1) ** size * (last // both - step // both)
+    is_extra = all(last % period for period in periods) and step < last
+    return count + (is_extra and bool(periods))
 
 
 def line(lap: Lap, left_s: float | None) -> str:
