@@ -19,7 +19,7 @@ import pathlib
 from mmdiffmask import config, configure
 
 UPDATES = (75, 150, 300)
-PRIMARY = "{0}:action + {0}:shirt - {1}:action - {1}:shirt"
+PRIMARY = "{0}:mean(action, shirt) - {1}:mean(action, shirt)"
 CHOSEN: int | None = None  # of UPDATES
 
 
