@@ -69,7 +69,7 @@ setuptools.setup(
     package_data={
         "mmdiffmask": [
             *("data/*.json", "models/small/*"),
-            *("report/*.html", "experiment/*.html"),
+            *("report/*.html", "report/*.css", "experiment/*.html"),
         ]
     },
     install_requires=CORE,

@@ -5,10 +5,9 @@ import math
 import pathlib
 from collections.abc import Iterator, Sequence
 
-import jinja2
-
 from mmdiffmask import anchor_choice, atomic, premise
 from mmdiffmask.masking import text_strategies
+from mmdiffmask.report import templates
 from mmdiffmask.text import counting, lifts, recipes, word_weights
 
 SAMPLE = 20_000  # texts that lifts and Eq. 1 are measured on
@@ -186,18 +185,11 @@ def write(report: Report, path: pathlib.Path) -> pathlib.Path:
       ValueError: if the file cannot be one.
     """
     check_page(path)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmdiffmask.report", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     anchors = [
         (word, report.choice.counts[word], report.choice.web.get(word, 0), score)
         for word, score in report.choice.scores
     ]
-    page = environment.get_template("corpus.html").render(
+    page = templates.load("corpus.html").render(
         report=report,
         anchors=anchors,
         bags=premise.BAGS,

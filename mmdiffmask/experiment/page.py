@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import jinja2
-
 from mmdiffmask.experiment.tables import Cell, ExperimentRow, Tables
 from mmdiffmask.masking import published, strategies
 from mmdiffmask.probe import contrasted
-from mmdiffmask.report import sentences
+from mmdiffmask.report import sentences, templates
 
 PAPER = "https://arxiv.org/abs/2305.14577"
 CELLS = {
@@ -25,21 +23,14 @@ SOURCES = {
 
 def html(tables: Tables) -> str:
     """The page; nothing is loaded from elsewhere, and every name is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmdiffmask.experiment", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters = {
         "percent": sentences.percent,
         "points": sentences.points,
         "nats": sentences.nats,
         "ends": ends,
         "minutes": minutes,
     }
-    return environment.get_template("tables.html").render(
+    return templates.load("tables.html", "mmdiffmask.experiment", filters).render(
         tables=tables, run=tables, **_derived(tables)
     )
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -35,14 +36,7 @@ def of_sets(
         few = fewer.scored(settings, functools.partial(_few, settings, label, labelled))
     except ValueError as error:
         raise ValueError(f"probe.labels: {label}: {error}") from error
-    return results.LabelHead(
-        l2=result.l2,
-        dev_loss={str(k): v for k, v in result.dev_loss.items()},
-        is_right=ties.as_json(result.is_right),
-        is_right_knn=ties.as_json(result.is_right_knn),
-        log_probability=ties.logs_as_json(result.log_probability),
-        few=few,
-    )
+    return _as_head(result, few, l2=result.l2)
 
 
 def by_folds(
@@ -75,13 +69,20 @@ def by_folds(
         )
     except ValueError as error:
         raise ValueError(f"probe.labels: {label}: {error}") from error
+    return _as_head(result, few, l2_of_fold=list(result.l2))
+
+
+def _as_head(
+    result: linear.Result | folded.Result, few: list[results.Few], **l2: Any
+) -> results.LabelHead:
+    """What is stored of a head, with its penalty or those of the folds."""
     return results.LabelHead(
-        l2_of_fold=list(result.l2),
         dev_loss={str(k): v for k, v in result.dev_loss.items()},
         is_right=ties.as_json(result.is_right),
         is_right_knn=ties.as_json(result.is_right_knn),
         log_probability=ties.logs_as_json(result.log_probability),
         few=few,
+        **l2,
     )
 
 

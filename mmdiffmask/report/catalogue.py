@@ -8,14 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jinja2
-
 from mmdiffmask import atomic, config, examples, masks, starts
 from mmdiffmask.attention import StartAttention
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards
 from mmdiffmask.masking import strategies
-from mmdiffmask.report import pictures
+from mmdiffmask.report import pictures, templates
 
 CLIPS, SEED = 2, 0
 
@@ -77,14 +75,7 @@ def write(experiment: config.Experiment, corpus: Corpus, out: str) -> pathlib.Pa
         _line(row, experiment, source, positions, clips, attention)
         for row in strategies.REGISTRY.values()
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmdiffmask.report", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("catalogue.html").render(
+    page = templates.load("catalogue.html").render(
         lines=lines,
         clips=[
             (clip.name, _jpeg(pictures.draw_strip(grid, clip, with_labels=True)))

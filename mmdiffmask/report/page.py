@@ -4,7 +4,6 @@ import base64
 import collections
 import itertools
 
-import jinja2
 import markupsafe
 
 from mmdiffmask.report import (
@@ -17,6 +16,7 @@ from mmdiffmask.report import (
     probe_curves,
     sentences,
     summary,
+    templates,
 )
 
 PAPER = "https://arxiv.org/abs/2305.14577"
@@ -51,14 +51,7 @@ def build(run: summary.RunSummary) -> str:
         missing = sorted(set(run.floors) - set(row.probes))
         if missing:
             raise ValueError(f"row {row.name} has no result for label {missing[0]}")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmdiffmask.report", ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters = {
         "percent": sentences.percent,
         "interval": sentences.interval,
         "jpeg": _jpeg,
@@ -67,7 +60,7 @@ def build(run: summary.RunSummary) -> str:
         "in_words": answers.in_words,
         "duration": duration,
     }
-    return environment.get_template("page.html").render(run=run, **_derived(run))
+    return templates.load("page.html", filters=filters).render(run=run, **_derived(run))
 
 
 def _derived(run: summary.RunSummary) -> dict:
