@@ -68,7 +68,8 @@ class Stage:
         self.begun, self.variables = [], []
         self.stops = {}  # (row, seed) -> the error of its first try
 
-    def pretrain(self, settings, records_dir, folder, seed):
+    def pretrain(self, settings, records_dir, folder, seed, probe):
+        assert probe is runs.curve.of_run  # curves are drawn where settings ask
         path = pathlib.Path(folder)
         self.begun.append((path.name, seed))
         error = self.stops.pop((path.name, seed), None)
