@@ -73,7 +73,7 @@ def by_folds(
 
 
 def _as_head(
-    result: linear.Result | folded.Result, few: list[results.Few], **l2: Any
+    result: linear.Result | folded.Result, few: Sequence[results.Few], **l2: Any
 ) -> results.LabelHead:
     """What is stored of a head, with its penalty or those of the folds."""
     return results.LabelHead(
