@@ -20,7 +20,7 @@ from mmdiffmask import config, configure
 
 UPDATES = (75, 150, 300)
 PRIMARY = "{0}:mean(action, shirt) - {1}:mean(action, shirt)"
-CHOSEN: int | None = None  # of UPDATES
+CHOSEN: int | None = 75  # of UPDATES
 
 
 def get_config() -> config.Experiment:
