@@ -33,6 +33,7 @@ ADDED = {
     "masking.anchor_count": 20,
     "masking.background": None,
     "terms.mlm": 0.0,
+    "training.clip_norm": 0.0,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = (
