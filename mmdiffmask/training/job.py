@@ -10,20 +10,34 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
 from mmdiffmask import config
 from mmdiffmask.inputs import Claim
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import steps
-from mmdiffmask.training.family import Batch, Family, Params
-from mmdiffmask.types import Array
+from mmdiffmask.training.family import Batch, Family, Hidden, Params
 
 # What goes over batches, and may end that by an exception.
 Watched = Callable[[Iterable[Any]], Iterable[Any]]
 # Reads weights out: lines for the journal, without their step and kind.
 Probe = Callable[[Params, Watched], Sequence[Mapping[str, Any]]]
+
+
+class StopOn(NamedTuple):
+    """The held-out number that stops a run and picks its best step.
+
+    Attributes:
+      masks: the kind of masks, or of scores that need none.
+      metric: its name, over all streams.
+      rises: whether more is better.
+    """
+
+    masks: str
+    metric: str
+    rises: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +63,7 @@ class Job:
       eval_masks: strategy -> batch -> what its held-out masks hide.
       own_masks: the strategy whose dev loss stops the run and picks the best step; a
         name among `eval_masks` unless nothing is masked.
+      stop_on: another number that does, in place of the dev loss; None: the loss.
       may_lack: top names of `shapes` that first weights need not have.
       prepare: works out what rows and masks need and what is kept on this machine; a
         run that is not finished calls it before it makes any of them.
@@ -70,14 +85,39 @@ class Job:
     example_ids: Callable[[int], Sequence[str]]
     dev_batches: Callable[[], contextlib.AbstractContextManager[Iterable[Batch]]]
     draw_masks: steps.DrawMasks | None
-    eval_masks: dict[str, Callable[[Batch], Array]]
+    eval_masks: dict[str, Callable[[Batch], Hidden]]
     own_masks: str
     may_lack: Collection[str] = ()
     draw_live: steps.DrawLive | None = None
     prepare: Callable[[], None] = lambda: None
     probe: Probe | None = None
+    stop_on: StopOn | None = None
+
+    @property
+    def rises(self) -> bool:
+        """Whether more of the number that stops the run is better."""
+        return self.stop_on is not None and self.stop_on.rises
 
     @property
     def seed(self) -> int:
         """Of the run."""
         return self.owner.seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to train, and what is noted of it afterwards.
+
+    Attributes:
+      job: what the loop is handed.
+      corpus: what it reads, for a probe.
+      clips: "pretraining" and "dev" -> how many clips, or windows of texts.
+      masks: the run's folder -> what its masks were made of; None: not told.
+      fill_only: gives kinds of held-out masks that hide no box in any clip.
+    """
+
+    job: Job
+    corpus: Any
+    clips: Mapping[str, int]
+    masks: Callable[[RunFolder], Any | None] = lambda _: None
+    fill_only: Callable[[], Sequence[str]] = tuple

@@ -30,7 +30,7 @@ from mmdiffmask.training import (
     writer,
 )
 from mmdiffmask.training import mesh as meshes
-from mmdiffmask.training.family import Batch, Held
+from mmdiffmask.training.family import Batch, Held, Hidden
 from mmdiffmask.training.job import Job
 from mmdiffmask.training.watch import Watch, Watcher
 from mmdiffmask.types import Array
@@ -195,14 +195,14 @@ class _Runner:
 
         The probe comes last, since a run may end by its scores.
         """
-        job, params, loss = self.job, self.state.params, None
+        job, params, number = self.job, self.state.params, None
         if is_eval:
             rows = scoring.held_out(job, self.held, params, step, self.stop)
             kind = {"kind": journal.EVAL}
             self.journal.note([kind | dataclasses.asdict(row) for row in rows])
             self.watcher.lap(step, journal.EVAL)
-            loss = scoring.loss(job, rows)
-        progress = stopping.judge(progress, step, loss, job.settings)
+            number = scoring.judged(job, rows)
+        progress = stopping.judge(progress, step, number, job.settings, job.rises)
         if scoring.is_probe_due(job, step, bool(progress.finished)):
             self.journal.note(scoring.read_out(job, params, step, self.stop))
             self.watcher.lap(step, journal.PROBE)
@@ -240,7 +240,7 @@ class _Runner:
                     raise stopping.Stopped(f"Step {step} is saved.")
         raise AssertionError("training batches ended before the last step")
 
-    def masks(self, batch: Batch, epoch: int) -> Array | None:
+    def masks(self, batch: Batch, epoch: int) -> Hidden | Array | None:
         """What the update takes: its masks, or the epoch where it draws them itself."""
         job = self.job
         when = jax.device_put(np.int32(epoch), meshes.replicated(job.mesh))
