@@ -22,6 +22,7 @@ class Result:
       is_right_knn: the same by nearest neighbours; None of questions.
       log_probability: of the right one; NaN where the other folds lack its class.
       gradient: largest entry of the gradient at any of the optima that scored.
+      predicted: of a label, the class that is named, of equal ones the first; ().
     """
 
     l2: tuple[float, ...]
@@ -30,6 +31,7 @@ class Result:
     is_right_knn: Float[np.ndarray, " e"] | None
     log_probability: Float[np.ndarray, " e"]
     gradient: float
+    predicted: tuple[str, ...] = ()
 
 
 class _Scored(NamedTuple):
@@ -38,6 +40,7 @@ class _Scored(NamedTuple):
     scores: Float[np.ndarray, "e k"]
     right: Int[np.ndarray, " e"]
     near: Float[np.ndarray, "e k"] | None = None  # by nearest neighbours
+    classes: tuple[str, ...] = ()  # of a label
 
 
 class _OfLabel(NamedTuple):
@@ -45,7 +48,7 @@ class _OfLabel(NamedTuple):
 
     features: Float[np.ndarray, "e d"]
     target: Int[np.ndarray, " e"]
-    n_classes: int
+    classes: tuple[str, ...]
     head: linear.Head
     is_fitted: folds.Rows
 
@@ -75,7 +78,7 @@ class _Label:
         target = linear.class_index(part.labels, classes)
         heads = linear.fit_each(x[is_fitted], target[is_fitted], len(classes), l2)
         return {
-            penalty: _OfLabel(x, target, len(classes), head, is_fitted)
+            penalty: _OfLabel(x, target, classes, head, is_fitted)
             for penalty, head in heads.items()
         }
 
@@ -93,11 +96,11 @@ class _Label:
             one.features[fitted],
             one.target[fitted],
             x,
-            n_classes=one.n_classes,
+            n_classes=len(one.classes),
             neighbours=self.neighbours,
         )
         scores = x @ one.head.kernel + one.head.bias
-        return _Scored(scores, one.target[is_scored], near)
+        return _Scored(scores, one.target[is_scored], near, one.classes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +151,18 @@ def labels(
     return _crossed(_Label(part, neighbours), fold, l2, is_drawn)
 
 
+def dev_losses(
+    part: linear.Labelled, fold: Int[np.ndarray, " e"], l2: Sequence[float]
+) -> dict[float, float]:
+    """Penalty -> loss of rows under heads of the other folds; see `folds.dev_losses`.
+
+    Raises:
+      ValueError: as `labels`.
+    """
+    task = _Label(part, neighbours=1)
+    return folds.dev_losses(fold, l2, task.fit, task.loss)
+
+
 def answers(
     questions: choices.Questions,
     fold: Int[np.ndarray, " e"],
@@ -186,6 +201,7 @@ def _crossed(
     )
     chosen, gradients = {}, []
     is_right, is_near, logs = (np.zeros(len(fold)) for _ in range(3))
+    predicted = np.full(len(fold), "", object)
     for name, its_losses in of_fold.items():
         chosen[name] = linear.least(its_losses)
         is_scored = fold == name
@@ -196,6 +212,7 @@ def _crossed(
         logs[is_scored] = ties.log_probability(scored.scores, scored.right)
         if scored.near is not None:
             is_near[is_scored] = ties.hits(scored.near, scored.right)
+            predicted[is_scored] = np.array(scored.classes)[scored.scores.argmax(1)]
     penalties = sorted(set(l2))
     return Result(
         l2=tuple(chosen.values()),
@@ -206,4 +223,5 @@ def _crossed(
         is_right_knn=None if scored.near is None else is_near,
         log_probability=logs,
         gradient=max(gradients),
+        predicted=() if scored.near is None else tuple(map(str, predicted)),
     )

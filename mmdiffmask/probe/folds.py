@@ -80,3 +80,29 @@ def losses(
         name: {penalty: value / counts[name] for penalty, value in of_fold.items()}
         for name, of_fold in sums.items()
     }
+
+
+def dev_losses(
+    fold: Int[np.ndarray, " e"], l2: Sequence[float], fit: Fit, loss: Loss
+) -> dict[float, float]:
+    """Penalty -> mean loss of each fold under heads of the others.
+
+    It chooses a penalty for heads of all these rows, which score other ones.
+
+    Args:
+      fold: of each row.
+      l2: the penalties to choose among.
+      fit: makes the heads.
+      loss: of one of them.
+
+    Raises:
+      ValueError: as `fit`.
+    """
+    sums: dict[float, float] = dict.fromkeys(l2, 0.0)
+    total = 0
+    for name in np.unique(fold):
+        for penalty, head in fit(fold != name, l2).items():
+            value, count = loss(head, fold == name)
+            sums[penalty] += value
+        total += count
+    return {penalty: value / total for penalty, value in sums.items()}
