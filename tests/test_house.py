@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Lower may not import higher; the parts of a rank do not know each other.
 RANKS = [
     {"devices", "ranges", "seeds", "tokens", "types"},
-    {"probe_settings"},
+    {"earlier_settings", "probe_settings", "setting_checks", "text_settings"},
     {"atomic", "config", "grid", "run_files", "statistics", "values", "versions"},
     {"configure", "contrast_statistics", "contrasts", "label_leak", "settings_json"},
     {"data", "masking", "models"},
