@@ -118,28 +118,6 @@ def macro_f1(sums: Float[np.ndarray, "r m"]) -> Float[np.ndarray, " r"]:
     return (f1 * occurs).sum(1) / np.maximum(occurs.sum(1), 1)
 
 
-def f1_score(
-    counts: Float[np.ndarray, "e m"],
-    groups: Sequence[str],
-    seed: int,
-    resamples: int,
-) -> Score:
-    """Macro F1 with its bootstrap interval over groups; `n` counts these.
-
-    Args:
-      counts: of `class_counts`.
-      groups: of each row; the rows of one depend on each other.
-      seed: of the resamples.
-      resamples: how many.
-    """
-    _, group = np.unique(np.array(groups), return_inverse=True)
-    sums = np.zeros((int(group.max()) + 1, counts.shape[1]))
-    np.add.at(sums, group, counts)
-    low, high = np.quantile(macro_f1(resampled(sums, seed, resamples)), [0.025, 0.975])
-    value = float(macro_f1(counts.sum(0, keepdims=True))[0])
-    return Score(value, float(low), float(high), len(sums))
-
-
 def ratio(
     hits: Num[np.ndarray, " e"],
     count: Num[np.ndarray, " e"],

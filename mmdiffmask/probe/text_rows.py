@@ -5,7 +5,7 @@ of one is known of all. Folds keep groups together, and intervals are over group
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool
@@ -59,35 +59,31 @@ class TextRows:
         return np.array([group in of_train for group in self.groups], bool)
 
 
-def read(
-    train: Sequence[str], dev: Sequence[str], test: Sequence[str], label_field: str
-) -> TextRows:
+def read(texts: Mapping[str, Sequence[corpora.Text]], label_field: str) -> TextRows:
     """The labelled rows of the files of each split.
 
     Args:
-      train: files whose rows heads are fitted on.
-      dev: files whose rows choose a penalty; () with folds.
-      test: files whose rows are scored.
+      texts: split -> its texts, with signs around entities and labels. Heads are fitted
+        on TRAIN; DEV may be absent with folds.
       label_field: of the objects; rows without it are left out.
 
     Raises:
       ValueError: if a file cannot hold texts, or there is no label in train and test.
     """
-    columns: list[tuple[str, str, str, str, str]] = []
-    for split, paths in zip(SPLITS, (train, dev, test), strict=True):
-        texts = corpora.Texts(paths, label_field) if paths else ()
-        for i in range(len(texts)):
-            one = texts[i]
+    columns: list[tuple[str, ...]] = []
+    for split in SPLITS:
+        part = texts.get(split, ())
+        for i in range(len(part)):
+            one = part[i]
             if one.label:
                 group = corpora.content_id(corpora.without_markers(one.text))
                 name = f"{split} {i:06}"
                 columns.append((name, one.text, one.label, split, group))
-    counts = {split: sum(row[3] == split for row in columns) for split in SPLITS}
-    for split, paths in ((TRAIN, train), (TEST, test)):
-        if not counts[split]:
-            names = ", ".join(paths) or f"no file of {split} is named"
+    for split in (TRAIN, TEST):
+        if not any(row[3] == split for row in columns):
             raise ValueError(
-                f"data.{split}: {names}: no text has a field {label_field!r}, so there"
-                " is nothing to probe; name the labels' field with data.label_field"
+                f"data.{split}: no text has a field {label_field!r}, so there is"
+                " nothing to probe; name files of labelled texts, and the labels' field"
+                " with data.label_field"
             )
     return TextRows(*map(tuple, zip(*columns, strict=True)))
