@@ -78,8 +78,8 @@ def of_experiment(
     """
     if not experiment.contrasts:
         return ()
-    if (label := getattr(experiment.data, "label_field", None)) is not None:
-        known = of_texts(label, experiment.probe.folds)
+    if isinstance(experiment.data, config.Texts):
+        known = of_texts(experiment.data.label_field, experiment.probe.folds)
     else:
         known = measures(experiment.probe)
     return parse(experiment.contrasts, rows, known)

@@ -7,9 +7,8 @@ import numpy as np
 
 from mmdiffmask import statistics
 from mmdiffmask.contrasts import F1
-from mmdiffmask.experiment import text_scores
 from mmdiffmask.experiment.result_file import Result
-from mmdiffmask.probe import further, results, table
+from mmdiffmask.probe import further, results, table, text_scores
 from mmdiffmask.training.read_outs import clips
 
 HEAD, NEAR = "head", "near"  # by a linear head, by the nearest neighbours

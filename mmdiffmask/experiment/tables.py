@@ -10,14 +10,13 @@ from mmdiffmask.experiment import (
     kept,
     result_file,
     scores,
-    text_scores,
     text_tables,
 )
 from mmdiffmask.experiment.cells import Cell
 from mmdiffmask.experiment.plan import Planned
 from mmdiffmask.experiment.result_file import Result
 from mmdiffmask.masking import published
-from mmdiffmask.probe import contrasted, finished
+from mmdiffmask.probe import contrasted, finished, text_scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,10 +240,10 @@ def _held_out(
     for result in every:
         steps = [line["step"] for line in result.held_out]
         for line in result.held_out:
-            cells = line["metric"].removeprefix(prefix)
+            metric = line["metric"].removeprefix(prefix)
             is_kept = line["metric"].startswith(prefix)
             if is_kept and line["value"] is not None:
-                pair = ends.setdefault((line["masks"], cells), ([], []))
+                pair = ends.setdefault((line["masks"], metric), ([], []))
                 for values, step in zip(pair, (min(steps), max(steps)), strict=True):
                     values += [line["value"]] * (line["step"] == step)
     return {

@@ -52,7 +52,10 @@ class TextMaskSummary:
 
 
 def summarise(
-    masks: Iterable[Hidden], class_of_word: Mapping[str, str], left_out: Sequence[str]
+    masks: Iterable[Hidden],
+    class_of_word: Mapping[str, str],
+    left_out: Sequence[str],
+    anchors: Sequence[str] = (),
 ) -> TextMaskSummary:
     """Counts what masks were made of.
 
@@ -60,6 +63,7 @@ def summarise(
       masks: of the windows.
       class_of_word: of every word in them.
       left_out: classes that the list of words leaves out, as Figure 3's does.
+      anchors: that the masks go by.
     """
     stands: collections.Counter[str] = collections.Counter()
     hidden: collections.Counter[str] = collections.Counter()
@@ -94,4 +98,5 @@ def summarise(
         of_class={name: n / total for name, n in of_class.items()},
         lift={name: of_class[name] / n / share for name, n in of_all.items() if n},
         most=[[word, hidden[word], stands[word]] for word in most],
+        anchors=list(anchors),
     )

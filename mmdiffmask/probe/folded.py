@@ -64,12 +64,13 @@ class _Label:
 
     part: linear.Labelled
     neighbours: int
+    may_lack: bool = False  # rows to fit on may all be of one class
 
     def fit(self, is_fitted: folds.Rows, l2: Sequence[float]) -> dict[float, _OfLabel]:
         part = self.part
         kept = [n for n, taken in zip(part.labels, is_fitted, strict=True) if taken]
         classes = tuple(sorted(set(kept)))
-        if len(classes) < 2:
+        if len(classes) < (1 if self.may_lack else 2):
             raise ValueError(
                 f"probe.folds: {len(kept)} clips that are left to fit on have"
                 f" {len(classes)} classes; take fewer folds or a larger fraction"
@@ -135,6 +136,7 @@ def labels(
     l2: Sequence[float],
     neighbours: int,
     is_drawn: folds.Rows | None = None,
+    may_lack: bool = False,
 ) -> Result:
     """Heads of one label: a fold is scored by those of the others.
 
@@ -144,11 +146,13 @@ def labels(
       l2: penalties, chosen among as `folds.losses` says.
       neighbours: of the nearest neighbours.
       is_drawn: clips whose labels are seen; None: all. Every clip is scored.
+      may_lack: whether those to fit on may be of one class, which is then named.
 
     Raises:
-      ValueError: if clips to fit on are all of one class, or as `linear.fit`.
+      ValueError: if clips to fit on are all of one class and may not be, or as
+        `linear.fit`.
     """
-    return _crossed(_Label(part, neighbours), fold, l2, is_drawn)
+    return _crossed(_Label(part, neighbours, may_lack), fold, l2, is_drawn)
 
 
 def dev_losses(
@@ -198,6 +202,7 @@ def _crossed(
         l2,
         lambda is_fitted, penalties: task.fit(is_fitted & is_drawn, penalties),
         lambda head, is_scored: task.loss(head, is_scored & is_drawn),
+        may_lack=isinstance(task, _Label) and task.may_lack,
     )
     chosen, gradients = {}, []
     is_right, is_near, logs = (np.zeros(len(fold)) for _ in range(3))

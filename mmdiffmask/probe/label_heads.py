@@ -134,7 +134,12 @@ def _few_by_folds(
     if not classes:
         fewer.check_classes(fraction, kept, part.labels, label)
     result = folded.labels(
-        part, fold, settings.l2, settings.neighbours, is_drawn=is_drawn
+        part,
+        fold,
+        settings.l2,
+        settings.neighbours,
+        is_drawn=is_drawn,
+        may_lack=bool(classes),
     )
     return _reached(len(kept), result, part.labels, classes)
 

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -153,13 +153,10 @@ def _label(
 ) -> results.Label:
     """A label with its floors; a part without any row is left out."""
     scored = rows.some(is_scored)
-    kinds = [set(_fitted(rows, fold, one)) for one in np.unique(fold[is_scored])]
-    unknown = collections.Counter(
-        name
-        for one, known in zip(np.unique(fold[is_scored]), kinds, strict=True)
-        for name in _labels(rows, fold == one)
-        if name not in known
-    )
+    unknown: collections.Counter[str] = collections.Counter()
+    for one in np.unique(fold[is_scored]):
+        known = set(_labels(rows, fold != one))
+        unknown.update(x for x in _labels(rows, fold == one) if x not in known)
     floors = text_floors.predict(rows, is_scored, fold)
     target = linear.class_index(scored.labels, rows.classes)
     is_right = np.array(floors[text_floors.LARGEST]) == target
@@ -185,7 +182,3 @@ def _label(
 
 def _labels(rows: TextRows, is_taken: Bool[np.ndarray, " e"]) -> list[str]:
     return [rows.labels[i] for i in np.flatnonzero(is_taken)]
-
-
-def _fitted(rows: TextRows, fold: Int[np.ndarray, " e"], one: int) -> Sequence[str]:
-    return _labels(rows, fold != one)

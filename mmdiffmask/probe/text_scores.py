@@ -6,9 +6,9 @@ import numpy as np
 
 from mmdiffmask import statistics
 from mmdiffmask.contrasts import F1
-from mmdiffmask.probe import results, table
+from mmdiffmask.probe import results
 
-SEED = table.BOOTSTRAP_SEED
+SEED = 0  # of the bootstrap
 
 
 def parts_of(name: str, label: results.Label) -> dict[str, np.ndarray]:
