@@ -55,6 +55,7 @@ MASKS = text_summary.TextMaskSummary(
     of_class={"content": 0.6, "function": 0.4},
     lift={"content": 1.2, "function": 0.8},
     most=[["kinase", 12, 20], ["<b>", 9, 20]],
+    anchors=[],
 )
 
 
