@@ -34,6 +34,7 @@ ADDED = {
     "masking.background": None,
     "terms.mlm": 0.0,
     "row_seeds": (),
+    "training.clip_norm": 0.0,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = (
