@@ -88,11 +88,15 @@ def _how(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _clips(records: str | None, chosen: config.Experiment) -> int | None:
-    """How many records there are; None where they are not here, or of texts."""
+    """How many records, or labelled texts, there are; None where they are not here."""
+    from mmdiffmask import build
     from mmdiffmask.data.records import manifest
+    from mmdiffmask.probe import texts
 
-    if records is None or isinstance(chosen.data, config.Texts):
+    if records is None:
         return None
+    if isinstance(chosen.data, config.Texts):
+        return len(set(texts.read(build.corpus(chosen, records)).texts))
     described = manifest.read(records)
     return sum(map(described.length, described.shards))
 

@@ -190,7 +190,7 @@ def test_a_result_of_a_whole_corpus_is_small(
         parts={"seen": [0] * n, "new": [1] * n},
     )
     label = results.Label(
-        heads={"mean": head, "cls": head},
+        heads={"mean": head, "cls": dataclasses.replace(head, few=[])},
         floors=statistics.Floors(0.1, 0.3, classes),
         clips=[f"test {i:06}" for i in range(n)],
         texts=texts,
@@ -204,7 +204,7 @@ def test_a_result_of_a_whole_corpus_is_small(
     assert path.stat().st_size <= result_file.LARGEST
     back = result_file.read(path).probe.labels["label"]
     assert back.heads["mean"].predicted == named and back.texts.target == target
-    assert back.heads["mean"].log_probability
+    assert back.heads["mean"].log_probability and back.heads["mean"].few == head.few
 
 
 def test_a_contrast_of_macro_f1_is_that_of_the_runs(planned, done):

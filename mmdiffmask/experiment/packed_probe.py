@@ -53,6 +53,8 @@ def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, An
         order = _sort_label(entry, place)
         if texts is not None:
             entry["texts"] = _texts(texts, order)
+            for head in (entry[name] for name in _heads(entry)):
+                head["few"] = _columns(head.pop("few", ()))
     if questions:
         for name in BESIDE:
             for entry in questions.get(name, {}).values():
@@ -65,7 +67,7 @@ def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, An
 
 
 def _keep_first(label: dict[str, Any]) -> None:
-    heads = [name for name in label if name not in results.OF_LABEL]
+    heads = _heads(label)
     label.pop("inside", None)  # of the start alone: probe.json has it
     for name in read_outs.ordered(heads)[1:]:
         label[name].pop(LOGS, None)
@@ -80,6 +82,16 @@ def _sort_label(label: dict[str, Any], place: Mapping[str, int]) -> np.ndarray:
     has_label[numbers] = True
     label["clips"] = packed.pack_bits(has_label)
     return order
+
+
+def _heads(label: Mapping[str, Any]) -> list[str]:
+    return [name for name in label if name not in results.OF_LABEL]
+
+
+def _columns(few: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Scores of fewer labels with their names once: of texts there are many draws."""
+    names = list(dict.fromkeys(name for one in few for name in one))
+    return {"names": names, "each": [[one.get(x) for x in names] for one in few]}
 
 
 def _texts(texts: dict[str, Any], order: np.ndarray) -> dict[str, Any]:
@@ -164,6 +176,12 @@ def unpack(content: Mapping[str, Any], probe: Mapping[str, Any]) -> results.Prob
         if texts := label.get("texts"):
             checksum = texts.pop("group_names")
             texts["groups"] = [f"{checksum} {i:06}" for i in texts["groups"]]
+            for head in (label[name] for name in _heads(label)):
+                few = head["few"]
+                head["few"] = [
+                    dict(zip(few["names"], values, strict=True))
+                    for values in few["each"]
+                ]
     if questions := content.get("questions"):
         ids, kinds = questions["ids"], questions["kinds"]
         steps = packed.unpack_ints(questions["clips"], ids["n"])

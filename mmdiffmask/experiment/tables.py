@@ -165,6 +165,8 @@ def _row(name: str, by_seed: Mapping[int, Result]) -> ExperimentRow:
     settings = every[0].claim.settings
     is_text = finished.is_of_texts(settings)
     scored = [score for result in every for score in scores.of_result(result)]
+    if is_text:
+        scored = [x for x in scored if text_tables.is_shown(x.measure, settings)]
     strategy = settings["masking.strategy"] if finished.is_hiding(settings) else ""
     return ExperimentRow(
         name=name,

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmdiffmask.contrasts import F1
 from mmdiffmask.experiment.result_file import Result
 from mmdiffmask.masking import published_texts, text_strategies
 from mmdiffmask.masking.text_summary import TextMaskSummary
@@ -79,3 +80,24 @@ def published(settings: Mapping[str, Any]) -> str:
     if count != published_texts.ANCHORS:
         return ""
     return name if similarity == "nearest" else f"{name}{published_texts.CENTROID}"
+
+
+def knows_labels(settings: Mapping[str, Any]) -> bool:
+    """Whether a row's masks were made with the labels of TRAIN.
+
+    Then folds over TRAIN's rows tell nothing: their labels are in the weights.
+    """
+    if not finished.is_hiding(settings):
+        return False
+    strategy = text_strategies.find(settings["masking.strategy"])
+    return bool({"importance", "gain"} & set(getattr(strategy, "needs", ())))
+
+
+def is_shown(measure: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a row has a place in a column: masks that know labels have none in folds.
+
+    Rows of dev and test with new texts, and the official test, stay.
+    """
+    label = settings["data.label_field"]
+    is_of_folds = settings["probe.folds"] > 0 and measure.removesuffix(F1) == label
+    return not (is_of_folds and knows_labels(settings))
