@@ -231,6 +231,9 @@ class Experiment:
     )
     # Of rows, named before they are run: "difference - random" (contrasts.py).
     contrasts: tuple[str, ...] = dataclasses.field(default=(), metadata={"empty": True})
+    # Seeds of rows in an experiment, each "row=count"; rows that it does not name have
+    # one. (): all have as many.
+    row_seeds: tuple[str, ...] = dataclasses.field(default=(), metadata={"empty": True})
     report_clips: int = _number(4, 1)
 
     @property

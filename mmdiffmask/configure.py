@@ -11,6 +11,7 @@ from typing import Any
 
 from mmdiffmask import config, probe_settings, setting_checks, text_settings, values
 
+OF_ALL_ROWS = ("rows", "contrasts", "row_seeds")  # a row cannot change them
 _VIDEO = config.Experiment("x", data=config.Data(toy=config.Toy()))
 _TEXT = config.Experiment("x", data=config.Texts(), model=config.Encoder())
 
@@ -120,7 +121,7 @@ def rows(experiment: config.Experiment) -> dict[str, config.Experiment]:
             raise ValueError(f"row {name}: stands twice in rows")
         assignments = [part.strip() for part in changes.split(";") if part.strip()]
         for item in assignments:
-            if (setting := item.partition("=")[0].strip()) in ("rows", "contrasts"):
+            if (setting := item.partition("=")[0].strip()) in OF_ALL_ROWS:
                 raise ValueError(f"row {name}: cannot change {setting}")
         experiments[name] = override(experiment, assignments)
     return experiments

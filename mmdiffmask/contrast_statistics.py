@@ -104,11 +104,25 @@ class Column(NamedTuple):
       weight: how often it counts.
       hits: right, wrong or the share of a tie, of each clip or question.
       clips: the clip of each.
+      counts: `statistics.class_counts` of each, for macro F1; None: the share of hits.
     """
 
     weight: float | int
     hits: Float[np.ndarray, " e"]
     clips: Sequence[str]
+    counts: Float[np.ndarray, "e m"] | None = None
+
+    @property
+    def values(self) -> Float[np.ndarray, "e m"]:
+        """All that is summed over rows; 1 of each comes last."""
+        parts = self.hits[:, None] if self.counts is None else self.counts
+        return np.concatenate([parts, np.ones((len(self.hits), 1))], 1)
+
+    def rate(self, sums: Float[np.ndarray, "r m"]) -> Float[np.ndarray, " r"]:
+        """The share, or macro F1, of sums of `values`."""
+        if self.counts is not None:
+            return statistics.macro_f1(sums[:, :-1])
+        return sums[:, 0] / sums[:, 1]
 
 
 def over_clips(
@@ -121,16 +135,19 @@ def over_clips(
     """
     names = sorted({clip for column in columns for clip in column.clips})
     number = {name: i for i, name in enumerate(names)}
-    sums = np.zeros((len(names), 2, len(columns)))
-    for k, column in enumerate(columns):
-        clip_of = [number[clip] for clip in column.clips]
-        np.add.at(sums[:, 0, k], clip_of, column.hits)
-        np.add.at(sums[:, 1, k], clip_of, 1.0)
-    weights = np.array([column.weight for column in columns], float)
-    flat = sums.reshape(len(names), -1)
-    drawn = statistics.resampled(flat, seed, resamples).reshape(-1, *sums.shape[1:])
-    drawn = drawn[(drawn[:, 1] > 0).all(1)]
-    hits, count = sums.sum(0)
-    value = float(hits / count @ weights)
-    shares = drawn[:, 0] / drawn[:, 1]
-    return statistics.with_interval(value, shares @ weights, len(names))
+    sums = []
+    for column in columns:
+        values = column.values
+        of_clip = np.zeros((len(names), values.shape[1]))
+        np.add.at(of_clip, [number[clip] for clip in column.clips], values)
+        sums.append(of_clip)
+    ends = np.cumsum([part.shape[1] for part in sums])[:-1]
+    drawn = statistics.resampled(np.concatenate(sums, 1), seed, resamples)
+    drawn = drawn[(drawn[:, [*(ends - 1), -1]] > 0).all(1)]
+
+    def contrast(totals: Float[np.ndarray, "r m"]) -> Float[np.ndarray, " r"]:
+        parts = zip(columns, np.split(totals, ends, axis=1), strict=True)
+        return sum(column.weight * column.rate(part) for column, part in parts)
+
+    value = float(contrast(np.concatenate(sums, 1).sum(0, keepdims=True))[0])
+    return statistics.with_interval(value, contrast(drawn), len(names))

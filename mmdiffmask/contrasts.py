@@ -8,6 +8,12 @@
 A measure is a label, a read-out of questions (match, zero-shot, answer), or a kind of
 them (match/colour): its accuracy, or with /log-probability behind it (action/
 log-probability) the mean log-probability of the right one, in nats.
+
+Of texts a measure is their label (`data.label_field`), or a part of its rows: with
+folds label/new (rows of dev and test whose text does not stand in TRAIN), label/test
+(the official test), label/test/seen and label/test/new; without them label (the
+official test), label/seen and label/new. With /macro-f1 behind it (label/macro-f1) it
+is the mean of the classes' F1.
 """
 
 import collections
@@ -22,6 +28,14 @@ from mmdiffmask import config, probe_settings
 # Read-outs of the settings -> measures of questions that come with them.
 OF_QUESTIONS = {"match": ("match", "zero-shot"), "answer": ("answer",)}
 LOG = "/log-probability"  # behind a measure's name
+F1 = "/macro-f1"  # likewise, of texts
+# Behind the label of texts: with folds, of all rows; or on the official test.
+OF_FOLDS = ("", "/new", "/test", "/test/seen", "/test/new")
+OF_TEST = ("", "/seen", "/new")
+KINDS = {
+    LOG: "accuracies and log-probabilities",
+    F1: "accuracies and means of F1",
+}
 END = r"(?=\s*(?:[-+)]|$))"
 MEAN = re.compile(r"mean\s*\(\s*")  # of the measures in the brackets
 Weight = fractions.Fraction | int
@@ -64,7 +78,22 @@ def of_experiment(
     """
     if not experiment.contrasts:
         return ()
-    return parse(experiment.contrasts, rows, measures(experiment.probe))
+    if isinstance(experiment.data, config.Texts):
+        known = of_texts(experiment.data.label_field, experiment.probe.folds)
+    else:
+        known = measures(experiment.probe)
+    return parse(experiment.contrasts, rows, known)
+
+
+def of_texts(label: str, n_folds: int) -> tuple[str, ...]:
+    """What is scored of the label of texts: by accuracy, macro F1, log-probability."""
+    names = [f"{label}{part}" for part in (OF_FOLDS if n_folds else OF_TEST)]
+    return tuple(f"{name}{kind}" for kind in ("", F1, LOG) for name in names)
+
+
+def kind_of(measure: str) -> str:
+    """How a score is measured: F1, LOG, or "" by accuracy."""
+    return next((kind for kind in (F1, LOG) if measure.endswith(kind)), "")
 
 
 def measures(probe: config.Probe) -> tuple[str, ...]:
@@ -115,10 +144,12 @@ def parse(
             raise ValueError(
                 f"contrast {text!r}: name a measure of every row in it, or of none"
             )
-        if len({measure.endswith(LOG) for _, measure in weights}) > 1:
+        kinds = {kind_of(measure) for _, measure in weights}
+        if len(kinds) > 1:
+            kind = LOG if LOG in kinds else F1
             raise ValueError(
-                f"contrast {text!r}: accuracies and log-probabilities cannot be"
-                f" subtracted; write {LOG} behind every measure in it, or behind none"
+                f"contrast {text!r}: {KINDS[kind]} cannot be"
+                f" subtracted; write {kind} behind every measure in it, or behind none"
             )
         contrasts += _of_measures(text.strip(), weights, known)
     terms = [frozenset(contrast.terms) for contrast in contrasts]

@@ -33,11 +33,13 @@ ADDED = {
     "masking.anchor_count": 20,
     "masking.background": None,
     "terms.mlm": 0.0,
+    "row_seeds": (),
     "training.clip_norm": 0.0,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = (
     "contrasts",
+    "row_seeds",
     "training.save_minutes",
     "training.probe_every",
     "data.folder",  # what the files hold counts

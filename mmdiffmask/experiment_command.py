@@ -15,7 +15,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     run_arguments.add(command, text, needs_folder=False)
     text = "folder of a small file for each run that is done (WORKDIR/results)"
     command.add_argument("--results", metavar="DIR", help=text)
-    text = "how many, counted from 0 (as far as there are results, at least 1)"
+    text = (
+        "how many, counted from 0 (what row_seeds says; else as far as there are"
+        " results, at least 1)"
+    )
     command.add_argument("--seeds", type=int, metavar="N", help=text)
     text = "runs at a time (1): each has a thread of a CPU, or the device to itself"
     command.add_argument("--workers", type=int, default=1, metavar="N", help=text)
@@ -44,14 +47,16 @@ def _run(arguments: argparse.Namespace) -> None:
     workdir = pathlib.Path(arguments.workdir or f"runs/{chosen.name}")
     folder = pathlib.Path(arguments.results or workdir / run_files.RESULTS)
     keeping = kept.Kept(folder, arguments.keep)
-    count = arguments.seeds or keeping.count_seeds(configure.rows(chosen))
+    named = plan.seeds_of(chosen).values()
+    least = max(named, default=keeping.count_seeds(configure.rows(chosen)))
+    count = arguments.seeds or least
     planned = plan.plan(chosen, workdir, range(count))
     mine = planned if arguments.shard is None else plan.shard(planned, arguments.shard)
     keeping.check_apart(planned)
     known = _known_records(arguments, chosen)
     results = kept.read(planned, keeping, known)
     if arguments.plan:
-        print("\n".join(progress.lines(mine, results, _clips(known))))
+        print("\n".join(progress.lines(mine, results, _clips(known, chosen))))
         return
     if arguments.verify is not None:
         chosen_runs = verify.choose(tuple(results), arguments.verify)
@@ -82,12 +87,16 @@ def _how(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _clips(records: str | None) -> int | None:
-    """How many records there are; None where they are not here."""
+def _clips(records: str | None, chosen: config.Experiment) -> int | None:
+    """How many records, or labelled texts, there are; None where they are not here."""
+    from mmdiffmask import build
     from mmdiffmask.data.records import manifest
+    from mmdiffmask.probe import texts
 
     if records is None:
         return None
+    if isinstance(chosen.data, config.Texts):
+        return len(set(texts.read(build.corpus(chosen, records)).texts))
     described = manifest.read(records)
     return sum(map(described.length, described.shards))
 
@@ -107,6 +116,10 @@ def _known_records(
 
     if arguments.data is not None:
         return arguments.data
+    if isinstance(chosen.data, config.Texts):
+        folder = chosen.data.folder
+        is_there = folder is not None and pathlib.Path(folder).is_dir()
+        return folder if is_there else None
     folder = toy_records.folder_of(chosen, pathlib.Path("."))
     is_there = folder is not None and (folder / manifest.NAME).is_file()
     return str(folder) if is_there else None

@@ -97,6 +97,27 @@ def accuracy(is_right: Num[np.ndarray, " e"] | Bool[np.ndarray, " e"]) -> Score:
     return Score(right / n, low, high, n)
 
 
+def class_counts(
+    predicted: Int[np.ndarray, " e"], target: Int[np.ndarray, " e"], n_classes: int
+) -> Float[np.ndarray, "e m"]:
+    """Of each row and class: rightly named, named, is of it; m = 3 n_classes.
+
+    Rows are summed before `macro_f1`, so a bootstrap draws rows with their counts.
+    """
+    classes = np.arange(n_classes)
+    is_named, is_true = predicted[:, None] == classes, target[:, None] == classes
+    parts = [is_named & is_true, is_named, is_true]
+    return np.concatenate(parts, 1).astype(np.float64)
+
+
+def macro_f1(sums: Float[np.ndarray, "r m"]) -> Float[np.ndarray, " r"]:
+    """Mean F1 of the classes that occur, of each row of sums of `class_counts`."""
+    right, named, true = np.split(sums, 3, axis=1)
+    f1 = 2 * right / np.maximum(named + true, 1e-12)
+    occurs = true > 0
+    return (f1 * occurs).sum(1) / np.maximum(occurs.sum(1), 1)
+
+
 def ratio(
     hits: Num[np.ndarray, " e"],
     count: Num[np.ndarray, " e"],

@@ -12,13 +12,14 @@ from mmdiffmask import (
     contrasts,
     effects,
     text_examples,
+    text_hidden,
     text_masks,
     text_start,
 )
 from mmdiffmask.data import loader, question_kinds
 from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.inputs import Claim
-from mmdiffmask.masking import text_strategies
+from mmdiffmask.masking import text_strategies, text_summary
 from mmdiffmask.models.bert.settings import BertSettings
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.text import masks
@@ -158,6 +159,7 @@ def prepare(experiment: config.Experiment, folder: str, owner: Claim) -> jobs.Pr
         job=run.job(owner),
         corpus=source,
         clips={"pretraining": len(run.train), "dev": len(run.dev)},
+        masks=lambda _: run.summary(),
     )
 
 
@@ -204,6 +206,12 @@ class _Run:
         ratio = self.experiment.masking.ratio
         both = (self.train, self.dev)
         return max(text_examples.slots(ratio, some) for some in both)
+
+    def summary(self) -> text_summary.TextMaskSummary | None:
+        """What the run's masks hide; None where it hides nothing."""
+        if not self.experiment.is_hiding:
+            return None
+        return text_hidden.summarise(self.train, self.masks.draw, self.recipes.anchors)
 
     def job(self, owner: Claim) -> jobs.Job:
         """The run, for the loop."""

@@ -21,7 +21,7 @@ RANKS = [
     {"training"},
     {"examples", "label_vectors", "text_examples", "weights"},
     {"attention", "text"},
-    {"masks", "text_masks"},
+    {"masks", "text_hidden", "text_masks"},
     {"effects", "starts", "text_start", "video_family"},
     {"text_job", "video_job"},
     {"build"},

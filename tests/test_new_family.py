@@ -25,10 +25,15 @@ from mmdiffmask.training.job import Job
 from mmdiffmask.training.read_outs import clips as read_outs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# What MERLOT-Reserve is made of: the model, and the functions of its family.
+# What the families are made of: models, and the functions of each.
 OF_RESERVE = tuple(
     f"mmdiffmask/{part}"
-    for part in ("models/", "training/terms/", "training/read_outs/")
+    for part in (
+        "models/",
+        "training/terms/",
+        "training/read_outs/",
+        "training/text_objective",
+    )
 )
 LOOP = ("family", "job", "loop", "steps", "evaluate", "stopping", "journal", "optim")
 FREE = [

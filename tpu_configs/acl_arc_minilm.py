@@ -48,7 +48,14 @@ def get_config() -> config.Experiment:
             save_minutes=2.0,
             early_stopping=False,
         ),
-        probe=config.Probe(folds=5, checkpoint="last", floors=False),
+        probe=config.Probe(
+            folds=5,  # grouped by text; the penalty is chosen inside
+            l2=(1e-2, 1e-1, 1.0, 10.0),
+            fractions=(0.01, 0.05, 0.2),
+            fraction_draws=20,
+            checkpoint="last",
+            floors=False,
+        ),
         rows=(
             "none: training.steps=0",
             "random-word: masking.strategy=random-word",
@@ -56,6 +63,14 @@ def get_config() -> config.Experiment:
             "random-piece: masking.strategy=random-piece",
             "difference-piece: masking.strategy=difference-piece",
             "tfidf: masking.strategy=tfidf",
+            "centroid: masking.strategy=difference-word; masking.similarity=centroid",
+            "5 anchors: masking.strategy=difference-word; masking.anchor_count=5",
+            "80 anchors: masking.strategy=difference-word; masking.anchor_count=80",
         ),
-        contrasts=("difference - random-word", "random-word - none"),
+        # `none` is the same with every seed, and stands in a contrast of five.
+        row_seeds=("none=5", "random-word=5", "difference=5", "random-piece=3"),
+        contrasts=(
+            "difference:label/macro-f1 - random-word:label/macro-f1",
+            "random-word:label/macro-f1 - none:label/macro-f1",
+        ),
     )

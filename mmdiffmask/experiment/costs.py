@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdiffmask.experiment.result_file import Result
-from mmdiffmask.masking import strategies
+from mmdiffmask.masking import strategies, text_strategies
+from mmdiffmask.probe import finished
+
+# What strategies of texts need (`text_strategies.Need`) -> what that takes.
+PASSES = {
+    "anchors": "one of MiniLM over every word of the corpus, kept on the machine",
+    "counts": "none: words are counted",
+    "attention": "one of the start over every text, kept on the machine",
+    "likeness": "one of an encoder over every text and word",
+    "entities": "whatever made the spans",
+    "importance": "a finetuned classifier, one for every piece of every labelled text",
+    "gain": "a finetuned classifier, one for every piece of every labelled text",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +54,10 @@ def of_row(strategy: str, results: Sequence[Result]) -> Cost:
         for stage in stages
     }
     settings = results[0].claim.settings
+    if finished.is_of_texts(settings):
+        known = text_strategies.REGISTRY.get(strategy)
+        needs = getattr(known, "needs", ())
+        return Cost(seconds, "", "; ".join(PASSES[name] for name in needs))
     known = strategies.REGISTRY.get(strategy)
     if known is None:
         return Cost(seconds, "", "")

@@ -2,6 +2,7 @@
 
     [1, 0, 0, 1]          {"n": 4, "bits": "..."}
     [1, 0.5, 0]           {"n": 3, "ties": "..."}        1, or 1 of so many; 0
+    [7, 2, 0]             {"n": 3, "whole": "..."}
     [-0.105, -2.3, None]  {"n": 3, "per_unit": 1000, "values": "...", "none": "..."}
 
 The strings are base 85 of bytes that zlib has pressed. Answers come back as they were,
@@ -42,6 +43,11 @@ def pack(values: Sequence[Number], per_unit: int = 1000) -> dict[str, Any]:
     return size | {"per_unit": per_unit, "values": pack_ints(scaled)} | nones
 
 
+def pack_whole(values: Sequence[int]) -> dict[str, Any]:
+    """A list of whole numbers, as classes are known by, as JSON has it."""
+    return {"n": len(values), "whole": pack_ints(np.array(values, np.int64))}
+
+
 def is_exact(values: Sequence[Number]) -> bool:
     """Whether `pack` rounds nothing: all are right, wrong, or a tie's share."""
     return "per_unit" not in pack(values)
@@ -56,6 +62,8 @@ def unpack(content: dict[str, Any]) -> list[Number]:
     n = content["n"]
     if "bits" in content:
         return unpack_bits(content["bits"], n)
+    if "whole" in content:
+        return unpack_ints(content["whole"], n).tolist()
     if "ties" in content:
         shares = _shares(unpack_ints(content["ties"], n).astype(float))
         return [int(x) if x in (0.0, 1.0) else float(x) for x in shares]
@@ -72,6 +80,7 @@ def is_packed(content: Any) -> bool:
         for names in (
             ["bits"],
             ["ties"],
+            ["whole"],
             ["per_unit", "values"],
             ["per_unit", "values", "none"],
         )

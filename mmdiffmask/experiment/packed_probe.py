@@ -49,7 +49,12 @@ def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, An
     content["clips"] = {"n": len(names), "sha256": _checksum(names)}
     for entry in content["labels"].values():
         _keep_first(entry)
-        _sort_label(entry, place)
+        texts = entry.pop("texts", None)
+        order = _sort_label(entry, place)
+        if texts is not None:
+            entry["texts"] = _texts(texts, order)
+            for head in (entry[name] for name in _heads(entry)):
+                head["few"] = _columns(head.pop("few", ()))
     if questions:
         for name in BESIDE:
             for entry in questions.get(name, {}).values():
@@ -62,13 +67,13 @@ def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, An
 
 
 def _keep_first(label: dict[str, Any]) -> None:
-    heads = [name for name in label if name not in results.OF_LABEL]
+    heads = _heads(label)
     label.pop("inside", None)  # of the start alone: probe.json has it
     for name in read_outs.ordered(heads)[1:]:
         label[name].pop(LOGS, None)
 
 
-def _sort_label(label: dict[str, Any], place: Mapping[str, int]) -> None:
+def _sort_label(label: dict[str, Any], place: Mapping[str, int]) -> np.ndarray:
     """Its clips as those of all that it has, its scores in their order."""
     numbers = np.array([place[name] for name in label.pop("clips")], int)
     order = np.argsort(numbers, kind="stable")
@@ -76,6 +81,28 @@ def _sort_label(label: dict[str, Any], place: Mapping[str, int]) -> None:
     has_label = np.zeros(len(place), bool)
     has_label[numbers] = True
     label["clips"] = packed.pack_bits(has_label)
+    return order
+
+
+def _heads(label: Mapping[str, Any]) -> list[str]:
+    return [name for name in label if name not in results.OF_LABEL]
+
+
+def _columns(few: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Scores of fewer labels with their names once: of texts there are many draws."""
+    names = list(dict.fromkeys(name for one in few for name in one))
+    return {"names": names, "each": [[one.get(x) for x in names] for one in few]}
+
+
+def _texts(texts: dict[str, Any], order: np.ndarray) -> dict[str, Any]:
+    """Classes, groups and floors of rows of texts, in the order of the scores."""
+    classes = texts.pop("classes")
+    names = sorted(set(texts["groups"]))
+    place = {name: i for i, name in enumerate(names)}
+    texts["groups"] = [place[name] for name in texts["groups"]]
+    _reorder(texts, order)
+    texts["groups"] = packed.pack_whole(texts["groups"])
+    return texts | {"classes": tuple(classes), "group_names": _checksum(names)}
 
 
 def _sort_questions(questions: dict[str, Any], place: Mapping[str, int]) -> None:
@@ -119,6 +146,8 @@ def _packed(node: Any, per_nat: int, name: str = "") -> Any:
         is_numbers = all(x is None or isinstance(x, int | float) for x in node)
         if is_long and is_numbers and (name == LOGS or packed.is_exact(node)):
             return packed.pack(node, per_nat)
+        if is_long and all(type(x) is int for x in node):
+            return packed.pack_whole(node)
         return [_packed(value, per_nat) for value in node]
     return float(f"{node:.{DIGITS}g}") if isinstance(node, float) else node
 
@@ -144,6 +173,15 @@ def unpack(content: Mapping[str, Any], probe: Mapping[str, Any]) -> results.Prob
     for label in content["labels"].values():
         has_label = packed.unpack_bits(label["clips"], len(names))
         label["clips"] = [n for n, has in zip(names, has_label, strict=True) if has]
+        if texts := label.get("texts"):
+            checksum = texts.pop("group_names")
+            texts["groups"] = [f"{checksum} {i:06}" for i in texts["groups"]]
+            for head in (label[name] for name in _heads(label)):
+                few = head["few"]
+                head["few"] = [
+                    dict(zip(few["names"], values, strict=True))
+                    for values in few["each"]
+                ]
     if questions := content.get("questions"):
         ids, kinds = questions["ids"], questions["kinds"]
         steps = packed.unpack_ints(questions["clips"], ids["n"])

@@ -1,9 +1,13 @@
 """The tables of an experiment as one HTML page, and as text for a terminal."""
 
+import functools
+import types
 from typing import Any
 
-from mmdiffmask.experiment.tables import Cell, ExperimentRow, Tables
-from mmdiffmask.masking import published, strategies
+from mmdiffmask.experiment import text_page
+from mmdiffmask.experiment.cells import Cell
+from mmdiffmask.experiment.tables import ExperimentRow, Tables
+from mmdiffmask.masking import published, published_texts, strategies
 from mmdiffmask.probe import contrasted
 from mmdiffmask.report import sentences, templates
 
@@ -23,11 +27,12 @@ SOURCES = {
 
 def html(tables: Tables) -> str:
     """The page; nothing is loaded from elsewhere, and every name is escaped."""
+    items = items_of(tables)
     filters = {
         "percent": sentences.percent,
         "points": sentences.points,
         "nats": sentences.nats,
-        "ends": ends,
+        "ends": functools.partial(ends, items=items),
         "minutes": minutes,
     }
     return templates.load("tables.html", "mmdiffmask.experiment", filters).render(
@@ -35,66 +40,81 @@ def html(tables: Tables) -> str:
     )
 
 
+def items_of(tables: Tables) -> str:
+    """What a bootstrap draws."""
+    return "texts" if tables.is_of_texts else "clips"
+
+
 def _derived(tables: Tables) -> dict[str, Any]:
     """What the template shows beside the tables' own values."""
-    of_paper = {table.number: tables.of_paper(table) for table in published.TABLES}
     held_out = list(dict.fromkeys(key for row in tables.rows for key in row.held_out))
+    if tables.is_of_texts:
+        return _shared(tables, published_texts) | text_page.derived(tables, held_out)
+    return _shared(tables, published) | {
+        "source": SOURCES.get(tables.source, tables.source),
+        "in_boxes": published.IN_BOXES,
+        "most_in_boxes": max(
+            mean for cells in published.IN_BOXES.values() for mean, _ in cells.values()
+        ),
+        "label": strategies.label,
+        "held_out": [
+            (key, strategies.label(key[0]), CELLS.get(key[1], key[1]))
+            for key in held_out
+            if key[1] in CELLS
+        ],
+    }
+
+
+def _shared(tables: Tables, numbers: types.ModuleType) -> dict[str, Any]:
+    """What pages of video and of texts show alike, with the numbers published on it."""
+    of_paper = {table.number: tables.of_paper(table) for table in numbers.TABLES}
     return {
         "paper": PAPER,
-        "source": SOURCES.get(tables.source, tables.source),
         "seeds": sorted({seed for row in tables.rows for seed in row.seeds}),
-        "data": published.DATA,
+        "data": numbers.DATA,
         "accuracy_tables": [
             (table, of_paper[table.number])
-            for table in published.TABLES[1:]
+            for table in numbers.TABLES[1:]
             if of_paper[table.number]
         ],
         "not_there": [
             _missing(table, tables)
-            for table in published.TABLES
+            for table in numbers.TABLES
             if not of_paper[table.number]
         ],
-        "cells_of_paper": dict(published.TABLES[0].cells),
-        "in_boxes": published.IN_BOXES,
+        "cells_of_paper": dict(numbers.TABLES[0].cells),
         "floor_names": list(
             dict.fromkeys(name for x in tables.floors.values() for name in x)
-        ),
-        "most_in_boxes": max(
-            mean for cells in published.IN_BOXES.values() for mean, _ in cells.values()
         ),
         "has_logs": any(
             cell.log_probability is not None
             for row in tables.rows
             for cell in row.cells.values()
         ),
-        "best": published.BEST,
-        "label": strategies.label,
-        "paper_tables": published.TABLES,
-        "held_out": [
-            (key, strategies.label(key[0]), CELLS.get(key[1], key[1]))
-            for key in held_out
-            if key[1] in CELLS
-        ],
+        "best": numbers.BEST,
+        "paper_tables": numbers.TABLES,
         "tested": sum(item.is_counted for item in tables.contrasts),
         "no_interval": sentences.NO_INTERVAL,
+        "items": items_of(tables),
     }
 
 
 def _missing(table: published.PaperTable, tables: Tables) -> str:
     """Which rows a table of the paper has and the experiment lacks."""
-    there = {row.strategy for row in tables.rows}
-    names = [strategies.label(name) for name in table.cells if name not in there]
+    there = {row.published for row in tables.rows}
+    label = text_page.label if tables.is_of_texts else strategies.label
+    names = [label(name) for name in table.cells if name not in there]
     return (
         f"The paper's Table {table.number} ({table.title}) has rows that are not here:"
         f" {', '.join(names)}."
     )
 
 
-def ends(cell: Cell) -> str:
+def ends(cell: Cell, items: str = "clips") -> str:
     """The interval of a cell, and what it is over."""
     if cell.low is None or cell.high is None:
         return "no interval" if cell.n == 1 else "no spread over seeds"
-    over = "seeds" if cell.n > 1 else "clips"
+    over = "seeds" if cell.n > 1 else items
     return f"{100 * cell.low:.1f} to {100 * cell.high:.1f} over {over}"
 
 
@@ -105,6 +125,8 @@ def minutes(seconds: float) -> str:
 
 def lines(tables: Tables) -> list[str]:
     """The accuracies, the masks and the contrasts as text."""
+    if tables.is_of_texts:
+        return text_page.lines(tables, _grid)
     width = max(len(row.name) for row in tables.rows)
     text = [
         "Accuracy in %, mean (sd) over seeds [95 % interval: over seeds, of one seed"

@@ -42,6 +42,8 @@ def plan(
 ) -> tuple[Planned, ...]:
     """Every row with every seed, one seed after the other; touches nothing.
 
+    Where `row_seeds` names rows, each has so many of the seeds, and others have one.
+
     Args:
       experiment: its `rows` are the comparison.
       workdir: seed 0 lies at `workdir`/ROW, another one at `workdir`/seed=SEED/ROW: so
@@ -58,11 +60,32 @@ def plan(
             raise ValueError(f"seed {seed} stands twice in {list(seed_list)}")
     build.check(experiment)
     rows = configure.rows(experiment)
+    counts = seeds_of(experiment)
     return tuple(
         Planned(row, seed, settings, RunFolder(seeds.folder(workdir, seed) / row))
         for seed in seed_list
         for row, settings in rows.items()
+        if seed < counts.get(row, 1) or not counts
     )
+
+
+def seeds_of(experiment: config.Experiment) -> dict[str, int]:
+    """Row -> how many seeds it has, counted from 0, as far as `row_seeds` names it.
+
+    Raises:
+      ValueError: naming an entry of another form, or of no row.
+    """
+    counts: dict[str, int] = {}
+    rows = configure.rows(experiment)
+    for entry in experiment.row_seeds:
+        row, _, count = (part.strip() for part in entry.rpartition("="))
+        if row not in rows or row in counts or not re.fullmatch(r"[1-9]\d*", count):
+            raise ValueError(
+                f"row_seeds: {entry!r}: write each row once, as 'row=count'; rows are"
+                f" {', '.join(rows)}"
+            )
+        counts[row] = int(count)
+    return counts
 
 
 def shard(planned: Sequence[Planned], part: str) -> tuple[Planned, ...]:

@@ -13,6 +13,13 @@ from mmdiffmask.run_files import DATA
 # A core's rate where no run was measured yet: an update of `small` on 8 clips of 12x24
 # patches took 3.3 processor seconds (docs/speed.md), by the count of `_seconds`.
 FLOP_S = 75e9
+# Of MiniLM on one thread: an update of 16 windows of 64 pieces took 2.5 processor
+# seconds, features of a text .04. Heads of 384 features, two read-outs, a penalty:
+# ACL-ARC by five folds with the official test 16 s, ChemProt without folds 10 s; a
+# draw of fewer labels, all penalties, 2 s.
+PIECE_S, TEXT_S = 2.5 / (16 * 64), 0.04
+TEXTS = 2000  # labelled ones, where the files are not here
+FOLDED_S, FITTED_S, DRAW_S = 16.0, 10.0, 2.0
 BOTH = 3  # passes: a backward one costs twice a forward one
 VIEWS = 2  # of the pictures in an update: clean and hidden
 
@@ -31,7 +38,8 @@ def lines(
     Args:
       planned: the runs.
       results: of those that are done.
-      clips: of the records; None: as many as the config's own would have.
+      clips: of the records; None: as many as the config's own would have. Of texts,
+        the distinct ones with a label.
     """
     width = max(len(one.row) for one in planned)
     text = [f"{'row':{width}}  {'seed':>4}  {'CPU minutes':>11}  state"]
@@ -91,6 +99,8 @@ def _expected(
 
 def _seconds(experiment: config.Experiment, clips: int | None) -> float:
     """Processor seconds of a run by its FLOP, without compiling; at least 1."""
+    if isinstance(experiment.data, config.Texts):
+        return text_seconds(experiment, TEXTS if clips is None else clips)
     training, toy = experiment.training, experiment.data.toy
     if clips is None:
         clips = toy.train_clips + toy.val_clips if toy is not None else 0
@@ -99,6 +109,23 @@ def _seconds(experiment: config.Experiment, clips: int | None) -> float:
         trained = training.epochs * clips
     views = trained * BOTH * VIEWS + clips
     return max(1.0, views * _clip_flop(experiment) / FLOP_S)
+
+
+def text_seconds(experiment: config.Experiment, texts: int) -> float:
+    """Processor seconds of a run of texts by its word pieces.
+
+    Args:
+      experiment: its settings; windows count as full.
+      texts: distinct ones with a label.
+    """
+    training, length = experiment.training, experiment.data.length
+    pieces = training.steps * training.batch_size * length
+    if training.steps and training.epochs:
+        pieces = training.epochs * texts * length
+    draws = len(experiment.probe.fractions) * experiment.probe.fraction_draws
+    of_penalty = FOLDED_S if experiment.probe.folds else FITTED_S
+    heads = of_penalty * len(experiment.probe.l2) + draws * DRAW_S
+    return pieces * PIECE_S + texts * TEXT_S + heads
 
 
 def _clip_flop(experiment: config.Experiment) -> int:

@@ -11,7 +11,6 @@ from mmdiffmask import atomic, config, inputs, run_files, versions
 from mmdiffmask.data.records import manifest
 from mmdiffmask.experiment import packed_probe
 from mmdiffmask.inputs import Claim
-from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.probe import finished, results
 from mmdiffmask.run_folder import RunFolder
 
@@ -20,6 +19,8 @@ FIRST_LOSSES = 10  # updates whose losses are kept
 # Settings that a run does not depend on, beside `config.UNCOUNTED`.
 UNCOUNTED = (*config.UNCOUNTED, "name", "rows", "report_clips")
 HELD_OUT = ("retrieval_", "copy_", "chance")  # how names of metrics begin that are kept
+HELD_OUT_OF_TEXTS = ("loss", "hits")
+TEXTS = "text"  # the source of a result of texts
 REMEDY = (
     "delete it, and mmdiffmask experiment makes its run anew; or name another --results"
 )
@@ -35,14 +36,14 @@ class Result:
       numbers: `versions.NUMBERS` of the code.
       versions: of code and packages that it was begun with.
       contrasts: those that its config named when it was begun.
-      source: kind of its records: toy, video, tvqa or social_iq.
+      source: kind of its records: toy, video, tvqa or social_iq; TEXTS.
       seconds: stage -> processor seconds.
       clips: "pretraining" and "dev" -> how many.
       fill_only: kinds of held-out masks that hide no box.
       masks: what its masks were made of; None where it hides nothing.
       losses: of its first updates.
       held_out: at the first and the last evaluation, how often hidden cells were
-        found: lines of metrics.jsonl, cut to `LINE`.
+        found, or the loss on hidden pieces: lines of metrics.jsonl, cut to `LINE`.
       probe: its scores; clips and questions have numbers for names.
     """
 
@@ -55,7 +56,7 @@ class Result:
     seconds: dict[str, float]
     clips: dict[str, int]
     fill_only: Sequence[str]
-    masks: mask_summary.MaskSummary | None
+    masks: finished.Masks | None
     losses: Sequence[float]
     held_out: Sequence[dict[str, Any]]
     probe: results.Probed
@@ -97,7 +98,10 @@ def of_folder(row: str, folder: RunFolder) -> Result:
         name: {"value": pathlib.Path(entry["value"]).name, "sha256": entry["sha256"]}
         for name, entry in owner.inputs.items()
     }
-    records = manifest.read(folder.find(inputs.RECORDS))
+    is_text = finished.is_of_texts(owner.settings)
+    source = TEXTS
+    if not is_text:
+        source = manifest.read(folder.find(inputs.RECORDS)).settings["source"]
     seconds = run_files.CPU_SECONDS
     return Result(
         row=row,
@@ -105,13 +109,13 @@ def of_folder(row: str, folder: RunFolder) -> Result:
         numbers=dict(versions.NUMBERS),
         versions=run.versions,
         contrasts=owner.settings["contrasts"],
-        source=records.settings["source"],
+        source=source,
         seconds=folder.read(seconds) if folder.has(seconds) else {},
         clips=run.clips,
         fill_only=run.fill_only,
         masks=run.masks,
         losses=_first_losses(run.lines),
-        held_out=_ends(run.lines),
+        held_out=_ends(run.lines, HELD_OUT_OF_TEXTS if is_text else HELD_OUT),
         probe=run.probe,
     )
 
@@ -126,14 +130,16 @@ def _first_losses(lines: Sequence[Mapping[str, Any]]) -> list[float]:
     return [float(f"{loss:.7g}") for loss in losses[:FIRST_LOSSES]]
 
 
-def _ends(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _ends(
+    lines: Sequence[Mapping[str, Any]], names: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """Held-out lines over all streams, of the first and the last evaluation."""
     kept = [
         {name: line.get(name) for name in LINE}
         for line in lines
         if line["kind"] == "eval"
         and line["stream"] == "all"
-        and line["metric"].startswith(HELD_OUT)
+        and line["metric"].startswith(names)
     ]
     steps = {line["step"] for line in kept}
     ends = {min(steps), max(steps)} if steps else steps
@@ -217,7 +223,7 @@ def _result(content: dict[str, Any]) -> Result:
     return Result(
         **{name: content[name] for name in AS_THEY_ARE},
         claim=claim,
-        masks=None if masks is None else mask_summary.MaskSummary(**masks),
+        masks=None if masks is None else finished.masks_of(claim.settings, masks),
         held_out=[dict(zip(LINE, x, strict=True)) for x in content["held_out"]],
         probe=packed_probe.unpack(content["probe"], probe),
     )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmdiffmask import statistics
+from mmdiffmask.contrasts import F1
 from mmdiffmask.experiment.result_file import Result
-from mmdiffmask.probe import further, results, table
+from mmdiffmask.probe import further, results, table, text_scores
 from mmdiffmask.training.read_outs import clips
 
 HEAD, NEAR = "head", "near"  # by a linear head, by the nearest neighbours
@@ -42,6 +43,9 @@ def of_result(result: Result) -> list[RunScore]:
     """Every score of a run."""
     scores: list[RunScore] = []
     for name, label in result.probe.labels.items():
+        if label.texts is not None:
+            scores += _of_texts(name, label, result.probe.key.probe["bootstrap"])
+            continue
         for place, read_out in enumerate(clips.ordered(label.heads)):
             scores += _of_head(name, read_out, label.heads[read_out], place == 0)
     if result.probe.questions is not None:
@@ -62,6 +66,35 @@ def _of_head(
         RunScore(label, read_out, NEAR, near, near.n, is_main=False),
         *(_shown(x, is_main) for x in further.of_few(label, read_out, head)),
     ]
+
+
+def _of_texts(name: str, label: results.Label, resamples: int) -> list[RunScore]:
+    """Macro F1 and accuracy of all rows and of each part; fewer labels behind."""
+    scores: list[RunScore] = []
+    parts = text_scores.parts_of(name, label)
+    for place, read_out in enumerate(clips.ordered(label.heads)):
+        head, is_main = label.heads[read_out], place == 0
+        logs = np.array(head.log_probability or [None] * len(label.clips), float)
+        values = text_scores.of_choice(
+            name, label, head.predicted, resamples if is_main else 0
+        )
+        for measure, score in values.items():
+            is_taken = parts[measure.removesuffix(F1)]
+            known = logs[is_taken & ~np.isnan(logs)]
+            log = float(known.mean()) if len(known) and measure in parts else None
+            one = RunScore(measure, read_out, HEAD, score, int(is_taken.sum()), log)
+            scores.append(dataclasses.replace(one, is_main=is_main))
+        scores += _few_of_texts(name, read_out, head) if is_main else []
+    return scores
+
+
+def _few_of_texts(name: str, read_out: str, head: results.LabelHead) -> list[RunScore]:
+    shown = [_shown(one) for one in further.of_few(name, read_out, head)]
+    for rule, value, count in text_scores.of_few(head):
+        score = statistics.Score(value, value, value, count)
+        one = further.Further(f"{name}{F1}", read_out, rule, score, count)
+        shown.append(_shown(one))
+    return shown
 
 
 def _shown(one: further.Further, is_further: bool = True) -> RunScore:

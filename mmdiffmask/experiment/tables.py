@@ -4,40 +4,19 @@ import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from mmdiffmask import contrast_statistics
-from mmdiffmask.experiment import costs, kept, scores
+from mmdiffmask.experiment import (
+    cells,
+    costs,
+    kept,
+    result_file,
+    scores,
+    text_tables,
+)
+from mmdiffmask.experiment.cells import Cell
 from mmdiffmask.experiment.plan import Planned
 from mmdiffmask.experiment.result_file import Result
-from mmdiffmask.masking import published, strategies
-from mmdiffmask.probe import contrasted, finished
-
-NEEDS_SEEDS = 2  # for a deviation
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """A number of a row over its seeds.
-
-    Attributes:
-      n: seeds.
-      mean: over them.
-      sd: of a single seed; None of one.
-      low: lower end of the 95 % interval: by t over seeds, of one seed over clips.
-        None where there is none.
-      high: upper end.
-      count: clips or questions of a seed; 0 where the number is of none.
-      log_probability: mean over the seeds; None where there is none.
-    """
-
-    n: int
-    mean: float
-    sd: float | None = None
-    low: float | None = None
-    high: float | None = None
-    count: int = 0
-    log_probability: float | None = None
+from mmdiffmask.masking import published
+from mmdiffmask.probe import contrasted, finished, text_scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +51,7 @@ class ExperimentRow:
     Attributes:
       name: in the config.
       strategy: of the registry; "" where it hides nothing.
+      published: what published numbers know it by; "" where they have none.
       note: what it is.
       seeds: that it was run with.
       cells: measure -> accuracy.
@@ -80,10 +60,14 @@ class ExperimentRow:
       held_out: (held-out masks, cells) -> retrieval at the first and the last
         evaluation.
       cost: what it took.
+      words: of texts, the words that its masks hide most; None where it hides none.
+      anchors: of texts, how many anchors are asked for, and how words are compared with
+        them; None of video.
     """
 
     name: str
     strategy: str
+    published: str
     note: str
     seeds: tuple[int, ...]
     cells: dict[str, Cell]
@@ -91,6 +75,8 @@ class ExperimentRow:
     hidden: Hidden | None
     held_out: dict[tuple[str, str], tuple[Cell, Cell]]
     cost: costs.Cost
+    words: text_tables.HiddenWords | None = None
+    anchors: tuple[int, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +94,7 @@ class Tables:
       contrasts: those that the config names.
       late: of these, those that were not named yet when some run was begun.
       versions: name -> version.
+      start: what the rows start from, as the first of them has it.
     """
 
     name: str
@@ -120,14 +107,20 @@ class Tables:
     contrasts: tuple[contrasted.Measured, ...]
     late: tuple[str, ...]
     versions: dict[str, str]
+    start: str | None = None
+
+    @property
+    def is_of_texts(self) -> bool:
+        """Whether its runs are of texts."""
+        return self.source == result_file.TEXTS
 
     def of_paper(self, table: published.PaperTable) -> tuple[ExperimentRow, ...]:
         """The rows of one of the paper's tables; () where none but its base is there.
 
         Rows that hide nothing come along.
         """
-        mine = [row for row in self.rows if row.strategy in table.cells]
-        if len({row.strategy for row in mine}) < len(table.cells):
+        mine = [row for row in self.rows if row.published in table.cells]
+        if len({row.published for row in mine}) < len(table.cells):
             return ()
         return tuple(row for row in self.rows if not row.strategy or row in mine)
 
@@ -158,6 +151,7 @@ def make(planned: Sequence[Planned], results: Mapping[Planned, Result]) -> Table
             if any(text not in result.contrasts for result in results.values())
         ),
         versions=first.versions,
+        start=first.claim.settings["model.checkpoint"],
     )
 
 
@@ -169,50 +163,40 @@ def _place(row: ExperimentRow) -> int:
 def _row(name: str, by_seed: Mapping[int, Result]) -> ExperimentRow:
     every = list(by_seed.values())
     settings = every[0].claim.settings
-    is_trained = settings["training.steps"] > 0
-    is_hiding = is_trained and settings["terms.patches"] > 0
-    strategy = settings["masking.strategy"] if is_hiding else ""
-    note = strategies.label(strategy) if is_hiding else finished.NOT_HIDING
+    is_text = finished.is_of_texts(settings)
+    scored = [score for result in every for score in scores.of_result(result)]
+    if is_text:
+        scored = [x for x in scored if text_tables.is_shown(x.measure, settings)]
+    strategy = settings["masking.strategy"] if finished.is_hiding(settings) else ""
     return ExperimentRow(
         name=name,
         strategy=strategy,
-        note=note if is_trained else finished.NOT_TRAINED,
+        published=text_tables.published(settings) if is_text else strategy,
+        note=finished.label_of(settings),
         seeds=tuple(by_seed),
-        cells=_accuracies(every),
-        further=_further(every),
-        hidden=_hidden(every, settings["masking.ratio"]),
-        held_out=_held_out(every),
+        cells=_accuracies(scored),
+        further=_further(scored),
+        hidden=None if is_text else _hidden(every, settings["masking.ratio"]),
+        held_out=_held_out(every, "" if is_text else "retrieval_"),
         cost=costs.of_row(strategy, every),
+        words=text_tables.words_of(every) if is_text else None,
+        anchors=text_tables.anchors_of(settings) if is_text else None,
     )
 
 
-def cell(values: Sequence[float]) -> Cell:
-    """Mean, deviation and t interval of a number over seeds."""
-    n, mean = len(values), statistics.fmean(values)
-    if n < NEEDS_SEEDS:
-        return Cell(n, mean)
-    over = contrast_statistics.over_seeds(np.array(values))
-    if over is None:  # no spread
-        return Cell(n, mean, 0.0)
-    return Cell(n, over.mean, over.sd, over.low, over.high)
-
-
-def _accuracies(every: Sequence[Result]) -> dict[str, Cell]:
+def _accuracies(every: Sequence[scores.RunScore]) -> dict[str, Cell]:
     by_measure: dict[str, list[scores.RunScore]] = {}
-    for result in every:
-        for score in scores.of_result(result):
-            if score.is_main:
-                by_measure.setdefault(score.measure, []).append(score)
+    for score in every:
+        if score.is_main:
+            by_measure.setdefault(score.measure, []).append(score)
     return {name: _accuracy(of_seeds) for name, of_seeds in by_measure.items()}
 
 
-def _further(every: Sequence[Result]) -> dict[str, Cell]:
+def _further(every: Sequence[scores.RunScore]) -> dict[str, Cell]:
     by_name: dict[str, list[scores.RunScore]] = {}
-    for result in every:
-        for score in scores.of_result(result):
-            if score.is_further:
-                name = f"{score.measure}, {score.rule}"
-                by_name.setdefault(name, []).append(score)
+    for score in every:
+        if score.is_further:
+            by_name.setdefault(f"{score.measure}, {score.rule}", []).append(score)
     return {name: _accuracy(of_seeds) for name, of_seeds in by_name.items()}
 
 
@@ -220,7 +204,7 @@ def _accuracy(of_seeds: Sequence[scores.RunScore]) -> Cell:
     """Of one seed with the interval over clips, where there is one."""
     logs = [x.log_probability for x in of_seeds if x.log_probability is not None]
     result = dataclasses.replace(
-        cell([score.accuracy.value for score in of_seeds]),
+        cells.cell([score.accuracy.value for score in of_seeds]),
         count=of_seeds[0].count,
         log_probability=statistics.fmean(logs) if logs else None,
     )
@@ -239,7 +223,7 @@ def _hidden(every: Sequence[Result], ratio: float) -> Hidden | None:
         return statistics.fmean(getattr(one, name) for one in masks)
 
     return Hidden(
-        in_boxes=cell([one.whole_box + one.cut_box for one in masks]),
+        in_boxes=cells.cell([one.whole_box + one.cut_box for one in masks]),
         whole_box=mean("whole_box"),
         cut_box=mean("cut_box"),
         fill=mean("fill"),
@@ -250,29 +234,37 @@ def _hidden(every: Sequence[Result], ratio: float) -> Hidden | None:
     )
 
 
-def _held_out(every: Sequence[Result]) -> dict[tuple[str, str], tuple[Cell, Cell]]:
-    """Retrieval of each kind of held-out masks, at the start and at the end."""
+def _held_out(
+    every: Sequence[Result], prefix: str
+) -> dict[tuple[str, str], tuple[Cell, Cell]]:
+    """The metrics of a prefix, by held-out masks and name, at the start and the end."""
     ends: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     for result in every:
         steps = [line["step"] for line in result.held_out]
         for line in result.held_out:
-            _, sign, cells = line["metric"].partition("retrieval_")
-            if sign and line["value"] is not None:
-                pair = ends.setdefault((line["masks"], cells), ([], []))
+            metric = line["metric"].removeprefix(prefix)
+            is_kept = line["metric"].startswith(prefix)
+            if is_kept and line["value"] is not None:
+                pair = ends.setdefault((line["masks"], metric), ([], []))
                 for values, step in zip(pair, (min(steps), max(steps)), strict=True):
                     values += [line["value"]] * (line["step"] == step)
-    return {name: (cell(first), cell(last)) for name, (first, last) in ends.items()}
+    return {
+        name: (cells.cell(first), cells.cell(last))
+        for name, (first, last) in ends.items()
+    }
 
 
 def _floors(result: Result) -> dict[str, dict[str, float]]:
     """What needs no features or less than the whole, of the first row."""
-    floors = {
-        name: {
+    floors: dict[str, dict[str, float]] = {}
+    for name, label in result.probe.labels.items():
+        if label.texts is not None:
+            floors |= text_scores.floors(name, label)
+            continue
+        floors[name] = {
             "largest class": label.floors.largest_class,
             "chance": label.floors.chance,
         }
-        for name, label in result.probe.labels.items()
-    }
     questions = result.probe.questions
     if questions is not None:
         for read_out in questions.read_outs:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mmdiffmask import contrast_statistics, statistics
-from mmdiffmask.contrasts import LOG, Contrast, Term
+from mmdiffmask.contrasts import F1, LOG, Contrast, Term, kind_of
 from mmdiffmask.probe import results
 from mmdiffmask.training.read_outs import clips
 
@@ -103,18 +103,15 @@ def _of_seeds(contrast: Contrast, runs: Runs, resamples: int, seed: int) -> Meas
     answers = [[_answers(runs[t.row][s], t) for s in seeds] for t in contrast.terms]
     _check_alike(contrast, answers)
     weights = np.array([term.weight for term in contrast.terms], float)
-    shares = np.array([[a.hits.mean() for a in of_term] for of_term in answers])
+    shares = np.array([[a.value for a in of_term] for of_term in answers])
     over_seeds = contrast_statistics.over_seeds(weights @ shares)
     if over_seeds is None:
         reason = "no spread over seeds: nothing to test by"
         return named(seeds, reason, is_counted=True)
     columns = [
-        contrast_statistics.Column(
-            float(term.weight),
-            np.mean([a.hits for a in of_term], 0),
-            of_term[0].clips,
-        )
+        column
         for term, of_term in zip(contrast.terms, answers, strict=True)
+        for column in _columns(float(term.weight), of_term)
     ]
     over_clips = contrast_statistics.over_clips(columns, seed, resamples)
     return named(seeds, is_counted=True, over_seeds=over_seeds, over_clips=over_clips)
@@ -124,17 +121,41 @@ def _of_seeds(contrast: Contrast, runs: Runs, resamples: int, seed: int) -> Meas
 class _Answers:
     """What a run answered on a measure: of each id its score, and its clip.
 
-    A score is right, wrong or a tie's share, or the right one's log-probability.
+    A score is right, wrong or a tie's share, or the right one's log-probability. Of
+    texts the group is the clip, and there may be counts of classes, for macro F1.
     """
 
     ids: tuple[str, ...]
     clips: tuple[str, ...]
     hits: Float[np.ndarray, " e"]
+    counts: Float[np.ndarray, "e m"] | None = None
+
+    @property
+    def value(self) -> float:
+        """The score of the run."""
+        if self.counts is None:
+            return float(self.hits.mean())
+        return float(statistics.macro_f1(self.counts.sum(0, keepdims=True))[0])
+
+
+def _columns(
+    weight: float, of_seeds: Sequence[_Answers]
+) -> list[contrast_statistics.Column]:
+    """A term over its seeds; the mean of shares is the share of means, F1's is not."""
+    first = of_seeds[0]
+    if first.counts is None:
+        mean = np.mean([one.hits for one in of_seeds], 0)
+        return [contrast_statistics.Column(weight, mean, first.clips)]
+    share = weight / len(of_seeds)
+    return [
+        contrast_statistics.Column(share, one.hits, one.clips, one.counts)
+        for one in of_seeds
+    ]
 
 
 def _scored(term: Term) -> str:
     """What was scored, however the score is measured."""
-    return term.measure.removesuffix(LOG)
+    return term.measure.removesuffix(kind_of(term.measure))
 
 
 def _answers(probed: results.Probed, term: Term) -> _Answers:
@@ -143,7 +164,13 @@ def _answers(probed: results.Probed, term: Term) -> _Answers:
         label = probed.labels[name]
         head = label.heads[clips.ordered(label.heads)[0]]
         names, every = tuple(label.clips), range(len(label.clips))
-        return _measured(term, head, names, names, every)
+        if label.texts is None:
+            return _measured(term, head, names, names, every)
+        return _of_texts(term, label, head, "")
+    whole, _, part = name.rpartition("/")
+    if whole in probed.labels and (label := probed.labels[whole]).texts is not None:
+        head = label.heads[clips.ordered(label.heads)[0]]
+        return _of_texts(term, label, head, part)
     questions, (read_out, _, kind) = probed.questions, name.partition("/")
     if questions is None or read_out not in questions.read_outs:
         raise ValueError(
@@ -155,6 +182,23 @@ def _answers(probed: results.Probed, term: Term) -> _Answers:
         raise ValueError(f"no question of val is of the kind {kind} ({term.measure})")
     scores = questions.read_outs[read_out]
     return _measured(term, scores, questions.ids, questions.clips, kept)
+
+
+def _of_texts(
+    term: Term, label: results.Label, head: results.LabelHead, part: str
+) -> _Answers:
+    """The scores of the rows of a part ("": all); chance is over groups of texts."""
+    texts = label.texts
+    if part and part not in texts.parts:
+        raise ValueError(f"no text of the corpus is in {term.measure}: leave it out")
+    is_in = texts.parts[part] if part else [1] * len(label.clips)
+    kept = [i for i, is_kept in enumerate(is_in) if is_kept]
+    answers = _measured(term, head, label.clips, texts.groups, kept)
+    if not term.measure.endswith(F1):
+        return answers
+    predicted, target = np.array(head.predicted), np.array(texts.target)
+    counts = statistics.class_counts(predicted, target, len(texts.classes))
+    return dataclasses.replace(answers, counts=counts[kept])
 
 
 def _measured(

@@ -28,6 +28,11 @@ def of_run(experiment: config.Experiment, corpus: Corpus) -> job.Probe:
     Raises:
       ValueError: if the probe does not read clips, or the records have no val split.
     """
+    if isinstance(experiment.data, config.Texts):
+        raise ValueError(
+            f"training.probe_every={experiment.training.probe_every}: there are no"
+            " curves of texts; set it to 0"
+        )
     if "clip" not in experiment.probe.read_outs:
         raise ValueError(
             f"training.probe_every={experiment.training.probe_every}: its curves are of"

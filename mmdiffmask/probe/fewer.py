@@ -4,15 +4,31 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from mmdiffmask import config
 from mmdiffmask.probe import results
 
 LEAST_DEV = 10  # labels of dev that choose a penalty, however few train may have
-Scored = tuple[int, np.ndarray, np.ndarray]  # labels fitted on, hits, log-probabilities
+
+
+class Scored(NamedTuple):
+    """What heads of some labels reach on all that is scored.
+
+    Attributes:
+      labels: how many were fitted on.
+      hits: per row.
+      log_probability: per row; NaN where there is none.
+      macro_f1: None where classes are not told apart.
+    """
+
+    labels: int
+    hits: Float[np.ndarray, " e"]
+    log_probability: Float[np.ndarray, " e"]
+    macro_f1: float | None = None
 
 
 def draw(
@@ -75,20 +91,20 @@ def scored(
 
     Args:
       settings: the fractions, and how many draws of each.
-      score: (fraction, draw) -> how many labels were fitted on, hits and
-        log-probabilities of all that is scored.
+      score: (fraction, draw) -> what heads of that draw reach.
     """
     few = []
     for fraction, number in each(settings):
-        count, hits, logs = score(fraction, number)
-        known = logs[~np.isnan(logs)]
+        one = score(fraction, number)
+        known = one.log_probability[~np.isnan(one.log_probability)]
         few.append(
             results.Few(
                 fraction=fraction,
                 draw=number,
-                labels=count,
-                accuracy=float(np.mean(hits)),
+                labels=one.labels,
+                accuracy=float(np.mean(one.hits)),
                 log_probability=float(known.mean()) if len(known) else None,
+                macro_f1=one.macro_f1,
             )
         )
     return few or ()

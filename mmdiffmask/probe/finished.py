@@ -2,17 +2,49 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from mmdiffmask import inputs, run_files
 from mmdiffmask.inputs import Served
-from mmdiffmask.masking import strategies
+from mmdiffmask.masking import strategies, text_strategies, text_summary
 from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.probe import results
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal
 
 NOT_TRAINED, NOT_HIDING = "none", "replay"  # names of rows that hide nothing
+Masks = mask_summary.MaskSummary | text_summary.TextMaskSummary
+
+
+def is_of_texts(settings: Mapping[str, Any]) -> bool:
+    """Whether a run is one of texts; earlier versions had video alone."""
+    return settings.get("data.family") == "text"
+
+
+def is_hiding(settings: Mapping[str, Any]) -> bool:
+    """Whether a run trains on hidden patches or word pieces."""
+    term = "terms.mlm" if is_of_texts(settings) else "terms.patches"
+    return settings["training.steps"] > 0 and settings[term] > 0
+
+
+def label_of(settings: Mapping[str, Any]) -> str:
+    """What pages call a run's strategy, or what it is that hides nothing."""
+    if not settings["training.steps"]:
+        return NOT_TRAINED
+    if not is_hiding(settings):
+        return NOT_HIDING
+    name = settings["masking.strategy"]
+    if is_of_texts(settings):
+        return text_strategies.find(name).label
+    return strategies.label(name)
+
+
+def masks_of(settings: Mapping[str, Any], content: Mapping[str, Any]) -> Masks:
+    """The summary of a run's masks from JSON; TypeError: of something else."""
+    if is_of_texts(settings):
+        return text_summary.TextMaskSummary(**content)
+    return mask_summary.MaskSummary(**content)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +76,7 @@ class Run:
     fill_only: tuple[str, ...]
     lines: list[dict[str, Any]]
     probe: results.Probed | None
-    masks: mask_summary.MaskSummary | None
+    masks: Masks | None
     seconds: float
 
     @property
@@ -54,8 +86,8 @@ class Run:
 
     @property
     def is_hiding(self) -> bool:
-        """Whether it trained on hidden patches."""
-        return self.is_trained and self.settings["terms.patches"] > 0
+        """Whether it trained on hidden patches or word pieces."""
+        return is_hiding(self.settings)
 
 
 def folders(workdir: pathlib.Path) -> tuple[list[RunFolder], list[RunFolder]]:
@@ -100,9 +132,9 @@ def _read(folder: RunFolder) -> Run:
         raise ValueError(f"{folder}: its {run_files.METRICS} is empty or gone")
     masks = None
     if folder.has(run_files.MASKS):
-        masks = mask_summary.MaskSummary(**folder.read(run_files.MASKS))
+        masks = masks_of(owner.settings, folder.read(run_files.MASKS))
     return Run(
-        name=_name(owner.settings),
+        name=label_of(owner.settings),
         folder=folder,
         settings=owner.settings,
         seed=owner.seed,
@@ -115,11 +147,3 @@ def _read(folder: RunFolder) -> Run:
         masks=masks,
         seconds=journal.seconds(folder),
     )
-
-
-def _name(settings: dict[str, Any]) -> str:
-    if not settings["training.steps"]:
-        return NOT_TRAINED
-    if not settings["terms.patches"]:
-        return NOT_HIDING
-    return strategies.label(settings["masking.strategy"])

@@ -22,6 +22,7 @@ class Result:
       is_right_knn: the same by nearest neighbours; None of questions.
       log_probability: of the right one; NaN where the other folds lack its class.
       gradient: largest entry of the gradient at any of the optima that scored.
+      predicted: of a label, the class that is named, of equal ones the first; ().
     """
 
     l2: tuple[float, ...]
@@ -30,6 +31,7 @@ class Result:
     is_right_knn: Float[np.ndarray, " e"] | None
     log_probability: Float[np.ndarray, " e"]
     gradient: float
+    predicted: tuple[str, ...] = ()
 
 
 class _Scored(NamedTuple):
@@ -38,6 +40,7 @@ class _Scored(NamedTuple):
     scores: Float[np.ndarray, "e k"]
     right: Int[np.ndarray, " e"]
     near: Float[np.ndarray, "e k"] | None = None  # by nearest neighbours
+    classes: tuple[str, ...] = ()  # of a label
 
 
 class _OfLabel(NamedTuple):
@@ -45,7 +48,7 @@ class _OfLabel(NamedTuple):
 
     features: Float[np.ndarray, "e d"]
     target: Int[np.ndarray, " e"]
-    n_classes: int
+    classes: tuple[str, ...]
     head: linear.Head
     is_fitted: folds.Rows
 
@@ -61,12 +64,13 @@ class _Label:
 
     part: linear.Labelled
     neighbours: int
+    may_lack: bool = False  # rows to fit on may all be of one class
 
     def fit(self, is_fitted: folds.Rows, l2: Sequence[float]) -> dict[float, _OfLabel]:
         part = self.part
         kept = [n for n, taken in zip(part.labels, is_fitted, strict=True) if taken]
         classes = tuple(sorted(set(kept)))
-        if len(classes) < 2:
+        if len(classes) < (1 if self.may_lack else 2):
             raise ValueError(
                 f"probe.folds: {len(kept)} clips that are left to fit on have"
                 f" {len(classes)} classes; take fewer folds or a larger fraction"
@@ -75,7 +79,7 @@ class _Label:
         target = linear.class_index(part.labels, classes)
         heads = linear.fit_each(x[is_fitted], target[is_fitted], len(classes), l2)
         return {
-            penalty: _OfLabel(x, target, len(classes), head, is_fitted)
+            penalty: _OfLabel(x, target, classes, head, is_fitted)
             for penalty, head in heads.items()
         }
 
@@ -93,11 +97,11 @@ class _Label:
             one.features[fitted],
             one.target[fitted],
             x,
-            n_classes=one.n_classes,
+            n_classes=len(one.classes),
             neighbours=self.neighbours,
         )
         scores = x @ one.head.kernel + one.head.bias
-        return _Scored(scores, one.target[is_scored], near)
+        return _Scored(scores, one.target[is_scored], near, one.classes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +136,7 @@ def labels(
     l2: Sequence[float],
     neighbours: int,
     is_drawn: folds.Rows | None = None,
+    may_lack: bool = False,
 ) -> Result:
     """Heads of one label: a fold is scored by those of the others.
 
@@ -141,11 +146,25 @@ def labels(
       l2: penalties, chosen among as `folds.losses` says.
       neighbours: of the nearest neighbours.
       is_drawn: clips whose labels are seen; None: all. Every clip is scored.
+      may_lack: whether those to fit on may be of one class, which is then named.
 
     Raises:
-      ValueError: if clips to fit on are all of one class, or as `linear.fit`.
+      ValueError: if clips to fit on are all of one class and may not be, or as
+        `linear.fit`.
     """
-    return _crossed(_Label(part, neighbours), fold, l2, is_drawn)
+    return _crossed(_Label(part, neighbours, may_lack), fold, l2, is_drawn)
+
+
+def dev_losses(
+    part: linear.Labelled, fold: Int[np.ndarray, " e"], l2: Sequence[float]
+) -> dict[float, float]:
+    """Penalty -> loss of rows under heads of the other folds; see `folds.dev_losses`.
+
+    Raises:
+      ValueError: as `labels`.
+    """
+    task = _Label(part, neighbours=1)
+    return folds.dev_losses(fold, l2, task.fit, task.loss)
 
 
 def answers(
@@ -183,9 +202,11 @@ def _crossed(
         l2,
         lambda is_fitted, penalties: task.fit(is_fitted & is_drawn, penalties),
         lambda head, is_scored: task.loss(head, is_scored & is_drawn),
+        may_lack=isinstance(task, _Label) and task.may_lack,
     )
     chosen, gradients = {}, []
     is_right, is_near, logs = (np.zeros(len(fold)) for _ in range(3))
+    predicted = np.full(len(fold), "", object)
     for name, its_losses in of_fold.items():
         chosen[name] = linear.least(its_losses)
         is_scored = fold == name
@@ -196,6 +217,7 @@ def _crossed(
         logs[is_scored] = ties.log_probability(scored.scores, scored.right)
         if scored.near is not None:
             is_near[is_scored] = ties.hits(scored.near, scored.right)
+            predicted[is_scored] = np.array(scored.classes)[scored.scores.argmax(1)]
     penalties = sorted(set(l2))
     return Result(
         l2=tuple(chosen.values()),
@@ -206,4 +228,5 @@ def _crossed(
         is_right_knn=None if scored.near is None else is_near,
         log_probability=logs,
         gradient=max(gradients),
+        predicted=() if scored.near is None else tuple(map(str, predicted)),
     )

@@ -43,7 +43,11 @@ def deal(group_of_clip: Mapping[str, str], count: int) -> dict[str, int]:
 
 
 def losses(
-    fold: Int[np.ndarray, " e"], l2: Sequence[float], fit: Fit, loss: Loss
+    fold: Int[np.ndarray, " e"],
+    l2: Sequence[float],
+    fit: Fit,
+    loss: Loss,
+    may_lack: bool = False,
 ) -> dict[int, dict[float, float]]:
     """Fold -> penalty -> mean loss on the other folds, none of which fitted its heads.
 
@@ -55,9 +59,11 @@ def losses(
       l2: the penalties to choose among.
       fit: makes the heads.
       loss: of one of them.
+      may_lack: whether no row may be able to choose the penalty of a fold, as with a
+        label or two; all losses are 0 then.
 
     Raises:
-      ValueError: as `fit`; if no row can choose the penalty of a fold.
+      ValueError: as `fit`; if no row can choose the penalty of a fold and one must.
     """
     names = np.unique(fold).tolist()
     sums: dict[int, dict[float, float]] = {name: {} for name in names}
@@ -71,12 +77,40 @@ def losses(
                 sums[chosen_for][penalty] = old + value
             counts[chosen_for] += count
     for name, count in counts.items():
-        if not count:
+        if not count and not may_lack:
             raise ValueError(
                 f"probe.folds: no row outside fold {name} can choose its penalty; take"
                 " fewer folds, or add clips"
             )
     return {
-        name: {penalty: value / counts[name] for penalty, value in of_fold.items()}
+        name: {
+            penalty: value / max(counts[name], 1) for penalty, value in of_fold.items()
+        }
         for name, of_fold in sums.items()
     }
+
+
+def dev_losses(
+    fold: Int[np.ndarray, " e"], l2: Sequence[float], fit: Fit, loss: Loss
+) -> dict[float, float]:
+    """Penalty -> mean loss of each fold under heads of the others.
+
+    It chooses a penalty for heads of all these rows, which score other ones.
+
+    Args:
+      fold: of each row.
+      l2: the penalties to choose among.
+      fit: makes the heads.
+      loss: of one of them.
+
+    Raises:
+      ValueError: as `fit`.
+    """
+    sums: dict[float, float] = dict.fromkeys(l2, 0.0)
+    total = 0
+    for name in np.unique(fold):
+        for penalty, head in fit(fold != name, l2).items():
+            value, count = loss(head, fold == name)
+            sums[penalty] += value
+        total += count
+    return {penalty: value / total for penalty, value in sums.items()}

@@ -59,6 +59,7 @@ class Result:
         class that train lacks.
       clip: the validation clips' names, in the same order.
       gradient: largest entry of the gradient at the chosen optimum.
+      predicted: the class that the linear head names, of equal ones the first.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +70,7 @@ class Result:
     log_probability: Float[np.ndarray, " e"]
     clip: tuple[str, ...]
     gradient: float
+    predicted: tuple[str, ...] = ()
 
 
 def label_clips(
@@ -263,6 +265,7 @@ def probe(
         log_probability=ties.log_probability(scores, y_val),
         clip=val.clip,
         gradient=heads[chosen].gradient,
+        predicted=tuple(classes[i] for i in scores.argmax(1)),
     )
 
 

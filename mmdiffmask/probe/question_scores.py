@@ -113,12 +113,16 @@ class _Head:
                 link=settings.link,
                 is_drawn=is_drawn,
             )
-            return len(drawn["val"]), scored.is_right, scored.log_probability
+            return fewer.Scored(
+                len(drawn["val"]), scored.is_right, scored.log_probability
+            )
         train, dev = (self.parts[name].some(drawn[name]) for name in ("train", "dev"))
         scored = choices.probe(
             train, dev, self.parts["val"], l2=settings.l2, link=settings.link
         )
-        return len(drawn["train"]), scored.is_right, scored.log_probability
+        return fewer.Scored(
+            len(drawn["train"]), scored.is_right, scored.log_probability
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmdiffmask import statistics
+from mmdiffmask.probe.label_scores import (
+    Few,
+    Hits,
+    Inside,
+    Label,
+    LabelHead,
+    LogProbability,
+    OfTexts,
+)
 from mmdiffmask.run_files import PROBE
 from mmdiffmask.run_folder import RunFolder
 
-Hits = Sequence[int | float]  # 1 = right, 0 = wrong, a tie as its share (`ties.hits`)
 ANSWERS_ONLY = "answers only"  # a floor: neither question nor clip
 WHOLE = "whole"  # clip, sound, subtitles and question, as rows are scored
-# Natural logarithm of the probability of the right one, as `ties.log_probability`; None
-# where there is none, as no head can name a class that it was not fitted on.
-LogProbability = Sequence[float | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,85 +39,6 @@ class Key:
     weights: str = ""
     numbers: str = ""
     manifest: str = ""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Few:
-    """What heads that saw a fraction of the labels reach, on all that is scored.
-
-    Attributes:
-      fraction: of the labels.
-      draw: number of the draw.
-      labels: how many it is; with folds, of all of them together.
-      accuracy: share of what is right.
-      log_probability: mean of the right one's; None where there is none.
-    """
-
-    fraction: float
-    draw: int
-    labels: int
-    accuracy: float
-    log_probability: float | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LabelHead:
-    """One label from one kind of features.
-
-    Attributes:
-      l2: penalty of the linear head, chosen on dev; None with folds.
-      l2_of_fold: with folds, the penalty that the others chose for each.
-      dev_loss: penalty, as text -> its loss on dev, or the loss that folds chose by.
-      is_right: per clip of val, by the linear head.
-      is_right_knn: by the nearest neighbours.
-      log_probability: per clip of val, by the linear head; empty where a version
-        before did not note it.
-      few: with fewer labels (`probe.fractions`).
-    """
-
-    l2: float | None = None
-    l2_of_fold: Sequence[float] = ()
-    dev_loss: dict[str, float] = dataclasses.field(default_factory=dict)
-    is_right: Hits
-    is_right_knn: Hits
-    log_probability: LogProbability = ()
-    few: Sequence[Few] = ()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Inside:
-    """What cells inside boxes tell of a label, and as many outside.
-
-    Attributes:
-      inside: scores of clips whose other cells are blank.
-      outside: likewise.
-      clips: those of train and val that have the label and cells on both sides.
-    """
-
-    inside: LabelHead
-    outside: LabelHead
-    clips: Sequence[str]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Label:
-    """The read-outs of one label.
-
-    In the file the heads stand beside the other fields, each by its name.
-
-    Attributes:
-      heads: read-out -> its head and scores.
-      floors: what needs no features.
-      unknown: class that train lacks -> how many clips of val are of it.
-      clips: the clips of val that have the label, in the order of the hits.
-      inside: of `probe.inside_boxes`; None where that was not asked for.
-    """
-
-    heads: dict[str, LabelHead]
-    floors: statistics.Floors
-    unknown: dict[str, int] = dataclasses.field(default_factory=dict)
-    clips: Sequence[str]
-    inside: Inside | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -195,6 +121,7 @@ class Probed:
 # Fields that the file lacks where they are None or empty.
 OPTIONAL = ("questions", "left_out", "records", "unknown", "l2", "dev_loss", "few")
 OPTIONAL += ("log_probability", "l2_of_fold", "streams", "right_distractors", "inside")
+OPTIONAL += ("macro_f1", "predicted", "texts", "parts")
 SIDES = ("inside", "outside")  # heads of `Inside`
 OF_LABEL = frozenset(field.name for field in dataclasses.fields(Label)) - {"heads"}
 
@@ -273,6 +200,8 @@ def _label(content: Mapping[str, Any]) -> Label:
     if "inside" in fields:
         sides = {n: LabelHead(**_with_few(content["inside"][n])) for n in SIDES}
         fields["inside"] = Inside(**content["inside"] | sides)
+    if "texts" in fields:
+        fields["texts"] = OfTexts(**content["texts"])
     read_outs = [name for name in content if name not in OF_LABEL]
     if not read_outs:
         raise KeyError("read-outs of a label")

@@ -9,11 +9,13 @@ from mmdiffmask import build, config, inputs, pretrain, run_files, versions, wei
 from mmdiffmask.data import tokenizers
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import manifest
+from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.inputs import Claim
 from mmdiffmask.probe import clips as clip_probe
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import results, settings, tasks
 from mmdiffmask.probe import submission as submissions
+from mmdiffmask.probe import texts as text_probe
 from mmdiffmask.probe.frozen import Frozen
 from mmdiffmask.run_files import FEATURES
 from mmdiffmask.run_folder import RunFolder
@@ -53,7 +55,8 @@ def probe(
     folder = check_finished(run_dir)
     with folder.held():
         experiment, records_dir, other = find_records(experiment, folder, records_dir)
-        read, corpus = of_run(experiment, folder), Corpus.of(records_dir)
+        read = of_run(experiment, folder)
+        corpus = build.corpus(experiment, records_dir)
         return _probe(experiment, folder, corpus, read, other, submission)
 
 
@@ -69,8 +72,13 @@ def of_checkpoint(experiment: config.Experiment) -> Weights:
     """The weights of `model.checkpoint`, as far as it has them.
 
     Raises:
-      ValueError: if they do not fit `model`.
+      ValueError: if they do not fit `model`, or are of texts.
     """
+    if isinstance(experiment.model, config.Encoder):
+        raise ValueError(
+            "--checkpoint: an encoder of texts is probed as a run that trains nothing:"
+            " mmdiffmask pretrain --set training.steps=0, then mmdiffmask probe"
+        )
     stored = weights.load_stored(
         experiment.model.checkpoint,
         experiment.model,
@@ -113,7 +121,10 @@ def find_records(
     Raises:
       ValueError: if the run's own are asked for and are not there any more.
     """
-    sha256 = None if requested is None else inputs.digest(inputs.RECORDS, requested)
+    sha256 = None
+    if requested is not None:
+        settings = folder.owner().settings
+        sha256 = inputs.digest(inputs.RECORDS, requested, settings)
     if sha256 in (None, folder.inputs()[inputs.RECORDS]["sha256"]):
         records_dir = folder.find(inputs.RECORDS, requested)
         folder.remember({inputs.RECORDS: records_dir})
@@ -174,7 +185,7 @@ def _with_probe_of(folder: RunFolder, owner: Claim) -> Claim:
 def _probe(
     experiment: config.Experiment,
     folder: RunFolder,
-    corpus: Corpus,
+    corpus: Corpus | TextCorpus,
     read: Weights,
     other: dict[str, str],
     submission: str | None,
@@ -189,22 +200,27 @@ def _probe(
       other: notes the records, where they are not the folder's.
       submission: file to write, if any.
     """
+    is_text = isinstance(corpus, TextCorpus)
     if submission is not None:
+        if is_text:
+            raise ValueError("--submission: there is none for texts; leave it out")
         submissions.check(experiment, corpus, submission)
     key = results.make_key(
         probe=dataclasses.asdict(experiment.probe),
         data=dataclasses.asdict(experiment.data),
         weights=weights.fingerprint(read.params),
         numbers=versions.number("training", "features", "heads"),
-        manifest=manifest.identity(corpus.folder),
+        manifest=corpus.fingerprint() if is_text else manifest.identity(corpus.folder),
     )
     cache = folder.at(FEATURES)
     frozen = Frozen(experiment, key.manifest, cache, key.weights, lambda: read.params)
     probed = results.read(folder)
     if probed is None or probed.key != key:
-        clip_probe.check_val(corpus)
-        seed = folder.owner().seed
-        scored = _score(frozen, corpus, seed)
+        if is_text:
+            scored = {"labels": text_probe.probe(frozen, corpus)}
+        else:
+            clip_probe.check_val(corpus)
+            scored = _score(frozen, corpus, folder.owner().seed)
         probed = results.Probed(key=key, step=read.step, records=other, **scored)
         results.write(folder, probed)
     if submission is not None:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from mmdiffmask import statistics
-from mmdiffmask.probe import fewer, results
+from mmdiffmask.probe import fewer, results, text_scores
 
 BOOTSTRAP_SEED = 0
 DISTRACTED = "among right answers of other questions"
@@ -24,6 +24,9 @@ def lines(probed: results.Probed) -> str:
             " others"
         )
     for label, entry in probed.labels.items():
+        if entry.texts is not None:
+            shown += _of_texts(label, entry, probed.key.probe["bootstrap"])
+            continue
         for read_out, head in entry.heads.items():
             score = statistics.accuracy(np.array(head.is_right, float))
             shown.append(
@@ -39,6 +42,23 @@ def lines(probed: results.Probed) -> str:
     if probed.questions is not None:
         shown += _question_lines(probed.questions, probed.key.probe["bootstrap"])
     return "\n".join(shown + further(probed))
+
+
+def _of_texts(label: str, entry: results.Label, resamples: int) -> list[str]:
+    """Accuracy and macro F1 of every read-out and floor, over groups of texts."""
+    shown = []
+    for read_out, head in entry.heads.items():
+        scores = text_scores.of_choice(label, entry, head.predicted, resamples)
+        shown += [
+            f"{measure:26} {read_out:6} {100 * score.value:5.1f} {_interval(score)}"
+            f"{_log(head.log_probability) if measure == label else ''}"
+            f"  {score.n} distinct texts"
+            for measure, score in scores.items()
+        ]
+    for measure, floors in text_scores.floors(label, entry).items():
+        values = [f"{floor} {100 * value:.1f}" for floor, value in floors.items()]
+        shown.append(f"{measure:26} floors {'; '.join(values)}")
+    return shown
 
 
 def further(probed: results.Probed) -> list[str]:

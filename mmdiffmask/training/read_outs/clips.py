@@ -1,4 +1,4 @@
-"""Features of clips, seen without text and sound, and what pages call each read-out."""
+"""Features of clips, seen without text and sound; what pages call every read-out."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from mmdiffmask.training.terms.shared import Objective, valid_cells, valid_patch
 from mmdiffmask.types import Array, VideoBatch
 
 JOINT, VISION = "joint", "vit"
+MEAN, CLS = "mean", "cls"  # of texts
 
 
 class Words(NamedTuple):
@@ -25,6 +26,8 @@ class Words(NamedTuple):
 WORDS = {
     JOINT: Words("network", "the whole network's output"),
     VISION: Words("vision", "the vision part alone"),
+    MEAN: Words("pieces", "the mean of a text's pieces"),
+    CLS: Words("[CLS]", "the first piece, [CLS]"),
 }
 
 
