@@ -81,6 +81,16 @@ def add_export(command: argparse.ArgumentParser) -> None:
         metavar="FILE|markers",
         help="of entities: .jsonl or .tsv of id, start, end; or << >> and [[ ]]",
     )
+    command.add_argument(
+        "--labelled",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="for methods by labels: labelled texts (absent: --text)",
+    )
+    command.add_argument(
+        "--label-field", default="label", help="of labelled texts (label)"
+    )
 
 
 def require_records(arguments: argparse.Namespace) -> None:
@@ -153,4 +163,6 @@ def sources(arguments: argparse.Namespace) -> recipes.Sources:
         encoder=getattr(arguments, "encoder", None),
         layer=getattr(arguments, "layer", -1),
         spans=getattr(arguments, "spans", None),
+        labelled=tuple(getattr(arguments, "labelled", ())),
+        label_field=getattr(arguments, "label_field", "label"),
     )

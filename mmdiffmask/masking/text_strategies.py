@@ -197,6 +197,27 @@ _ROWS = (
         needs=("entities",),
         limit=1,
     ),
+    TextStrategy(
+        "selective",
+        "Selective Masking",
+        units="piece",
+        score=text_scores.by_importance,
+        weight=strategies.by_score,
+        origin="Gu et al. (2020); knows labels",
+        needs=("importance",),
+        scored="piece",
+        select="top",
+    ),
+    TextStrategy(
+        "selective-eq8",
+        "Selective Masking, Eq. 8",
+        units="piece",
+        score=text_scores.by_gain,
+        weight=strategies.by_score,
+        origin="paper, Eq. 8 as printed; knows labels",
+        needs=("gain",),
+        scored="piece",
+    ),
 )
 REGISTRY = {row.name: row for row in _ROWS}
 

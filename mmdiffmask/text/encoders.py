@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -51,6 +52,26 @@ class Encoder:
         """Values of pieces without those that open and close the text."""
         first = len(self.pieces.before)
         return values[first : len(values) - len(self.pieces.after)]
+
+    def means(
+        self, ids: Sequence[np.ndarray], note: Note | None = None
+    ) -> list[Float[np.ndarray, " d"]]:
+        """The mean of the last states of each text's pieces; 0 for a text of none.
+
+        Args:
+          ids: without those that open and close a text.
+          note: as of `states.encode`.
+
+        Raises:
+          ValueError: if a text is too long.
+        """
+        opened = [self.opened(one) for one in ids]
+        encoded = states.encode(self.checkpoint, opened, note)
+        nothing = np.zeros(self.checkpoint.settings.hidden, np.float32)
+        return [
+            self.inner(state).mean(0) if len(one) else nothing
+            for state, one in zip(encoded, ids, strict=True)
+        ]
 
 
 @functools.lru_cache(maxsize=2)
@@ -118,33 +139,43 @@ class Attention:
 
     def _compute(self, passages: Sequence[Passage], note: Note) -> list[np.ndarray]:
         encoder = self.encoder
-        is_same = self.tokenizer == encoder.pieces.fingerprint
-        reads = [_read(encoder, p, is_same) for p in passages]
-        ids = [encoder.opened(read[0]) for read in reads]
+        readings = [read(encoder, p, self.tokenizer) for p in passages]
+        ids = [encoder.opened(reading.ids) for reading in readings]
         values = states.cls_attention(encoder.checkpoint, ids, self.layer, note)
         result = []
-        for passage, (_, spans), value in zip(passages, reads, values, strict=True):
+        for passage, reading, value in zip(passages, readings, values, strict=True):
             inner = encoder.inner(value).astype(np.float64)
-            if spans is not None:
-                inner = moved(inner, spans, passage.spans)
+            if reading.spans is not None:
+                inner = moved(inner, reading.spans, passage.spans)
             result.append(inner / max(inner.sum(), 1e-12))
         return result
 
 
-def _read(
-    encoder: Encoder, passage: Passage, is_same: bool
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, "n 2"] | None]:
-    """The encoder's pieces of a passage; their spans where they are not its pieces."""
-    if is_same:
-        return passage.ids, None
-    if passage.spans is None or not len(passage.spans):
+class Reading(NamedTuple):
+    """An encoder's m pieces of a passage; `spans` None: they are the passage's own."""
+
+    ids: Int[np.ndarray, " m"]
+    spans: Int[np.ndarray, "m 2"] | None
+
+
+def read(encoder: Encoder, passage: Passage, tokenizer: str) -> Reading:
+    """The pieces by which an encoder reads a passage.
+
+    Args:
+      encoder: reads it.
+      passage: its pieces, words and place in its text.
+      tokenizer: fingerprint of the one that its pieces are of.
+    """
+    if tokenizer == encoder.pieces.fingerprint:
+        return Reading(passage.ids, None)
+    if passage.spans is None:
         raise ValueError("where the pieces of a window stand in its text is not known")
     start, end = int(passage.spans[:, 0].min()), int(passage.spans[:, 1].max())
     one = encoder.pieces.backend.encode(
         passage.text[start:end], add_special_tokens=False
     )
     spans = np.array(one.offsets, np.int64).reshape(-1, 2) + start
-    return np.array(one.ids, np.int32), spans
+    return Reading(np.array(one.ids, np.int32), spans)
 
 
 def moved(
@@ -168,6 +199,16 @@ def moved(
             by_character[start + 1 : end + 1] += value / (end - start)
     total = np.cumsum(by_character)
     return total[to[:, 1]] - total[to[:, 0]]
+
+
+def averaged(
+    values: Float[np.ndarray, " m"], reading: Reading, passage: Passage
+) -> Float[np.ndarray, " n"]:
+    """Values of an encoder's pieces as those of a passage's, the mean by characters."""
+    if reading.spans is None:
+        return values
+    sizes = [np.maximum(x[:, 1] - x[:, 0], 1) for x in (reading.spans, passage.spans)]
+    return moved(values * sizes[0], reading.spans, passage.spans) / sizes[1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -204,18 +245,10 @@ class Likeness:
 
     def _vectors(self, texts: Sequence[str], note: Note | None) -> list[np.ndarray]:
         """The mean of the last states of each text's own pieces; 0 if it has none."""
-        if not texts:
-            return []
         encoded = self.encoder.pieces.backend.encode_batch(
             list(texts), add_special_tokens=False
         )
-        ids = [self.encoder.opened(np.array(one.ids, np.int32)) for one in encoded]
-        return [
-            self.encoder.inner(state).mean(0) if len(one.ids) else np.zeros(1)
-            for state, one in zip(
-                states.encode(self.encoder.checkpoint, ids, note), encoded, strict=True
-            )
-        ]
+        return self.encoder.means([np.array(e.ids, np.int32) for e in encoded], note)
 
 
 def _stretch(passage: Passage) -> str:
@@ -227,9 +260,7 @@ def _stretch(passage: Passage) -> str:
     return passage.text[passage.spans[:, 0].min() : passage.spans[:, 1].max()]
 
 
-def _cosine(a: Float[np.ndarray, " d"], b: Float[np.ndarray, " k"]) -> float:
+def _cosine(a: Float[np.ndarray, " d"], b: Float[np.ndarray, " d"]) -> float:
     """The cosine of two vectors, at least 0; 0 where one of them is 0."""
-    if len(a) != len(b):
-        return 0.0
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     return max(float(a @ b) / length, 0.0) if length else 0.0

@@ -213,6 +213,8 @@ def _sentence(
         f" {order.seed}: {share:.1%} of the pieces are hidden"
     )
     strategy = text_strategies.find(order.strategy)
+    if strategy.select == "top" and order.draws > 1:
+        text += " (it draws no lots: all masks of a window hide the same)"
     if strategy.limit is not None:
         text += f" (by its rule, where others hide {order.ratio:.1%})"
     if anchors:
@@ -225,6 +227,10 @@ def _sentence(
         (
             "distinct texts have no entity, so words are hidden there at random",
             getattr(scores.entities, "n_without", 0),
+        ),
+        (
+            "parts of labelled texts had to be read to tell which pieces matter",
+            getattr(scores.importance or scores.gain, "passes", 0),
         ),
     ):
         text += f"\n{count} {name}" if count else ""

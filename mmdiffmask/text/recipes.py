@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from mmdiffmask.data import tokenizer_files
 from mmdiffmask.masking import anchors as anchor_lib
 from mmdiffmask.masking import text_strategies, web_counts
-from mmdiffmask.text import counting, encoders, entities, word_weights
+from mmdiffmask.text import (
+    counting,
+    encoders,
+    entities,
+    labelled,
+    selective,
+    word_weights,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +34,8 @@ class Sources:
         whose attention counts.
       layer: of the encoder, for attention; -1: the last.
       spans: as `entities.load`: where entities are from; None: nowhere.
+      labelled: files of labelled texts; (): the corpus's.
+      label_field: of their objects.
     """
 
     anchors: tuple[str, ...] = ()
@@ -39,6 +48,8 @@ class Sources:
     encoder: str | None = None
     layer: int = -1
     spans: str | None = None
+    labelled: tuple[str, ...] = ()
+    label_field: str = "label"
 
 
 def background_counts(path: str | None) -> Mapping[str, int]:
@@ -139,6 +150,15 @@ def settings(
             fields[need] = encoders.Likeness(encoders.load(sources.encoder))
         elif need == "entities":
             fields[need] = _entities(strategy, corpus, sources)
+        else:
+            kind = {"importance": selective.Importance, "gain": selective.Gain}[need]
+            classifier = labelled.load(
+                sources.labelled or corpus.paths,
+                sources.label_field,
+                corpus.are_marked,
+                encoders.load(sources.encoder),
+            )
+            fields[need] = kind(classifier, corpus.pieces.fingerprint)
     return text_strategies.Settings(**fields), anchors
 
 
@@ -166,17 +186,20 @@ def _entities(
     return entities.load(sources.spans, corpus.paths, corpus.are_marked)
 
 
+_READ = {"attention", "likeness", "importance", "gain"}  # by an encoder
+
+
 def fingerprint(
     strategy: text_strategies.TextStrategy, sources: Sources
 ) -> dict[str, str]:
     """What the files of the sources hold, by their names."""
-    paths = [sources.background, sources.vectors]
+    paths = [sources.background, sources.vectors, *sources.labelled]
     paths += [None if sources.spans == entities.MARKERS else sources.spans]
     result = {}
     for path in [pathlib.Path(path) for path in paths if path is not None]:
         file = path / "model.safetensors" if path.is_dir() else path
         with open(file, "rb") as opened:
             result[str(path)] = hashlib.file_digest(opened, "sha256").hexdigest()
-    if {"attention", "likeness"} & {*strategy.needs}:
+    if _READ & {*strategy.needs}:
         result["encoder"] = encoders.load(sources.encoder).fingerprint
     return result
