@@ -67,6 +67,11 @@ def add_export(command: argparse.ArgumentParser) -> None:
         metavar="FILE|DIR",
         help="of words: .npz, or a checkpoint's input embeddings; absent: MiniLM's",
     )
+    _add_needs(command)
+
+
+def _add_needs(command: argparse.ArgumentParser) -> None:
+    """Adds what strategies need besides words (docs/text_strategies.md)."""
     command.add_argument(
         "--encoder",
         metavar="DIR|NAME",

@@ -120,6 +120,11 @@ class Corpus:
     are_marked: bool = True
     state: pathlib.Path | None = None
 
+    @property
+    def tokenizer(self) -> str:
+        """The tokenizer's fingerprint; "" where there is none."""
+        return "" if self.pieces is None else self.pieces.fingerprint
+
 
 def settings(
     strategy: text_strategies.TextStrategy, corpus: Corpus, sources: Sources
@@ -144,8 +149,7 @@ def settings(
             fields["texts_with"] = words.words.texts_with
         elif need == "attention":
             encoder = encoders.load(sources.encoder)
-            tokenizer = corpus.pieces.fingerprint
-            fields[need] = encoders.Attention(encoder, tokenizer, sources.layer)
+            fields[need] = encoders.Attention(encoder, corpus.tokenizer, sources.layer)
         elif need == "likeness":
             fields[need] = encoders.Likeness(encoders.load(sources.encoder))
         elif need == "entities":
@@ -158,7 +162,7 @@ def settings(
                 corpus.are_marked,
                 encoders.load(sources.encoder),
             )
-            fields[need] = kind(classifier, corpus.pieces.fingerprint)
+            fields[need] = kind(classifier, corpus.tokenizer)
     return text_strategies.Settings(**fields), anchors
 
 
