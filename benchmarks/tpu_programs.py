@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from mmdiffmask import attention, build, config, examples, starts, types
+from mmdiffmask import attention, build, config, examples, starts, types, video_family
 from mmdiffmask.data import loader
 from mmdiffmask.data.records import schema, shards
 from mmdiffmask.masking import sampling
@@ -136,7 +136,7 @@ def of_run(experiment: config.Experiment, mesh: Mesh) -> Iterator[tuple[str, Pro
     is_masked = None
     if family.masked:
         is_masked = jax.ShapeDtypeStruct(batch.is_patch_valid.shape, bool)
-        draw = steps.make_draw(build.draw_patches(experiment), mesh)
+        draw = steps.make_draw(video_family.draw_patches(experiment), mesh)
         epoch = jax.ShapeDtypeStruct((), np.int32)
         beside = weights + moments + _size(start, meshes.spread(start, mesh)) + ahead
         yield "draw", Program(draw, (key, batch, epoch), beside)

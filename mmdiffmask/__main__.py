@@ -201,7 +201,7 @@ def _seed(arguments: argparse.Namespace) -> int:
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from mmdiffmask import compiled, configure, effects, pretrain, toy_records
+    from mmdiffmask import build, compiled, configure, pretrain, toy_records
     from mmdiffmask.inputs import Claim
     from mmdiffmask.probe import curve
     from mmdiffmask.run_folder import RunFolder
@@ -214,7 +214,7 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     seed, experiment = _seed(arguments), run_arguments.experiment(arguments)
     claim = Claim(configure.settings(experiment), seed)
     RunFolder(arguments.workdir).belongs_to(claim)
-    effects.check_text_length(experiment.data, experiment.training)
+    build.check_lengths(experiment)
     records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
     folder, probe = arguments.workdir, curve.of_run
     pretrain.pretrain(experiment, records, folder, seed, watch, probe=probe)

@@ -3,11 +3,14 @@
 import dataclasses
 from typing import Literal
 
-from mmdiffmask import probe_settings, ranges, seeds
+from mmdiffmask import earlier_settings, probe_settings, ranges, seeds, text_settings
 
 _number = ranges.number
 Probe = probe_settings.Probe
 TOY_KINDS = probe_settings.TOY_KINDS
+Texts, Encoder = text_settings.Texts, text_settings.Encoder
+ADDED, UNCOUNTED = earlier_settings.ADDED, earlier_settings.UNCOUNTED
+RENAMED = earlier_settings.RENAMED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Data:
     tokenizer: str = "toy"  # "toy" (shipped), "reserve" (looked up), or a JSON file
     dev_share: float = _number(0.1, 0.0, 0.9)  # of TRAIN, by hash of the clip
     boxed_only: bool = True  # train on clips alone that detectors have looked at
+    family: Literal["video"] = "video"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Model:
     dtype: Literal["float32", "bfloat16"] = "float32"  # of computing; weights float32
     remat: bool = False
     checkpoint: str | None = None  # weights to start from; "small" (shipped), a path
+    family: Literal["reserve"] = "reserve"
 
 
 # design.md section 6. Small models from scratch: initialiser, temperature and centred
@@ -101,7 +106,8 @@ MASKS = ("static", "per_epoch")
 class Masking:
     """What is hidden (design.md section 4)."""
 
-    strategy: str = "difference"  # a name of masking.strategies.REGISTRY
+    # A name of masking.strategies.REGISTRY; of texts: of text_strategies.REGISTRY.
+    strategy: str = "difference"
     # Strategies whose held-out masks every run is scored on, and judged by its own.
     held_out: tuple[str, ...] = ("random", "difference", "difference-face")
     mask_unit: Literal["patch", "cell"] = "cell"
@@ -115,12 +121,21 @@ class Masking:
     tracks: Literal["apart", "joined"] = "apart"  # joined: a track's boxes are one unit
     masks: str = "static"  # one of MASKS, or an .npz file of masks by example id
     scores: str | None = None  # .npz of scores by example id (docs/masks.md)
-    anchors: tuple[str, ...] = ("person",)  # design.md 4: K = 1 for video
-    label_embeddings: str | None = None  # .npz of label -> vector; None: label = anchor
+    # design.md 4: K = 1 for video. (), of texts: the words that TF-ICF proposes.
+    anchors: tuple[str, ...] = dataclasses.field(
+        default=("person",), metadata={"empty": True}
+    )
+    # .npz of label, or word, -> vector. None: label = anchor; of texts: MiniLM's.
+    label_embeddings: str | None = None
     similarity: Literal["nearest", "centroid"] = "nearest"  # to several anchors (Eq. 3)
     # Whose [CLS] attention strategies by attention go by: the first weights', worked
     # out once, or that of the weights at each update. Held-out masks: the first's.
     attention: Literal["start", "live"] = "start"
+    # Of texts. What stands where pieces are hidden: any pieces (appendix A), BERT's
+    # 80 % [MASK], 10 % any pieces, 10 % as they were, or [MASK] alone.
+    replacement: Literal["random", "bert", "mask"] = "bert"
+    anchor_count: int = _number(20, 1)  # that TF-ICF proposes where `anchors` is ()
+    background: str | None = None  # a .tsv of counts, or texts; None: the web's counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +150,7 @@ class Terms:
     # Grounding at small scale (reserve.md section 9.1).
     closed_span: float = _number(0.0, 0.0)
     pooled_cells: float = _number(0.0, 0.0)
+    mlm: float = _number(0.0, 0.0)  # of texts: hidden word pieces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,8 +215,8 @@ class Experiment:
     """Everything a run depends on but its seed."""
 
     name: str
-    data: Data = Data()
-    model: Model = Model()
+    data: Data | Texts = Data()
+    model: Model | Encoder = Model()
     masking: Masking = Masking()
     training: Training = Training()
     terms: Terms = Terms()
@@ -218,52 +234,5 @@ class Experiment:
 
     @property
     def is_hiding(self) -> bool:
-        """Whether a run trains on hidden patches."""
-        return self.training.steps > 0 and self.terms.patches > 0
-
-
-# Settings that runs of earlier versions lack -> the value that they had in effect.
-ADDED = {
-    "contrasts": (),
-    "masking.similarity": "nearest",
-    "training.epochs": 0.0,
-    "training.warmup_epochs": 0.0,
-    "training.eval_every_epochs": 0.0,
-    "training.save_minutes": 0.0,
-    "training.probe_every": 0,
-    "data.toy.boxes": "detected",
-    "data.toy.lost_boxes": 0.0,
-    "data.toy.moved_boxes": 0.0,
-    "data.toy.false_boxes": 0.0,
-    "masking.attention": "start",
-    "masking.tracks": "apart",
-    "masking.scores": None,
-    "probe.folds": 0,
-    "probe.fractions": (),
-    "probe.fraction_draws": 3,
-    "probe.streams": (),
-    "probe.right_distractors": False,
-    "masking.padding": "left_out",
-    "training.target_gradient": False,
-    "training.empty_slots": "left_out",
-    "training.first_frame": 1,
-    "training.gold_answer": False,
-    "probe.inside_boxes": False,
-}
-# Settings that change no number of a run: it is the same run whatever they are.
-UNCOUNTED = ("contrasts", "training.save_minutes", "training.probe_every")
-
-# Settings of earlier versions, with or without their value -> what to write instead.
-RENAMED = {
-    "masking.boxes=body": "use masking.strategy=difference",
-    "masking.boxes=face": "use masking.strategy=difference-face",
-    "masking.boxes=object": "use masking.strategy=difference-object",
-    "masking.boxes": "a strategy has boxes of its own, as difference-face has faces",
-    "masking.strategy=none": "a start that is not trained has training.steps=0",
-    "masking.strategy=replay": "a row that hides nothing has terms.patches=0",
-    "training.objective": "weights choose the terms: set terms.patches and the others",
-    "compare": "name the rows and their settings in rows",
-} | {
-    f"reserve.{field.name}": f"use terms.{field.name}"
-    for field in dataclasses.fields(Terms)
-}
+        """Whether a run trains on hidden patches or word pieces."""
+        return self.training.steps > 0 and self.terms.patches + self.terms.mlm > 0

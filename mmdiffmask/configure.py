@@ -2,15 +2,17 @@
 
 import dataclasses
 import difflib
-import math
 import pathlib
 import re
 import runpy
 import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from mmdiffmask import config, probe_settings, values
+from mmdiffmask import config, probe_settings, setting_checks, text_settings, values
+
+_VIDEO = config.Experiment("x", data=config.Data(toy=config.Toy()))
+_TEXT = config.Experiment("x", data=config.Texts(), model=config.Encoder())
 
 
 def load(path: str | pathlib.Path) -> config.Experiment:
@@ -50,7 +52,7 @@ def _nearest_keyword(error: BaseException) -> str:
     for name, instead in config.RENAMED.items():
         if name.split(".")[-1] == keyword:
             return f"; no such setting any more; {instead}"
-    names = [name.split(".")[-1] for name in settings(config.Experiment("x"))]
+    names = [name.split(".")[-1] for name in {**settings(_VIDEO), **settings(_TEXT)}]
     nearest = difflib.get_close_matches(keyword, names, n=1, cutoff=0.0)
     return f"; did you mean {nearest[0]}?"
 
@@ -87,6 +89,11 @@ def resize(experiment: config.Experiment, name: str) -> config.Experiment:
         raise ValueError(
             f"--model {name}: must be one of {', '.join(config.MODELS)};"
             f" did you mean {near[0]}?"
+        )
+    if not isinstance(experiment.model, config.Model):
+        raise ValueError(
+            f"--model {name}: is a model of video; one of texts has the sizes of its"
+            " checkpoint: --set model.checkpoint"
         )
     kept = {field: getattr(experiment.model, field) for field in config.NO_SIZES}
     model = dataclasses.replace(config.MODELS[name], **kept)
@@ -135,7 +142,7 @@ def _replace(node: Any, full_name: str, path: list[str], text: str) -> Any:
         raise ValueError(f"--set {full_name}: name one of its settings: {names}")
     else:
         new = values.parse(full_name, hints[path[0]], text)
-        _check_choice(full_name, hints[path[0]], new)
+        setting_checks.check_choice(full_name, hints[path[0]], new)
     return dataclasses.replace(node, **{path[0]: new})
 
 
@@ -149,7 +156,11 @@ def _renamed(full_name: str, text: str) -> str:
 def _unknown(full_name: str, node: Any, name: str) -> str:
     prefix = full_name[: full_name.rfind(name)] if "." in full_name else ""
     known = [prefix + field.name for field in dataclasses.fields(node)]
-    everything = known + list(settings(config.Experiment("x")))
+    for other in (_VIDEO, _TEXT):
+        if full_name in settings(other):
+            kind = other.data.family
+            return f"--set {full_name}: is a setting of runs of {kind} alone"
+    everything = known + list(settings(_VIDEO))
     nearest = difflib.get_close_matches(full_name, everything, n=1, cutoff=0.0)
     return f"--set {full_name}: no such setting; did you mean {nearest[0]}?"
 
@@ -175,19 +186,27 @@ def from_settings(stored: dict[str, Any]) -> config.Experiment:
     return _gather(config.Experiment, stored, "")
 
 
+def _member(hint: Any, stored: Mapping[str, Any], name: str) -> type | None:
+    """The section that a setting is; of several the one that its family names."""
+    kinds = [a for a in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(a)]
+    family = stored.get(f"{name}.family", config.ADDED.get(f"{name}.family"))
+    for kind in kinds:
+        if getattr(kind, "family", family) == family:
+            return kind
+    return kinds[0] if kinds else None
+
+
 def _gather(kind: type, stored: dict[str, Any], prefix: str) -> Any:
     hints, arguments = typing.get_type_hints(kind), {}
     for field in dataclasses.fields(kind):
         name, hint = prefix + field.name, hints[field.name]
-        inner = [
-            a for a in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(a)
-        ]
+        inner = _member(hint, stored, name)
         if name in stored:
             value = stored[name]
             is_list = isinstance(value, list)
             arguments[field.name] = tuple(value) if is_list else value
         elif inner and any(key.startswith(name + ".") for key in stored):
-            arguments[field.name] = _gather(inner[0], stored, name + ".")
+            arguments[field.name] = _gather(inner, stored, name + ".")
         else:
             raise ValueError(f"setting {name} is missing: written by another version")
     return kind(**arguments)
@@ -199,16 +218,10 @@ def check(experiment: config.Experiment) -> None:
     Raises:
       ValueError: naming the setting, the value found and what is allowed.
     """
-    _check_node(experiment, "")
-    if experiment.model.hidden % experiment.model.head_size:
-        raise ValueError(
-            f"model.hidden={experiment.model.hidden} must be a multiple of"
-            f" model.head_size={experiment.model.head_size}"
-        )
-    for side in ("rows", "cols"):
-        value = getattr(experiment.data, side)
-        if value % 2:
-            raise ValueError(f"data.{side}={value} must be even: cells are 2x2 patches")
+    setting_checks.check_node(experiment, "")
+    text_settings.check_family(settings(experiment), settings(_VIDEO))
+    if isinstance(experiment.data, config.Data):
+        _check_video(experiment.data, experiment.model, experiment.masking)
     probe_settings.check(experiment.probe)
     masks = experiment.masking.masks
     if masks not in config.MASKS and not masks.endswith(".npz"):
@@ -219,77 +232,17 @@ def check(experiment: config.Experiment) -> None:
         )
 
 
-def _check_node(node: Any, prefix: str) -> None:
-    hints = typing.get_type_hints(type(node))
-    for field in dataclasses.fields(node):
-        name, value = prefix + field.name, getattr(node, field.name)
-        hint = _present(hints[field.name], value)
-        if dataclasses.is_dataclass(hint):
-            _check_section(name, hint, value)
-            _check_node(value, name + ".")
-            continue
-        if value is None and hint is None:
-            continue
-        if value == () and field.metadata.get("empty"):
-            continue
-        _check_type(name, hint, value)
-        _check_choice(name, hint, value)
-        for number in value if isinstance(value, tuple) else (value,):
-            _check_range(name, number, field.metadata)
-
-
-def _present(hint: Any, value: Any) -> Any:
-    """The type that a value must have; None if it is missing and may be."""
-    kinds = typing.get_args(hint)
-    if type(None) not in kinds:
-        return hint
-    return None if value is None else next(k for k in kinds if k is not type(None))
-
-
-def _check_section(name: str, kind: type, value: Any) -> None:
-    if not isinstance(value, kind):
-        shown = f"{value!r:.60}" if not isinstance(value, type) else "the class itself"
+def _check_video(
+    data: config.Data, model: config.Model, masking: config.Masking
+) -> None:
+    if not masking.anchors:
+        raise ValueError("masking.anchors=(): must be a tuple, not empty")
+    if model.hidden % model.head_size:
         raise ValueError(
-            f"{name} is {shown}: must be a section, config.{kind.__name__}(...)"
+            f"model.hidden={model.hidden} must be a multiple of"
+            f" model.head_size={model.head_size}"
         )
-
-
-def _check_range(name: str, number: Any, limits: Mapping[str, Any]) -> None:
-    """Numbers within their limits; infinite only where these say so."""
-    if isinstance(number, str | bool) or number is None:
-        return
-    low, high = limits.get("low"), limits.get("high")
-    below = low is not None and not number >= low  # so that NaN is out of range
-    if below or (high is not None and number > high):
-        allowed = f"from {low} to {high}" if high is not None else f"at least {low}"
-        raise ValueError(f"{name}={number} is out of range: must be {allowed}")
-    if not math.isfinite(number) and high != math.inf:
-        raise ValueError(f"{name}={number}: must be a finite number")
-
-
-def _check_type(name: str, hint: Any, value: Any) -> None:
-    """Plain values of the annotated type; a whole number does as a float."""
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) is tuple:
-        if not isinstance(value, tuple) or not value:
-            raise ValueError(f"{name}={value!r}: must be a tuple, not empty")
-        for item in value:
-            _check_type(name, arguments[0], item)
-    elif hint in (int, float, bool, str):
-        kinds = (int, float) if hint is float else (hint,)
-        is_switch = isinstance(value, bool)
-        if not isinstance(value, kinds) or is_switch != (hint is bool):
-            raise ValueError(f"{name}={value!r}: must be of type {hint.__name__}")
-
-
-def _check_choice(name: str, hint: Any, value: Any) -> None:
-    if typing.get_origin(hint) is tuple:
-        for item in value:
-            _check_choice(name, typing.get_args(hint)[0], item)
-    if typing.get_origin(hint) is Literal and value not in typing.get_args(hint):
-        choices = typing.get_args(hint)
-        near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.0)
-        raise ValueError(
-            f"{name}={value}: must be one of {', '.join(choices)};"
-            f" did you mean {near[0]}?"
-        )
+    for side in ("rows", "cols"):
+        value = getattr(data, side)
+        if value % 2:
+            raise ValueError(f"data.{side}={value} must be even: cells are 2x2 patches")

@@ -46,8 +46,13 @@ def get_config() -> config.Experiment:
             early_stopping=False,
         ),
         # The start's own terms, but for questions: no answer is ever trained on.
-        terms=dataclasses.replace(
-            config.Terms(*[1.0] * len(dataclasses.fields(config.Terms))), patches=4.0
+        terms=config.Terms(
+            patches=4.0,
+            imgs_to_audio=1.0,
+            text_to_audio=1.0,
+            stuff_to_span=1.0,
+            closed_span=1.0,
+            pooled_cells=1.0,
         ),
         reserve=config.Reserve(clips=4, words="toy"),
         probe=config.Probe(

@@ -84,8 +84,13 @@ def tell_of_cut_sound(
         )
 
 
-def fit_batch(batch_size: int, n_clips: int) -> int:
+def fit_batch(batch_size: int, n_clips: int, noun: str = "clips") -> int:
     """The batch size, or less where there are fewer clips: no clip twice in a batch.
+
+    Args:
+      batch_size: that is wanted.
+      n_clips: that are trained on.
+      noun: what messages call them.
 
     Raises:
       ValueError: if there are fewer clips than devices.
@@ -94,15 +99,15 @@ def fit_batch(batch_size: int, n_clips: int) -> int:
     most = n_clips // devices * devices
     if most < 1:
         raise ValueError(
-            f"{n_clips} training clips are fewer than {devices} devices; add clips"
+            f"{n_clips} training {noun} are fewer than {devices} devices; add {noun}"
         )
     if batch_size > most:
         logging.warning(
-            "training.batch_size lowered from %d to %d: there are only %d training"
-            " clips",
+            "training.batch_size lowered from %d to %d: there are only %d training %s",
             batch_size,
             most,
             n_clips,
+            noun,
         )
     return min(batch_size, most)
 

@@ -13,7 +13,7 @@ from typing import Any
 from etils import epath
 
 from mmdiffmask import config
-from mmdiffmask.data import tokenizers, vocabulary
+from mmdiffmask.data import text_corpus, tokenizer_files, tokenizers, vocabulary
 from mmdiffmask.data.records import manifest
 
 RECORDS, START = "records", "model.checkpoint"
@@ -23,9 +23,11 @@ NEEDED = (  # also after training
     "masking.scores",
     "masking.masks",
 )
-FILES = (*NEEDED, "reserve.words", "reserve.random_text")
+FILES = (*NEEDED, "reserve.words", "reserve.random_text", "masking.background")
 SHIPPED = {"data.tokenizer": tokenizers.TOY, "reserve.words": vocabulary.TOY}  # "toy"
-NAMES = ("toy", "reserve", "small")  # values that are no paths
+# Values that are no paths; "model" is the tokenizer that lies with an encoder's
+# weights, and is known by them.
+NAMES = ("toy", "reserve", "small", "model", "minilm")
 
 # Name of what is read -> its value ("value": a path or a shipped name) and "sha256".
 Inputs = dict[str, dict[str, str]]
@@ -90,13 +92,21 @@ class Served:
     fill_only: Sequence[str] = ()
 
 
-def digest(name: str, value: str) -> str | None:
+def digest(
+    name: str, value: str, settings: Mapping[str, Any] | None = None
+) -> str | None:
     """The sha256 of the records' or a file's content; None where there is none.
 
     Args:
       name: RECORDS or one of FILES.
       value: where it lies, or the name of a shipped file.
+      settings: of the run, which say whether it is one of texts; None: of video.
     """
+    if settings is not None and settings.get("data.family") == "text":
+        if name == RECORDS:
+            return text_corpus.identity(settings, value)
+        if name == NEEDED[0]:
+            return None if value in NAMES else _tokenizer(value)
     if name == RECORDS:
         is_there = (pathlib.Path(value) / manifest.NAME).is_file()
         return manifest.identity(value) if is_there else None
@@ -108,13 +118,21 @@ def digest(name: str, value: str) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _tokenizer(value: str) -> str | None:
+    """What a tokenizer of texts does; None where there is none."""
+    try:
+        return tokenizer_files.load(value).fingerprint
+    except ValueError:
+        return None
+
+
 def of_settings(settings: Mapping[str, Any], records_dir: str | None) -> Inputs:
     """What a run of these settings reads, but for the weights that it starts from.
 
     Without `records_dir` its records are not known.
     """
     values = {RECORDS: records_dir} | {name: settings.get(name) for name in FILES}
-    digests = {n: digest(n, v) for n, v in values.items() if v is not None}
+    digests = {n: digest(n, v, settings) for n, v in values.items() if v is not None}
     return {n: {"value": values[n], "sha256": d} for n, d in digests.items() if d}
 
 

@@ -3,30 +3,16 @@
 import dataclasses
 import logging
 from collections.abc import Callable
+from typing import Any
 
-from mmdiffmask import (
-    attention,
-    build,
-    config,
-    configure,
-    effects,
-    examples,
-    inputs,
-    masks,
-    run_files,
-    starts,
-)
-from mmdiffmask.data.corpus import Corpus
+from mmdiffmask import build, config, configure, inputs, run_files
 from mmdiffmask.inputs import Claim, Served
-from mmdiffmask.masking import strategy_settings
-from mmdiffmask.masking import summary as mask_summary
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import job, loop, saved
 from mmdiffmask.training import watch as watching
 
-# (settings, records) -> what reads the weights out: `probe.curve.of_run`.
-MakeProbe = Callable[[config.Experiment, Corpus], job.Probe]
-MASK_CLIPS = 256  # of train, for the summary of what masks were made of
+# (settings, corpus) -> what reads the weights out: `probe.curve.of_run`.
+MakeProbe = Callable[[config.Experiment, Any], job.Probe]
 
 
 def pretrain(
@@ -41,7 +27,7 @@ def pretrain(
 
     Args:
       experiment: its settings.
-      records_dir: that it is trained on.
+      records_dir: records, or the folder of texts, that it is trained on.
       run_dir: new, empty, or its own.
       seed: of the run.
       watch: how it is looked at, which changes nothing of it.
@@ -61,22 +47,17 @@ def pretrain(
             if watch != watching.Watch():
                 logging.warning("%s is finished: nothing new is recorded", folder)
             return
-        corpus = Corpus.of(records_dir)
-        chosen = examples.choose(experiment, corpus)
-        training = build.job(experiment, chosen, owner)
+        prepared = build.prepare(experiment, records_dir, owner)
+        training = prepared.job
         if experiment.training.probe_every:
-            training = dataclasses.replace(
-                training, probe=_needed(probe, experiment)(experiment, corpus)
-            )
+            read_out = _needed(probe, experiment)(experiment, prepared.corpus)
+            training = dataclasses.replace(training, probe=read_out)
         loop.train(training, folder, watch)
-        summary = _summarise_masks(experiment, chosen, folder, owner)
+        summary = prepared.masks(folder)
         if summary is not None:
             folder.write(run_files.MASKS, dataclasses.asdict(summary))
-        kinds = effects.kinds_without_boxes(
-            experiment, chosen.entries, chosen.dev_clips
-        )
-        counts = {"pretraining": len(chosen.clips), "dev": len(chosen.dev_clips)}
-        folder.write(run_files.DATA, dataclasses.asdict(Served(counts, kinds)))
+        served = Served(prepared.clips, prepared.fill_only())
+        folder.write(run_files.DATA, dataclasses.asdict(served))
 
 
 def _needed(probe: MakeProbe | None, experiment: config.Experiment) -> MakeProbe:
@@ -102,9 +83,9 @@ def claim(
     """
     settings = configure.settings(experiment)
     contents = inputs.of_settings(settings, records_dir)
-    start = experiment.model.checkpoint
-    sha256 = None if start is None else starts.fingerprint(start, folder)
+    sha256 = build.fingerprint_of_start(experiment, folder)
     if sha256 is not None:
+        start = experiment.model.checkpoint
         contents[inputs.START] = {"value": start, "sha256": sha256}
     return Claim(settings, seed, contents)
 
@@ -120,37 +101,3 @@ def is_finished(folder: RunFolder, owner: Claim) -> bool:
     folder.belongs_to(owner)
     saved.check_all(folder)
     return True
-
-
-def _summarise_masks(
-    experiment: config.Experiment,
-    chosen: examples.Chosen,
-    folder: RunFolder,
-    owner: Claim,
-) -> mask_summary.MaskSummary | None:
-    """What the run's masks were made of, on the first clips of train.
-
-    Of masks that follow the attention of each update: those of the first weights.
-    """
-    masking = experiment.masking
-    if not experiment.is_hiding:
-        return None
-    name = masking.strategy
-    boxes = strategy_settings.with_boxes(name, masking)
-    batches = masks.bare_batches(
-        experiment,
-        chosen.source,
-        chosen.clips[:MASK_CLIPS],
-        (name, boxes),
-        owner.seed,
-        attention.of_run(experiment, chosen.source, chosen.entries, folder, owner),
-    )
-    batch = batches[boxes]
-    is_drawable = batch.unit_of_token >= 0  # all pictures, or padding too
-    return mask_summary.summarise_masks(
-        examples.patch_grid(experiment.data),
-        masks.of_batch(experiment, name, batches[name], owner.seed).is_masked,
-        is_drawable.reshape(batch.is_patch_valid.shape),
-        batch.unit_of_token,
-        batch.is_box_unit,
-    )

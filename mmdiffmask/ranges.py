@@ -7,7 +7,7 @@ Number = int | float
 
 
 def number(
-    default: Number | tuple[Number, ...],
+    default: Number | tuple[Number, ...] | None,
     low: Number,
     high: Number | None = None,
     **metadata: Any,
@@ -15,7 +15,7 @@ def number(
     """A dataclass field whose number, or each of whose numbers, lies in [low, high].
 
     Args:
-      default: its value.
+      default: its value; None, where the annotation allows that.
       low: the least that it may be.
       high: the most; None: there is no limit.
       **metadata: what else `configure.check` goes by.

@@ -21,7 +21,9 @@ def add(
     """
     command.add_argument("config", help="a Python file with get_config()")
     command.add_argument("--workdir", required=needs_folder, help=folder)
-    command.add_argument("--data", help="records; absent: the config's own, made")
+    command.add_argument(
+        "--data", help="records, or a folder of texts; absent: the config's own"
+    )
     add_settings(command)
 
 
@@ -75,12 +77,11 @@ def checked(
       ValueError: for whatever a user can get wrong in them.
     """
     from mmdiffmask import build
-    from mmdiffmask.data import corpus
 
     chosen = build.find_files(change(load(arguments)))
     build.check(chosen)
     if arguments.data is not None:
-        corpus.Corpus.of(arguments.data).verify()
+        build.verify(chosen, arguments.data)
         chosen = build.adopt(chosen, arguments.data, arguments.set)
     return chosen
 

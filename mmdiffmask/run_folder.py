@@ -231,12 +231,12 @@ class RunFolder:
         Raises:
           ValueError: naming what it was, and what lies there now.
         """
-        entry = self.inputs()[name]
+        entry, settings = self.inputs()[name], self.owner().settings
         last = [run._last_paths().get(name, entry["value"]) for run in (*also, self)]
         known = (entry["value"], *last) if requested is None else (requested,)
         others, once = [], {os.path.abspath(value): value for value in reversed(known)}
         for value in reversed(once.values()):
-            sha256 = inputs.digest(name, value)
+            sha256 = inputs.digest(name, value, settings)
             if sha256 == entry["sha256"]:
                 return value
             if sha256 is not None:

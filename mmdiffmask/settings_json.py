@@ -27,10 +27,10 @@ _PREFIXES = {config.Experiment: "", config.Data: "data.", config.Toy: "data.toy.
 
 
 def _leave_out(content: dict[str, Any], path: list[str], value: Any) -> None:
-    """Removes the setting at the path if it has that value; sections may be None."""
+    """Removes the setting at the path if it has that value; sections may be absent."""
     *sections, name = path
     for section in sections:
-        content = content[section] or {}
+        content = content.get(section) or {}
     if name in content and content[name] == value:
         del content[name]
 

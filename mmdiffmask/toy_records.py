@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from mmdiffmask import build, config, examples, settings_json, versions
+from mmdiffmask import config, examples, settings_json, versions, video_job
 
 WORKERS = 2
 RECORDS = "records"
@@ -29,7 +29,7 @@ def folder_of(experiment: config.Experiment, root: pathlib.Path) -> pathlib.Path
                 f"data.toy.{name}={getattr(toy, name)}: only true boxes have faults;"
                 " set data.toy.boxes=true, or leave it out"
             )
-    geometry = {name: getattr(data, name) for name in build.OF_RECORDS}
+    geometry = {name: getattr(data, name) for name in video_job.OF_RECORDS}
     key = settings_json.fingerprint(
         settings_json.to_json(toy), str(geometry), versions.number("records")
     )
@@ -52,9 +52,13 @@ def _without_faults(experiment: config.Experiment) -> config.Experiment:
 def make(experiment: config.Experiment, root: pathlib.Path) -> str:
     """The folder of the config's own records, under `root`/data; made if absent.
 
+    Of a config of texts: the folder that it names, or the working one.
+
     Raises:
       ValueError: if the config has no data of its own, or as `folder_of`.
     """
+    if isinstance(experiment.data, config.Texts):
+        return experiment.data.folder or str(root)
     data, toy = experiment.data, experiment.data.toy
     records = folder_of(experiment, root)
     if records is None:

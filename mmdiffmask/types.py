@@ -145,3 +145,36 @@ class VideoBatch(NamedTuple):
     is_real: Bool[Array, " b"]
     reserve: ReserveBatch | None = None  # only where the objective needs them
     cloze: ClozeBatch | None = None
+
+
+class TextBatch(NamedTuple):
+    """One global batch of windows of texts as the jitted step sees it.
+
+    `input_ids` are the pieces as they stand in the texts, with those that open and
+    close a window; `attention_mask` is False at padding. `unit_of_token` is the word of
+    each piece, -1 at punctuation and ends. `unit_score` and `is_box_unit` have no part
+    in texts: masks come with the rows. `word_class` places each piece's word in
+    `data.word_classes`, -1 = no word. `is_hidden` are the pieces that the run's own
+    mask hides, `shown_ids` what stands there instead. `example_hash` is that of text
+    and window, `clip_hash` that of the text without signs around its entities.
+    `is_real` is False for rows that only fill up the last batch.
+    """
+
+    input_ids: Int[Array, "b l"]
+    attention_mask: Bool[Array, "b l"]
+    unit_of_token: Int[Array, "b l"]
+    unit_score: Float[Array, "b l"]
+    is_box_unit: Bool[Array, "b l"]
+    word_class: Int[Array, "b l"]
+    is_hidden: Bool[Array, "b l"]
+    shown_ids: Int[Array, "b l"]
+    example_hash: UInt32[Array, " b"]
+    clip_hash: UInt32[Array, " b"]
+    is_real: Bool[Array, " b"]
+
+
+class HiddenPieces(NamedTuple):
+    """What a mask hides of a batch of texts, and what stands there instead."""
+
+    is_masked: Bool[Array, "b l"]
+    shown_ids: Int[Array, "b l"]

@@ -10,7 +10,7 @@ import pytest
 from helpers import config_file
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import build, configure, run_files, toy_records, weights
+from mmdiffmask import build, configure, run_files, toy_records, video_family, weights
 from mmdiffmask.data import questions, tokenizers
 from mmdiffmask.masking import anchors
 
@@ -55,7 +55,7 @@ def test_vectors_are_those_of_the_shipped_start():
     encode = tokenizers.load(ABLATIONS.data.tokenizer).encode_plain
     spans = questions.spans(types.SimpleNamespace(answers=labels), encode)
     params = {"params": weights.load("small", ABLATIONS.model)}
-    expected = build.model(ABLATIONS.model).apply(params, spans, method="span")
+    expected = video_family.model(ABLATIONS.model).apply(params, spans, method="span")
     for label, vector in zip(labels, np.asarray(expected), strict=True):
         np.testing.assert_allclose(vectors[label], vector, rtol=1e-4, atol=1e-5)
 

@@ -12,7 +12,16 @@ from helpers import training_run as tiny
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import attention as attentions
-from mmdiffmask import build, config, configure, examples, masks, pretrain, run_files
+from mmdiffmask import (
+    config,
+    configure,
+    examples,
+    masks,
+    pretrain,
+    run_files,
+    video_family,
+    video_job,
+)
 from mmdiffmask.data import cache
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.models.reserve import model as reserve
@@ -239,13 +248,13 @@ def test_held_out_masks_by_attention_are_the_same_for_all_rows(folder, tiny_reco
 def test_a_live_run_draws_in_the_update_and_its_rows_are_not_scored(tiny_records):
     live = changed("masking.strategy=mst", "masking.attention=live")
     corpus = Corpus.of(tiny_records)
-    job = build.job(
+    job = video_job.job(
         live,
         examples.choose(live, corpus),
         pretrain.claim(live, tiny_records, 0),
     )
     assert job.draw_masks is None
-    assert job.draw_live is build.draw_patches(live)
+    assert job.draw_live is video_family.draw_patches(live)
     with job.train_batches(0) as batches:
         batch, _ = next(iter(batches))
     assert not np.asarray(batch.unit_score).any()

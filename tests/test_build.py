@@ -6,7 +6,15 @@ import pathlib
 
 import jax
 
-from mmdiffmask import build, configure, demo, examples, pretrain
+from mmdiffmask import (
+    build,
+    configure,
+    demo,
+    examples,
+    pretrain,
+    video_family,
+    video_job,
+)
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import steps
@@ -28,8 +36,12 @@ def test_rows_and_seeds_share_one_training_step():
         random, masking=dataclasses.replace(random.masking, fill="none")
     )
     assert step(other) is step(random)
-    assert build.draw_patches(random) is build.draw_patches(rows["random"])
-    assert build.draw_patches(random) is not build.draw_patches(difference)
+    assert video_family.draw_patches(random) is video_family.draw_patches(
+        rows["random"]
+    )
+    assert video_family.draw_patches(random) is not video_family.draw_patches(
+        difference
+    )
     assert build.family(rows["replay"]) is not build.family(random)  # other terms
     assert build.family(rows["replay"]).masked is None
 
@@ -40,7 +52,7 @@ def test_a_run_by_epochs_counts_the_records_that_serve(tiny_records):
     by_epochs = configure.override(tiny, [f"training.{text}" for text in changes])
     chosen = examples.choose(by_epochs, Corpus.of(tiny_records))
     owner = pretrain.claim(by_epochs, tiny_records, 0)
-    job = build.job(by_epochs, chosen, owner)
+    job = video_job.job(by_epochs, chosen, owner)
     epoch = len(chosen.train) / job.batch_size
     assert job.settings.steps == math.ceil(2 * epoch)
     assert job.settings.warmup_steps == math.ceil(0.5 * epoch)

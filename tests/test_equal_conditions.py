@@ -11,7 +11,6 @@ import pytest
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import (
-    build,
     config,
     configure,
     examples,
@@ -19,6 +18,7 @@ from mmdiffmask import (
     pretrain,
     run_files,
     toy_records,
+    video_job,
     weights,
 )
 from mmdiffmask.data import cache, loader
@@ -68,7 +68,7 @@ def row(name, files):
 
 def job(experiment, records):
     chosen = examples.choose(experiment, Corpus.of(records))
-    return build.job(experiment, chosen, pretrain.claim(experiment, records, 0))
+    return video_job.job(experiment, chosen, pretrain.claim(experiment, records, 0))
 
 
 def first_batches(made, count=3):

@@ -7,7 +7,7 @@ import pytest
 from helpers import model_tools, training_run
 from helpers.question_records import record
 
-from mmdiffmask import build, config, grid
+from mmdiffmask import config, grid, video_family
 from mmdiffmask.data import questions, tokenizers, video
 from mmdiffmask.data.records import index
 from mmdiffmask.grid import PatchGrid
@@ -71,7 +71,8 @@ def one_sequence(params, wave, patches, kept, tokens, segment, pointer, spans):
     """The whole model on one sequence: at every text place joint, head; span."""
 
     def call(*args, method):
-        return build.model(MODEL).apply({"params": params}, *args, method=method)
+        params_of = {"params": params}
+        return video_family.model(MODEL).apply(params_of, *args, method=method)
 
     sound = call(wave, method="audio").seq_attnpool
     text = joining.TextPart(tokens[None], segment[None], sound[None], pointer)

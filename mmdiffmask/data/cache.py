@@ -21,7 +21,12 @@ def folder() -> pathlib.Path:
 
 def key(*parts: str) -> str:
     """16 hex digits that name what depends on all of these."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return sha256(*parts)[:16]
+
+
+def sha256(*parts: str) -> str:
+    """The sha256 of several texts."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def keep(path: pathlib.Path, content: bytes, loss: str) -> None:

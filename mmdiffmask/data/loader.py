@@ -146,6 +146,40 @@ def train_batches(
     return _batches(lambda item: make_row(*item), parts, sharding)
 
 
+def batches_from(
+    make_row: MakeEpochRow,
+    n_examples: int,
+    batch_size: int,
+    seed: int,
+    *,
+    stop_step: int,
+    sharding: jax.sharding.Sharding,
+) -> Callable[[int], contextlib.AbstractContextManager[Iterator[tuple[Arrays, int]]]]:
+    """First step -> a context of (batch, epoch) pairs from there on.
+
+    Arguments as of `train_batches`.
+    """
+
+    @contextlib.contextmanager
+    def batches(first: int) -> Iterator[Iterator[tuple[Arrays, int]]]:
+        stream = train_batches(
+            make_row,
+            n_examples,
+            batch_size,
+            seed,
+            start_step=first,
+            stop_step=stop_step,
+            sharding=sharding,
+        )
+        with stream:
+            yield (
+                (batch, epoch_at(step, batch_size, n_examples))
+                for step, batch in enumerate(stream, first)
+            )
+
+    return batches
+
+
 def eval_batches(
     make_row: MakeRow,
     examples: Sequence[int],

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pathlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
@@ -84,6 +85,7 @@ class Texts(Sequence[Text]):
         paths: Sequence[str | os.PathLike],
         label_field: str | None = None,
         are_marked: bool = True,
+        text_field: str = "text",
     ):
         """Looks where the lines of the files begin.
 
@@ -91,6 +93,7 @@ class Texts(Sequence[Text]):
           paths: UTF-8 files.
           label_field: of the objects; a text without it has no label.
           are_marked: False: signs around entities are taken out (`without_markers`).
+          text_field: of the objects.
 
         Raises:
           ValueError: if a file is missing or cannot hold texts.
@@ -98,12 +101,14 @@ class Texts(Sequence[Text]):
         self.paths = tuple(str(path) for path in paths)
         if not self.paths:
             raise ValueError("no file of texts is named")
-        self._label_field, self._are_marked = label_field, are_marked
+        self._label_field, self._text_field = label_field, text_field
+        self._are_marked = are_marked
         self._files = [open_file(path) for path in self.paths]
         self._offsets = [
             array.array("q", (offset for offset, _ in lines(file, path)))
             for file, path in zip(self._files, self.paths, strict=True)
         ]
+        self._reading = threading.Lock()
         self._first = list(
             itertools.accumulate((len(x) for x in self._offsets), initial=0)
         )
@@ -117,8 +122,10 @@ class Texts(Sequence[Text]):
         i = bisect.bisect_right(self._first, index) - 1
         number = index - self._first[i]
         file, path = self._files[i], self.paths[i]
-        file.seek(self._offsets[i][number])
-        text = parse(file.readline(), path, number + 1, self._label_field)
+        with self._reading:  # rows of a batch are made by several threads
+            file.seek(self._offsets[i][number])
+            line = file.readline()
+        text = parse(line, path, number + 1, self._label_field, self._text_field)
         if self._are_marked:
             return text
         clean = without_markers(text.text)
@@ -161,7 +168,13 @@ def open_file(path: str) -> BinaryIO:
     return file
 
 
-def parse(line: bytes, path: str, number: int, label_field: str | None = None) -> Text:
+def parse(
+    line: bytes,
+    path: str,
+    number: int,
+    label_field: str | None = None,
+    text_field: str = "text",
+) -> Text:
     """The text of a line.
 
     Args:
@@ -169,6 +182,7 @@ def parse(line: bytes, path: str, number: int, label_field: str | None = None) -
       path: its file, whose ending says what a line is.
       number: of the line among those that hold something, for messages.
       label_field: of an object.
+      text_field: of an object.
 
     Raises:
       ValueError: naming file and line, if it holds no text.
@@ -181,11 +195,11 @@ def parse(line: bytes, path: str, number: int, label_field: str | None = None) -
         row = json.loads(line)
         if not isinstance(row, dict):
             raise ValueError("is JSON, but no object")
-        text, name = row.get("text"), row.get("id")
+        text, name = row.get(text_field), row.get("id")
         if not isinstance(text, str):
-            raise ValueError(
-                "lacks 'text'" if text is None else "has a 'text' that is no text"
-            )
+            lacking = f"lacks {text_field!r}"
+            is_other = f"has a {text_field!r} that is no text"
+            raise ValueError(lacking if text is None else is_other)
         text.encode()  # a lone surrogate is no Unicode
         if name is not None and not isinstance(name, str | int):
             raise ValueError("has an 'id' that is neither text nor a whole number")

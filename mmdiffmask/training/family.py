@@ -24,6 +24,8 @@ from mmdiffmask.types import Array
 
 Params = Any
 Batch = Any
+# What is hidden of a batch: an array (b, ...), or a NamedTuple of such.
+Hidden = Any
 # Stream -> metric -> (sums, counts), each (b,): what an example adds to a number.
 # Counts None: the sum is a number of the whole batch.
 Scores = dict[str, dict[str, tuple[Array, Array | None]]]
@@ -46,7 +48,7 @@ class Held(NamedTuple):
 # Each frame's attention to its patches, of the update's clean pass -> what is hidden.
 FromAttention = Callable[[Float[Array, "b t n"]], Bool[Array, "b t n"]]
 # The functions of a family as they are compiled; see the fields of `Family`.
-ScoreStep = Callable[[Params, Held, Batch, Bool[Array, "b ..."]], tuple[Scores, Array]]
+ScoreStep = Callable[[Params, Held, Batch, Hidden], tuple[Scores, Array]]
 OthersStep = Callable[[Params, Held, Batch], dict[str, Scores]]
 Encode = Callable[[Params, Batch], Mapping[str, Float[Array, "b d"]]]
 # (params, windows) -> rows -> {feature: (q, ...)}: what sees a window runs once for all
@@ -90,7 +92,7 @@ class Family:
             Params,
             Held,
             Batch,
-            Bool[Array, "b ..."] | FromAttention | None,
+            Hidden | FromAttention | None,
             PRNGKeyArray,
         ],
         tuple[dict[str, Array], dict[str, Array]],

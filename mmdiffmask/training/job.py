@@ -16,9 +16,9 @@ from jax.sharding import Mesh
 
 from mmdiffmask import config
 from mmdiffmask.inputs import Claim
+from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import steps
-from mmdiffmask.training.family import Batch, Family, Params
-from mmdiffmask.types import Array
+from mmdiffmask.training.family import Batch, Family, Hidden, Params
 
 # What goes over batches, and may end that by an exception.
 Watched = Callable[[Iterable[Any]], Iterable[Any]]
@@ -70,7 +70,7 @@ class Job:
     example_ids: Callable[[int], Sequence[str]]
     dev_batches: Callable[[], contextlib.AbstractContextManager[Iterable[Batch]]]
     draw_masks: steps.DrawMasks | None
-    eval_masks: dict[str, Callable[[Batch], Array]]
+    eval_masks: dict[str, Callable[[Batch], Hidden]]
     own_masks: str
     may_lack: Collection[str] = ()
     draw_live: steps.DrawLive | None = None
@@ -81,3 +81,22 @@ class Job:
     def seed(self) -> int:
         """Of the run."""
         return self.owner.seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to train, and what is noted of it afterwards.
+
+    Attributes:
+      job: what the loop is handed.
+      corpus: what it reads, for a probe.
+      clips: "pretraining" and "dev" -> how many clips, or windows of texts.
+      masks: the run's folder -> what its masks were made of; None: not told.
+      fill_only: gives kinds of held-out masks that hide no box in any clip.
+    """
+
+    job: Job
+    corpus: Any
+    clips: Mapping[str, int]
+    masks: Callable[[RunFolder], Any | None] = lambda _: None
+    fill_only: Callable[[], Sequence[str]] = tuple

@@ -30,7 +30,7 @@ from mmdiffmask.training import (
     writer,
 )
 from mmdiffmask.training import mesh as meshes
-from mmdiffmask.training.family import Batch, Held
+from mmdiffmask.training.family import Batch, Held, Hidden
 from mmdiffmask.training.job import Job
 from mmdiffmask.training.watch import Watch, Watcher
 from mmdiffmask.types import Array
@@ -240,7 +240,7 @@ class _Runner:
                     raise stopping.Stopped(f"Step {step} is saved.")
         raise AssertionError("training batches ended before the last step")
 
-    def masks(self, batch: Batch, epoch: int) -> Array | None:
+    def masks(self, batch: Batch, epoch: int) -> Hidden | Array | None:
         """What the update takes: its masks, or the epoch where it draws them itself."""
         job = self.job
         when = jax.device_put(np.int32(epoch), meshes.replicated(job.mesh))

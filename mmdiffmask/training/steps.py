@@ -18,6 +18,7 @@ from mmdiffmask.training.family import (
     Encode,
     Family,
     Held,
+    Hidden,
     OthersStep,
     Params,
     ScoreStep,
@@ -25,7 +26,7 @@ from mmdiffmask.training.family import (
 from mmdiffmask.types import Array
 
 # (the run's key, batch, epoch) -> what is hidden
-DrawMasks = Callable[[PRNGKeyArray, Batch, Int[Array, ""] | int], Bool[Array, "b ..."]]
+DrawMasks = Callable[[PRNGKeyArray, Batch, Int[Array, ""] | int], Hidden]
 # The same from the attention of the update's clean pass too, its fourth argument
 DrawLive = Callable[
     [PRNGKeyArray, Batch, Int[Array, ""] | int, Float[Array, "b t n"]],
@@ -43,7 +44,7 @@ class TrainState(NamedTuple):
 
 
 TrainStep = Callable[
-    [TrainState, Held, Batch, Bool[Array, "b ..."] | Int[Array, ""] | None],
+    [TrainState, Held, Batch, Hidden | Int[Array, ""] | None],
     tuple[TrainState, dict[str, Array]],
 ]
 
@@ -125,7 +126,7 @@ def make_train_step(
         state: TrainState,
         held: Held,
         batch: Batch,
-        is_masked: Bool[Array, "b ..."] | Int[Array, ""] | None,
+        is_masked: Hidden | Int[Array, ""] | None,
     ) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(held.key, state.step)
         if draw_live is not None:

@@ -1,0 +1,91 @@
+"""A BERT or RoBERTa as the `Family` that is trained on texts and read out."""
+
+import functools
+
+import jax.numpy as jnp
+from jaxtyping import Float, PRNGKeyArray
+
+from mmdiffmask import config
+from mmdiffmask.training.family import Family, Held, Params, Scores
+from mmdiffmask.training.terms import mlm
+from mmdiffmask.training.terms.mlm import TextObjective
+from mmdiffmask.types import Array, HiddenPieces, TextBatch
+
+TERMS = (mlm.NAME,)
+PARTS = ("embeddings", "encoder", "mlm")  # of a checkpoint, that terms read
+MEAN, CLS = READ_OUTS = ("mean", "cls")
+
+
+def weights_of(terms: config.Terms) -> tuple[tuple[str, float], ...]:
+    """The terms of texts that have weight."""
+    pairs = ((name, getattr(terms, name)) for name in TERMS)
+    return tuple((name, weight) for name, weight in pairs if weight > 0)
+
+
+def check(terms: config.Terms, training: config.Training) -> None:
+    """Checks that there is a loss.
+
+    Raises:
+      ValueError: if training has no term.
+    """
+    if training.steps and not weights_of(terms):
+        raise ValueError(
+            "all weights in terms are 0: there is nothing to train on; set terms.mlm=1"
+        )
+
+
+def family(objective: TextObjective) -> Family:
+    """The encoder with these terms."""
+    weights = dict(objective.weights)
+    return Family(
+        weights=weights,
+        masked=mlm.NAME if mlm.NAME in weights else None,
+        hold=lambda params, batches: {},
+        terms=functools.partial(losses, objective),
+        scores=functools.partial(scores, objective),
+        encode=functools.partial(encode, objective),
+    )
+
+
+def losses(
+    objective: TextObjective,
+    params: Params,
+    held: Held,
+    batch: TextBatch,
+    hidden: HiddenPieces | None,
+    key: PRNGKeyArray,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """`Family.terms`; `key` is of dropout."""
+    if hidden is None:
+        return {}, {}
+    value, metrics = mlm.loss(objective, params, batch, hidden, key)
+    return {mlm.NAME: value}, metrics
+
+
+def scores(
+    objective: TextObjective,
+    params: Params,
+    held: Held,
+    batch: TextBatch,
+    hidden: HiddenPieces,
+) -> tuple[Scores, Array]:
+    """`Family.scores`."""
+    return mlm.scores(objective, params, batch, hidden)
+
+
+def encode(
+    objective: TextObjective, params: Params, batch: TextBatch
+) -> dict[str, Float[Array, "b d"]]:
+    """Each window without a mask: the mean of its pieces' last states, and the first's.
+
+    Pieces that open or close a window and padding have no part in the mean; a window
+    without a piece has 0.
+    """
+    seq = mlm.states(objective, params, batch.input_ids, batch)
+    before, after = objective.ends
+    place = jnp.arange(seq.shape[1])[None]
+    n_real = jnp.sum(batch.attention_mask, axis=1, keepdims=True)
+    is_inner = ((place >= before) & (place < n_real - after)).astype(seq.dtype)
+    total = jnp.einsum("bld,bl->bd", seq, is_inner)
+    count = jnp.maximum(jnp.sum(is_inner, axis=1, keepdims=True), 1)
+    return {MEAN: total / count, CLS: seq[:, 0]}
