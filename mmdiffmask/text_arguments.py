@@ -4,7 +4,10 @@ import argparse
 
 from mmdiffmask.text import recipes
 
-ONLY_TEXTS = ("tokenizer", "strategy", "draws", "length", "ratio", "replace")
+ONLY_TEXTS = (
+    *("tokenizer", "strategy", "draws", "length", "ratio", "replace"),
+    *("encoder", "spans"),
+)
 
 
 def add_sources(command: argparse.ArgumentParser) -> None:
@@ -63,6 +66,35 @@ def add_export(command: argparse.ArgumentParser) -> None:
         "--vectors",
         metavar="FILE|DIR",
         help="of words: .npz, or a checkpoint's input embeddings; absent: MiniLM's",
+    )
+    _add_needs(command)
+
+
+def _add_needs(command: argparse.ArgumentParser) -> None:
+    """Adds what strategies need besides words (docs/text_strategies.md)."""
+    command.add_argument(
+        "--encoder",
+        metavar="DIR|NAME",
+        help="for methods by attention or keywords: a folder or a name in Hugging"
+        " Face's cache; absent: MiniLM",
+    )
+    command.add_argument(
+        "--layer", type=int, default=-1, help="whose attention (-1: the last)"
+    )
+    command.add_argument(
+        "--spans",
+        metavar="FILE|markers",
+        help="of entities: .jsonl or .tsv of id, start, end; or << >> and [[ ]]",
+    )
+    command.add_argument(
+        "--labelled",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="for methods by labels: labelled texts (absent: --text)",
+    )
+    command.add_argument(
+        "--label-field", default="label", help="of labelled texts (label)"
     )
 
 
@@ -133,4 +165,9 @@ def sources(arguments: argparse.Namespace) -> recipes.Sources:
         background=arguments.background,
         vectors=vectors or getattr(arguments, "embeddings", None),
         reduce=arguments.similarity,
+        encoder=getattr(arguments, "encoder", None),
+        layer=getattr(arguments, "layer", -1),
+        spans=getattr(arguments, "spans", None),
+        labelled=tuple(getattr(arguments, "labelled", ())),
+        label_field=getattr(arguments, "label_field", "label"),
     )

@@ -96,15 +96,15 @@ def test_scores_of_the_registry():
         texts_with={"a": 8, "bb": 2},
     )
     names, unit = ["a", "bb", "bb", "new"], np.array([0, -1, 1, 1, 2, 3])
+    passage = text_strategies.Passage("a, bb bb new", 0, unit, unit, names)
     by_word = {row.name: row for row in text_strategies.REGISTRY.values()}
-    tfidf = by_word["tfidf"].score(names, scores)
-    np.testing.assert_allclose(tfidf, np.log([1, 16, 16, 8]))
-    piece = by_word["difference-piece"]
-    assert piece.unit_of_piece(unit).tolist() == [0, 1, 2, 3, 4, 5]
-    similar = piece.score(names, scores)
-    assert piece.unit_scores(unit, similar).tolist() == [1, 0, 2, 2, 2, 3]
+    (tfidf,) = by_word["tfidf"].units_of([passage], scores)
+    np.testing.assert_allclose(tfidf.score, np.log([1, 16, 16, 8]))
+    (piece,) = by_word["difference-piece"].units_of([passage], scores)
+    assert piece.unit_of_piece.tolist() == [0, 1, 2, 3, 4, 5]
+    assert piece.score.tolist() == [1, 0, 2, 2, 2, 3]
     word = by_word["difference-word"]
-    assert word.unit_of_piece(unit) is unit
+    assert word.units_of([passage], scores)[0].unit_of_piece is unit
     inputs = MaskInputs(unit, np.float32([1, 2, 2, 3, 0, 0]))
     assert word.weight(inputs).tolist() == [1, 2, 2, 3, 0, 0]
     assert text_strategies.pair() == (by_word["random-word"], word)

@@ -8,9 +8,10 @@ import pytest
 from helpers import wordpieces
 
 from mmdiffmask import __main__ as command_line
+from mmdiffmask.data import texts as corpora
 from mmdiffmask.data import tokenizer_files
 from mmdiffmask.masking import text_strategies, web_counts
-from mmdiffmask.text import export
+from mmdiffmask.text import export, rows
 
 WORDS = ["the", "cell", "kinase", "is", "inhibit", "grammar", "parser", "of"]
 TEXTS = [f"The {a} of {b}, is {c}." for a in WORDS for b in WORDS for c in WORDS[:3]]
@@ -27,6 +28,10 @@ def corpus(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     np.savez("v.npz", **{word: rng.standard_normal(4) for word in WORDS})
     monkeypatch.setattr(export, "TEXTS_A_PART", 50)
+    wordpieces.encoder(tmp_path / "encoder", WORDS)
+    spans = [(i, 4, 4 + len(t.split()[1])) for i, t in enumerate(TEXTS[:30])]
+    lines = [f"{corpora.content_id(TEXTS[i])}\t{a}\t{b}" for i, a, b in spans]
+    (tmp_path / "spans.tsv").write_text("\n".join(["id\tstart\tend", *lines]) + "\n")
     return tmp_path
 
 
@@ -41,28 +46,30 @@ def run(capsys, *arguments):
 
 
 VECTORS = ("--vectors", "v.npz", "--k", 3)
+SOURCES = (*VECTORS, "--encoder", "encoder", "--spans", "spans.tsv")
 
 
 @pytest.mark.parametrize("strategy", sorted(text_strategies.REGISTRY))
 def test_rows_are_what_a_trainer_needs(corpus, capsys, strategy):
-    arguments = (*VECTORS, "--draws", 2)
+    arguments = (*SOURCES, "--draws", 2)
     status, out, err = run(capsys, *words("m.parquet", *arguments, strategy=strategy))
     assert status == 0, err
     assert "2 masks each" in out and "hidden" in out
-    rows = pq.read_table("m.parquet").to_pylist()
+    table = pq.read_table("m.parquet").to_pylist()
+    is_whole = text_strategies.find(strategy).units != "piece"
     pieces = tokenizer_files.load("bert")
     by_id = {}
-    for row in rows:
+    for row in table:
         by_id.setdefault((row["id"], row["draw"]), []).append(row["window"])
         ids, labels = np.array(row["input_ids"]), np.array(row["labels"])
         assert len(ids) == len(labels) == len(row["attention_mask"]) <= 64
         assert set(row["attention_mask"]) == {1}
-        hidden = labels != export.SHOWN
+        hidden = labels != rows.SHOWN
         assert row["masked"] == hidden.sum()
         assert not hidden[0] and not hidden[-1]
         assert [ids[0], ids[-1]] == [*pieces.before, *pieces.after]
         first = max(1, round(0.25 * (len(ids) - 2)))
-        assert row["masked"] <= first or strategy.endswith("word")
+        assert row["masked"] <= first or is_whole
     assert len(by_id) == 2 * (len(TEXTS) + 2)
     assert sum(len(windows) > 1 for windows in by_id.values()) == 2  # the long one
     assert all(windows == sorted(windows) for windows in by_id.values())

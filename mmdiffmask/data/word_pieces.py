@@ -17,11 +17,13 @@ class Window(NamedTuple):
       ids: of its n pieces.
       unit_of_piece: the word of each piece, in [0, w); -1 = background (punctuation).
       words: the w words, in lower case.
+      spans: first character and end of each piece in the text; None: not known.
     """
 
     ids: Int[np.ndarray, " n"]
     unit_of_piece: Int[np.ndarray, " n"]
     words: tuple[str, ...]
+    spans: Int[np.ndarray, "n 2"] | None = None
 
 
 def units_of_pieces(
@@ -82,10 +84,14 @@ def windows(
     if not ids:
         return []
     spans = np.array([m.span() for m in WORD.finditer(text)], np.int64).reshape(-1, 2)
-    units = units_of_pieces(spans, np.array(offsets, np.int64).reshape(-1, 2))
+    of_piece = np.array(offsets, np.int32).reshape(-1, 2)
+    units = units_of_pieces(spans, of_piece)
     all_ids = np.array(ids, np.int32)
     stretches = [slice(0, len(ids))] if len(ids) <= room else list(cut(units, room))
-    return [_window(text, all_ids[x], units[x], spans) for x in stretches]
+    return [
+        _window(text, all_ids[x], units[x], spans)._replace(spans=of_piece[x])
+        for x in stretches
+    ]
 
 
 def _window(

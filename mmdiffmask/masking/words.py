@@ -15,6 +15,7 @@ from mmdiffmask.types import Array, MaskInputs
 
 # Kind of replacement -> share of [MASK], share of random pieces; others stay.
 REPLACEMENTS = {"bert": (0.8, 0.1), "mask": (1.0, 0.0), "random": (0.0, 1.0)}
+NO_LIMIT = 1 << 30  # pieces: more than any budget
 
 
 class Batch(NamedTuple):
@@ -121,23 +122,43 @@ def mask_batch(
     """
     inputs = MaskInputs(batch.unit_of_piece, batch.unit_score)
     weight = jax.vmap(strategy.weight)(inputs)
-    names = tuple(map(name_hash, (strategy.name, "replacement")))
-    shares = np.array(REPLACEMENTS[replacement], np.float32)
-    return _mask_batch(run_key, batch, weight, vocabulary, names, shares, ratio=ratio)
+    recipe = _Recipe(
+        *map(name_hash, (strategy.name, "replacement")),
+        shares=np.array(REPLACEMENTS[replacement], np.float32),
+        limit=np.int32(NO_LIMIT if strategy.limit is None else strategy.limit),
+    )
+    return _mask_batch(
+        run_key,
+        batch,
+        weight,
+        vocabulary,
+        recipe,
+        ratio=ratio,
+        select=strategy.select,
+    )
+
+
+class _Recipe(NamedTuple):
+    """Of a strategy and a replacement: hashed names (`name_hash`), shares, limit."""
+
+    strategy: UInt32[Array, ""]
+    replacement: UInt32[Array, ""]
+    shares: Float[Array, "2"]
+    limit: Int[Array, ""]
 
 
 # Names and weights are arguments, so that all strategies share what is compiled.
-@functools.partial(jax.jit, static_argnames="ratio")
+@functools.partial(jax.jit, static_argnames=("ratio", "select"))
 def _mask_batch(
     run_key: PRNGKeyArray,
     batch: Batch,
     weight: Float[Array, "b n"],
     vocabulary: Vocabulary,
-    names: tuple[UInt32[Array, ""], UInt32[Array, ""]],
-    shares: Float[Array, "2"],
+    recipe: _Recipe,
     ratio: float,
+    select: str,
 ) -> tuple[Bool[Array, "b n"], Int[Array, "b n"]]:
-    """`mask_batch` of a strategy's weights; `names` are hashed (`name_hash`)."""
+    """`mask_batch` of a strategy's weights."""
 
     def one(
         row: Batch, weight: Float[Array, " n"]
@@ -150,10 +171,13 @@ def _mask_batch(
             )
             return jax.random.wrap_key_data(jnp.where(row.draw == 0, first, again))
 
-        drawing, replacing = map(key_of, names)
-        budget = budgets.token_budget(ratio, row.n_pieces)
-        hidden = draw(drawing, weight, row.unit_of_piece, budget)
-        return hidden, replace(replacing, row.ids, hidden, vocabulary, shares)
+        full = budgets.token_budget(ratio, row.n_pieces)
+        budget = jnp.minimum(full, recipe.limit)
+        drawing = key_of(recipe.strategy)
+        hidden = draw(drawing, weight, row.unit_of_piece, budget, select)
+        replacing = key_of(recipe.replacement)
+        new = replace(replacing, row.ids, hidden, vocabulary, recipe.shares)
+        return hidden, new
 
     return jax.vmap(one)(batch, weight)
 

@@ -15,31 +15,13 @@ import pathlib
 import shutil
 from collections.abc import Sequence
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from mmdiffmask import atomic, seeds
 from mmdiffmask.data import texts as corpora
 from mmdiffmask.data import tokenizer_files
 from mmdiffmask.masking import text_strategies, words
-from mmdiffmask.text import masks, recipes
+from mmdiffmask.text import masks, recipes, rows
 
 TEXTS_A_PART = 4096
-SHOWN = -100  # label of a piece that is not hidden: losses leave it out
-ENDINGS = (".parquet", ".jsonl")
-_LISTS = pa.list_(pa.int32())
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("window", pa.int32()),
-        ("draw", pa.int32()),
-        ("input_ids", _LISTS),
-        ("labels", _LISTS),
-        ("attention_mask", pa.list_(pa.int8())),
-        ("masked", pa.int32()),
-    ]
-)
 FORMAT = 1  # of the rows; another one never goes on where this one stopped
 
 
@@ -114,10 +96,10 @@ def write(order: Order) -> str:
     folder.mkdir(exist_ok=True)
     busy = f"{folder}: another process writes {out} now; wait, or name another --out"
     with atomic.lock(folder / "lock", busy):
-        state = folder / "counts.npz"
-        scores, anchors = recipes.settings(
-            strategy, order.paths, order.sources, pieces, state
+        of_corpus = recipes.Corpus(
+            order.paths, pieces, order.are_marked, folder / "counts.npz"
         )
+        scores, anchors = recipes.settings(strategy, of_corpus, order.sources)
         _claim(folder, order, corpus, pieces, anchors)
         recipe = masks.Recipe(
             strategy, scores, order.seed, order.ratio, order.replacement, order.draws
@@ -128,16 +110,17 @@ def write(order: Order) -> str:
         ]
         notes = [atomic.read_json(_note(part)) for part in parts]
         with atomic.place(out) as unfinished:
-            _join(parts, unfinished)
+            rows.join(parts, unfinished)
         shutil.rmtree(folder)
     return _sentence(order, anchors, scores, notes)
 
 
 def _check(order: Order, out: pathlib.Path) -> None:
     """Refuses numbers and names that cannot be."""
-    if out.suffix not in ENDINGS or not out.parent.is_dir():
+    if out.suffix not in rows.ENDINGS or not out.parent.is_dir():
         raise ValueError(
-            f"--out {out}: needs a {' or '.join(ENDINGS)} file in a folder that exists"
+            f"--out {out}: needs a {' or '.join(rows.ENDINGS)} file in a folder that"
+            " exists"
         )
     seeds.check("--seed", order.seed)
     words.check_ratio(order.ratio)
@@ -163,7 +146,9 @@ def _claim(
         "texts": corpus.fingerprint(),
         "tokenizer": pieces.fingerprint,
         "anchors": list(anchors),
-        "files": recipes.fingerprint(order.sources),
+        "files": recipes.fingerprint(
+            text_strategies.find(order.strategy), order.sources
+        ),
     }
     wanted = json.loads(json.dumps(wanted))
     path = folder / "order.json"
@@ -194,12 +179,9 @@ def _write_part(work: _Work, first: int) -> pathlib.Path:
     texts = [text.text for text in some]
     windows = work.pieces.windows(texts, work.order.length)
     drawn = list(masks.of_texts(texts, windows, work.recipe, work.choice))
-    columns = _columns(some, drawn, work.pieces)
+    columns = rows.columns(some, drawn, work.pieces)
     with atomic.place(part) as unfinished:
-        if work.suffix == ".jsonl":
-            _write_lines(columns, unfinished)
-        else:
-            pq.write_table(pa.table(columns, SCHEMA), unfinished)
+        rows.write(columns, unfinished, work.suffix)
     hidden = columns["masked"]
     atomic.write_json(
         _note(part),
@@ -216,52 +198,6 @@ def _write_part(work: _Work, first: int) -> pathlib.Path:
     return part
 
 
-def _columns(
-    texts: Sequence[corpora.Text],
-    drawn: Sequence[masks.Masked],
-    pieces: tokenizer_files.Pieces,
-) -> dict[str, list]:
-    """The columns of a file, a row for each window and mask."""
-    before, after = (np.array(x, np.int32) for x in (pieces.before, pieces.after))
-    blank = [np.full(len(x), SHOWN, np.int32) for x in (before, after)]
-    columns: dict[str, list] = {name: [] for name in SCHEMA.names}
-    for row in drawn:
-        labels = np.where(row.is_masked, row.window.ids, SHOWN).astype(np.int32)
-        ids = np.concatenate([before, row.ids, after])
-        columns["id"].append(texts[row.place.text].id)
-        columns["window"].append(row.place.window)
-        columns["draw"].append(row.place.draw)
-        columns["input_ids"].append(ids)
-        columns["labels"].append(np.concatenate([blank[0], labels, blank[1]]))
-        columns["attention_mask"].append(np.ones(len(ids), np.int8))
-        columns["masked"].append(int(row.is_masked.sum()))
-    return columns
-
-
-def _write_lines(columns: dict[str, list], path: pathlib.Path) -> None:
-    """An object a line."""
-    with open(path, "w", encoding="utf-8") as file:
-        for values in zip(*columns.values(), strict=True):
-            row = {
-                name: value.tolist() if isinstance(value, np.ndarray) else value
-                for name, value in zip(columns, values, strict=True)
-            }
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def _join(parts: Sequence[pathlib.Path], path: pathlib.Path) -> None:
-    """Puts the parts behind each other, one in memory at a time."""
-    if parts[0].suffix == ".jsonl":
-        with open(path, "wb") as file:
-            for part in parts:
-                with open(part, "rb") as opened:
-                    shutil.copyfileobj(opened, file)
-        return
-    with pq.ParquetWriter(path, SCHEMA) as writer:
-        for part in parts:
-            writer.write_table(pq.read_table(part, schema=SCHEMA))
-
-
 def _sentence(
     order: Order,
     anchors: Sequence[str],
@@ -276,6 +212,11 @@ def _sentence(
         f" {order.length} pieces, {order.draws} masks each by {order.strategy}, seed"
         f" {order.seed}: {share:.1%} of the pieces are hidden"
     )
+    strategy = text_strategies.find(order.strategy)
+    if strategy.select == "top" and order.draws > 1:
+        text += " (it draws no lots: all masks of a window hide the same)"
+    if strategy.limit is not None:
+        text += f" (by its rule, where others hide {order.ratio:.1%})"
     if anchors:
         text += f"\nanchors: {', '.join(anchors)}"
     unknown = getattr(scores.similarity, "unknown", 0)
@@ -283,6 +224,14 @@ def _sentence(
         ("texts have no piece, so no row", total["texts without a piece"]),
         ("rows have nothing that can be hidden", total["rows without a hidden piece"]),
         ("words have no vector, so they are hidden last", unknown),
+        (
+            "distinct texts have no entity, so words are hidden there at random",
+            getattr(scores.entities, "n_without", 0),
+        ),
+        (
+            "parts of labelled texts had to be read to tell which pieces matter",
+            getattr(scores.importance or scores.gain, "passes", 0),
+        ),
     ):
         text += f"\n{count} {name}" if count else ""
     return text

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from mmdiffmask.data import texts as corpus
 from mmdiffmask.data import tokenizer_files, word_pieces
 from mmdiffmask.masking import sampling, text_strategies, words
+from mmdiffmask.masking.text_scores import Passage
 
 BATCH = 256  # windows that are drawn at once
 SHORTEST = 64  # pieces that the shortest windows are padded to
@@ -86,15 +87,7 @@ def of_texts(
       recipe: how to draw.
       choice: what stands in for hidden pieces.
     """
-    if recipe.strategy.is_anchored:  # all words at once: it keeps what it computed
-        recipe.scores.similarity(
-            sorted({word for w in windows for window in w for word in window.words})
-        )
-    items = [
-        item
-        for i, (text, of_text) in enumerate(zip(texts, windows, strict=True))
-        for item in _items(i, text, of_text, recipe)
-    ]
+    items = list(_items(texts, windows, recipe))
     # Windows of like length share a shape. It follows from the window alone, so that
     # the draw, which may depend on the shape, does not depend on the others.
     by_shape: dict[int, list[int]] = {}
@@ -117,20 +110,32 @@ def padded(n: int) -> int:
     return max(SHORTEST, 1 << (n - 1).bit_length())
 
 
+def passages(text: str, windows: Sequence[word_pieces.Window]) -> list[Passage]:
+    """The windows of a text as strategies see them."""
+    return [
+        Passage(text, i, w.ids, w.unit_of_piece, w.words, w.spans)
+        for i, w in enumerate(windows)
+    ]
+
+
 def _items(
-    number: int, text: str, of_text: Sequence[word_pieces.Window], recipe: Recipe
+    texts: Sequence[str],
+    windows: Sequence[Sequence[word_pieces.Window]],
+    recipe: Recipe,
 ) -> Iterator[_Item]:
-    """The windows of a text, each as often as it has masks."""
-    strategy = recipe.strategy
-    for w, window in enumerate(of_text):
-        score = np.zeros(len(window.words))
-        if strategy.score is not None and window.words:
-            score = strategy.score(window.words, recipe.scores)
-        unit = strategy.unit_of_piece(window.unit_of_piece)
-        scores = strategy.unit_scores(window.unit_of_piece, score)
-        key = corpus.window_hash(text, w)
-        for draw in range(recipe.draws):
-            yield _Item(Place(number, w, draw), window, key, unit, scores)
+    """The windows of all texts, each as often as it has masks."""
+    all_passages = [
+        passage
+        for text, of_text in zip(texts, windows, strict=True)
+        for passage in passages(text, of_text)
+    ]
+    units = iter(recipe.strategy.units_of(all_passages, recipe.scores))
+    for number, (text, of_text) in enumerate(zip(texts, windows, strict=True)):
+        for w, window in enumerate(of_text):
+            unit, score = next(units)
+            key = corpus.window_hash(text, w)
+            for draw in range(recipe.draws):
+                yield _Item(Place(number, w, draw), window, key, unit, score)
 
 
 def _draw(

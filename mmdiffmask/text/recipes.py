@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from mmdiffmask.data import tokenizer_files
 from mmdiffmask.masking import anchors as anchor_lib
 from mmdiffmask.masking import text_strategies, web_counts
-from mmdiffmask.text import counting, word_weights
+from mmdiffmask.text import (
+    counting,
+    encoders,
+    entities,
+    labelled,
+    selective,
+    word_weights,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +30,12 @@ class Sources:
       background: a file of counts or of texts (`background_counts`); None: the web's.
       vectors: as `word_weights.vectors`.
       reduce: "nearest" or "centroid" of the anchors.
+      encoder: as `encoders.load`: by which words are like their text, or
+        whose attention counts.
+      layer: of the encoder, for attention; -1: the last.
+      spans: as `entities.load`: where entities are from; None: nowhere.
+      labelled: files of labelled texts; (): the corpus's.
+      label_field: of their objects.
     """
 
     anchors: tuple[str, ...] = ()
@@ -32,6 +45,11 @@ class Sources:
     background: str | None = None
     vectors: str | None = None
     reduce: str = "nearest"
+    encoder: str | None = None
+    layer: int = -1
+    spans: str | None = None
+    labelled: tuple[str, ...] = ()
+    label_field: str = "label"
 
 
 def background_counts(path: str | None) -> Mapping[str, int]:
@@ -86,50 +104,106 @@ def choose(counts: Mapping[str, int], sources: Sources) -> tuple[str, ...]:
     return tuple(word for word, _ in scored)
 
 
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A corpus that masks are drawn of.
+
+    Attributes:
+      paths: its files.
+      pieces: the tokenizer that its windows are made by; None: words alone count.
+      are_marked: False: signs around entities are taken out of its texts.
+      state: where the pass over it saves its progress.
+    """
+
+    paths: Sequence[str]
+    pieces: tokenizer_files.Pieces | None = None
+    are_marked: bool = True
+    state: pathlib.Path | None = None
+
+    @property
+    def tokenizer(self) -> str:
+        """The tokenizer's fingerprint; "" where there is none."""
+        return "" if self.pieces is None else self.pieces.fingerprint
+
+
 def settings(
-    strategy: text_strategies.TextStrategy,
-    paths: Sequence[str],
-    sources: Sources,
-    pieces: tokenizer_files.Pieces | None = None,
-    state: pathlib.Path | None = None,
+    strategy: text_strategies.TextStrategy, corpus: Corpus, sources: Sources
 ) -> tuple[text_strategies.Settings, tuple[str, ...]]:
     """What the strategy scores words from, and the anchors if it goes by them.
 
     Args:
       strategy: nothing is read that it does not need.
-      paths: the corpus's files.
+      corpus: whose masks are drawn.
       sources: of the weights.
-      pieces: of a checkpoint whose input embeddings are the vectors.
-      state: where the pass over the corpus saves its progress.
 
     Raises:
       ValueError: if something that it needs is missing.
     """
-    if strategy.is_counted:
-        words = counting.count(paths, is_per_text=True, state=state).words
-        return (
-            text_strategies.Settings(
-                n_texts=words.distinct, texts_with=words.texts_with
-            ),
-            (),
-        )
-    if not strategy.is_anchored:
-        return text_strategies.Settings(), ()
+    fields, anchors = {}, ()
+    for need in strategy.needs:
+        if need == "anchors":
+            fields["similarity"], anchors = _similarity(corpus, sources)
+        elif need == "counts":
+            words = counting.count(corpus.paths, is_per_text=True, state=corpus.state)
+            fields["n_texts"] = words.words.distinct
+            fields["texts_with"] = words.words.texts_with
+        elif need == "attention":
+            encoder = encoders.load(sources.encoder)
+            fields[need] = encoders.Attention(encoder, corpus.tokenizer, sources.layer)
+        elif need == "likeness":
+            fields[need] = encoders.Likeness(encoders.load(sources.encoder))
+        elif need == "entities":
+            fields[need] = _entities(strategy, corpus, sources)
+        else:
+            kind = {"importance": selective.Importance, "gain": selective.Gain}[need]
+            classifier = labelled.load(
+                sources.labelled or corpus.paths,
+                sources.label_field,
+                corpus.are_marked,
+                encoders.load(sources.encoder),
+            )
+            fields[need] = kind(classifier, corpus.tokenizer)
+    return text_strategies.Settings(**fields), anchors
+
+
+def _similarity(
+    corpus: Corpus, sources: Sources
+) -> tuple[word_weights.Similarity, tuple[str, ...]]:
+    """Of words to the anchors, and these."""
     counts = {}
-    vectors = word_weights.vectors(sources.vectors, pieces)  # before the long pass
+    vectors = word_weights.vectors(sources.vectors, corpus.pieces)  # before the pass
     if not sources.anchors:
-        counts = counting.count(paths, state=state).words.counts
+        counts = counting.count(corpus.paths, state=corpus.state).words.counts
     words = choose(counts, sources)
-    similarity = word_weights.Similarity(words, vectors, sources.reduce)
-    return text_strategies.Settings(similarity=similarity), words
+    return word_weights.Similarity(words, vectors, sources.reduce), words
 
 
-def fingerprint(sources: Sources) -> dict[str, str]:
+def _entities(
+    strategy: text_strategies.TextStrategy, corpus: Corpus, sources: Sources
+) -> entities.Entities:
+    if sources.spans is None:
+        raise ValueError(
+            f"{strategy.label} hides entities; name a file of them with --spans FILE"
+            " (docs/entities.md), or --spans markers where << >> and [[ ]] stand around"
+            " them"
+        )
+    return entities.load(sources.spans, corpus.paths, corpus.are_marked)
+
+
+_READ = {"attention", "likeness", "importance", "gain"}  # by an encoder
+
+
+def fingerprint(
+    strategy: text_strategies.TextStrategy, sources: Sources
+) -> dict[str, str]:
     """What the files of the sources hold, by their names."""
-    paths = [p for p in (sources.background, sources.vectors) if p is not None]
+    paths = [sources.background, sources.vectors, *sources.labelled]
+    paths += [None if sources.spans == entities.MARKERS else sources.spans]
     result = {}
-    for path in map(pathlib.Path, paths):
+    for path in [pathlib.Path(path) for path in paths if path is not None]:
         file = path / "model.safetensors" if path.is_dir() else path
         with open(file, "rb") as opened:
             result[str(path)] = hashlib.file_digest(opened, "sha256").hexdigest()
+    if _READ & {*strategy.needs}:
+        result["encoder"] = encoders.load(sources.encoder).fingerprint
     return result

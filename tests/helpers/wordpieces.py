@@ -3,8 +3,12 @@
 import json
 import string
 
+import jax
 import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
+
+from mmdiffmask.models.bert import checkpoints
+from mmdiffmask.models.bert.settings import BertSettings
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -17,6 +21,23 @@ def vocab_txt(folder, words=(), cased=False):
     folder.mkdir(parents=True, exist_ok=True)
     entries = dict.fromkeys([*SPECIAL, "[unused0]", *signs, *tails, *words])
     (folder / "vocab.txt").write_text("".join(f"{entry}\n" for entry in entries))
+    return folder
+
+
+def encoder(folder, words=(), positions=64):
+    """A folder with a small BERT of random weights and its vocab.txt."""
+    vocab_txt(folder, words)
+    settings = BertSettings(
+        "bert",
+        vocabulary=len((folder / "vocab.txt").read_text().splitlines()),
+        hidden=16,
+        layers=2,
+        heads=2,
+        intermediate=32,
+        positions=positions,
+        initial_spread=0.5,
+    )
+    checkpoints.save(folder, checkpoints.start(jax.random.key(0), settings))
     return folder
 
 

@@ -1,0 +1,148 @@
+"""DGA: importance of heads, gradients that spare them, the contrastive term."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmdiffmask.models.bert import checkpoints, losses, model
+from mmdiffmask.models.bert.settings import BertSettings
+from mmdiffmask.training.terms import dga
+
+TINY = BertSettings(
+    "bert",
+    vocabulary=20,
+    hidden=8,
+    layers=2,
+    heads=2,
+    intermediate=16,
+    positions=12,
+    initial_spread=0.5,
+)
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def params():
+    return checkpoints.start(KEY, TINY).params
+
+
+@pytest.fixture(scope="module")
+def pieces():
+    rng = np.random.default_rng(0)
+    is_valid = np.arange(6)[None] < np.array([[6], [4], [5]])
+    ids = np.where(is_valid, rng.integers(1, 20, (3, 6)), 0).astype(np.int32)
+    return model.Pieces(jnp.array(ids), jnp.array(is_valid))
+
+
+def test_sensitivity_is_the_sum_of_gradients_of_single_texts(params, pieces):
+    value = np.asarray(dga.sensitivity(TINY, params, pieces, KEY))
+    expected = np.zeros((2, 2))
+    step = 1e-2
+    for row, key in enumerate(jax.random.split(KEY, 3)):
+        text = jax.tree.map(lambda x, row=row: x[row : row + 1], pieces)
+        for at in np.ndindex(2, 2):
+            ends = []
+            for sign in (step, -step):
+                mask = np.ones((2, 2), np.float32)
+                mask[at] += sign
+                ends.append(float(dga.divergence(TINY, params, mask, text, key)))
+            expected[at] += abs(ends[0] - ends[1]) / (2 * step)
+    np.testing.assert_allclose(value, expected, rtol=0.02, atol=2e-4)
+    assert (value > 1e-3).any()
+
+
+def test_rows_that_pad_the_batch_do_not_count(params, pieces):
+    blank = model.Pieces(jnp.zeros((1, 6), jnp.int32), jnp.zeros((1, 6), bool))
+    more = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), pieces, blank)
+    keys = jax.random.split(KEY, 4)
+    singles = [
+        dga.divergence(TINY, params, jnp.ones((2, 2)), text, keys[0])
+        for text in (blank, more)
+    ]
+    assert float(singles[0]) == 0 and np.isfinite(singles[1])
+    assert np.isfinite(dga.sensitivity(TINY, params, more, KEY)).all()
+
+
+def test_importance_by_hand():
+    value = np.asarray(dga.importance(jnp.array([[1.0, 3.0], [2.0, 2.0]])))
+    np.testing.assert_allclose(value, [[np.tanh(1)] * 2, [0, 0]], rtol=1e-6)
+
+
+def labels_of(pieces):
+    return jnp.where(jnp.arange(6)[None] == 2, pieces.ids, losses.IGNORED)
+
+
+def gradients(params, importance, pieces):
+    def value(params):
+        labels = labels_of(pieces)
+        return dga.loss(TINY, params, importance, pieces, labels, KEY)[0]
+
+    return jax.grad(value)(params)
+
+
+def test_a_head_of_importance_1_takes_no_gradient(params, pieces):
+    importance = jnp.array([[0.0, 1.0], [0.25, 0.0]])
+    layers = gradients(params, importance, pieces)["encoder"]
+    for name in ("query", "key", "value"):
+        kernel = np.asarray(layers["layer_00"][name]["kernel"])
+        bias = np.asarray(layers["layer_00"][name]["bias"])
+        assert not kernel[:, 4:].any() and kernel[:, :4].any(), name
+        assert not bias[4:].any(), name
+    output = np.asarray(layers["layer_00"]["attention_output"]["kernel"])
+    assert not output[4:].any() and output[:4].any()
+    assert np.asarray(layers["layer_00"]["attention_output"]["bias"]).any()
+
+
+def test_gradients_are_scaled_and_values_are_not(params, pieces):
+    importance = jnp.array([[0.0, 0.5], [0.25, 1.0]])
+    spared = dga.spare(params, importance)
+    jax.tree.map(np.testing.assert_array_equal, spared, params)
+
+    def total(params, of):
+        return sum(jnp.sum(x * x) for x in jax.tree.leaves(of(params)))
+
+    plain = jax.grad(total)(params, lambda p: p)
+    scaled = jax.grad(total)(params, lambda p: dga.spare(p, importance))
+    share = np.repeat(1 - np.asarray(importance), 4, axis=1)
+    for layer in (0, 1):
+        a, b = (g["encoder"][f"layer_{layer:02d}"] for g in (plain, scaled))
+        for name in ("query", "key", "value"):
+            kernel = a[name]["kernel"] * share[layer][None]
+            np.testing.assert_allclose(b[name]["kernel"], kernel, rtol=1e-6)
+        kernel = a["attention_output"]["kernel"] * share[layer][:, None]
+        np.testing.assert_allclose(b["attention_output"]["kernel"], kernel, rtol=1e-6)
+        same = ("intermediate", "output", "attention_norm")
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            {name: a[name] for name in same},
+            {name: b[name] for name in same},
+        )
+    np.testing.assert_array_equal(
+        plain["embeddings"]["word"], scaled["embeddings"]["word"]
+    )
+
+
+def test_the_contrast_against_its_formula():
+    rng = np.random.default_rng(1)
+    full, again, general = rng.normal(size=(3, 4, 5)).astype(np.float32)
+    is_real = np.array([True, True, True, False])
+    value = float(dga.contrast_of(full, again, general, is_real))
+
+    def unit(x):
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    candidates = np.concatenate([unit(again)[:3], unit(general)[:3]])
+    logits = unit(full)[:3] @ candidates.T / 0.05
+    share = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = -np.log(np.diagonal(share)).mean()
+    assert value == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_loss_is_the_sum_of_its_parts(params, pieces):
+    importance = jnp.full((2, 2), 0.3)
+    args = (TINY, params, importance, pieces, labels_of(pieces))
+    value, parts = dga.loss(*args, KEY)
+    assert float(value) == pytest.approx(float(parts["mlm"] + parts["contrast"]))
+    assert float(dga.loss(*args, KEY)[0]) == float(value)
+    assert float(dga.loss(*args, jax.random.key(1))[0]) != float(value)
