@@ -33,6 +33,11 @@ ADDED = {
     "masking.anchor_count": 20,
     "masking.background": None,
     "terms.mlm": 0.0,
+    "terms.classify": 0.0,
+    "training.stop_on": "loss",
+    "model.classifier_dropout": None,
+    "model.start": None,
+    "model.start_step": "best",
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = (
@@ -40,6 +45,7 @@ UNCOUNTED = (
     "training.save_minutes",
     "training.probe_every",
     "data.folder",  # what the files hold counts
+    "model.start",  # what its weights are counts
 )
 
 _TERMS = ("patches", "imgs_to_audio", "text_to_audio", "stuff_to_span")
