@@ -34,3 +34,31 @@ ADDED = {
     "masking.background": None,
     "terms.mlm": 0.0,
     "training.clip_norm": 0.0,
+    "terms.classify": 0.0,
+    "training.stop_on": "loss",
+    "model.classifier_dropout": None,
+    "model.start": None,
+    "model.start_step": "best",
+}
+# Settings that change no number of a run: it is the same run whatever they are.
+UNCOUNTED = (
+    "contrasts",
+    "training.save_minutes",
+    "training.probe_every",
+    "data.folder",  # what the files hold counts
+    "model.start",  # what its weights are counts
+)
+
+_TERMS = ("patches", "imgs_to_audio", "text_to_audio", "stuff_to_span")
+_TERMS += ("closed_span", "pooled_cells")
+# Settings of earlier versions, with or without their value -> what to write instead.
+RENAMED = {
+    "masking.boxes=body": "use masking.strategy=difference",
+    "masking.boxes=face": "use masking.strategy=difference-face",
+    "masking.boxes=object": "use masking.strategy=difference-object",
+    "masking.boxes": "a strategy has boxes of its own, as difference-face has faces",
+    "masking.strategy=none": "a start that is not trained has training.steps=0",
+    "masking.strategy=replay": "a row that hides nothing has terms.patches=0",
+    "training.objective": "weights choose the terms: set terms.patches and the others",
+    "compare": "name the rows and their settings in rows",
+} | {f"reserve.{name}": f"use terms.{name}" for name in _TERMS}
