@@ -138,6 +138,7 @@ def _job(
             experiment.model,
             network.settings,
             trained,
+            labels=labels,
             seed=owner.seed,
             warmed=lambda: text_start.make(experiment, beside.windows, corpus)(),
         ),

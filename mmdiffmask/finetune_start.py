@@ -52,26 +52,32 @@ def make(
     sizes: BertSettings,
     trained: tuple[str, ...],
     *,
+    labels: tuple[str, ...],
     seed: int,
     warmed: Callable[[], Params],
 ) -> Callable[[], Params]:
     """Makes the first weights.
 
+    A run that has learnt these very labels hands its classifier on.
+
     Args:
       model: names the checkpoint, and the run.
       sizes: of the encoder.
       trained: parts that are wanted.
-      seed: of the run, by which the classifier is drawn.
+      labels: their names.
+      seed: of the run, by which heads that nothing has are drawn.
       warmed: makes the weights of continued pretraining: their MLM head serves where
         the run has none.
     """
 
     def start() -> Params:
-        known = text_start.checkpoint(model).params
+        known = dict(text_start.checkpoint(model).params)
+        known.pop(CLASSIFIER, None)  # of other labels
         if model.start is not None:
-            known = {**known, **_of_run(model.start, model.start_step)}
-        kept = [part for part in trained if part in known and part != CLASSIFIER]
-        params = {part: known[part] for part in kept}
+            known |= _of_run(model.start, model.start_step)
+            if not _has_learnt(model.start, labels):
+                known.pop(CLASSIFIER, None)
+        params = {part: known[part] for part in trained if part in known}
         if text_start.HEAD in trained and text_start.HEAD not in params:
             params[text_start.HEAD] = warmed()[text_start.HEAD]
         lacking = tuple(part for part in trained if part not in params)
@@ -129,6 +135,13 @@ def check(model: config.Encoder) -> None:
             f" ({inputs.short(before['sha256'])}), than model.checkpoint="
             f"{model.checkpoint}; set model.checkpoint to that one"
         )
+
+
+def _has_learnt(path: str, labels: tuple[str, ...]) -> bool:
+    """Whether a run's classifier is of these labels, in this order."""
+    folder = RunFolder(path)
+    is_tuned = folder.has(run_files.ANSWERS)
+    return is_tuned and folder.read(run_files.ANSWERS)["labels"] == list(labels)
 
 
 @functools.lru_cache(maxsize=1)
