@@ -152,6 +152,17 @@ def test_a_run_learns_and_is_finished_once(folder, tmp_path):
     assert (tmp_path / "run/metrics.jsonl").stat().st_mtime_ns == before
 
 
+def test_a_start_that_is_not_trained_is_scored(folder, tmp_path):
+    tiny.train(folder, tmp_path / "run", "training.steps=0")
+    lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    assert {json.loads(line)["kind"] for line in lines} == {"eval"}
+    pair = (
+        checkpoint.load_params(RunFolder(tmp_path / "run"), w)
+        for w in ("start", "last")
+    )
+    jax.tree.map(np.testing.assert_array_equal, *pair)
+
+
 def test_other_texts_are_another_run(folder, tmp_path):
     copy = tiny.make(tmp_path / "texts")
     with (copy / "train.jsonl").open("a") as file:
@@ -193,7 +204,6 @@ def test_an_encoder_without_a_head_gets_one_for_all_seeds(tmp_path, caplog):
         (["data.train=absent.txt"], "absent.txt: no such file, which data.train names"),
         (["masking.masks=a.npz"], "masks of texts come from no file"),
         (["terms.mlm=0"], "there is nothing to train on; set terms.mlm=1"),
-        (["data.text_field=body"], ": lacks 'body'"),
         (["model.checkpoint=nowhere"], "nowhere: no such folder"),
         (["data.dev="], "data.dev_share=0, and data.dev names no file"),
         (["data.dev=train.jsonl"], "40 distinct texts leave none held out"),
@@ -206,6 +216,15 @@ def test_what_cannot_be_is_said_in_a_sentence(folder, changes, reason):
         build.verify(experiment, str(folder))
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_texts_stand_in_a_field_that_settings_name(folder):
+    path = wordpieces.jsonl(folder / "named.jsonl", [{"body": "one of << these >>"}])
+    assert texts.Texts([path], are_marked=False, text_field="body")[0].text == (
+        "one of these"
+    )
+    with pytest.raises(ValueError, match="named.jsonl, text 1: lacks 'words'"):
+        texts.Texts([path], text_field="words")[0]
 
 
 def test_a_strategy_of_texts_is_none_of_video():

@@ -1,7 +1,8 @@
 """Which masks help on ChemProt? MiniLM, continued pretraining on its texts.
 
 Command:  mmdiffmask pretrain tpu_configs/chemprot_minilm.py --data FOLDER --workdir DIR
-Hardware: 2 CPU cores.
+Hardware: 2 CPU cores; can be killed and gone on with.
+Expect:   EXPECT
 
 FOLDER holds train.jsonl, dev.jsonl, test.jsonl and labels.json, as the SciBERT
 repository has them. A sentence stands there once for each pair of its
