@@ -1,15 +1,13 @@
 """Labels of ACL-ARC: RoBERTa-base with the numbers of the paper's Table 4.
 
-Joint:      mmdiffmask finetune tpu_configs/acl_arc.py --data FOLDER --workdir JOINT
-then:       mmdiffmask finetune tpu_configs/acl_arc.py --data FOLDER --workdir TUNED
-            --start JOINT --set terms.mlm=0 --set training.lr=1e-6
-            --set training.epochs=10 --set training.warmup_epochs=0.6
-            --set training.eval_every_epochs=1 --set training.patience=3
-Sequential: mmdiffmask pretrain with --set terms.classify=0 --set training.stop_on=loss,
-            then finetune with --start.
-Hardware:   a TPU v2-8, or a GPU of 16 GB or more. Estimated from the FLOP, not
-            measured: 0.2 h at 72 TFLOP/s, 1.6 h at 8 (docs/finetuning.md).
-Weights:    the folder or the name of RoBERTa-base; nothing is fetched.
+Command:  mmdiffmask finetune tpu_configs/acl_arc.py --data FOLDER --workdir DIR
+          trains hidden words and labels jointly; docs/finetuning.md has the second
+          stage at Table 4's rate of 1e-6, and the sequential way.
+Hardware: a TPU v2-8, or a GPU of 16 GB or more. Never run at this size.
+Hours:    0.2 at 72 TFLOP/s (two fifths of a v2-8's peak), 1.6 at 8; estimated from the
+          FLOP as docs/finetuning.md says.
+Expect:   not known. RoBERTa-base's weights cannot be fetched here, so no score was
+          measured; the paper's are in its Table 1.
 """
 
 from mmdiffmask import config

@@ -231,8 +231,10 @@ def row_of(
     value = sum(x.sum() / n.sum() for x, n in pairs)
     drawn = sum((weights @ x) / np.maximum(weights @ n, 1e-9) for x, n in pairs)
     is_some = np.all([weights @ n > 0 for _, n in pairs], axis=0)
-    low, high = np.percentile(drawn[is_some], [2.5, 97.5])
     count = int(sum(n.sum() for _, n in pairs))
+    if not is_some.any():  # many labels of one row each
+        return Row(step, kind, stream, metric, value=float(value), count=count)
+    low, high = np.percentile(drawn[is_some], [2.5, 97.5])
     return Row(
         step,
         kind,
