@@ -13,6 +13,7 @@ from mmdiffmask import (
     anchor_commands,
     atomic,
     experiment_command,
+    finetune_command,
     masks_commands,
     run_arguments,
     weights_commands,
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     run_arguments.add_settings(doctor)
     doctor.set_defaults(run=_doctor)
     experiment_command.add(commands)
+    finetune_command.add(commands)
     anchor_commands.add(commands)
     weights_commands.add(commands)
     masks_commands.add(commands)

@@ -151,6 +151,7 @@ class Terms:
     closed_span: float = _number(0.0, 0.0)
     pooled_cells: float = _number(0.0, 0.0)
     mlm: float = _number(0.0, 0.0)  # of texts: hidden word pieces
+    classify: float = _number(0.0, 0.0)  # of texts: labels (mmdiffmask finetune)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,6 +206,8 @@ class Training:
     noise_clips: int = _number(512, 1)  # of train: statistics of the replacing noise
     patience: int = _number(3, 1)  # evaluations without a better dev loss
     early_stopping: bool = True
+    # The dev number that picks the best step; of labels macro F1 or accuracy too.
+    stop_on: Literal["loss", "f1", "accuracy"] = "loss"
     save_every: int = _number(100, 1)  # updates
     save_minutes: float = _number(0.0, 0.0)  # also so long after a save; 0: never
     # Updates between read-outs of the probe's labels (`clip`), for curves; 0: none.

@@ -35,6 +35,11 @@ ADDED = {
     "terms.mlm": 0.0,
     "row_seeds": (),
     "training.clip_norm": 0.0,
+    "terms.classify": 0.0,
+    "training.stop_on": "loss",
+    "model.classifier_dropout": None,
+    "model.start": None,
+    "model.start_step": "best",
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = (
@@ -43,6 +48,7 @@ UNCOUNTED = (
     "training.save_minutes",
     "training.probe_every",
     "data.folder",  # what the files hold counts
+    "model.start",  # what its weights are counts
 )
 
 _TERMS = ("patches", "imgs_to_audio", "text_to_audio", "stuff_to_span")

@@ -4,6 +4,7 @@ CONFIG, VERSIONS, PLACES, LOCK = "config.json", "versions.json", "places.json", 
 SAVED = "saved.json"  # what was saved of the run (`training.saved`)
 METRICS, TIMES, BATCH = "metrics.jsonl", "times.jsonl", "batch.json"
 MASKS, DATA, PROBE = "masks.json", "data.json", "probe.json"
+ANSWERS = "answers.json"  # of fine-tuning: each held-out row's label
 DONE = "done.json"  # of an experiment's runs: the code that probed it
 CPU_SECONDS = "cpu_seconds.json"  # of such a run: stage -> processor seconds
 STAGE_SECONDS = "stage_seconds.json"  # of the demo's folder of runs: stage -> seconds
@@ -27,6 +28,7 @@ REMEDIES = {
     MASKS: REMADE,
     DATA: REMADE,
     PROBE: "delete it: mmdiffmask probe makes it anew",
+    ANSWERS: "delete it: mmdiffmask finetune makes it anew",
     DONE: "delete it: mmdiffmask experiment, or demo, makes it anew",
     CPU_SECONDS: "delete it: it only says what the run took",
     STAGE_SECONDS: "delete it: it only says how long the demo took",

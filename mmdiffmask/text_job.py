@@ -11,6 +11,8 @@ from mmdiffmask import (
     configure,
     contrasts,
     effects,
+    finetune_job,
+    finetune_start,
     text_examples,
     text_hidden,
     text_masks,
@@ -54,6 +56,18 @@ def check(experiment: config.Experiment) -> None:
 def _check_names(experiment: config.Experiment) -> None:
     """What rows of a comparison may change."""
     masking = experiment.masking
+    optim.check(experiment.training)
+    text_objective.check(experiment.terms, experiment.training)
+    if finetune_job.is_one(experiment):
+        finetune_job.check(experiment)
+        if not experiment.terms.mlm:
+            text_start.layout(experiment)
+            return
+    elif experiment.model.start is not None:
+        raise ValueError(
+            f"model.start={experiment.model.start}: is what fine-tuning starts from,"
+            " and terms.classify is 0; leave it out"
+        )
     text_strategies.find(masking.strategy)
     text_masks.held_out_names(experiment)
     if masking.masks not in config.MASKS:
@@ -61,8 +75,6 @@ def _check_names(experiment: config.Experiment) -> None:
             f"masking.masks={masking.masks}: masks of texts come from no file; they are"
             f" one of {', '.join(config.MASKS)}"
         )
-    optim.check(experiment.training)
-    text_objective.check(experiment.terms, experiment.training)
     pieces = text_start.layout(experiment).pieces
     masks.vocabulary(pieces, masking.replacement)
 
@@ -102,9 +114,13 @@ def verify(experiment: config.Experiment, folder: str) -> None:
     """Checks that the files are there and hold texts.
 
     Raises:
-      ValueError: as `TextCorpus.chosen`.
+      ValueError: as `TextCorpus.chosen`, or as `labelled_texts.names`.
     """
-    _ = corpus(experiment, folder).chosen
+    source = corpus(experiment, folder)
+    if finetune_job.is_one(experiment):
+        finetune_job.verify(source)
+    if experiment.terms.mlm or not finetune_job.is_one(experiment):
+        _ = source.chosen
 
 
 def fingerprint_of_start(
@@ -112,7 +128,7 @@ def fingerprint_of_start(
 ) -> str:
     """What the first weights are known by."""
     del folder
-    return text_start.fingerprint(experiment.model)
+    return finetune_start.fingerprint(experiment.model)
 
 
 def family(experiment: config.Experiment, slots: int | None = None) -> Family:
@@ -154,6 +170,8 @@ def prepare(experiment: config.Experiment, folder: str, owner: Claim) -> jobs.Pr
       ValueError: if the texts hold nothing to train on or nothing held out.
     """
     source = corpus(experiment, folder)
+    if finetune_job.is_one(experiment):
+        return finetune_job.prepare(experiment, source, owner)
     run = _Run(experiment, source, owner.seed)
     return jobs.Prepared(
         job=run.job(owner),

@@ -45,6 +45,10 @@ class Encoder:
     checkpoint: str = "minilm"
     hidden_dropout: float | None = _number(None, 0.0, 0.9)  # None: the checkpoint's
     attention_dropout: float | None = _number(None, 0.0, 0.9)
+    classifier_dropout: float | None = _number(None, 0.0, 0.9)
+    # Of fine-tuning: a finished run whose weights are taken, and those of which step.
+    start: str | None = None
+    start_step: Literal["best", "last"] = "best"
     dtype: Literal["float32", "bfloat16"] = "float32"  # of computing; weights float32
     remat: bool = False
     # A checkpoint without an MLM head gets a tied one, which learns random words with
@@ -87,9 +91,14 @@ _USED_BY = {
         "probe.link",
         "reserve",
     ),
-    "text": ("masking.replacement", "masking.anchor_count", "masking.background"),
+    "text": (
+        "masking.replacement",
+        "masking.anchor_count",
+        "masking.background",
+        "training.stop_on",
+    ),
 }
-_TERMS = {"text": ("mlm",)}  # all others are of video
+_TERMS = {"text": ("mlm", "classify")}  # all others are of video
 
 
 def check_family(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> None:

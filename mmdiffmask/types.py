@@ -158,6 +158,9 @@ class TextBatch(NamedTuple):
     mask hides, `shown_ids` what stands there instead. `example_hash` is that of text
     and window, `clip_hash` that of the text without signs around its entities.
     `is_real` is False for rows that only fill up the last batch.
+
+    Of labelled rows `label` is the place of each one's label among those of the corpus;
+    `unlabelled` are the windows that stand beside them, where both train at once.
     """
 
     input_ids: Int[Array, "b l"]
@@ -171,6 +174,8 @@ class TextBatch(NamedTuple):
     example_hash: UInt32[Array, " b"]
     clip_hash: UInt32[Array, " b"]
     is_real: Bool[Array, " b"]
+    label: Int[Array, " b"] | None = None
+    unlabelled: "TextBatch | None" = None
 
 
 class HiddenPieces(NamedTuple):

@@ -21,6 +21,7 @@ RESAMPLES = 1000
 ALL = "all"
 OTHERS = "terms"  # kind of scores: losses of the terms that need no masks
 SUMMED = ("loss", "log_candidates")  # over streams; other numbers pool their counts
+AVERAGED = ("f1",)  # over the streams, here labels, that something was counted for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +184,10 @@ def _pooled(
     rows = []
     for metric in streams[0]:
         pairs = [stream[metric] for stream in streams]
-        if metric not in SUMMED:
+        if metric in AVERAGED:
+            n_counted = sum(np.sum(n) > 0 for _, n in pairs)
+            pairs = [(x / max(n_counted, 1), n) for x, n in pairs]
+        elif metric not in SUMMED:
             pairs = [(sum(x for x, _ in pairs), sum(n for _, n in pairs))]
         rows.append(row_of(step, kind, ALL, metric, pairs, weights))
     return rows
@@ -227,8 +231,10 @@ def row_of(
     value = sum(x.sum() / n.sum() for x, n in pairs)
     drawn = sum((weights @ x) / np.maximum(weights @ n, 1e-9) for x, n in pairs)
     is_some = np.all([weights @ n > 0 for _, n in pairs], axis=0)
-    low, high = np.percentile(drawn[is_some], [2.5, 97.5])
     count = int(sum(n.sum() for _, n in pairs))
+    if not is_some.any():  # many labels of one row each
+        return Row(step, kind, stream, metric, value=float(value), count=count)
+    low, high = np.percentile(drawn[is_some], [2.5, 97.5])
     return Row(
         step,
         kind,

@@ -2,16 +2,17 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float, PRNGKeyArray
 
 from mmdiffmask import config
 from mmdiffmask.training.family import Family, Held, Params, Scores
-from mmdiffmask.training.terms import mlm
+from mmdiffmask.training.terms import classify, mlm
 from mmdiffmask.training.terms.mlm import TextObjective
 from mmdiffmask.types import Array, HiddenPieces, TextBatch
 
-TERMS = (mlm.NAME,)
+TERMS = (mlm.NAME, classify.NAME)
 PARTS = ("embeddings", "encoder", "mlm")  # of a checkpoint, that terms read
 MEAN, CLS = READ_OUTS = ("mean", "cls")
 
@@ -26,11 +27,16 @@ def check(terms: config.Terms, training: config.Training) -> None:
     """Checks that there is a loss.
 
     Raises:
-      ValueError: if training has no term.
+      ValueError: if training has no term, or is to stop on what labels alone have.
     """
     if training.steps and not weights_of(terms):
         raise ValueError(
             "all weights in terms are 0: there is nothing to train on; set terms.mlm=1"
+        )
+    if training.stop_on != "loss" and not terms.classify:
+        raise ValueError(
+            f"training.stop_on={training.stop_on}: is a number of labels, and"
+            " terms.classify is 0; set training.stop_on=loss"
         )
 
 
@@ -56,10 +62,15 @@ def losses(
     key: PRNGKeyArray,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """`Family.terms`; `key` is of dropout."""
-    if hidden is None:
-        return {}, {}
-    value, metrics = mlm.loss(objective, params, batch, hidden, key)
-    return {mlm.NAME: value}, metrics
+    terms, metrics = {}, {}
+    weights = dict(objective.weights)
+    if hidden is not None and mlm.NAME in weights:
+        windows = batch if batch.unlabelled is None else batch.unlabelled
+        terms[mlm.NAME], metrics = mlm.loss(objective, params, windows, hidden, key)
+    if classify.NAME in weights:
+        key = jax.random.fold_in(key, 1)  # another one than that of hidden pieces
+        terms[classify.NAME] = classify.loss(objective, params, batch, key)
+    return terms, metrics
 
 
 def scores(
@@ -67,9 +78,11 @@ def scores(
     params: Params,
     held: Held,
     batch: TextBatch,
-    hidden: HiddenPieces,
+    hidden: HiddenPieces | None,
 ) -> tuple[Scores, Array]:
-    """`Family.scores`."""
+    """`Family.scores`; where nothing is hidden, those of labels."""
+    if hidden is None:
+        return classify.scores(objective, params, batch), jnp.int32(0)
     return mlm.scores(objective, params, batch, hidden)
 
 

@@ -25,12 +25,14 @@ class TextObjective:
       weights: (term, weight) of those above 0.
       slots: most pieces of a window that are predicted.
       ends: how many pieces open a window, and how many close it.
+      labels: their names, where rows are classified.
     """
 
     settings: BertSettings
     weights: tuple[tuple[str, float], ...]
     slots: int
     ends: tuple[int, int] = (1, 1)
+    labels: tuple[str, ...] = ()
 
     @property
     def bert(self) -> model.Bert:

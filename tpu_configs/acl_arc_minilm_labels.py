@@ -1,0 +1,43 @@
+"""Labels of ACL-ARC: MiniLM, fine-tuned from a run of continued pretraining.
+
+Command:  mmdiffmask finetune tpu_configs/acl_arc_minilm_labels.py --data FOLDER
+          --start RUN --workdir DIR --seeds 3
+          (RUN is one of tpu_configs/acl_arc_minilm.py; without --start: MiniLM itself)
+Hardware: 2 CPU cores; docs/finetuning.md says what was tried.
+"""
+
+from mmdiffmask import config
+
+
+def get_config() -> config.Experiment:
+    """Six epochs of the labelled rows, the best one by macro F1 on dev."""
+    return config.Experiment(
+        name="acl-arc-minilm-labels",
+        data=config.Texts(
+            train=("train.jsonl",),
+            dev=("dev.jsonl",),
+            test=("test.jsonl",),
+            label_names="labels.json",
+            length=64,
+        ),
+        model=config.Encoder(
+            checkpoint="minilm",
+            hidden_dropout=0.1,
+            attention_dropout=0.1,
+        ),
+        terms=config.Terms(patches=0.0, classify=1.0),
+        training=config.Training(
+            epochs=6.0,
+            warmup_epochs=0.6,
+            eval_every_epochs=1.0,
+            batch_size=16,
+            lr=1e-4,
+            weight_decay=0.01,
+            decay_to="zero",
+            clip_norm=1.0,
+            stop_on="f1",
+            patience=3,
+            save_minutes=2.0,
+        ),
+        rows=("start:",),
+    )
