@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from mmdiffmask import anchor_choice, atomic, premise
 from mmdiffmask.masking import text_strategies
 from mmdiffmask.report import templates
-from mmdiffmask.text import counting, lifts, recipes, word_weights
+from mmdiffmask.text import bags, counting, lifts, recipes, word_weights
 
 SAMPLE = 20_000  # texts that lifts and Eq. 1 are measured on
 WORDS, SENTENCES = 30, 12  # shown
@@ -88,6 +88,11 @@ def measure(
     background = recipes.background_counts(sources.background)
     others = counting.count(judged, label_field, kept=SAMPLE).rows if judged else []
     counted = counting.count(paths, label_field, kept=SAMPLE, state=state)
+    if counted.words.short and sources.max_candidates is None:
+        raise ValueError(
+            "--candidates 0: the corpus has too many different words for Eq. 2 as"
+            " written, which ranks the rarest first; let fewer compete"
+        )
     choice = anchor_choice.of_counts(
         counted.words.counts,
         counted.n_texts,
@@ -150,10 +155,10 @@ def _premise(measured: premise.Premise | None) -> Iterator[str]:
     yield (
         f"Eq. 1: {measured.classes} labels told from a quarter of each text's words,"
         f" {where}, {measured.texts} texts; intervals over {measured.groups} distinct"
-        " ones"
+        f" ones; penalties chosen in {premise.INSIDE} folds inside"
     )
     yield f"{'words':<24} {'accuracy':>9} {'95 %':>14} {'macro F1':>9} {'95 %':>14}"
-    for bag in premise.BAGS:
+    for bag in bags.NAMES:
         one, other = measured.accuracy[bag], measured.f1[bag]
         yield (
             f"{bag:<24} {one.value:9.3f} {one.low:7.3f}-{one.high:.3f}"
@@ -169,8 +174,8 @@ def _premise(measured: premise.Premise | None) -> Iterator[str]:
 
 def verdict(measured: premise.Premise) -> str:
     """Whether Eq. 1 holds, as far as can be seen."""
-    gain = measured.gains["macro F1", premise.TOP]
-    gain_accuracy = measured.gains["accuracy", premise.TOP]
+    gain = measured.gains["macro F1", bags.TOP]
+    gain_accuracy = measured.gains["accuracy", bags.TOP]
     if gain.low > 0 and gain_accuracy.low > 0:
         return "Eq. 1 holds here: words like the anchors tell more about the label."
     if gain.high < 0 and gain_accuracy.high < 0:
@@ -192,8 +197,9 @@ def write(report: Report, path: pathlib.Path) -> pathlib.Path:
     page = templates.load("corpus.html").render(
         report=report,
         anchors=anchors,
-        bags=premise.BAGS,
+        bags=bags.NAMES,
         draws=lifts.DRAWS,
+        inside=premise.INSIDE,
         verdict=verdict(report.premise) if report.premise else "",
         is_nan=math.isnan,
     )

@@ -6,29 +6,27 @@ anchors, those drawn by Eq. 4, a random quarter, those least like them; and all 
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.sparse
-import scipy.special
 from jaxtyping import Float, Int
 
 from mmdiffmask import statistics
 from mmdiffmask.masking import word_counts
 from mmdiffmask.masking.text_strategies import Similarity
-from mmdiffmask.probe import linear, solver
+from mmdiffmask.probe import bag_heads, linear
+from mmdiffmask.text import bags
 from mmdiffmask.text.counting import Row
 
-SHARE = 0.25
-PENALTY = 1e-3  # one for all bags, so that none is chosen for a bag
-FOLDS, RESAMPLES, DRAWS = 5, 1000, 3
-TOP, DRAWN, CHANCE, LEAST, ALL = BAGS = (
-    "most like the anchors",
-    "drawn by Eq. 4",
-    "drawn at random",
-    "least like the anchors",
-    "all words",
-)
+# Each bag, measure and fold takes the one that is best in folds inside what it is
+# fitted on; of equals the largest.
+PENALTIES = (1e-2, 1e-3, 1e-4, 1e-5)
+FOLDS, INSIDE, RESAMPLES, DRAWS = 5, 3, 1000, 3
+MEASURES = "accuracy", "macro F1"
+
+# What a bag's head gets right: (groups, 3 n), by measure.
+Outcomes = dict[str, Float[np.ndarray, "g m"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +37,7 @@ class Premise:
       accuracy: bag -> share of texts told rightly, with its interval over groups.
       f1: bag -> mean of the classes' F1, with its interval over groups.
       gains: (measure, a bag - the random quarter) with its interval, of TOP and DRAWN.
+      penalties: (measure, bag) -> the penalty of each fold.
       texts: how many were judged.
       groups: of how many distinct texts; chance is drawn over these.
       classes: how many labels there are.
@@ -48,10 +47,34 @@ class Premise:
     accuracy: dict[str, statistics.Score]
     f1: dict[str, statistics.Score]
     gains: dict[tuple[str, str], statistics.Difference]
+    penalties: dict[tuple[str, str], tuple[float, ...]]
     texts: int
     groups: int
     classes: int
     is_folded: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Corpus:
+    """The distinct texts (groups) of all rows.
+
+    Attributes:
+      words: of each, as places in the vocabulary.
+      similarity: of the vocabulary.
+      keys: of each.
+      fitted: how many rows with each label are fitted on.
+      judged: how many are judged.
+      fold: of each; one fold judges what is fitted without it.
+      folds: how many.
+    """
+
+    words: list[Int[np.ndarray, " _"]]
+    similarity: Float[np.ndarray, " v"]
+    keys: list[int]
+    fitted: Float[np.ndarray, "g n"]
+    judged: Float[np.ndarray, "g n"]
+    fold: Int[np.ndarray, " g"]
+    folds: int
 
 
 def measure(
@@ -71,120 +94,116 @@ def measure(
     Raises:
       ValueError: if there are fewer than two labels or too few texts.
     """
-    every = [row for row in (*rows, *judged) if row.label is not None]
-    classes = sorted({row.label for row in every})
-    groups, group = np.unique([row.key for row in every], return_inverse=True)
-    n_fit = len([row for row in rows if row.label is not None])
-    if len(classes) < 2 or len(groups) < 2 * FOLDS:
+    corpus = _corpus(rows, similarity, judged, seed)
+    outcomes, penalties = {}, {}
+    for bag in bags.NAMES:
+        outcomes[bag], chosen = _outcomes(corpus, bag, seed)
+        penalties |= {(name, bag): values for name, values in chosen.items()}
+    summary = _summary(corpus, outcomes, seed)
+    return Premise(**summary, penalties=penalties, is_folded=not judged)
+
+
+def _corpus(
+    rows: Sequence[Row], similarity: Similarity, judged: Sequence[Row], seed: int
+) -> _Corpus:
+    """The rows by their texts."""
+    rows = [row for row in rows if row.label is not None]
+    judged = [row for row in judged if row.label is not None]
+    text_of = {row.key: row.text for row in (*rows, *judged)}
+    keys = np.array(sorted(text_of), np.uint64)
+    classes = sorted({row.label for row in (*rows, *judged)})
+    if len(classes) < 2 or len(keys) < 2 * FOLDS:
         raise ValueError(
-            f"{len(classes)} labels of {len(groups)} distinct texts: Eq. 1 needs two"
+            f"{len(classes)} labels of {len(keys)} distinct texts: Eq. 1 needs two"
             f" labels and {2 * FOLDS} texts; name the labels' field with --label-field"
         )
-    target = linear.class_index([row.label for row in every], classes)
-    fold = np.random.default_rng(seed).permutation(len(groups))[group] % FOLDS
-    if judged:
-        fold = np.where(np.arange(len(every)) < n_fit, 1, 0)
-    folds = [0] if judged else range(FOLDS)
-    is_judged = np.isin(fold, list(folds))
-    split = [word_counts.words(row.text) for row in every]
-    keys = [row.key for row in every]
-    n = len(classes)
-    counts = {}
-    for bag in BAGS:
-        draws = DRAWS if bag in (DRAWN, CHANCE) else 1
-        total = np.zeros((int(is_judged.sum()), 3 * n))
-        for draw in range(draws):
-            features = _bags(split, keys, similarity, bag, (seed, draw))
-            predicted = _predict(features, target, fold, folds, n)[is_judged]
-            total += _counts(predicted, target[is_judged], n) / draws
-        counts[bag] = total
-    _, clip = np.unique(group[is_judged], return_inverse=True)
-    return _summary(counts, clip, seed, n, not judged)
+
+    def counts(part: Sequence[Row]) -> np.ndarray:
+        result = np.zeros((len(keys), len(classes)))
+        group = np.searchsorted(keys, np.array([row.key for row in part], np.uint64))
+        label = linear.class_index([row.label for row in part], classes)
+        np.add.at(result, (group, label), 1)
+        return result
+
+    split = [word_counts.words(text_of[key]) for key in keys.tolist()]
+    names = sorted({name for words in split for name in words})
+    place = {name: i for i, name in enumerate(names)}
+    fitted = counts(rows)
+    fold = np.random.default_rng(seed).permutation(len(keys)) % FOLDS
+    return _Corpus(
+        words=[np.array([place[w] for w in words], np.int64) for words in split],
+        similarity=similarity(names),
+        keys=keys.tolist(),
+        fitted=fitted,
+        judged=counts(judged) if judged else fitted,
+        fold=fold,
+        folds=0 if judged else FOLDS,
+    )
 
 
-def _pick(
-    values: Float[np.ndarray, " w"], bag: str, key: int, seed: tuple[int, int]
-) -> Int[np.ndarray, " k"]:
-    """Which of a text's words are in the bag; ties at random."""
-    if bag == ALL or not len(values):
-        return np.arange(len(values))
-    rng = np.random.default_rng([*seed, key])
-    lot = rng.gumbel(size=len(values))
-    if bag == DRAWN:
-        with np.errstate(divide="ignore"):
-            score = np.log(values) + lot
-        score = np.where(values > 0, score, -1e9 + lot)
-    else:
-        score = {TOP: values, LEAST: -values, CHANCE: lot}[bag]
-    k = max(1, round(SHARE * len(values)))
-    return np.lexsort((-lot, -score))[:k]
+def _outcomes(
+    corpus: _Corpus, bag: str, seed: int
+) -> tuple[Outcomes, dict[str, tuple[float, ...]]]:
+    """What the heads of a bag get right, and the penalties, by measure."""
+    n = corpus.judged.shape[1]
+    draws = DRAWS if bag in bags.IS_DRAWN else 1
+    total = {name: np.zeros((len(corpus.keys), 3 * n)) for name in MEASURES}
+    chosen: list[dict[str, float]] = []  # of each fold, by its first draw
+    for draw in range(draws):
+        seeds = [(seed, draw, key) for key in corpus.keys]
+        features = bags.matrix(corpus.words, corpus.similarity, bag, seeds)
+        for fold, (is_fitted, is_judged) in enumerate(_splits(corpus)):
+            x, counts = features[is_fitted], corpus.fitted[is_fitted]
+            if not draw:
+                chosen.append(_choose(x, counts, seed))
+            heads: dict[float, bag_heads.BagHead] = {}
+            for name, penalty in chosen[fold].items():
+                if penalty not in heads:
+                    heads[penalty] = bag_heads.fit(x, counts, penalty)
+                right = _counts(
+                    heads[penalty], features[is_judged], corpus.judged[is_judged]
+                )
+                total[name][is_judged] += right / draws
+    return total, {name: tuple(one[name] for one in chosen) for name in MEASURES}
 
 
-def _bags(
-    split: Sequence[list[str]],
-    keys: Sequence[int],
-    similarity: Similarity,
-    bag: str,
-    seed: tuple[int, int],
-) -> scipy.sparse.csr_matrix:
-    """(texts, words) 1 where a word is in the text's bag."""
-    column: dict[str, int] = {}
-    row_of, column_of = [], []
-    for i, (names, key) in enumerate(zip(split, keys, strict=True)):
-        places = _pick(similarity(names), bag, key, seed)
-        for name in sorted({names[j] for j in places}):
-            row_of.append(i)
-            column_of.append(column.setdefault(name, len(column)))
-    shape = len(split), max(len(column), 1)
-    ones = np.ones(len(row_of))
-    return scipy.sparse.csr_matrix((ones, (row_of, column_of)), shape=shape)
+def _splits(corpus: _Corpus) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Which groups are fitted on, and which are judged by that."""
+    is_fitted, is_judged = corpus.fitted.any(1), corpus.judged.any(1)
+    if not corpus.folds:
+        yield is_fitted, is_judged
+    for fold in range(corpus.folds):
+        is_out = corpus.fold == fold
+        yield is_fitted & ~is_out, is_judged & is_out
 
 
-def _predict(
-    features: scipy.sparse.csr_matrix,
-    target: Int[np.ndarray, " e"],
-    fold: Int[np.ndarray, " e"],
-    folds: Sequence[int],
-    n_classes: int,
-) -> Int[np.ndarray, " e"]:
-    """The class of each text, told by a head that was fitted without its fold."""
-    predicted = np.zeros(len(target), np.int64)
-    for one in folds:
-        is_out = fold == one
-        kernel, bias = _fit(features[~is_out], target[~is_out], n_classes)
-        predicted[is_out] = np.argmax(features[is_out] @ kernel + bias, 1)
-    return predicted
-
-
-def _fit(
-    features: scipy.sparse.csr_matrix, target: Int[np.ndarray, " e"], n_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Softmax regression of sparse features at its optimum (`solver.minimise`)."""
-    n, d = features.shape
-    turned, rows, size = features.T.tocsr(), np.arange(n), d * n_classes
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        kernel, bias = flat[:size].reshape(d, n_classes), flat[size:]
-        log_p = scipy.special.log_softmax(features @ kernel + bias, axis=1)
-        value = -log_p[rows, target].mean() + 0.5 * PENALTY * (kernel**2).sum()
-        error = np.exp(log_p)
-        error[rows, target] -= 1.0
-        error /= n
-        slope = turned @ error + PENALTY * kernel
-        return float(value), np.concatenate([slope.ravel(), error.sum(0)])
-
-    flat, _ = solver.minimise(loss, size + n_classes)
-    return flat[:size].reshape(d, n_classes), flat[size:]
+def _choose(
+    features: scipy.sparse.csr_matrix, counts: Float[np.ndarray, "g n"], seed: int
+) -> dict[str, float]:
+    """For each measure the penalty that is best in folds of these groups."""
+    fold = np.random.default_rng(seed).permutation(len(counts)) % INSIDE
+    sums = np.zeros((len(PENALTIES), 3 * counts.shape[1]))
+    for inside in range(INSIDE):
+        x, y = features[fold != inside], counts[fold != inside]
+        head = None
+        for i, penalty in enumerate(PENALTIES):
+            head = bag_heads.fit(x, y, penalty, head, is_rough=True)
+            out = fold == inside
+            sums[i] += _counts(head, features[out], counts[out]).sum(0)
+    values = _measures(sums, counts.shape[1])
+    return {name: PENALTIES[int(np.argmax(values[name]))] for name in MEASURES}
 
 
 def _counts(
-    predicted: Int[np.ndarray, " e"], target: Int[np.ndarray, " e"], n: int
-) -> Float[np.ndarray, "e m"]:
-    """Of each text: right in class c, told c, is c; 3 n columns."""
-    classes = np.arange(n)
-    is_told, is_true = predicted[:, None] == classes, target[:, None] == classes
-    parts = [is_told & is_true, is_told, is_true]
-    return np.concatenate(parts, 1).astype(np.float64)
+    head: bag_heads.BagHead,
+    features: scipy.sparse.csr_matrix,
+    labels: Float[np.ndarray, "g n"],
+) -> Float[np.ndarray, "g m"]:
+    """Of each group's texts: right in class c, named c, is c; 3 n columns."""
+    place = np.argmax(head.scores(features), 1)
+    is_named = place[:, None] == np.arange(labels.shape[1])
+    named = is_named * labels.sum(1, keepdims=True)
+    return np.concatenate([is_named * labels, named, labels], 1)
 
 
 def _measures(sums: Float[np.ndarray, "r m"], n: int) -> dict[str, np.ndarray]:
@@ -193,45 +212,40 @@ def _measures(sums: Float[np.ndarray, "r m"], n: int) -> dict[str, np.ndarray]:
     f1 = 2 * right / np.maximum(named + true, 1e-12)
     there = true > 0
     mean = (f1 * there).sum(1) / np.maximum(there.sum(1), 1)
-    return {"accuracy": right.sum(1) / true.sum(1), "macro F1": mean}
+    return dict(zip(MEASURES, (right.sum(1) / true.sum(1), mean), strict=True))
 
 
-def _summary(
-    counts: dict[str, np.ndarray],
-    group: Int[np.ndarray, " e"],
-    seed: int,
-    n: int,
-    is_folded: bool,
-) -> Premise:
-    """Values with intervals; all bags share the resamples of groups."""
-    n_groups = int(group.max()) + 1
+def _summary(corpus: _Corpus, outcomes: dict[str, Outcomes], seed: int) -> dict:
+    """Values with intervals; all bags and measures share the resamples of groups."""
+    is_judged, n = corpus.judged.any(1), corpus.judged.shape[1]
+    n_groups = int(is_judged.sum())
     value, drawn = {}, {}
-    for bag, of_text in counts.items():
-        sums = np.zeros((n_groups, 3 * n))
-        np.add.at(sums, group, of_text)
-        value[bag] = _measures(sums.sum(0, keepdims=True), n)
-        drawn[bag] = _measures(statistics.resampled(sums, seed, RESAMPLES), n)
+    for bag, by_measure in outcomes.items():
+        for name, of_group in by_measure.items():
+            sums = of_group[is_judged]
+            whole = sums.sum(0, keepdims=True)
+            value[name, bag] = float(_measures(whole, n)[name][0])
+            resampled = statistics.resampled(sums, seed, RESAMPLES)
+            drawn[name, bag] = _measures(resampled, n)[name]
 
-    def score(bag: str, measure: str) -> statistics.Score:
-        low, high = np.quantile(drawn[bag][measure], [0.025, 0.975])
-        point = float(value[bag][measure][0])
-        return statistics.Score(point, float(low), float(high), n_groups)
+    def score(name: str, bag: str) -> statistics.Score:
+        low, high = np.quantile(drawn[name, bag], [0.025, 0.975])
+        return statistics.Score(value[name, bag], float(low), float(high), n_groups)
 
-    def gain(bag: str, measure: str) -> statistics.Difference:
-        point = float(value[bag][measure][0] - value[CHANCE][measure][0])
-        spread = drawn[bag][measure] - drawn[CHANCE][measure]
+    def gain(name: str, bag: str) -> statistics.Difference:
+        point = value[name, bag] - value[name, bags.CHANCE]
+        spread = drawn[name, bag] - drawn[name, bags.CHANCE]
         return statistics.with_interval(point, spread, n_groups)
 
-    return Premise(
-        accuracy={bag: score(bag, "accuracy") for bag in counts},
-        f1={bag: score(bag, "macro F1") for bag in counts},
-        gains={
-            (measure, bag): gain(bag, measure)
-            for measure in ("accuracy", "macro F1")
-            for bag in (TOP, DRAWN)
+    return {
+        "accuracy": {bag: score("accuracy", bag) for bag in outcomes},
+        "f1": {bag: score("macro F1", bag) for bag in outcomes},
+        "gains": {
+            (name, bag): gain(name, bag)
+            for name in MEASURES
+            for bag in (bags.TOP, bags.DRAWN)
         },
-        texts=len(group),
-        groups=n_groups,
-        classes=n,
-        is_folded=is_folded,
-    )
+        "texts": int(corpus.judged.sum()),
+        "groups": n_groups,
+        "classes": n,
+    }

@@ -1,5 +1,6 @@
 """Counts of words in parts: as the expression has them, each distinct text once."""
 
+import collections
 import re
 
 import numpy as np
@@ -43,3 +44,29 @@ def test_texts_of_the_same_words_count_once(monkeypatch):
     assert not counted.add(["c", "the cell"]).is_new.any()
     assert counted.distinct == 4 and counted.counts["cell"] == 1
     np.testing.assert_array_equal(np.sort(added.key[[0, 3, 4, 5]]), counted._old)
+
+
+def test_a_full_table_drops_the_rarest(monkeypatch):
+    """Frequent words keep their counts up to `short`; a kill changes nothing."""
+    monkeypatch.setattr(word_counts, "MOST", 64)
+    rng = np.random.default_rng(0)
+    texts = [
+        f"new{i} common {'often' if i % 2 else ''} r{rng.integers(400)}"
+        for i in range(2000)
+    ]
+    exact = collections.Counter(" ".join(texts).split())
+    whole, killed = word_counts.WordCounts(True), word_counts.WordCounts(True)
+    for first in range(0, len(texts), 50):
+        whole.add(texts[first : first + 50])
+        killed.add(texts[first : first + 50])
+        saved = killed.state()
+        killed = word_counts.WordCounts(True)
+        killed.restore(saved)
+        assert len(whole.counts) <= 64 and len(whole.texts_with) <= 64
+    assert dict(killed.counts) == dict(whole.counts)
+    assert dict(killed.texts_with) == dict(whole.texts_with)
+    assert killed.short == whole.short > 0
+    assert whole.counts["common"] == 2000 and whole.counts["often"] == 1000
+    for word, count in exact.items():
+        assert count - whole.short <= whole.counts[word] <= count
+    assert whole.distinct == 2000

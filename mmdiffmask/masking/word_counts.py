@@ -13,6 +13,7 @@ from jaxtyping import Bool, UInt64
 WORD = re.compile(r"[^\W_]+")
 AT_ONCE = 4096  # texts
 MERGED = 1 << 18  # keys that are sorted in among all others
+MOST = 1 << 21  # different words that are counted at once: some 400 MB
 # Of ASCII, by which a text becomes words several times faster than by the expression.
 _LOWER = {
     code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)
@@ -37,18 +38,20 @@ class WordCounts:
     """Counts of words over texts of which those of the same words count once.
 
     Of the texts only 8 bytes each are kept, of a hash: two of 10 million texts that
-    differ are taken for one with a chance of 3 in a million.
+    differ are taken for one with a chance of 3 in a million. Of more than `MOST`
+    different words the rarest half is dropped each time, which is counted in `short`.
 
     Attributes:
       counts: word -> how often it stands in distinct texts.
       texts_with: word -> in how many of them; None: not counted.
       distinct: how many distinct texts there are that have a word.
+      short: a count may be too small by at most this: 0 unless words were dropped.
     """
 
     def __init__(self, is_per_text: bool = False):
         self.counts: collections.Counter[str] = collections.Counter()
         self.texts_with = collections.Counter() if is_per_text else None
-        self.distinct = 0
+        self.distinct, self.short = 0, 0
         self._old, self._recent = np.zeros(0, np.uint64), np.zeros(0, np.uint64)
 
     def add_all(self, texts: Iterable[str]) -> None:
@@ -65,16 +68,29 @@ class WordCounts:
         is_new[np.unique(keys, return_index=True)[1]] = True
         is_new &= ~(_holds(self._old, keys) | _holds(self._recent, keys))
         is_new &= np.array([bool(of_text) for of_text in split], bool)
-        for i in np.flatnonzero(is_new):
-            self.counts.update(split[i])
-            if self.texts_with is not None:
-                self.texts_with.update(set(split[i]))
+        new = list(itertools.compress(split, is_new))
+        self.counts.update(itertools.chain.from_iterable(new))
+        if self.texts_with is not None:
+            self.texts_with.update(itertools.chain.from_iterable(map(set, new)))
+        if len(self.counts) > MOST:
+            self._drop_rarest()
         self.distinct += int(is_new.sum())
         self._recent = np.sort(np.concatenate([self._recent, keys[is_new]]))
         if len(self._recent) > MERGED:
             self._old = np.sort(np.concatenate([self._old, self._recent]))
             self._recent = self._recent[:0]
         return Added(keys, is_new)
+
+    def _drop_rarest(self) -> None:
+        """Drops words until at most half of `MOST` are left, the rarest first."""
+        counts = np.fromiter(self.counts.values(), np.int64, len(self.counts))
+        least = int(np.partition(counts, -(MOST // 2))[-(MOST // 2)])
+        self.short += least
+        kept = {word: n for word, n in self.counts.items() if n > least}
+        self.counts = collections.Counter(kept)
+        if self.texts_with is not None:
+            of_kept = {word: self.texts_with[word] for word in kept}
+            self.texts_with = collections.Counter(of_kept)
 
     def state(self) -> dict[str, np.ndarray]:
         """All of it as arrays, for `restore`."""
@@ -85,6 +101,7 @@ class WordCounts:
             "counts": np.array([self.counts[name] for name in names], np.int64),
             "texts_with": np.array([having.get(name, 0) for name in names], np.int64),
             "keys": np.sort(np.concatenate([self._old, self._recent])),
+            "short": np.array(self.short),
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
@@ -97,7 +114,7 @@ class WordCounts:
             pairs = zip(names, state["texts_with"].tolist(), strict=True)
             self.texts_with = collections.Counter(dict(pairs))
         self._old, self._recent = state["keys"], np.zeros(0, np.uint64)
-        self.distinct = len(self._old)
+        self.distinct, self.short = len(self._old), int(state["short"])
 
 
 def _key(of_text: list[str]) -> int:

@@ -1,6 +1,5 @@
 """Counts of a corpus's words in one pass, resumable, with a sample of its texts."""
 
-import heapq
 import io
 import json
 import logging
@@ -16,6 +15,7 @@ from mmdiffmask.data import texts as corpora
 from mmdiffmask.masking import word_counts
 
 SAVED_EVERY = 1 << 26  # bytes of text
+CHARACTERS = 1 << 24  # that the texts of a sample may have together
 
 
 class Row(NamedTuple):
@@ -47,7 +47,7 @@ class _Progress:
         self.words = word_counts.WordCounts(is_per_text)
         self.n_texts, self.file, self.offset = 0, 0, 0
         self.rows: list[Row] = []
-        self._kept, self._limit = kept, 1 << 64
+        self._kept, self._limit, self._size = kept, 1 << 64, 0
 
     def add(self, texts: Sequence[corpora.Text]) -> None:
         """Counts some texts and takes those of the smallest keys into the sample."""
@@ -55,24 +55,34 @@ class _Progress:
         self.n_texts += len(texts)
         if not self._kept:
             return
-        self.rows += [
-            Row(key, text.text, text.label)
-            for key, text in zip(added.key.tolist(), texts, strict=True)
-            if key < self._limit
-        ]
-        if len(self.rows) > 2 * self._kept:
+        for key, text in zip(added.key.tolist(), texts, strict=True):
+            if key < self._limit:
+                self.rows.append(Row(key, text.text, text.label))
+                self._size += len(text.text)
+        if len(self.rows) > 2 * self._kept or self._size > 2 * CHARACTERS:
             self._thin()
 
     def _thin(self) -> None:
         """Leaves the sample's share of smallest keys; all texts of a key stay or go."""
-        self._limit = heapq.nsmallest(self._kept + 1, (r.key for r in self.rows))[-1]
-        self.rows = [row for row in self.rows if row.key < self._limit]
+        self.rows.sort(key=lambda row: (row.key, row.text, row.label or ""))
+        upto = np.cumsum([len(row.text) for row in self.rows])
+        fits = min(self._kept, int(np.searchsorted(upto, CHARACTERS, "right")))
+        if fits < len(self.rows):
+            self._limit = self.rows[fits].key
+            self.rows = [row for row in self.rows[:fits] if row.key < self._limit]
+        self._size = sum(len(row.text) for row in self.rows)
 
     def finish(self) -> Counted:
         """The counts, with the sample in the order of its keys."""
-        if len(self.rows) > self._kept:
+        if self.rows:
             self._thin()
-        self.rows.sort(key=lambda row: (row.key, row.text, row.label or ""))
+        if self.words.short:
+            logging.warning(
+                "more than %d different words: the rarest were dropped on the way, and"
+                " a count may be too small by %d",
+                word_counts.MOST,
+                self.words.short,
+            )
         return Counted(self.words, self.n_texts, self.rows)
 
     def save(self, path: pathlib.Path, claim: dict) -> None:
@@ -105,6 +115,7 @@ class _Progress:
         self.n_texts, self._limit = note["n_texts"], note["limit"]
         self.file, self.offset = note["file"], note["offset"]
         self.rows = [Row(*row) for row in note["rows"]]
+        self._size = sum(len(row.text) for row in self.rows)
         return True
 
 
@@ -133,7 +144,7 @@ def count(
     claim = {
         "paths": [os.path.abspath(path) for path in paths],
         "files": [[status.st_size, status.st_mtime_ns] for status in files],
-        "settings": [label_field, is_per_text, kept],
+        "settings": [label_field, is_per_text, kept, word_counts.MOST],
     }
     progress = _Progress(is_per_text, kept)
     if state is not None and progress.restore(state, claim):
