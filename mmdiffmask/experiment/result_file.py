@@ -144,17 +144,17 @@ def write(path: pathlib.Path, result: Result) -> None:
     """Writes the file, whole or not at all, of at most `LARGEST` bytes.
 
     Where it would be larger log-probabilities are kept less finely, and then floors of
-    questions and the like are left out (`packed_probe.WAYS`).
+    questions and the like are left out, last what boxes hold (`packed_probe.WAYS`).
     """
-    for per_nat, has_floors in packed_probe.WAYS:
-        text = _text(result, per_nat, has_floors)
+    for per_nat, kept in packed_probe.WAYS:
+        text = _text(result, per_nat, kept)
         if len(text.encode()) <= LARGEST:
             break
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write(path, text)
 
 
-def _text(result: Result, per_nat: int, has_floors: bool) -> str:
+def _text(result: Result, per_nat: int, kept: Sequence[str]) -> str:
     """A line for each part; the last one is the checksum of those before."""
     masks = None if result.masks is None else dataclasses.asdict(result.masks)
     content = {
@@ -170,7 +170,7 @@ def _text(result: Result, per_nat: int, has_floors: bool) -> str:
         "masks": _rounded(masks),
         "losses": list(result.losses),
         "held_out": [[_rounded(x[name]) for name in LINE] for x in result.held_out],
-        "probe": packed_probe.pack(result.probe, per_nat, has_floors),
+        "probe": packed_probe.pack(result.probe, per_nat, kept),
     }
     lines = [f"{json.dumps(k)}: {_compact(value)}" for k, value in content.items()]
     lines.append(f'"sha256": "{_checksum(content)}"')
