@@ -12,6 +12,7 @@ from helpers import fake_experiment, fake_runs
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, run_files
+from mmdiffmask.data.records import seconds
 from mmdiffmask.experiment import kept, outcome, plan, result_file, tables
 from mmdiffmask.masking import published, strategies
 from mmdiffmask.probe import results as results_of_probe
@@ -136,8 +137,24 @@ def test_retrieval_at_both_ends_and_costs(done):
     assert first.mean == pytest.approx(fake_runs.FINDS["none"])
     assert last.mean == pytest.approx(fake_runs.FINDS["random"])
     assert rows["random"].cost.total == 90.0 and rows["random"].cost.boxes == ""
-    assert rows["difference"].cost.boxes.startswith("body: a detector")
+    assert rows["difference"].cost.boxes.startswith("body: detectors over all")
     assert rows["none"].cost.boxes == rows["none"].cost.passes == ""
+
+
+def test_hours_of_detectors_are_those_of_the_records(done, tiny_records, tmp_path):
+    planned, _, results = done
+    one = next(one for one in planned if one.row == "difference")
+    noted = seconds.read(tiny_records)
+    assert noted.keys() == {"ssdlite", "mtcnn"} and min(noted.values()) > 0
+    assert results[one].detectors == noted
+    made = tables.make([one], {one: dataclasses.replace(results[one], detectors={})})
+    assert "do not note" in made.rows[0].cost.boxes  # as of a version before
+    spent = {"mtcnn": 5400.0, "ssdlite": 360.0}
+    changed = dataclasses.replace(results[one], detectors=spent)
+    path = tmp_path / "result.json"
+    result_file.write(path, changed)
+    made = tables.make([one], {one: result_file.read(path)})
+    assert made.rows[0].cost.boxes.endswith("rows: mtcnn 1.5 h, ssdlite 0.1 h")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmdiffmask import atomic, config, inputs, run_files, versions
 from mmdiffmask.data.records import manifest
+from mmdiffmask.data.records import seconds as detectors
 from mmdiffmask.experiment import packed_probe
 from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import summary as mask_summary
@@ -37,6 +38,8 @@ class Result:
       contrasts: those that its config named when it was begun.
       source: kind of its records: toy, video, tvqa or social_iq.
       seconds: stage -> processor seconds.
+      detectors: detector -> processor seconds that it took on all clips of the records,
+        once for all runs; {} where the records do not say.
       clips: "pretraining" and "dev" -> how many.
       fill_only: kinds of held-out masks that hide no box.
       masks: what its masks were made of; None where it hides nothing.
@@ -53,6 +56,7 @@ class Result:
     contrasts: Sequence[str]
     source: str
     seconds: dict[str, float]
+    detectors: dict[str, float]
     clips: dict[str, int]
     fill_only: Sequence[str]
     masks: mask_summary.MaskSummary | None
@@ -107,6 +111,7 @@ def of_folder(row: str, folder: RunFolder) -> Result:
         contrasts=owner.settings["contrasts"],
         source=records.settings["source"],
         seconds=folder.read(seconds) if folder.has(seconds) else {},
+        detectors=detectors.read(folder.find(inputs.RECORDS)),
         clips=run.clips,
         fill_only=run.fill_only,
         masks=run.masks,
@@ -172,6 +177,8 @@ def _text(result: Result, per_nat: int, kept: Sequence[str]) -> str:
         "held_out": [[_rounded(x[name]) for name in LINE] for x in result.held_out],
         "probe": packed_probe.pack(result.probe, per_nat, kept),
     }
+    if result.detectors:
+        content["detectors"] = result.detectors
     lines = [f"{json.dumps(k)}: {_compact(value)}" for k, value in content.items()]
     lines.append(f'"sha256": "{_checksum(content)}"')
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -217,6 +224,7 @@ def _result(content: dict[str, Any]) -> Result:
     return Result(
         **{name: content[name] for name in AS_THEY_ARE},
         claim=claim,
+        detectors=content.get("detectors", {}),  # a version before noted none
         masks=None if masks is None else mask_summary.MaskSummary(**masks),
         held_out=[dict(zip(LINE, x, strict=True)) for x in content["held_out"]],
         probe=packed_probe.unpack(content["probe"], probe),
