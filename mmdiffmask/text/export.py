@@ -8,12 +8,13 @@ Rows are written in parts beside the file. Parts that stand there when the same 
 runs again are kept; at the end they become the file, part by part.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -26,16 +27,16 @@ from mmdiffmask.masking import text_strategies, words
 from mmdiffmask.text import masks, recipes
 
 TEXTS_A_PART = 4096
+LOCK = "lock"  # in the folder of the parts
 SHOWN = -100  # label of a piece that is not hidden: losses leave it out
 ENDINGS = (".parquet", ".jsonl")
-_LISTS = pa.list_(pa.int32())
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         ("window", pa.int32()),
         ("draw", pa.int32()),
-        ("input_ids", _LISTS),
-        ("labels", _LISTS),
+        ("input_ids", pa.list_(pa.int32())),
+        ("labels", pa.list_(pa.int32())),
         ("attention_mask", pa.list_(pa.int8())),
         ("masked", pa.int32()),
     ]
@@ -113,7 +114,7 @@ def write(order: Order) -> str:
     folder = out.with_name(f"{out.name}.parts")
     folder.mkdir(exist_ok=True)
     busy = f"{folder}: another process writes {out} now; wait, or name another --out"
-    with atomic.lock(folder / "lock", busy):
+    with atomic.lock(folder / LOCK, busy), _left_if_used(folder):
         state = folder / "counts.npz"
         scores, anchors = recipes.settings(
             strategy, order.paths, order.sources, pieces, state
@@ -131,6 +132,17 @@ def write(order: Order) -> str:
             _join(parts, unfinished)
         shutil.rmtree(folder)
     return _sentence(order, anchors, scores, notes)
+
+
+@contextlib.contextmanager
+def _left_if_used(folder: pathlib.Path) -> Iterator[None]:
+    """After an error the folder stays only if there is something to go on from."""
+    try:
+        yield
+    except BaseException:
+        if all(path.name == LOCK for path in folder.iterdir()):
+            shutil.rmtree(folder)
+        raise
 
 
 def _check(order: Order, out: pathlib.Path) -> None:
