@@ -113,13 +113,19 @@ def test_a_killed_count_goes_on(corpus, monkeypatch):
     monkeypatch.setattr(counting._Progress, "save", stops)
     with pytest.raises(KeyboardInterrupt):
         counting.count(paths, "label", is_per_text=True, kept=20, state=state)
-    parsed = []
+    numbers = []
     parse = counting.corpora.parse
     monkeypatch.setattr(
-        counting.corpora, "parse", lambda *a: parsed.append(1) or parse(*a)
+        counting.corpora,
+        "parse",
+        lambda *a: numbers.append(a[1:3]) or parse(*a),
     )
     again = counting.count(paths, "label", is_per_text=True, kept=20, state=state)
-    assert len(parsed) < 60 and not state.exists()
+    assert len(numbers) < 60 and not state.exists()
+    # Messages count from the file's beginning, wherever the pass went on.
+    (first, *_), last = numbers, numbers[-1]
+    assert last == ("plain.txt", 60) and first[1] > 1
+    assert [n for _, n in numbers] == list(range(first[1], first[1] + len(numbers)))
     assert again.rows == whole.rows and again.n_texts == whole.n_texts == 120
     assert again.words.counts == whole.words.counts
     assert again.words.texts_with == whole.words.texts_with

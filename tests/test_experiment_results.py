@@ -107,7 +107,7 @@ def test_a_result_is_read_as_it_was_written(done):
 
 def test_answers_stay_with_their_clips_in_another_order():
     probed = large(40, 60)
-    content = json.loads(json.dumps(packed_probe.pack(probed, 1000, True)))
+    content = json.loads(json.dumps(packed_probe.pack(probed, 1000)))
     back = packed_probe.unpack(content, {"bootstrap": 100})
     assert back.key.probe == {"bootstrap": 100} and back.step == 300
     names = sorted({name for label in probed.labels.values() for name in label.clips})
@@ -155,6 +155,67 @@ def test_what_heads_have_beside_their_answers_is_kept(done, tmp_path):
     assert not back.probe.questions.streams["match"]["video"].log_probability
 
 
+def with_sides(probed: results.Probed, n: int) -> results.Probed:
+    """Every label also from inside boxes, and from outside, of n clips."""
+    rng = np.random.default_rng(2)
+
+    def head(rate: float) -> results.LabelHead:
+        return results.LabelHead(
+            l2_of_fold=[0.1] * 5,
+            is_right=(rng.random(n) < rate).astype(int).tolist(),
+            is_right_knn=[0] * n,
+            log_probability=[-0.5] * n,
+        )
+
+    clips = [f"clip {i}" for i in rng.permutation(n)]
+    sides = results.Inside(inside=head(0.8), outside=head(0.5), clips=clips)
+    labels = {
+        name: dataclasses.replace(label, inside=sides)
+        for name, label in probed.labels.items()
+    }
+    return dataclasses.replace(probed, labels=labels)
+
+
+@pytest.mark.parametrize("n", [40, 70])  # as many as the label has, and others
+def test_sides_of_boxes_are_kept(done, tmp_path, n):
+    planned, keeping = done
+    probed = with_sides(large(40, 60), n)
+    old = result_file.read(keeping.path(planned[0]))
+    assert scores.sides(old) == {}  # as of a version before
+    path = tmp_path / "result.json"
+    result_file.write(path, dataclasses.replace(old, probe=probed))
+    back = result_file.read(path)
+    before = probed.labels["action"].inside
+    after = back.probe.labels["action"].inside
+    order = np.argsort(before.clips)
+    for side in results.SIDES:
+        old_head, new_head = getattr(before, side), getattr(after, side)
+        assert new_head.is_right == np.array(old_head.is_right)[order].tolist()
+        assert new_head.l2_of_fold == [0.1] * 5
+    assert len(set(after.clips)) == n
+    share = np.mean(before.inside.is_right), np.mean(before.outside.is_right)
+    of_rule = {(x.measure, x.rule): x for x in scores.of_result(back)}
+    for rule, value in zip(
+        ("inside boxes", "as many cells outside"), share, strict=True
+    ):
+        one = of_rule["action", rule]
+        assert one.accuracy.value == pytest.approx(value) and one.is_further
+    gap = scores.sides(back)["action"]
+    assert gap.value == pytest.approx(share[0] - share[1]) and gap.n == n
+
+
+def test_a_file_with_sides_of_many_clips_is_small(done, tmp_path):
+    planned, keeping = done
+    old = result_file.read(keeping.path(planned[0]))
+    path = tmp_path / "result.json"
+    for n, is_kept in ((6000, True), (40_000, False)):
+        probed = with_sides(large(3000, 0), n)
+        result_file.write(path, dataclasses.replace(old, probe=probed))
+        assert path.stat().st_size <= result_file.LARGEST
+        labels = result_file.read(path).probe.labels
+        assert {x.inside is not None for x in labels.values()} == {is_kept}
+
+
 def test_other_clips_have_other_names():
     probed = large(40, 0)
     label = probed.labels["action"]
@@ -163,7 +224,6 @@ def test_other_clips_have_other_names():
         packed_probe.pack(
             dataclasses.replace(probed, labels={"action": entry}, questions=None),
             1000,
-            True,
         )
         for entry in (label, other)
     )
@@ -171,10 +231,10 @@ def test_other_clips_have_other_names():
 
 
 @pytest.mark.parametrize(
-    "n, questions, per_unit, has_floors",
+    "n, questions, per_unit, has_beside",
     [(300, 450, 1000, True), (3000, 0, 200, True), (3000, 15000, None, False)],
 )
-def test_files_are_small(tmp_path, done, n, questions, per_unit, has_floors):
+def test_files_are_small(tmp_path, done, n, questions, per_unit, has_beside):
     planned, keeping = done
     path = tmp_path / "result.json"
     small = result_file.read(keeping.path(planned[-1]))
@@ -184,7 +244,7 @@ def test_files_are_small(tmp_path, done, n, questions, per_unit, has_floors):
     logs = content["labels"]["action"]["joint"].get("log_probability", {})
     assert logs.get("per_unit") == per_unit
     assert "log_probability" not in content["labels"]["action"]["vit"]
-    assert bool(content["questions"].get("floors")) == has_floors or not questions
+    assert bool(content["questions"].get("floors")) == has_beside or not questions
     back = result_file.read(path).probe
     assert len(back.labels["shirt"].clips) == n
     assert len(back.questions.ids) == questions

@@ -12,6 +12,7 @@ from helpers import fake_experiment, fake_runs
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, run_files
+from mmdiffmask.data.records import seconds
 from mmdiffmask.experiment import kept, outcome, plan, result_file, tables
 from mmdiffmask.masking import published, strategies
 from mmdiffmask.probe import results as results_of_probe
@@ -79,6 +80,42 @@ def test_one_seed_has_the_interval_over_clips(done):
     assert "one seed" in made.contrasts[0].reason
 
 
+def test_sides_of_boxes_are_shown(tmp_path, tiny_records):
+    """The paper's Eq. 1 by row: both sides, and their difference over seeds."""
+    base = fake_experiment.experiment()
+    base = dataclasses.replace(base, rows=base.rows[:1])
+    planned, keeping = fake_experiment.keep(base, tmp_path, tiny_records, SEEDS)
+    results = kept.read(planned, keeping)
+    gaps = []
+    for one, result in results.items():
+        head = result.probe.labels["action"].heads["joint"]
+        right = fake_runs.noisy(0.8, one.seed, 100)
+        gaps.append(np.mean(right) - np.mean(head.is_right))
+        inside = dataclasses.replace(head, is_right=right)
+        sides = results_of_probe.Inside(
+            inside=inside, outside=head, clips=result.probe.labels["action"].clips
+        )
+        label = dataclasses.replace(result.probe.labels["action"], inside=sides)
+        probe = dataclasses.replace(result.probe, labels={"action": label})
+        results[one] = dataclasses.replace(result, probe=probe)
+    made = tables.make(planned, results)
+    cell = made.rows[0].sides["action"]
+    assert made.sides == ("action",) and cell.n == 3
+    assert cell.mean == pytest.approx(np.mean(gaps))
+    names = {"action, inside boxes", "action, as many cells outside"}
+    assert names <= set(made.further)
+    outcome.write(planned, results, keeping.folder, tmp_path)
+    text = shown(tmp_path / run_files.TABLES)
+    assert f"{100 * cell.mean:+.1f} sd {100 * cell.sd:.1f}, 3 seeds" in text
+    lines = list(csv.DictReader((tmp_path / run_files.CSV).open()))
+    shares = [x for x in lines if x["read_out"] == "inside minus outside"]
+    assert [float(x["value"]) for x in shares] == pytest.approx(gaps)
+    assert {(x["statistic"], x["n"]) for x in shares} == {("difference", "100")}
+    alone = {one: result for one, result in results.items() if one.seed == 0}
+    cell = tables.make(list(alone), alone).rows[0].sides["action"]
+    assert cell.sd is None and cell.low < cell.mean < cell.high
+
+
 def test_masks_stand_beside_their_bound(done):
     planned, _, results = done
     rows = {row.name: row for row in tables.make(planned, results).rows}
@@ -100,8 +137,24 @@ def test_retrieval_at_both_ends_and_costs(done):
     assert first.mean == pytest.approx(fake_runs.FINDS["none"])
     assert last.mean == pytest.approx(fake_runs.FINDS["random"])
     assert rows["random"].cost.total == 90.0 and rows["random"].cost.boxes == ""
-    assert rows["difference"].cost.boxes.startswith("body: a detector")
+    assert rows["difference"].cost.boxes.startswith("body: detectors over all")
     assert rows["none"].cost.boxes == rows["none"].cost.passes == ""
+
+
+def test_hours_of_detectors_are_those_of_the_records(done, tiny_records, tmp_path):
+    planned, _, results = done
+    one = next(one for one in planned if one.row == "difference")
+    noted = seconds.read(tiny_records)
+    assert noted.keys() == {"ssdlite", "mtcnn"} and min(noted.values()) > 0
+    assert results[one].detectors == noted
+    made = tables.make([one], {one: dataclasses.replace(results[one], detectors={})})
+    assert "do not note" in made.rows[0].cost.boxes  # as of a version before
+    spent = {"mtcnn": 5400.0, "ssdlite": 360.0}
+    changed = dataclasses.replace(results[one], detectors=spent)
+    path = tmp_path / "result.json"
+    result_file.write(path, changed)
+    made = tables.make([one], {one: result_file.read(path)})
+    assert made.rows[0].cost.boxes.endswith("rows: mtcnn 1.5 h, ssdlite 0.1 h")
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_folds_without_two_classes_say_so():
     names = ["a"] * 8 + ["b"]
     settings = config.Probe(folds=3)
     with pytest.raises(
-        ValueError, match="probe.labels: kind: probe.folds: .* 1 classes"
+        ValueError, match="probe.labels: kind: probe.folds: .* of 1 class;"
     ):
         clip_probe.probe_folds(settings, "kind", held_out(names, [0, 1, 2] * 3))
 

@@ -83,6 +83,22 @@ def test_lines_hold_the_same_as_parquet(corpus, capsys):
     assert not list(corpus.glob("*.parts"))
 
 
+def test_what_fails_before_the_first_part_leaves_nothing(corpus, capsys):
+    """Nor does it touch the folder of a process that is at work."""
+    wrong = words("m.jsonl", "--vectors", "absent.npz", "--k", 3)
+    status, _, err = run(capsys, *wrong)
+    assert status == 2 and "absent.npz" in err
+    assert not list(corpus.glob("m.jsonl*"))
+    folder = corpus / "m.jsonl.parts"
+    folder.mkdir()
+    with export.atomic.lock(folder / export.LOCK, "busy"):
+        status, _, err = run(capsys, *words("m.jsonl", *VECTORS))
+        assert status == 2 and "another process writes m.jsonl now" in err
+        assert (folder / export.LOCK).is_file()
+    assert run(capsys, *words("m.jsonl", *VECTORS))[0] == 0
+    assert not folder.exists()
+
+
 class Killed(BaseException):
     pass
 

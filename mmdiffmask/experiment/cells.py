@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmdiffmask import contrast_statistics
+from mmdiffmask.statistics import Difference, Score
 
 NEEDS_SEEDS = 2  # for a deviation
 
@@ -44,3 +45,11 @@ def cell(values: Sequence[float]) -> Cell:
     if over is None:  # no spread
         return Cell(n, mean, 0.0)
     return Cell(n, over.mean, over.sd, over.low, over.high)
+
+
+def with_ends(of_seeds: Sequence[Score | Difference]) -> Cell:
+    """Over seeds; of one seed with its interval over clips, where there is one."""
+    result, one = cell([x.value for x in of_seeds]), of_seeds[0]
+    if result.n > 1 or not one.has_interval:
+        return result
+    return dataclasses.replace(result, low=one.low, high=one.high)

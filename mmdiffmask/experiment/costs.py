@@ -20,6 +20,8 @@ PASSES = {
     "gain": "a finetuned classifier, one for every piece of every labelled text",
 }
 
+HOUR = 3600  # seconds
+
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
@@ -61,16 +63,24 @@ def of_row(strategy: str, results: Sequence[Result]) -> Cost:
     known = strategies.REGISTRY.get(strategy)
     if known is None:
         return Cost(seconds, "", "")
-    return Cost(seconds, _boxes(known, settings), _passes(known, settings))
+    boxes = _boxes(known, settings, results[0].detectors)
+    return Cost(seconds, boxes, _passes(known, settings))
 
 
-def _boxes(strategy: strategies.Strategy, settings: Mapping[str, Any]) -> str:
+def _boxes(
+    strategy: strategies.Strategy,
+    settings: Mapping[str, Any],
+    detectors: Mapping[str, float],
+) -> str:
     if not strategy.units.boxes:
         return ""
     kinds = " and ".join(strategy.units.boxes)
     if settings.get("data.toy.boxes") == "true":
         return f"{kinds}: as rendered, no detector"
-    return f"{kinds}: a detector over all clips; records do not note its hours"
+    if not detectors:
+        return f"{kinds}: a detector over all clips; records do not note its hours"
+    hours = ", ".join(f"{name} {s / HOUR:.2g} h" for name, s in detectors.items())
+    return f"{kinds}: detectors over all clips, once for all rows: {hours}"
 
 
 def _passes(strategy: strategies.Strategy, settings: Mapping[str, Any]) -> str:

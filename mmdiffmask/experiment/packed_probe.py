@@ -19,15 +19,21 @@ from mmdiffmask.training.read_outs import clips as read_outs
 
 LOGS = "log_probability"
 BESIDE = ("floors", "streams", "right_distractors")  # of questions, beside their scores
-# How fine log-probabilities may be kept, in steps of a nat, and whether BESIDE is kept:
-# the first that fits is taken. 0: no log-probabilities.
-WAYS = tuple(itertools.product((1000, 500, 200, 100), (True,))) + tuple(
-    itertools.product((100, 50, 20, 10, 0), (False,))
+INSIDE = "inside"  # of a label, beside its heads
+# How fine log-probabilities may be kept, in steps of a nat (0: not at all), and which
+# of these names are kept: the first that fits is taken.
+FINE, ROUGH = (1000, 500, 200, 100), (100, 50, 20, 10, 0)
+WAYS = (
+    *itertools.product(FINE, [(*BESIDE, INSIDE)]),
+    *itertools.product(ROUGH, [(INSIDE,)]),
+    *itertools.product(ROUGH, [()]),
 )
 DIGITS = 6
 
 
-def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, Any]:
+def pack(
+    probed: results.Probed, per_nat: int, kept: Sequence[str] = WAYS[0][1]
+) -> dict[str, Any]:
     """The scores as JSON, answers and log-probabilities as strings.
 
     Settings of the probe are left out, as those of the run hold them. Of a label only
@@ -37,7 +43,7 @@ def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, An
     Args:
       probed: the scores.
       per_nat: how fine log-probabilities are kept; 0: not at all.
-      has_floors: whether what questions have beside their scores is kept.
+      kept: names of what questions and labels keep beside their scores.
     """
     content = results.as_json(probed)
     content["key"] = {k: content["key"][k] for k in ("weights", "numbers", "manifest")}
@@ -48,6 +54,7 @@ def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, An
     place = {name: i for i, name in enumerate(names)}
     content["clips"] = {"n": len(names), "sha256": _checksum(names)}
     for entry in content["labels"].values():
+        sides = entry.pop(INSIDE, None)
         _keep_first(entry)
         texts = entry.pop("texts", None)
         order = _sort_label(entry, place)
@@ -55,12 +62,14 @@ def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, An
             entry["texts"] = _texts(texts, order)
             for head in (entry[name] for name in _heads(entry)):
                 head["few"] = _columns(head.pop("few", ()))
+        if sides and INSIDE in kept:
+            entry[INSIDE] = _sides(sides)
     if questions:
         for name in BESIDE:
             for entry in questions.get(name, {}).values():
                 for scores in entry.values():
                     scores.pop(LOGS, None)
-            if not has_floors:
+            if name not in kept:
                 questions.pop(name, None)
         _sort_questions(questions, place)
     return _packed(content if per_nat else _without_logs(content), per_nat or 1000)
@@ -68,7 +77,6 @@ def pack(probed: results.Probed, per_nat: int, has_floors: bool) -> dict[str, An
 
 def _keep_first(label: dict[str, Any]) -> None:
     heads = _heads(label)
-    label.pop("inside", None)  # of the start alone: probe.json has it
     for name in read_outs.ordered(heads)[1:]:
         label[name].pop(LOGS, None)
 
@@ -103,6 +111,19 @@ def _texts(texts: dict[str, Any], order: np.ndarray) -> dict[str, Any]:
     _reorder(texts, order)
     texts["groups"] = packed.pack_whole(texts["groups"])
     return texts | {"classes": tuple(classes), "group_names": _checksum(names)}
+
+
+def _sides(sides: dict[str, Any]) -> dict[str, Any]:
+    """Which clips each side is right on, by the linear heads; clips of train and val.
+
+    They are others than the label's, so a checksum of their own stands for them.
+    """
+    names = sides["clips"]
+    _reorder(sides, np.argsort(np.array(names, str), kind="stable"))
+    for name in results.SIDES:
+        sides[name] |= {"is_right_knn": []}
+        sides[name].pop(LOGS, None)
+    return sides | {"clips": {"n": len(names), "sha256": _checksum(sorted(names))}}
 
 
 def _sort_questions(questions: dict[str, Any], place: Mapping[str, int]) -> None:
@@ -168,8 +189,7 @@ def unpack(content: Mapping[str, Any], probe: Mapping[str, Any]) -> results.Prob
       KeyError: if a part is missing; TypeError or AttributeError if it is another.
     """
     content = _unpacked(content)
-    clips = content.pop("clips")
-    names = [f"{clips['sha256']} {i:06}" for i in range(clips["n"])]
+    names = _numbered(**content.pop("clips"))
     for label in content["labels"].values():
         has_label = packed.unpack_bits(label["clips"], len(names))
         label["clips"] = [n for n, has in zip(names, has_label, strict=True) if has]
@@ -182,15 +202,22 @@ def unpack(content: Mapping[str, Any], probe: Mapping[str, Any]) -> results.Prob
                     dict(zip(few["names"], values, strict=True))
                     for values in few["each"]
                 ]
+        if sides := label.get(INSIDE):
+            sides["clips"] = _numbered(**sides["clips"])
     if questions := content.get("questions"):
         ids, kinds = questions["ids"], questions["kinds"]
         steps = packed.unpack_ints(questions["clips"], ids["n"])
         questions["clips"] = [names[i] for i in np.cumsum(steps)]
         of_each = packed.unpack_ints(kinds["each"], ids["n"])
         questions["kinds"] = [kinds["names"][i] for i in of_each]
-        questions["ids"] = [f"{ids['sha256']} {i:06}" for i in range(ids["n"])]
+        questions["ids"] = _numbered(**ids)
     content["key"] = content["key"] | {"probe": dict(probe)}
     return results.from_json(content)
+
+
+def _numbered(n: int, sha256: str) -> list[str]:
+    """Names for so many that the checksum stands for."""
+    return [f"{sha256} {i:06}" for i in range(n)]
 
 
 def _unpacked(node: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmdiffmask import atomic, config, inputs, run_files, versions
 from mmdiffmask.data.records import manifest
+from mmdiffmask.data.records import seconds as detectors
 from mmdiffmask.experiment import packed_probe
 from mmdiffmask.inputs import Claim
 from mmdiffmask.probe import finished, results
@@ -38,6 +39,8 @@ class Result:
       contrasts: those that its config named when it was begun.
       source: kind of its records: toy, video, tvqa or social_iq; TEXTS.
       seconds: stage -> processor seconds.
+      detectors: detector -> processor seconds that it took on all clips of the records,
+        once for all runs; {} where the records do not say.
       clips: "pretraining" and "dev" -> how many.
       fill_only: kinds of held-out masks that hide no box.
       masks: what its masks were made of; None where it hides nothing.
@@ -54,6 +57,7 @@ class Result:
     contrasts: Sequence[str]
     source: str
     seconds: dict[str, float]
+    detectors: dict[str, float]
     clips: dict[str, int]
     fill_only: Sequence[str]
     masks: finished.Masks | None
@@ -111,6 +115,7 @@ def of_folder(row: str, folder: RunFolder) -> Result:
         contrasts=owner.settings["contrasts"],
         source=source,
         seconds=folder.read(seconds) if folder.has(seconds) else {},
+        detectors=detectors.read(folder.find(inputs.RECORDS)),
         clips=run.clips,
         fill_only=run.fill_only,
         masks=run.masks,
@@ -150,17 +155,17 @@ def write(path: pathlib.Path, result: Result) -> None:
     """Writes the file, whole or not at all, of at most `LARGEST` bytes.
 
     Where it would be larger log-probabilities are kept less finely, and then floors of
-    questions and the like are left out (`packed_probe.WAYS`).
+    questions and the like are left out, last what boxes hold (`packed_probe.WAYS`).
     """
-    for per_nat, has_floors in packed_probe.WAYS:
-        text = _text(result, per_nat, has_floors)
+    for per_nat, kept in packed_probe.WAYS:
+        text = _text(result, per_nat, kept)
         if len(text.encode()) <= LARGEST:
             break
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write(path, text)
 
 
-def _text(result: Result, per_nat: int, has_floors: bool) -> str:
+def _text(result: Result, per_nat: int, kept: Sequence[str]) -> str:
     """A line for each part; the last one is the checksum of those before."""
     masks = None if result.masks is None else dataclasses.asdict(result.masks)
     content = {
@@ -176,8 +181,10 @@ def _text(result: Result, per_nat: int, has_floors: bool) -> str:
         "masks": _rounded(masks),
         "losses": list(result.losses),
         "held_out": [[_rounded(x[name]) for name in LINE] for x in result.held_out],
-        "probe": packed_probe.pack(result.probe, per_nat, has_floors),
+        "probe": packed_probe.pack(result.probe, per_nat, kept),
     }
+    if result.detectors:
+        content["detectors"] = result.detectors
     lines = [f"{json.dumps(k)}: {_compact(value)}" for k, value in content.items()]
     lines.append(f'"sha256": "{_checksum(content)}"')
     return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -223,6 +230,7 @@ def _result(content: dict[str, Any]) -> Result:
     return Result(
         **{name: content[name] for name in AS_THEY_ARE},
         claim=claim,
+        detectors=content.get("detectors", {}),  # a version before noted none
         masks=None if masks is None else finished.masks_of(claim.settings, masks),
         held_out=[dict(zip(LINE, x, strict=True)) for x in content["held_out"]],
         probe=packed_probe.unpack(content["probe"], probe),

@@ -46,6 +46,8 @@ def of_result(result: Result) -> list[RunScore]:
         if label.texts is not None:
             scores += _of_texts(name, label, result.probe.key.probe["bootstrap"])
             continue
+        if label.inside is not None:
+            scores += map(_shown, further.of_sides(name, label.inside))
         for place, read_out in enumerate(clips.ordered(label.heads)):
             scores += _of_head(name, read_out, label.heads[read_out], place == 0)
     if result.probe.questions is not None:
@@ -145,6 +147,19 @@ def _beside(questions: results.Questions, resamples: int) -> list[RunScore]:
         for name, entry in entries.items()
     ]
     return [*floors, *map(_shown, further.of_questions(questions, resamples))]
+
+
+def sides(result: Result) -> dict[str, statistics.Difference]:
+    """Label -> what cells inside boxes tell more than as many outside.
+
+    Labels without boxes, or of a run that was not asked, are left out.
+    """
+    resamples = result.probe.key.probe["bootstrap"]
+    return {
+        name: table.inside_minus_outside(label.inside, resamples)
+        for name, label in result.probe.labels.items()
+        if label.inside is not None
+    }
 
 
 def _some(logs: results.LogProbability, is_kind: np.ndarray) -> Sequence[float | None]:

@@ -17,6 +17,7 @@ from mmdiffmask.experiment.plan import Planned
 from mmdiffmask.experiment.result_file import Result
 from mmdiffmask.masking import published
 from mmdiffmask.probe import contrasted, finished, text_scores
+from mmdiffmask.statistics import Difference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,7 @@ class ExperimentRow:
       seeds: that it was run with.
       cells: measure -> accuracy.
       further: "measure, rule" -> accuracy with fewer labels, from one stream and so on.
+      sides: label -> what cells inside boxes tell more than as many outside, of 1.
       hidden: what its masks were made of; None where it hides nothing.
       held_out: (held-out masks, cells) -> retrieval at the first and the last
         evaluation.
@@ -72,6 +74,7 @@ class ExperimentRow:
     seeds: tuple[int, ...]
     cells: dict[str, Cell]
     further: dict[str, Cell]
+    sides: dict[str, Cell]
     hidden: Hidden | None
     held_out: dict[tuple[str, str], tuple[Cell, Cell]]
     cost: costs.Cost
@@ -90,6 +93,7 @@ class Tables:
       rows: those that hide nothing first, then as the config has them.
       measures: columns of the accuracies.
       further: columns of the further scores.
+      sides: labels that were read from inside boxes, too.
       floors: measure -> what needs no features -> accuracy.
       contrasts: those that the config names.
       late: of these, those that were not named yet when some run was begun.
@@ -103,6 +107,7 @@ class Tables:
     rows: tuple[ExperimentRow, ...]
     measures: tuple[str, ...]
     further: tuple[str, ...]
+    sides: tuple[str, ...]
     floors: dict[str, dict[str, float]]
     contrasts: tuple[contrasted.Measured, ...]
     late: tuple[str, ...]
@@ -143,6 +148,7 @@ def make(planned: Sequence[Planned], results: Mapping[Planned, Result]) -> Table
         rows=tuple(sorted(rows, key=_place)),
         measures=tuple(dict.fromkeys(m for row in rows for m in row.cells)),
         further=tuple(dict.fromkeys(name for row in rows for name in row.further)),
+        sides=tuple(dict.fromkeys(name for row in rows for name in row.sides)),
         floors=_floors(first),
         contrasts=kept.compare({one: results[one] for one in planned}),
         late=tuple(
@@ -176,6 +182,7 @@ def _row(name: str, by_seed: Mapping[int, Result]) -> ExperimentRow:
         seeds=tuple(by_seed),
         cells=_accuracies(scored),
         further=_further(scored),
+        sides=_sides(every),
         hidden=None if is_text else _hidden(every, settings["masking.ratio"]),
         held_out=_held_out(every, "" if is_text else "retrieval_"),
         cost=costs.of_row(strategy, every),
@@ -201,17 +208,20 @@ def _further(every: Sequence[scores.RunScore]) -> dict[str, Cell]:
 
 
 def _accuracy(of_seeds: Sequence[scores.RunScore]) -> Cell:
-    """Of one seed with the interval over clips, where there is one."""
     logs = [x.log_probability for x in of_seeds if x.log_probability is not None]
-    result = dataclasses.replace(
-        cells.cell([score.accuracy.value for score in of_seeds]),
+    return dataclasses.replace(
+        cells.with_ends([score.accuracy for score in of_seeds]),
         count=of_seeds[0].count,
         log_probability=statistics.fmean(logs) if logs else None,
     )
-    one = of_seeds[0].accuracy
-    if result.n > 1 or not one.has_interval:
-        return result
-    return dataclasses.replace(result, low=one.low, high=one.high)
+
+
+def _sides(every: Sequence[Result]) -> dict[str, Cell]:
+    by_label: dict[str, list[Difference]] = {}
+    for result in every:
+        for label, gap in scores.sides(result).items():
+            by_label.setdefault(label, []).append(gap)
+    return {name: cells.with_ends(of_seeds) for name, of_seeds in by_label.items()}
 
 
 def _hidden(every: Sequence[Result], ratio: float) -> Hidden | None:

@@ -84,8 +84,8 @@ def differences(before: Result, now: Result) -> list[str]:
             said.append(f"loss of update {step}: {old:.5f}, now {new:.5f}")
             break  # those after it follow from it
     there, here = _accuracies(before), _accuracies(now)
-    if there.keys() != here.keys():
-        said.append(f"other scores: {', '.join(sorted(there.keys() ^ here.keys()))}")
+    if gone := there.keys() - here.keys():  # a version before kept fewer
+        said.append(f"no such score now: {', '.join(sorted(gone))}")
     for name in there.keys() & here.keys():
         # What rounding adds to a difference of just a point counts as none.
         if not abs(there[name] - here[name]) <= ACCURACY + 1e-9:

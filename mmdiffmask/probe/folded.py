@@ -72,8 +72,8 @@ class _Label:
         classes = tuple(sorted(set(kept)))
         if len(classes) < (1 if self.may_lack else 2):
             raise ValueError(
-                f"probe.folds: {len(kept)} clips that are left to fit on have"
-                f" {len(classes)} classes; take fewer folds or a larger fraction"
+                f"probe.folds: the {len(kept)} clips that are left to fit on are of"
+                f" {len(classes)} class; take fewer folds or a larger fraction"
             )
         x = linear.standardiser(part.features[is_fitted])(part.features)
         target = linear.class_index(part.labels, classes)

@@ -12,6 +12,8 @@ import numpy as np
 from mmdiffmask import statistics
 from mmdiffmask.probe import results, table
 
+INSIDE_MINUS_OUTSIDE = "inside minus outside"
+
 
 @dataclasses.dataclass(frozen=True)
 class Further:

@@ -83,9 +83,9 @@ def further(probed: results.Probed) -> list[str]:
 
 def _sides(label: str, sides: results.Inside, resamples: int) -> str:
     """Cells inside boxes against as many outside, and their difference."""
-    hits = [np.array(head.is_right, float) for head in (sides.inside, sides.outside)]
-    values = [f"{100 * x.mean():.1f}" for x in hits]
-    difference = statistics.difference(*hits, BOOTSTRAP_SEED, resamples)
+    heads = (sides.inside, sides.outside)
+    values = [f"{100 * np.mean(head.is_right):.1f}" for head in heads]
+    difference = inside_minus_outside(sides, resamples)
     ends = "no interval: one clip or no spread"
     if difference.has_interval:
         ends = (
@@ -97,6 +97,14 @@ def _sides(label: str, sides: results.Inside, resamples: int) -> str:
         f" difference {100 * difference.value:+.1f} ({ends}; one of"
         f" {100 * difference.smallest:.1f} would have been seen)  {difference.n} clips"
     )
+
+
+def inside_minus_outside(
+    sides: results.Inside, resamples: int
+) -> statistics.Difference:
+    """What cells inside boxes tell more than as many outside, on the same clips."""
+    hits = [np.array(head.is_right, float) for head in (sides.inside, sides.outside)]
+    return statistics.difference(*hits, BOOTSTRAP_SEED, resamples)
 
 
 def lacking(label: str, unknown: Mapping[str, int], clips: int) -> str:

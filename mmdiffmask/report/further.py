@@ -2,9 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-
-from mmdiffmask import statistics
 from mmdiffmask.probe import further, results, table
 from mmdiffmask.report import sentences
 from mmdiffmask.report.summary import FurtherCell, FurtherColumn
@@ -59,7 +56,7 @@ def _of_label(
     if entry.inside is not None:
         for one in further.of_sides(label, entry.inside):
             yield label, one.rule, _cell(one)
-        yield label, "inside minus outside", _difference(entry.inside, resamples)
+        yield label, further.INSIDE_MINUS_OUTSIDE, _difference(entry.inside, resamples)
 
 
 def _cell(one: further.Further, below: list[str] | tuple[str, ...] = ()) -> FurtherCell:
@@ -75,8 +72,7 @@ def _cell(one: further.Further, below: list[str] | tuple[str, ...] = ()) -> Furt
 
 def _difference(sides: results.Inside, resamples: int) -> FurtherCell:
     """In percentage points, on the same clips."""
-    hits = [np.array(head.is_right, float) for head in (sides.inside, sides.outside)]
-    gap = statistics.difference(*hits, table.BOOTSTRAP_SEED, resamples)
+    gap = table.inside_minus_outside(sides, resamples)
     ends = sentences.NO_INTERVAL
     if gap.has_interval:
         ends = f"{sentences.points(gap.low)} to {sentences.points(gap.high)}"

@@ -45,7 +45,7 @@ class _Progress:
 
     def __init__(self, is_per_text: bool, kept: int):
         self.words = word_counts.WordCounts(is_per_text)
-        self.n_texts, self.file, self.offset = 0, 0, 0
+        self.n_texts, self.file, self.offset, self.number = 0, 0, 0, 0
         self.rows: list[Row] = []
         self._kept, self._limit, self._size = kept, 1 << 64, 0
 
@@ -90,6 +90,7 @@ class _Progress:
             "n_texts": self.n_texts,
             "file": self.file,
             "offset": self.offset,
+            "number": self.number,
             "limit": self._limit,
             "rows": self.rows,
             "claim": claim,
@@ -114,6 +115,7 @@ class _Progress:
         self.words.restore(state)
         self.n_texts, self._limit = note["n_texts"], note["limit"]
         self.file, self.offset = note["file"], note["offset"]
+        self.number = note.get("number", 0)  # a version before did not note it
         self.rows = [Row(*row) for row in note["rows"]]
         self._size = sum(len(row.text) for row in self.rows)
         return True
@@ -150,12 +152,10 @@ def count(
     if state is not None and progress.restore(state, claim):
         logging.info("%s: goes on after %d texts", state, progress.n_texts)
     unsaved = 0
-    for file, offset, part in _parts(
-        paths, progress.file, progress.offset, label_field
-    ):
+    for file, offset, number, part in _parts(paths, progress, label_field):
         before = progress.offset if progress.file == file else 0
         progress.add(part)
-        progress.file, progress.offset = file, offset
+        progress.file, progress.offset, progress.number = file, offset, number
         unsaved += offset - before
         if state is not None and unsaved >= SAVED_EVERY:
             progress.save(state, claim)
@@ -166,19 +166,24 @@ def count(
 
 
 def _parts(
-    paths: Sequence[str], first_file: int, first_offset: int, label_field: str | None
-) -> Iterator[tuple[int, int, list[corpora.Text]]]:
-    """(file, offset behind them, texts), a few thousand texts at a time."""
-    for i in range(first_file, len(paths)):
+    paths: Sequence[str], progress: _Progress, label_field: str | None
+) -> Iterator[tuple[int, int, int, list[corpora.Text]]]:
+    """What follows `progress`, a few thousand texts at a time.
+
+    Each part: (file, offset behind it, number of its last text in the file, texts).
+    """
+    first, offset, number = progress.file, progress.offset, progress.number
+    for i in range(first, len(paths)):
         with corpora.open_file(paths[i]) as file:
-            if i == first_file and first_offset:
-                file.seek(first_offset)
+            if i == first and offset:
+                file.seek(offset)
+            else:
+                number = 0
             part: list[corpora.Text] = []
-            number = 0
             for offset, line in corpora.lines(file, paths[i]):
                 number += 1
                 part.append(corpora.parse(line, paths[i], number, label_field))
                 if len(part) == word_counts.AT_ONCE:
-                    yield i, offset + len(line), part
+                    yield i, offset + len(line), number, part
                     part = []
-            yield i, file.tell(), part
+            yield i, file.tell(), number, part

@@ -8,12 +8,13 @@ Rows are written in parts beside the file. Parts that stand there when the same 
 runs again are kept; at the end they become the file, part by part.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mmdiffmask import atomic, seeds
 from mmdiffmask.data import texts as corpora
@@ -22,6 +23,7 @@ from mmdiffmask.masking import text_strategies, words
 from mmdiffmask.text import masks, recipes, rows
 
 TEXTS_A_PART = 4096
+LOCK = "lock"  # in the folder of the parts
 FORMAT = 1  # of the rows; another one never goes on where this one stopped
 
 
@@ -95,7 +97,7 @@ def write(order: Order) -> str:
     folder = out.with_name(f"{out.name}.parts")
     folder.mkdir(exist_ok=True)
     busy = f"{folder}: another process writes {out} now; wait, or name another --out"
-    with atomic.lock(folder / "lock", busy):
+    with atomic.lock(folder / LOCK, busy), _left_if_used(folder):
         of_corpus = recipes.Corpus(
             order.paths, pieces, order.are_marked, folder / "counts.npz"
         )
@@ -113,6 +115,17 @@ def write(order: Order) -> str:
             rows.join(parts, unfinished)
         shutil.rmtree(folder)
     return _sentence(order, anchors, scores, notes)
+
+
+@contextlib.contextmanager
+def _left_if_used(folder: pathlib.Path) -> Iterator[None]:
+    """After an error the folder stays only if there is something to go on from."""
+    try:
+        yield
+    except BaseException:
+        if all(path.name == LOCK for path in folder.iterdir()):
+            shutil.rmtree(folder)
+        raise
 
 
 def _check(order: Order, out: pathlib.Path) -> None:

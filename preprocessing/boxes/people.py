@@ -4,9 +4,12 @@ Where the body detector saw nobody, a face stands for the body below it (design.
 section 9): three face widths wide, from 0.4 face heights above the face to 5 below.
 """
 
+import collections
+import contextlib
 import dataclasses
 import itertools
 import pathlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +25,7 @@ from preprocessing.items import Finder, Look, Search
 BODY_WIDTHS = 1.5  # to each side of the face's centre, in face widths
 BODY_ABOVE, BODY_BELOW = 0.4, 5.0  # from the face's top and bottom, in face heights
 CHUNK = 8  # looks that are detected in one call: bounds memory
+TRACKS = "tracks"  # in `PeopleFinder.seconds`
 
 
 def finder_of(search: Search) -> Finder:
@@ -38,6 +42,9 @@ class PeopleFinder:
 
     Its files are read at once: that one is missing is no clip's fault.
 
+    Attributes:
+      seconds: detector, or `TRACKS` -> processor seconds that it has taken so far.
+
     Raises:
       ValueError: if a file of weights or boxes is missing; says what to do.
     """
@@ -46,10 +53,11 @@ class PeopleFinder:
         detectors.load(search)
         _face_finder(search)
         self._search, self.fps, self.settings = search, search.fps, search.settings
+        self.seconds: collections.Counter[str] = collections.Counter()
 
     def __call__(self, clip: str, looks: Iterable[Look]) -> Boxes:
         """Boxes of a clip's sampled frames; `frame` counts those."""
-        return _find(self._search, clip, looks)
+        return _find(self._search, clip, looks, self.seconds)
 
     def lost(
         self, clip: str, duration_s: float, size_px: tuple[int, int]
@@ -63,25 +71,41 @@ class PeopleFinder:
         return [(name, reason) for reason in box_files.tell(counts)]
 
 
-def _find(search: People, clip: str, looks: Iterable[Look]) -> Boxes:
+def _find(
+    search: People, clip: str, looks: Iterable[Look], seconds: collections.Counter[str]
+) -> Boxes:
+    """`seconds` grows by what it takes."""
     detect, find_faces = detectors.load(search), _face_finder(search)
     follower, is_tracked = _follower(search, clip), search.tracks == "tracked"
     bodies, faces, sizes = [], [], []
     for chunk in _chunks(looks):
         sampled = [look for look in chunk if look.is_sampled]
         wanted = chunk if follower else sampled
-        for look, detected in zip(wanted, detect(clip, wanted), strict=True):
+        with _timed(seconds, search.bodies):
+            seen = detect(clip, wanted)
+        for look, detected in zip(wanted, seen, strict=True):
             if follower:
-                detected = follower.update(look.image, detected)[is_tracked]
+                with _timed(seconds, TRACKS):
+                    detected = follower.update(look.image, detected)[is_tracked]
             elif is_tracked:
                 detected = detected.take(np.flatnonzero(detected.track >= 0))
             if look.is_sampled:
                 bodies.append(detected)
                 sizes.append((look.image.shape[1], look.image.shape[0]))
-        faces += find_faces([look.image for look in sampled])
+        with _timed(seconds, search.faces):
+            faces += find_faces([look.image for look in sampled])
     if follower:
         bodies = [follower.settle(detected) for detected in bodies]
     return join(bodies, faces, sizes, search.faces, is_derived=not is_tracked)
+
+
+@contextlib.contextmanager
+def _timed(seconds: collections.Counter[str], name: str) -> Iterator[None]:
+    """Adds what is done to the seconds of a detector; a file or none is no detector."""
+    began = time.process_time()
+    yield
+    if name not in ("file", "none"):
+        seconds[name] += time.process_time() - began
 
 
 def _chunks(looks: Iterable[Look]) -> Iterator[list[Look]]:

@@ -17,7 +17,7 @@ from typing import Any
 import tqdm
 
 from mmdiffmask import atomic, versions
-from mmdiffmask.data.records import fingerprint, index
+from mmdiffmask.data.records import fingerprint, index, seconds
 from mmdiffmask.data.records import manifest as manifest_lib
 from mmdiffmask.data.records import shards as records_lib
 from mmdiffmask.data.records.manifest import Manifest, Shard
@@ -249,6 +249,7 @@ def finish(
     counts = put_losses(
         out, plan.skipped, plan.repaired, [note for _, note in by_place]
     )
+    _put_seconds(out, notes)
     manifest = Manifest(
         settings=described,
         versions=out_folder.versions() | {fingerprint.RULES: _rules()},
@@ -266,6 +267,15 @@ def finish(
     # A run that was just started may have seen the manifest and be faster.
     shutil.rmtree(out / out_folder.WORK, ignore_errors=True)
     return manifest
+
+
+def _put_seconds(out: pathlib.Path, notes: Sequence[dict[str, Any]]) -> None:
+    """Writes what detectors took, if there were any."""
+    total: collections.Counter[str] = collections.Counter()
+    for note in notes:
+        total.update(note.get("seconds", {}))  # a version before noted none
+    if total:
+        atomic.write(out / seconds.NAME, seconds.text(total), out / out_folder.WORK)
 
 
 def _rules() -> str:

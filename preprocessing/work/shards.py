@@ -17,7 +17,8 @@ from mmdiffmask.data.records import manifest as manifest_lib
 from mmdiffmask.data.records import shards as records_lib
 from mmdiffmask.data.records.manifest import Manifest
 from mmdiffmask.data.records.shards import Record
-from preprocessing.items import Clip, Losses, Search, Settings
+from preprocessing.boxes import people
+from preprocessing.items import Clip, Finder, Losses, Search, Settings
 from preprocessing.work import clips, out_folder, sources, workers
 from preprocessing.work.execution import Note
 
@@ -70,7 +71,9 @@ def write_shard(task: Task) -> Note:
     schema = records_lib.features(
         settings.segments, settings.sub_segments, settings.grid.n_patches
     )
-    records = _records(task, losses, counts, entries)
+    # A search that a worker cannot begin is no clip's fault.
+    finder = people.finder_of(task.finder) if task.boxed else None
+    records = _records(task, finder, losses, counts, entries)
     with atomic.place(path, path.parent / out_folder.WORK) as partial:
         shard = records_lib.write_shard(partial, records, schema)
     shard = dataclasses.replace(shard, file=task.file)
@@ -79,6 +82,7 @@ def write_shard(task: Task) -> Note:
         "shard": dataclasses.asdict(shard),
         **dataclasses.asdict(losses),
         "counts": dict(counts),
+        "seconds": dict(getattr(finder, "seconds", {})),  # a user's own notes none
     }
     atomic.write(task.note, json.dumps(note, sort_keys=True))
     return task.note.name, note
@@ -112,6 +116,7 @@ def read_entries(task: Task, manifest: Manifest) -> tuple[index.Entry, ...]:
 
 def _records(
     task: Task,
+    finder: Finder | None,
     losses: Losses,
     counts: collections.Counter,
     entries: list[index.Entry],
@@ -124,9 +129,9 @@ def _records(
             workers.tick(1)
             continue
         workers.begin(clip.name, task.deadline_s)
-        finder = task.finder if i < task.boxed else None
+        looks = finder if i < task.boxed else None
         count, source = 0, sources.digest(clip, task.is_rendered)
-        for record in clips.records(clip, task.settings, finder, losses):
+        for record in clips.records(clip, task.settings, looks, losses):
             count += 1
             entries.append(index.of_record(record, source))
             counts["records"] += 1
@@ -135,7 +140,7 @@ def _records(
                 counts[f"{kind} boxes"] += 1
             yield record
         counts["clips"] += count > 0
-        counts["boxed clips"] += count > 0 and finder is not None
+        counts["boxed clips"] += count > 0 and looks is not None
         workers.tick(1)
 
 

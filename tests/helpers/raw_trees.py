@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 
+from mmdiffmask.data.records import seconds
 from mmdiffmask.grid import PatchGrid
 from mmdiffmask.types import Boxes
 from preprocessing import build, items
@@ -224,8 +225,9 @@ def make(raw, out, **options):
 
 
 def contents(folder: pathlib.Path) -> dict[str, bytes]:
-    """Relative path -> bytes of every file."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    """Relative path -> bytes of every file but what detectors took."""
+    paths = sorted(folder.rglob("*"))
+    files = (path for path in paths if path.is_file() and path.name != seconds.NAME)
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

@@ -19,7 +19,7 @@ from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.tokens import AUDIOSPAN
 from mmdiffmask.training import loop, objective
 from mmdiffmask.training import mesh as meshes
-from mmdiffmask.training.family import Held
+from mmdiffmask.training.family import Family, Held
 from mmdiffmask.training.job import Job
 from mmdiffmask.training.terms import cells, patches, shared
 from mmdiffmask.types import VideoBatch
@@ -45,6 +45,9 @@ TRAINING = config.Training(
     early_stopping=False,
 )
 TERMS = config.Terms()
+# Fields that no loss reads, only how updates follow each other.
+OF_RUNS = ("steps", "warmup_steps", "eval_every", "save_every", "save_minutes")
+OF_RUNS += ("lr", "b2", "eps")
 
 
 def make_row(index: int) -> VideoBatch:
@@ -103,10 +106,23 @@ def draw_own(run_key: jax.Array, batch: VideoBatch, epoch) -> jax.Array:
     return draw_cells(1, batch)
 
 
+EVAL_MASKS = {
+    "own": functools.partial(draw_cells, 1),
+    "other": functools.partial(draw_cells, 2),
+}
+
+
 def make_objective(settings=TRAINING, terms=TERMS) -> shared.Objective:
     """The loss of the tiny model."""
     slots = cells.max_cells(0.25, "cell", 7 * GRID.n_patches, 7 * GRID.n_cells)
     return shared.Objective(reserve.Reserve(MODEL), GRID, settings, slots, terms)
+
+
+@functools.cache
+def _family(settings: config.Training) -> Family:
+    """The same for jobs that differ only in `OF_RUNS`: they share what is compiled."""
+    alike = {name: getattr(TRAINING, name) for name in OF_RUNS}
+    return objective.family(make_objective(dataclasses.replace(settings, **alike)))
 
 
 def make_held(params, seed: int = 0, **values) -> Held:
@@ -156,7 +172,7 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> Job:
 
     experiment = config.Experiment("test", training=settings)
     return Job(
-        family=objective.family(make_objective(settings)),
+        family=_family(settings),
         owner=Claim(configure.settings(experiment), seed),
         settings=settings,
         shapes=jax.eval_shape(functools.partial(start, seed)),
@@ -172,10 +188,7 @@ def make_job(devices: int = 1, seed: int = 0, **changes) -> Job:
         ],
         dev_batches=dev_batches,
         draw_masks=draw_own,
-        eval_masks={
-            "own": functools.partial(draw_cells, 1),
-            "other": functools.partial(draw_cells, 2),
-        },
+        eval_masks=EVAL_MASKS,
         own_masks="own",
     )
 
