@@ -7,8 +7,8 @@ Expect:   six updates of difference-word (one seed, training.warmup_steps=1): he
           thread. Runs of 120 were not tried.
 
 FOLDER holds train.jsonl, dev.jsonl, test.jsonl and labels.json, as the SciBERT
-repository has them. A sentence stands there once for each pair of its entities: it is one
-text here, without the signs around them.
+repository has them. A sentence stands there once for each pair of its entities: it is
+one text here, without the signs around them.
 """
 
 from mmdiffmask import config
