@@ -49,7 +49,8 @@ def test_from_the_config_to_the_page(tmp_path, monkeypatch, capsys):
     assert "bag of words: label/macro-f1 100.0" in shown
     result = result_file.read(kept / "random-word" / "seed=0.json")
     assert result.source == result_file.TEXTS and result.seconds["probe"] > 0
-    assert result.masks.hidden_share == pytest.approx(0.25, abs=0.02)
+    # The first word drawn is hidden whole, and these texts are short.
+    assert 0.2 < result.masks.hidden_share < 0.35
     assert result.masks.cut_words == 0 and result.masks.in_words == 1
     losses = [x for x in result.held_out if x["metric"] == "loss"]
     assert {(x["step"], x["masks"]) for x in losses} == {

@@ -242,7 +242,7 @@ def lines(measured: Sequence[Measured]) -> list[str]:
     table = [
         f"Contrasts in percentage points, of log-probabilities in hundredths of a nat;"
         f" Holm's correction over {tests}; smallest: seen in 80 % of repetitions",
-        f"{'n':>3} {'mean':>7} {'sd':>6} {'95 % over seeds':>17} {'p':>8}"
+        f"{'n':>3}    mean {'sd':>6} {'95 % over seeds':>17} {'p':>8}"
         f" {'Holm p':>8} {'smallest':>8} {'95 % over clips':>17}  contrast",
     ]
     for item in measured:
