@@ -1,20 +1,23 @@
 """tpu_configs/ablations.py: every row can run, and changes what its name says."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
+import shutil
 import types
 
 import numpy as np
 import pytest
-from helpers import config_file
+from helpers import config_file, quick
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import build, configure, run_files, toy_records, video_family, weights
 from mmdiffmask.data import questions, tokenizers
 from mmdiffmask.masking import anchors
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs"
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "tpu_configs"
 ABLATIONS = configure.load(CONFIGS / "ablations.py")
 TINY = configure.load(CONFIGS / "tiny.py")
 
@@ -87,11 +90,38 @@ def small():
     )
 
 
+def code():
+    """A name of the code that the rows run."""
+    folders = ("mmdiffmask", "preprocessing", "tpu_configs")
+    paths = [path for name in folders for path in (ROOT / name).rglob("*.py")]
+    content = (path.read_bytes() for path in sorted([*paths, pathlib.Path(__file__)]))
+    return hashlib.sha256(b"".join(content)).hexdigest()[:16]
+
+
+def kept(cache):
+    """A folder that stays until the code changes: what was run in it is not run again.
+
+    Args:
+      cache: pytest's.
+    """
+    folder = cache.mkdir(f"ablations-{code()}")
+    for path in folder.parent.glob("ablations-*"):
+        if path != folder:
+            shutil.rmtree(path)
+    return folder
+
+
 @pytest.mark.long
-def test_every_row_runs(tmp_path):
-    ablations = small()
-    records, runs = toy_records.make(ablations, tmp_path), tmp_path / "runs"
-    path = config_file.write(tmp_path / "ablations.py", ablations)
+def test_every_row_runs(request, monkeypatch):
+    """Stopped at any moment, it goes on with the rows that are left.
+
+    Rows that differ in their masks alone have one program, which is compiled once.
+    """
+    for name, value in quick.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    ablations, folder = small(), kept(request.config.cache)
+    records, runs = toy_records.make(ablations, folder), folder / "runs"
+    path = config_file.write(folder / "ablations.py", ablations)
     words = ["experiment", path, "--data", records, "--workdir", str(runs)]
     assert command_line.main([*words, "--workers", "2"]) == 0
     made_of = {

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from helpers import quick
 
 from mmdiffmask import run_files
 
@@ -24,6 +25,7 @@ def start(records, workdir):
     return subprocess.Popen(
         [*words, "--seeds", "2", "--workers", "2"],
         cwd=ROOT,
+        env=os.environ | quick.ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import stopped_command
+from helpers import quick, stopped_command
 
 from mmdiffmask import run_files, weights
 from mmdiffmask.run_folder import RunFolder
@@ -60,7 +60,7 @@ def run(records, folder, command, how=NONE, stage="save", call=0, moment=0.0):
     if command == "pretrain":
         words += ["--set", "training.steps=12", "--set", "training.save_every=2"]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    environment |= {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
+    environment |= {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"} | quick.ENVIRONMENT
     environment |= {"MMDIFFMASK_CACHE": str(folder.parent / "cache")}
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
     return done.returncode, done.stderr

@@ -16,6 +16,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from helpers import quick
 
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, inputs, run_files, weights
@@ -199,6 +200,7 @@ def start_run(folder: pathlib.Path, records: str) -> subprocess.Popen:
     words += ["--workdir", str(folder), "--data", records, "--set", "training.steps=12"]
     words += ["--set", "training.save_every=1"]
     one_device = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    one_device |= quick.ENVIRONMENT
     return subprocess.Popen(words, cwd=ROOT, env=one_device, stderr=subprocess.DEVNULL)
 
 

@@ -16,6 +16,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from helpers import quick
 from helpers import training_run as tiny
 
 from mmdiffmask import config
@@ -357,8 +358,7 @@ def _run(run_dir, cache, *minutes):
         **{k: v for k, v in os.environ.items() if k != "XLA_FLAGS"},
         "JAX_PLATFORMS": "cpu",
         "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "true",
+        **quick.ENVIRONMENT,
         "PYTHONPATH": os.pathsep.join([str(PROGRAM.parents[2]), *sys.path]),
     }
     with (run_dir.parent / f"{run_dir.name}.log").open("ab") as log:

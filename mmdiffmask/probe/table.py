@@ -154,7 +154,8 @@ def _question_lines(questions: results.Questions, resamples: int) -> list[str]:
                 f"{read_out:10} {name:14} {100 * score.value:5.1f}"
                 f" {_interval(score)}{_log(logs)}"
                 f"  best floor {100 * best[floor]:.1f} ({floor})"
-                f"  {int(is_kind.sum())} questions of {score.n} clips"
+                f"  {int(is_kind.sum())} questions of {score.n}"
+                f" clip{'' if score.n == 1 else 's'}"
             )
     return result
 

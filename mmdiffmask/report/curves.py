@@ -20,6 +20,9 @@ COLOURS = (
     "#4aa3df",
     "#8c564b",
 )
+# Most characters of a name in the legend that leave room for "at the end 12.3 %", and
+# for the number alone, which takes so many pixels.
+BESIDE_MUCH, BESIDE_VALUE, VALUE_PX = 27, 38, 52
 _DASHES = ("6 4", "2 3", "9 3 2 3", "1 5")
 
 
@@ -233,7 +236,8 @@ def _legend(panel: Panel, names: Sequence[str], axes: _Axes) -> str:
         )
         known = [value for value in line.values if math.isfinite(value)]
         end = number(known[-1], axes.is_share) if known else "not measured"
-        parts.append(mark + _legend_text(line.name, f"at the end {end}", y))
+        end = end if len(line.name) > BESIDE_MUCH else f"at the end {end}"
+        parts.append(mark + _legend_text(line.name, end, y))
         y += _ROW
     for i, level in enumerate(panel.levels):
         dash = _DASHES[i % len(_DASHES)]
@@ -248,8 +252,12 @@ def _legend(panel: Panel, names: Sequence[str], axes: _Axes) -> str:
 
 
 def _legend_text(name: str, value: str, y: int) -> str:
+    left = _LEFT + 34
+    width = WIDTH - _RIGHT - left - VALUE_PX  # a longer name is drawn narrower
+    fit = f' textLength="{width}" lengthAdjust="spacingAndGlyphs"'
+    fit = fit if len(name) > BESIDE_VALUE else ""
     return (
-        f'<text class="legend" x="{_LEFT + 34}" y="{y}">{html.escape(name)}</text>'
+        f'<text class="legend" x="{left}" y="{y}"{fit}>{html.escape(name)}</text>'
         f'<text class="legend" x="{WIDTH - _RIGHT}" y="{y}" text-anchor="end">'
         f"{html.escape(value)}</text>"
     )
