@@ -32,7 +32,10 @@ ADDED = {
     "masking.replacement": "bert",
     "masking.anchor_count": 20,
     "masking.background": None,
+    "masking.spans": None,
+    "masking.attention_layer": -1,
     "terms.mlm": 0.0,
+    "terms.dga": 0.0,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = (

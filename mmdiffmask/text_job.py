@@ -26,7 +26,7 @@ from mmdiffmask.training import job as jobs
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import optim, schedules, steps, text_objective
 from mmdiffmask.training.family import Family
-from mmdiffmask.training.terms import mlm
+from mmdiffmask.training.terms import dga, mlm
 from mmdiffmask.types import Array, HiddenPieces, TextBatch
 
 
@@ -205,6 +205,11 @@ class _Run:
         both = (self.train, self.dev)
         return max(text_examples.slots(ratio, some) for some in both)
 
+    def judging_heads(self) -> range:
+        """The windows by which DGA judges heads; none where it has no weight."""
+        count = dga.TEXTS if self.experiment.terms.dga > 0 else 0
+        return range(min(count, len(self.train)))
+
     def job(self, owner: Claim) -> jobs.Job:
         """The run, for the loop."""
         experiment, seed, size = self.experiment, owner.seed, self.batch_size
@@ -222,7 +227,9 @@ class _Run:
             mesh=mesh,
             start=text_start.make(experiment, self.train, self.source),
             check_clips=lambda: None,
-            hold_batches=tuple,
+            hold_batches=lambda: loader.eval_batches(
+                self.row(self.train), self.judging_heads(), size, sharding=sharding
+            ),
             train_batches=loader.batches_from(
                 row,
                 len(self.train),

@@ -77,9 +77,12 @@ _USED_BY = {
         "training.noise_clips",
         "reserve",
     ),
-    "text": ("masking.replacement", "masking.anchor_count", "masking.background"),
+    "text": (
+        *("masking.replacement", "masking.anchor_count", "masking.background"),
+        *("masking.spans", "masking.attention_layer"),
+    ),
 }
-_TERMS = {"text": ("mlm",)}  # all others are of video
+_TERMS = {"text": ("mlm", "dga")}  # all others are of video
 
 
 def check_family(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> None:

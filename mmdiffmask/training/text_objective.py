@@ -1,17 +1,21 @@
 """A BERT or RoBERTa as the `Family` that is trained on texts and read out."""
 
 import functools
+from collections.abc import Iterable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float, PRNGKeyArray
 
 from mmdiffmask import config
+from mmdiffmask.models.bert import losses as bert_losses
+from mmdiffmask.models.bert import model
 from mmdiffmask.training.family import Family, Held, Params, Scores
-from mmdiffmask.training.terms import mlm
+from mmdiffmask.training.terms import dga, mlm
 from mmdiffmask.training.terms.mlm import TextObjective
 from mmdiffmask.types import Array, HiddenPieces, TextBatch
 
-TERMS = (mlm.NAME,)
+TERMS = (mlm.NAME, dga.NAME)
 PARTS = ("embeddings", "encoder", "mlm")  # of a checkpoint, that terms read
 MEAN, CLS = READ_OUTS = ("mean", "cls")
 
@@ -26,11 +30,15 @@ def check(terms: config.Terms, training: config.Training) -> None:
     """Checks that there is a loss.
 
     Raises:
-      ValueError: if training has no term.
+      ValueError: if training has no term, or DGA's without that of hidden pieces.
     """
     if training.steps and not weights_of(terms):
         raise ValueError(
             "all weights in terms are 0: there is nothing to train on; set terms.mlm=1"
+        )
+    if terms.dga > 0 and terms.mlm == 0:
+        raise ValueError(
+            f"terms.dga={terms.dga:g} goes with hidden pieces: set terms.mlm=1"
         )
 
 
@@ -40,7 +48,7 @@ def family(objective: TextObjective) -> Family:
     return Family(
         weights=weights,
         masked=mlm.NAME if mlm.NAME in weights else None,
-        hold=lambda params, batches: {},
+        hold=functools.partial(hold, objective),
         terms=functools.partial(losses, objective),
         scores=functools.partial(scores, objective),
         encode=functools.partial(encode, objective),
@@ -58,8 +66,38 @@ def losses(
     """`Family.terms`; `key` is of dropout."""
     if hidden is None:
         return {}, {}
-    value, metrics = mlm.loss(objective, params, batch, hidden, key)
-    return {mlm.NAME: value}, metrics
+    if dga.NAME not in dict(objective.weights):
+        value, metrics = mlm.loss(objective, params, batch, hidden, key)
+        return {mlm.NAME: value}, metrics
+    importance = held.values[dga.HELD]
+    params = dga.spare(params, importance)
+    seq = mlm.states(objective, params, hidden.shown_ids, batch, key)
+    predicted = mlm.predict_from(objective, params, batch, hidden, seq)
+    pieces = _pieces(batch)._replace(ids=hidden.shown_ids)
+    others = jax.random.fold_in(key, 1)
+    apart = dga.loss(objective.settings, params, importance, pieces, seq, others)
+    value = bert_losses.cross_entropy(predicted.logits, predicted.labels)
+    return {mlm.NAME: value, dga.NAME: apart}, {"dropped": predicted.dropped}
+
+
+def hold(
+    objective: TextObjective, params: Params, batches: Iterable[TextBatch]
+) -> dict[str, Array]:
+    """`Family.hold`: of DGA the importance of heads, by the first weights."""
+    if dga.NAME not in dict(objective.weights):
+        return {}
+    settings = objective.settings
+    total = jnp.zeros((settings.layers, settings.heads))
+    for number, batch in enumerate(batches):
+        key = jax.random.fold_in(jax.random.key(0), number)  # of no run's seed
+        total += dga.sensitivity(settings, params, _pieces(batch), key)
+    return {dga.HELD: dga.importance(total)}
+
+
+def _pieces(batch: TextBatch) -> model.Pieces:
+    """A batch's pieces; rows that pad it have none."""
+    is_valid = batch.attention_mask & batch.is_real[:, None]
+    return model.Pieces(batch.input_ids, is_valid)
 
 
 def scores(
