@@ -195,6 +195,7 @@ class Training:
     eps: float = _number(1e-6, 0.0, 1.0)
     weight_decay: float = _number(0.1, 0.0, 1.0)
     decay_to: Literal["initial", "zero", "none"] = "initial"
+    clip_norm: float = _number(0.0, 0.0)  # of the gradient, at most; 0: as it is
     mask_site: Literal["patch_embedding", "vit_output"] = "patch_embedding"
     target: Literal["live", "initial"] = "live"
     target_gradient: bool = False  # the loss changes targets too; only live ones

@@ -35,8 +35,13 @@ def look(
       data: its records; None: nothing is said of them.
 
     Raises:
-      ValueError: if the records cannot be read.
+      ValueError: if the records cannot be read, or the run is one of texts.
     """
+    if isinstance(experiment.data, config.Texts):
+        raise ValueError(
+            f"config {experiment.name} is of texts, and doctor knows runs of video"
+            " alone; mmdiffmask pretrain says what a run of texts lacks"
+        )
     lacking: list[str] = []
     needed = "records, --data DIR"
     yield from _versions()

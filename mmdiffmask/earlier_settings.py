@@ -36,6 +36,7 @@ ADDED = {
     "masking.attention_layer": -1,
     "terms.mlm": 0.0,
     "terms.dga": 0.0,
+    "training.clip_norm": 0.0,
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = (

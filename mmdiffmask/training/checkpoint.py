@@ -34,8 +34,8 @@ class Progress:
 
     Attributes:
       step: updates done.
-      best_step: the step with the lowest dev loss so far.
-      best_loss: that loss; None before the first evaluation.
+      best_step: the step with the best score so far, mostly the lowest dev loss.
+      best_loss: that score; None before the first evaluation.
       bad_evaluations: evaluations since the best one.
       finished: why the run ended ("steps", "early stopping", "no training"), or None.
       is_scored: whether the evaluation that is due at `step` is done.

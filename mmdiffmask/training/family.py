@@ -1,16 +1,25 @@
 """A model as the loop, the steps, the checkpoints and the probe know it: a `Family`.
 
-What a new model brings, and where it is joined to a run (build.py, `job.Job`):
+What a new model brings, and where it is joined to a run (`job.Job`). Two are there:
+MERLOT-Reserve on video (video_job.py), BERT and RoBERTa on texts (text_job.py);
+build.py tells them apart by `data.family`.
 
-1. Rows: (position in a split, epoch) -> a NamedTuple of arrays. examples.py makes those
-   of video. A batch stacks them (data/loader.py). The project reads `unit_of_token`,
-   `unit_score`, `is_box_unit`, `example_hash`, `clip_hash` and `is_real` of it; what
-   else it holds is between rows and family. `Job.train_batches`, `dev_batches` and
-   `hold_batches` hand batches to the loop, probe/clips.py to `encode`.
-2. Masks of a batch: `Job.draw_masks` and `eval_masks`.
-3. First weights, and their shapes: `Job.start` and `shapes`. starts.py makes them.
-4. A `Family`. training/objective.py makes that of MERLOT-Reserve out of training/terms
-   and training/read_outs, where a page's words for its read-outs stand too.
+1. Settings: a dataclass of `Experiment.data`, one of `Experiment.model`, each with a
+   `family` (config.py; text_settings.py).
+2. Rows: (position in a split, epoch) -> a NamedTuple of arrays. examples.py makes those
+   of video, text_examples.py those of texts. A batch stacks them (data/loader.py). The
+   project reads `unit_of_token`, `unit_score`, `is_box_unit`, `example_hash`,
+   `clip_hash` (of the group: a clip, a text) and `is_real` of it; what else it holds is
+   between rows and family. `Job.train_batches`, `dev_batches` and `hold_batches` hand
+   batches to the loop, the probe hands them to `encode`.
+3. Masks of a batch: `Job.draw_masks` and `eval_masks`, an array (b, ...) or a
+   NamedTuple of such. Those of video are drawn on the device, those of texts come with
+   the rows (text_masks.py).
+4. First weights, and their shapes: `Job.start` and `shapes`, of starts.py and
+   text_start.py.
+5. A `Family`. objective.py makes that of MERLOT-Reserve, text_objective.py that of an
+   encoder of texts, out of training/terms and read-outs.
+6. What the run reads, known by content (inputs.py), so that its folder is its own.
 """
 
 import dataclasses

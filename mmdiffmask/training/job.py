@@ -10,7 +10,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any
+from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
@@ -24,6 +24,20 @@ from mmdiffmask.training.family import Batch, Family, Hidden, Params
 Watched = Callable[[Iterable[Any]], Iterable[Any]]
 # Reads weights out: lines for the journal, without their step and kind.
 Probe = Callable[[Params, Watched], Sequence[Mapping[str, Any]]]
+
+
+class StopOn(NamedTuple):
+    """The held-out number that stops a run and picks its best step.
+
+    Attributes:
+      masks: the kind of masks, or of scores that need none.
+      metric: its name, over all streams.
+      rises: whether more is better.
+    """
+
+    masks: str
+    metric: str
+    rises: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +63,7 @@ class Job:
       eval_masks: strategy -> batch -> what its held-out masks hide.
       own_masks: the strategy whose dev loss stops the run and picks the best step; a
         name among `eval_masks` unless nothing is masked.
+      stop_on: another number that does, in place of the dev loss; None: the loss.
       may_lack: top names of `shapes` that first weights need not have.
       prepare: works out what rows and masks need and what is kept on this machine; a
         run that is not finished calls it before it makes any of them.
@@ -76,6 +91,12 @@ class Job:
     draw_live: steps.DrawLive | None = None
     prepare: Callable[[], None] = lambda: None
     probe: Probe | None = None
+    stop_on: StopOn | None = None
+
+    @property
+    def rises(self) -> bool:
+        """Whether more of the number that stops the run is better."""
+        return self.stop_on is not None and self.stop_on.rises
 
     @property
     def seed(self) -> int:

@@ -195,14 +195,14 @@ class _Runner:
 
         The probe comes last, since a run may end by its scores.
         """
-        job, params, loss = self.job, self.state.params, None
+        job, params, number = self.job, self.state.params, None
         if is_eval:
             rows = scoring.held_out(job, self.held, params, step, self.stop)
             kind = {"kind": journal.EVAL}
             self.journal.note([kind | dataclasses.asdict(row) for row in rows])
             self.watcher.lap(step, journal.EVAL)
-            loss = scoring.loss(job, rows)
-        progress = stopping.judge(progress, step, loss, job.settings)
+            number = scoring.judged(job, rows)
+        progress = stopping.judge(progress, step, number, job.settings, job.rises)
         if scoring.is_probe_due(job, step, bool(progress.finished)):
             self.journal.note(scoring.read_out(job, params, step, self.stop))
             self.watcher.lap(step, journal.PROBE)

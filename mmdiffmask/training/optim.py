@@ -13,7 +13,8 @@ Which one (`training.optimiser`):
   that code, and where memory is short: moments take 4 bytes a weight, not 8.
 
 On a processor the 16-bit moments cost time rather than save it (each update takes a
-cube root per weight); on accelerators memory decides. None of them clips gradients.
+cube root per weight); on accelerators memory decides. Gradients are cut to a norm only
+where `training.clip_norm` is above 0.
 """
 
 from typing import Any
@@ -152,6 +153,16 @@ def reserve_finetuning(
 
 def make(settings: config.Training) -> optax.GradientTransformationExtraArgs:
     """The optimiser; `update` takes `start=`, the weights that training began with."""
+    optimiser = _of_settings(settings)
+    if not settings.clip_norm:
+        return optimiser
+    return optax.chain(optax.clip_by_global_norm(settings.clip_norm), optimiser)
+
+
+def _of_settings(
+    settings: config.Training,
+) -> optax.GradientTransformationExtraArgs:
+    """The optimiser as it takes gradients of any size."""
     if settings.optimiser == "adamw":
         rate = schedules.line(settings.lr, settings.warmup_steps, settings.steps)
         return optax.chain(

@@ -45,8 +45,16 @@ def held_out(
     return rows
 
 
-def loss(job: Job, rows: list[evaluate.Row]) -> float:
-    """The run's own dev loss: the sum of its terms, by their weights."""
+def judged(job: Job, rows: list[evaluate.Row]) -> float:
+    """The number that stops the run: `Job.stop_on`, or its own dev loss.
+
+    That is the sum of its terms, by their weights.
+
+    Raises:
+      ValueError: if it is not there.
+    """
+    if job.stop_on is not None:
+        return evaluate.value_of(rows, job.stop_on.masks, job.stop_on.metric)
     total, family = 0.0, job.family
     for name, weight in family.weights.items():
         if name == family.masked:

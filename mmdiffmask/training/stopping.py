@@ -17,30 +17,33 @@ from mmdiffmask.training import checkpoint, steps
 def judge(
     progress: checkpoint.Progress,
     step: int,
-    dev_loss: float | None,
+    score: float | None,
     settings: config.Training,
+    rises: bool = False,
 ) -> checkpoint.Progress:
     """Where a run stands after `step`; the rule of early stopping.
 
-    Stops after `patience` evaluations in a row without a dev loss below the best.
+    Stops after `patience` evaluations in a row without a score better than the best.
 
     Args:
       progress: before.
       step: updates done now.
-      dev_loss: if it was evaluated at this step.
+      score: the dev loss or another number, if it was evaluated at this step.
       settings: steps, patience, early_stopping.
+      rises: whether more is better.
     """
     progress = dataclasses.replace(progress, step=step, is_scored=True)
-    if dev_loss is not None:
-        if progress.best_loss is None or dev_loss < progress.best_loss:
+    if score is not None:
+        best = progress.best_loss
+        if best is None or (score > best if rises else score < best):
             progress = dataclasses.replace(
-                progress, best_step=step, best_loss=dev_loss, bad_evaluations=0
+                progress, best_step=step, best_loss=score, bad_evaluations=0
             )
         else:
             bad = progress.bad_evaluations + 1
             progress = dataclasses.replace(progress, bad_evaluations=bad)
     is_bad = progress.bad_evaluations >= settings.patience
-    if settings.early_stopping and dev_loss is not None and is_bad:
+    if settings.early_stopping and score is not None and is_bad:
         return dataclasses.replace(progress, finished="early stopping")
     if step >= settings.steps:
         return dataclasses.replace(progress, finished="steps")
