@@ -248,6 +248,7 @@ class _Run:
             draw_masks=None if network.masked is None else of_rows,
             eval_masks=text_masks.held_out(experiment, self.dev, self.recipes),
             own_masks=experiment.masking.strategy,
+            stop_on=_judge(experiment),
             prepare=self.prepare,
         )
 
@@ -267,6 +268,16 @@ class _Run:
             return text_examples.make_row(some, draw, self.recipes.anchors)
 
         return lambda position, epoch=0: make()(position, epoch)
+
+
+def _judge(experiment: config.Experiment) -> jobs.StopOn | None:
+    """What judges a run: hidden pieces alone where DGA's contrast is trained on too.
+
+    That contrast compares passes under dropout, which held-out scores go without.
+    """
+    if experiment.terms.dga == 0:
+        return None
+    return jobs.StopOn(experiment.masking.strategy, "loss", rises=False)
 
 
 def of_rows(
