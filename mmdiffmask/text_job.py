@@ -205,11 +205,6 @@ class _Run:
         both = (self.train, self.dev)
         return max(text_examples.slots(ratio, some) for some in both)
 
-    def judging_heads(self) -> range:
-        """The windows by which DGA judges heads; none where it has no weight."""
-        count = dga.TEXTS if self.experiment.terms.dga > 0 else 0
-        return range(min(count, len(self.train)))
-
     def job(self, owner: Claim) -> jobs.Job:
         """The run, for the loop."""
         experiment, seed, size = self.experiment, owner.seed, self.batch_size
@@ -227,8 +222,13 @@ class _Run:
             mesh=mesh,
             start=text_start.make(experiment, self.train, self.source),
             check_clips=lambda: None,
-            hold_batches=lambda: loader.eval_batches(
-                self.row(self.train), self.judging_heads(), size, sharding=sharding
+            hold_batches=tuple
+            if experiment.terms.dga == 0
+            else lambda: loader.eval_batches(
+                self.row(self.train),
+                range(min(dga.TEXTS, len(self.train))),
+                size,
+                sharding=sharding,
             ),
             train_batches=loader.batches_from(
                 row,

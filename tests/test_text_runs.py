@@ -161,7 +161,7 @@ def test_a_run_trains_with_dga_and_holds_its_importance(folder, tmp_path):
     job = build.prepare(
         experiment, str(folder), pretrain.claim(experiment, str(folder), 0)
     ).job
-    params = checkpoint.load_params(RunFolder(tmp_path), "start")
+    params = jax.device_get(checkpoint.load_params(RunFolder(tmp_path), "start"))
     importance = job.family.hold(params, job.hold_batches())["importance"]
     assert importance.shape == (2, 2) and (np.asarray(importance) < 1).all()
     assert np.asarray(importance).any()
