@@ -136,6 +136,8 @@ class Masking:
     replacement: Literal["random", "bert", "mask"] = "bert"
     anchor_count: int = _number(20, 1)  # that TF-ICF proposes where `anchors` is ()
     background: str | None = None  # a .tsv of counts, or texts; None: the web's counts
+    spans: str | None = None  # of entities: a file, or "markers" (docs/entities.md)
+    attention_layer: int = -1  # of the first weights, whose attention counts; -1: last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +154,7 @@ class Terms:
     pooled_cells: float = _number(0.0, 0.0)
     mlm: float = _number(0.0, 0.0)  # of texts: hidden word pieces
     classify: float = _number(0.0, 0.0)  # of texts: labels (mmdiffmask finetune)
+    dga: float = _number(0.0, 0.0)  # of texts: DGA's contrast; heads are spared too
 
 
 @dataclasses.dataclass(frozen=True)

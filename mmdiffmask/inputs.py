@@ -23,7 +23,8 @@ NEEDED = (  # also after training
     "masking.scores",
     "masking.masks",
 )
-FILES = (*NEEDED, "reserve.words", "reserve.random_text", "masking.background")
+FILES = (*NEEDED, "reserve.words", "reserve.random_text")
+FILES += ("masking.background", "masking.spans")
 SHIPPED = {"data.tokenizer": tokenizers.TOY, "reserve.words": vocabulary.TOY}  # "toy"
 # Values that are no paths; "model" is the tokenizer that lies with an encoder's
 # weights, and is known by them.

@@ -29,7 +29,7 @@ from mmdiffmask.training import job as jobs
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import optim, schedules, steps, text_objective
 from mmdiffmask.training.family import Family
-from mmdiffmask.training.terms import mlm
+from mmdiffmask.training.terms import dga, mlm
 from mmdiffmask.types import Array, HiddenPieces, TextBatch
 
 
@@ -248,7 +248,14 @@ class _Run:
             mesh=mesh,
             start=text_start.make(experiment, self.train, self.source),
             check_clips=lambda: None,
-            hold_batches=tuple,
+            hold_batches=tuple
+            if experiment.terms.dga == 0
+            else lambda: loader.eval_batches(
+                self.row(self.train),
+                range(min(dga.TEXTS, len(self.train))),
+                size,
+                sharding=sharding,
+            ),
             train_batches=loader.batches_from(
                 row,
                 len(self.train),
@@ -267,6 +274,7 @@ class _Run:
             draw_masks=None if network.masked is None else of_rows,
             eval_masks=text_masks.held_out(experiment, self.dev, self.recipes),
             own_masks=experiment.masking.strategy,
+            stop_on=_judge(experiment),
             prepare=self.prepare,
         )
 
@@ -286,6 +294,16 @@ class _Run:
             return text_examples.make_row(some, draw, self.recipes.anchors)
 
         return lambda position, epoch=0: make()(position, epoch)
+
+
+def _judge(experiment: config.Experiment) -> jobs.StopOn | None:
+    """What judges a run: hidden pieces alone where DGA's contrast is trained on too.
+
+    That contrast compares passes under dropout, which held-out scores go without.
+    """
+    if experiment.terms.dga == 0:
+        return None
+    return jobs.StopOn(experiment.masking.strategy, "loss", rises=False)
 
 
 def of_rows(

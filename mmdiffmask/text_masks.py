@@ -50,6 +50,7 @@ class Recipes:
         """
         self._masking, self._names = experiment.masking, held_out_names(experiment)
         self._corpus, self._pieces = corpus, pieces
+        self._start = experiment.model.checkpoint
         self._scores = functools.cache(self._read)
         self.choice = masks.vocabulary(pieces, experiment.masking.replacement)
 
@@ -82,20 +83,26 @@ class Recipes:
         return ()
 
     def _read(self, name: str) -> tuple[text_strategies.Settings, tuple[str, ...]]:
-        masking = self._masking
+        masking, corpus = self._masking, self._corpus
         sources = recipes.Sources(
             anchors=masking.anchors,
             k=masking.anchor_count,
             background=masking.background,
             vectors=masking.label_embeddings,
             reduce=masking.similarity,
+            encoder=self._start,
+            layer=masking.attention_layer,
+            spans=masking.spans,
+            label_field=corpus.data.label_field,
         )
-        return recipes.settings(
-            text_strategies.find(name),
-            self._corpus.paths("train"),
-            sources,
+        of_corpus = recipes.Corpus(
+            corpus.paths("train"),
             self._pieces,
+            are_marked=corpus.data.markers == "kept",
+            others=(*corpus.paths("dev"), *corpus.paths("test")),
+            text_field=corpus.data.text_field,
         )
+        return recipes.settings(text_strategies.find(name), of_corpus, sources)
 
 
 def draw(

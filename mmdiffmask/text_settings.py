@@ -92,13 +92,11 @@ _USED_BY = {
         "reserve",
     ),
     "text": (
-        "masking.replacement",
-        "masking.anchor_count",
-        "masking.background",
-        "training.stop_on",
+        *("masking.replacement", "masking.anchor_count", "masking.background"),
+        *("masking.spans", "masking.attention_layer", "training.stop_on"),
     ),
 }
-_TERMS = {"text": ("mlm", "classify")}  # all others are of video
+_TERMS = {"text": ("mlm", "dga", "classify")}  # all others are of video
 
 
 def check_family(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> None:

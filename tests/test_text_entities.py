@@ -59,16 +59,16 @@ def test_rows_of_a_sentence_share_their_entities(tmp_path, pieces):
             {"id": "3", "text": "no entity here"},
         ],
     )
-    source = entities.load("markers", [str(path)], are_marked=False)
+    source = entities.load("markers", corpora.Texts([path]), are_marked=False)
     assert (source.n_texts, source.n_without) == (2, 1)
     found = of_words(source, CLEAN, pieces)
     # "x" alone is inside "x y", which has both words.
     assert found == {"cox": 0, "inhibitors": 1, "such": -1, "as": -1, "x": 2, "y": 2}
     with pytest.raises(ValueError, match="take them out with --without-markers"):
-        entities.load("markers", [str(path)], are_marked=True)
+        entities.load("markers", corpora.Texts([path]), are_marked=True)
     plain = wordpieces.jsonl(tmp_path / "b.jsonl", [{"text": "plain"}])
     with pytest.raises(ValueError, match="has no << >> or"):
-        entities.load("markers", [str(plain)], are_marked=False)
+        entities.load("markers", corpora.Texts([plain]), are_marked=False)
 
 
 @pytest.mark.parametrize("are_marked", [True, False])
@@ -84,7 +84,7 @@ def test_a_file_counts_in_the_text_as_its_file_has_it(
         wordpieces.jsonl(spans, [row])
     else:
         spans.write_text("id\tstart\tend\tlabel\n" + "\t".join(map(str, row.values())))
-    source = entities.load(str(spans), [str(path)], are_marked)
+    source = entities.load(str(spans), corpora.Texts([path]), are_marked)
     found = of_words(source, TEXT if are_marked else CLEAN, pieces)
     assert {word for word, entity in found.items() if entity >= 0} == {"inhibitors"}
 
@@ -108,11 +108,11 @@ def test_mistakes_are_one_sentence(tmp_path, rows, sentence):
     spans = tmp_path / "s.jsonl"
     spans.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(ValueError) as caught:
-        entities.load(str(spans), [str(path)], are_marked=True)
+        entities.load(str(spans), corpora.Texts([path]), are_marked=True)
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_one_sentence(tmp_path):
     path = wordpieces.jsonl(tmp_path / "a.jsonl", [{"text": "a"}])
     with pytest.raises(ValueError, match="is missing; name a .jsonl or .tsv file"):
-        entities.load("none.tsv", [str(path)], are_marked=True)
+        entities.load("none.tsv", corpora.Texts([path]), are_marked=True)

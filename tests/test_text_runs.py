@@ -152,6 +152,21 @@ def test_a_run_learns_and_is_finished_once(folder, tmp_path):
     assert (tmp_path / "run/metrics.jsonl").stat().st_mtime_ns == before
 
 
+def test_a_run_trains_with_dga_and_holds_its_importance(folder, tmp_path):
+    tiny.train(folder, tmp_path, "terms.dga=0.5", "training.steps=2")
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    noted = [json.loads(line) for line in lines]
+    assert any("loss_dga" in line and "loss_mlm" in line for line in noted)
+    experiment = tiny.experiment(folder, "terms.dga=0.5")
+    job = build.prepare(
+        experiment, str(folder), pretrain.claim(experiment, str(folder), 0)
+    ).job
+    params = jax.device_get(checkpoint.load_params(RunFolder(tmp_path), "start"))
+    importance = job.family.hold(params, job.hold_batches())["importance"]
+    assert importance.shape == (2, 2) and (np.asarray(importance) < 1).all()
+    assert np.asarray(importance).any()
+
+
 def test_a_start_that_is_not_trained_is_scored(folder, tmp_path):
     tiny.train(folder, tmp_path / "run", "training.steps=0")
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
@@ -325,9 +340,10 @@ def test_dropout_goes_by_the_key_of_an_update(folder, run):
 
 
 @pytest.mark.slow
-def test_a_killed_run_with_dropout_ends_with_the_same_bits(folder, tmp_path):
+@pytest.mark.parametrize("dga", [0.0, 0.5])
+def test_a_killed_run_with_dropout_ends_with_the_same_bits(folder, tmp_path, dga):
     """Nor does it matter where it is killed: the journal has the same bytes, too."""
-    changes = ["training.steps=14", "model.hidden_dropout=0.3"]
+    changes = ["training.steps=14", "model.hidden_dropout=0.3", f"terms.dga={dga}"]
     plain = tmp_path / "plain"
     _program(folder, plain, changes).wait(timeout=500)
     killed = tmp_path / "killed"

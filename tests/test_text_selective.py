@@ -5,6 +5,7 @@ import pytest
 import scipy.optimize
 from helpers import wordpieces
 
+from mmdiffmask.data import texts as corpora
 from mmdiffmask.text import encoders, labelled, linear_head, masks, selective
 
 WORDS = ["the", "cell", "kinase", "parser", "grammar", "is", "of"]
@@ -20,7 +21,7 @@ def classifier(tmp_path, monkeypatch):
     monkeypatch.setenv("MMDIFFMASK_CACHE", str(tmp_path))
     path = wordpieces.jsonl(tmp_path / "a.jsonl", [*ROWS, *ROWS, {"text": "no label"}])
     encoder = encoders.load(str(wordpieces.encoder(tmp_path / "encoder", WORDS)))
-    return labelled.load([str(path)], "label", True, encoder)
+    return labelled.load(corpora.Texts([path], "label"), "label", encoder)
 
 
 def test_the_classifier_reads_each_pair_once_and_learns(classifier):
@@ -112,5 +113,6 @@ def test_a_head_is_at_the_optimum_of_its_objective():
 
 def test_too_few_labels_are_one_sentence(classifier, tmp_path):
     path = wordpieces.jsonl(tmp_path / "b.jsonl", ROWS[:3])
+    texts = corpora.Texts([path], "label")
     with pytest.raises(ValueError, match="1 labels in the field 'label'.*--labelled"):
-        labelled.load([str(path)], "label", True, classifier.encoder)
+        labelled.load(texts, "label", classifier.encoder)

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmdiffmask.models.bert import checkpoints, losses, model
+from mmdiffmask.models.bert import checkpoints, model
 from mmdiffmask.models.bert.settings import BertSettings
-from mmdiffmask.training.terms import dga
+from mmdiffmask.training import text_objective
+from mmdiffmask.training.family import Held
+from mmdiffmask.training.terms import dga, mlm
+from mmdiffmask.types import HiddenPieces, TextBatch
 
 TINY = BertSettings(
     "bert",
@@ -69,16 +72,37 @@ def test_importance_by_hand():
     np.testing.assert_allclose(value, [[np.tanh(1)] * 2, [0, 0]], rtol=1e-6)
 
 
-def labels_of(pieces):
-    return jnp.where(jnp.arange(6)[None] == 2, pieces.ids, losses.IGNORED)
+OBJECTIVE = mlm.TextObjective(TINY, (("mlm", 1.0), ("dga", 1.0)), slots=2)
+
+
+def batch_of(pieces):
+    n, length = pieces.ids.shape
+    nothing = np.full((n, length), -1)
+    return TextBatch(
+        input_ids=pieces.ids,
+        attention_mask=pieces.is_valid,
+        unit_of_token=jnp.array(nothing, jnp.int32),
+        unit_score=jnp.zeros((n, length)),
+        is_box_unit=jnp.ones((n, length), bool),
+        word_class=jnp.array(nothing, jnp.int8),
+        is_hidden=jnp.zeros((n, length), bool),
+        shown_ids=pieces.ids,
+        example_hash=jnp.arange(n, dtype=jnp.uint32),
+        clip_hash=jnp.arange(n, dtype=jnp.uint32),
+        is_real=jnp.ones(n, bool),
+    )
+
+
+def terms(params, importance, pieces, key=KEY):
+    held = Held({}, {dga.HELD: importance}, KEY)
+    is_masked = jnp.arange(6)[None] == jnp.full((len(pieces.ids), 1), 2)
+    hidden = HiddenPieces(is_masked, jnp.where(is_masked, 3, pieces.ids))
+    batch = batch_of(pieces)
+    return text_objective.losses(OBJECTIVE, params, held, batch, hidden, key)[0]
 
 
 def gradients(params, importance, pieces):
-    def value(params):
-        labels = labels_of(pieces)
-        return dga.loss(TINY, params, importance, pieces, labels, KEY)[0]
-
-    return jax.grad(value)(params)
+    return jax.grad(lambda p: sum(terms(p, importance, pieces).values()))(params)
 
 
 def test_a_head_of_importance_1_takes_no_gradient(params, pieces):
@@ -139,10 +163,20 @@ def test_the_contrast_against_its_formula():
     assert value == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_loss_is_the_sum_of_its_parts(params, pieces):
+def test_terms_depend_on_the_key_and_nothing_else(params, pieces):
     importance = jnp.full((2, 2), 0.3)
-    args = (TINY, params, importance, pieces, labels_of(pieces))
-    value, parts = dga.loss(*args, KEY)
-    assert float(value) == pytest.approx(float(parts["mlm"] + parts["contrast"]))
-    assert float(dga.loss(*args, KEY)[0]) == float(value)
-    assert float(dga.loss(*args, jax.random.key(1))[0]) != float(value)
+    first = terms(params, importance, pieces)
+    assert set(first) == {"mlm", "dga"} and all(float(x) > 0 for x in first.values())
+    assert terms(params, importance, pieces) == first
+    other = terms(params, importance, pieces, jax.random.key(1))
+    assert all(other[name] != first[name] for name in first)
+
+
+def test_a_run_holds_the_importance_of_its_start(params, pieces):
+    batch = batch_of(pieces)
+    held = text_objective.hold(OBJECTIVE, params, [batch, batch])
+    keys = [jax.random.fold_in(jax.random.key(0), i) for i in range(2)]
+    total = sum(dga.sensitivity(TINY, params, pieces, key) for key in keys)
+    np.testing.assert_allclose(held[dga.HELD], dga.importance(total), rtol=1e-5)
+    plain = mlm.TextObjective(TINY, (("mlm", 1.0),), slots=2)
+    assert text_objective.hold(plain, params, [batch]) == {}

@@ -22,6 +22,7 @@ from mmdiffmask.models import weight_folder
 from mmdiffmask.models.bert import checkpoints, states
 from mmdiffmask.text import kept
 
+MINILM = "minilm"  # the one that is installed
 Note = Callable[[int], object]
 
 
@@ -76,12 +77,15 @@ class Encoder:
 
 @functools.lru_cache(maxsize=2)
 def load(name: str | None = None) -> Encoder:
-    """The encoder of a folder, or of a name in Hugging Face's cache; None: MiniLM.
+    """The encoder of a folder, or of a name in Hugging Face's cache.
+
+    Args:
+      name: None or `MINILM`: MiniLM.
 
     Raises:
       ValueError: if there is none; says what to do.
     """
-    if name is None:
+    if name in (None, MINILM):
         try:
             checkpoint = label_vectors.load().checkpoint
         except ValueError as error:

@@ -103,19 +103,18 @@ def word_spans(passage: Passage) -> Int[np.ndarray, "w 2"]:
     return result
 
 
-def load(source: str, paths: Sequence[str], are_marked: bool) -> Entities:
+def load(source: str, texts: corpora.Texts, are_marked: bool) -> Entities:
     """The entities of a corpus.
 
     Args:
       source: `MARKERS`, or a file of `id`, `start`, `end` (characters of the text as
         its file has it, the end not in it): .jsonl, or .tsv.
-      paths: files of texts.
+      texts: as their files have them.
       are_marked: False: signs around entities are taken out of the texts.
 
     Raises:
       ValueError: if the file and the texts do not fit, or texts have no signs.
     """
-    texts = corpora.Texts(paths)
     if source == MARKERS:
         return Entities(_of_signs(texts, are_marked))
     return Entities(_of_file(pathlib.Path(source), texts, are_marked))

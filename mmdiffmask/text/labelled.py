@@ -88,27 +88,25 @@ class Classifier:
 
 
 def load(
-    paths: Sequence[str], label_field: str, are_marked: bool, encoder: encoders.Encoder
+    texts: corpora.Texts, label_field: str, encoder: encoders.Encoder
 ) -> Classifier:
-    """The classifier of the labelled texts of some files.
+    """The classifier of some labelled texts.
 
     Args:
-      paths: files of texts; those without a label are left out.
-      label_field: of the objects.
-      are_marked: False: signs around entities are taken out.
+      texts: with their labels; those without one are left out.
+      label_field: where the labels stand, for messages.
       encoder: reads them; what is too long for it is cut.
 
     Raises:
       ValueError: if there are fewer than two labels.
     """
-    texts = corpora.Texts(paths, label_field, are_marked)
     pairs = {(t.text, t.label) for t in texts if t.label is not None}
     labels = sorted({label for _, label in pairs})
     if len(labels) < 2:
         raise ValueError(
-            f"{', '.join(paths)}: {len(labels)} labels in the field {label_field!r};"
-            " this method needs two: name labelled files with --labelled, the field"
-            " with --label-field"
+            f"{', '.join(texts.paths)}: {len(labels)} labels in the field"
+            f" {label_field!r}; this method needs two: name labelled files with"
+            " --labelled, the field with --label-field"
         )
     ordered = sorted(pairs, key=lambda pair: (corpora.content_id(pair[0]), pair[1]))
     windows = encoder.pieces.windows(

@@ -5,6 +5,7 @@ import hashlib
 import pathlib
 from collections.abc import Mapping, Sequence
 
+from mmdiffmask.data import texts as corpora
 from mmdiffmask.data import tokenizer_files
 from mmdiffmask.masking import anchors as anchor_lib
 from mmdiffmask.masking import text_strategies, web_counts
@@ -113,12 +114,16 @@ class Corpus:
       pieces: the tokenizer that its windows are made by; None: words alone count.
       are_marked: False: signs around entities are taken out of its texts.
       state: where the pass over it saves its progress.
+      others: files whose texts have masks and entities too; no word of them counts.
+      text_field: of the files' objects.
     """
 
     paths: Sequence[str]
     pieces: tokenizer_files.Pieces | None = None
     are_marked: bool = True
     state: pathlib.Path | None = None
+    others: Sequence[str] = ()
+    text_field: str = "text"
 
     @property
     def tokenizer(self) -> str:
@@ -156,12 +161,14 @@ def settings(
             fields[need] = _entities(strategy, corpus, sources)
         else:
             kind = {"importance": selective.Importance, "gain": selective.Gain}[need]
-            classifier = labelled.load(
+            texts = corpora.Texts(
                 sources.labelled or corpus.paths,
                 sources.label_field,
                 corpus.are_marked,
-                encoders.load(sources.encoder),
+                corpus.text_field,
             )
+            encoder = encoders.load(sources.encoder)
+            classifier = labelled.load(texts, sources.label_field, encoder)
             fields[need] = kind(classifier, corpus.tokenizer)
     return text_strategies.Settings(**fields), anchors
 
@@ -187,7 +194,8 @@ def _entities(
             " (docs/entities.md), or --spans markers where << >> and [[ ]] stand around"
             " them"
         )
-    return entities.load(sources.spans, corpus.paths, corpus.are_marked)
+    texts = corpora.Texts((*corpus.paths, *corpus.others), text_field=corpus.text_field)
+    return entities.load(sources.spans, texts, corpus.are_marked)
 
 
 _READ = {"attention", "likeness", "importance", "gain"}  # by an encoder

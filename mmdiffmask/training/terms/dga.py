@@ -11,15 +11,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
-from jaxtyping import Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, PRNGKeyArray
 
 from mmdiffmask.models import dropout
-from mmdiffmask.models.bert import losses, model
+from mmdiffmask.models.bert import model
 from mmdiffmask.models.bert.settings import BertSettings
 from mmdiffmask.training import contrast
 from mmdiffmask.types import Array
 
 Params = dict[str, Any]
+NAME, HELD = "dga", "importance"  # the term; what a run holds fixed for it
 TEMPERATURE = 0.05
 TEXTS = 10_000  # the first ones, by which heads are judged
 _ALONG = {"query": -1, "key": -1, "value": -1, "attention_output": 0}
@@ -146,32 +147,25 @@ def loss(
     params: Params,
     importance: Float[Array, "layers h"],
     pieces: model.Pieces,
-    labels: Int[Array, "b n"],
+    first: Float[Array, "b n d"],
     key: PRNGKeyArray,
-) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """MLM and contrast under three passes; heads take the gradients of `spare`.
+) -> Float[Array, ""]:
+    """The contrast of a pass with two more: other dropout, and the heads that matter.
 
     Args:
       settings: the model.
-      params: of the body and the MLM head.
+      params: of the body; the caller has them spared, for this and for other terms.
       importance: of each head.
       pieces: texts with what is hidden replaced.
-      labels: the pieces that stood there; `losses.IGNORED` elsewhere.
-      key: of dropout, another one for each pass.
+      first: their last states under dropout.
+      key: of the other passes' dropout.
     """
+    keys = dropout.split(key, "again", "general")
+    again = _states(settings, params, pieces, None, keys["again"])
     importance = jax.lax.stop_gradient(importance)
-    params = spare(params, importance)
-    keys = dropout.split(key, "first", "second", "third")
-    first = _states(settings, params, pieces, None, keys["first"])
-    second = _states(settings, params, pieces, None, keys["second"])
-    third = _states(settings, params, pieces, importance, keys["third"])
-    predict = functools.partial(
-        model.Bert(settings).apply, {"params": params}, method="predict"
-    )
-    mlm = losses.cross_entropy(predict(first), labels)
-    vectors = [_pooled(seq, pieces) for seq in (first, second, third)]
-    apart = contrast_of(*vectors, is_real=pieces.is_valid.any(1))
-    return mlm + apart, {"mlm": mlm, "contrast": apart}
+    general = _states(settings, params, pieces, importance, keys["general"])
+    vectors = [_pooled(x, pieces) for x in (first.astype(jnp.float32), again, general)]
+    return contrast_of(*vectors, is_real=pieces.is_valid.any(1))
 
 
 def _pooled(seq: Float[Array, "b n d"], pieces: model.Pieces) -> Float[Array, "b d"]:
