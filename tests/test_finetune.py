@@ -37,7 +37,14 @@ from mmdiffmask.types import TextBatch
 
 PROGRAM = pathlib.Path(__file__).with_name("helpers") / "tiny_labels.py"
 LABELS = ("data", "theory", "tool")
-LEARNS = ("training.steps=30", "training.lr=0.01", "training.eval_every=10")
+LEARNS = (
+    "training.steps=40",
+    "training.lr=0.01",
+    "training.eval_every=20",
+    "training.save_every=20",
+    "model.hidden_dropout=0",
+    "model.attention_dropout=0",
+)
 B, L = 6, 7
 
 
