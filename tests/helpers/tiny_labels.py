@@ -22,7 +22,9 @@ def encoder(folder, family="bert", parts=("pooler",)):
 
     wordpieces.vocab_txt(folder, WORDS)
     n = len((folder / "vocab.txt").read_text().splitlines())
-    sizes = BertSettings(family, n, 16, 2, 2, 32, positions=34, pad=0)
+    sizes = BertSettings(
+        family, n, 16, 2, 2, 32, positions=34, pad=0, initial_spread=0.4
+    )
     checkpoints.save(folder, checkpoints.start(jax.random.key(0), sizes, parts))
     return folder
 
