@@ -4,12 +4,13 @@
 
 makes up a corpus of words by a Zipf law, runs `mmdiffmask anchors --text` on it, kills
 that once after its first saved progress, and runs it again. Printed are MB/s of the
-counting (both runs together), seconds of the whole, the peak of memory, and whether the
-second run went on. The exit status is 1 where the peak is LIMIT_MB or more, or where
+both runs together, seconds of the whole, the peak of memory, and whether the second run
+went on. The exit status is 1 where the peak is LIMIT_MB or more, or where
 the second run began anew.
 """
 
 import argparse
+import itertools
 import os
 import pathlib
 import resource
@@ -32,18 +33,22 @@ POWER = 1.1  # of the Zipf law
 def make(path: pathlib.Path, mb: int) -> int:
     """Writes a corpus of about so many MB; its bytes.
 
-    The words are those of the web's counts and as many codes that it lacks.
+    The words are those of the web's counts and as many codes that it lacks; every
+    line has a code of its own besides, so that the table of words runs full.
     """
     names = list(web_counts.load())
     names += [f"x{i}" for i in range(len(names))]
     share = 1.0 / np.arange(1, len(names) + 1) ** POWER
     upto = np.cumsum(share) / share.sum()
-    rng, size = np.random.default_rng(0), 0
+    rng, size, number = np.random.default_rng(0), 0, itertools.count()
     with open(path, "w", encoding="ascii") as file:
         while size < mb * 1_000_000:
             drawn = np.searchsorted(upto, rng.random(LINES_AT_ONCE * WORDS_A_LINE))
             rows = drawn.reshape(LINES_AT_ONCE, WORDS_A_LINE).tolist()
-            text = "".join(" ".join([names[i] for i in row]) + "\n" for row in rows)
+            text = "".join(
+                f"{' '.join([names[i] for i in row])} line{next(number)}\n"
+                for row in rows
+            )
             size += file.write(text)
     return size
 
@@ -94,12 +99,12 @@ def measure(folder: pathlib.Path, mb: int) -> int:
     first, _ = run(command, folder, stop_at=state)
     second, text = run(command, folder)
     goes_on = "goes on after" in text and not state.exists()
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    peak, busy = used.ru_maxrss / 1000, used.ru_utime + used.ru_stime
     print(f"{size / 1e6:.0f} MB; killed after {first:.0f} s, went on: {goes_on}")
-    print(
-        f"{second:.0f} s for the second run; {size / 1e6 / (first + second):.1f} MB/s"
-    )
-    print(f"peak {peak:.0f} MB (limit {LIMIT_MB})")
+    print(f"{second:.0f} s for the second run; both: {busy:.0f} CPU s")
+    print(f"{size / 1e6 / (first + second):.1f} MB/s, {size / 1e6 / busy:.1f} MB/CPU s")
+    print(f"peak {peak:.0f} MB (limit {LIMIT_MB})", flush=True)
     return int(peak >= LIMIT_MB or not goes_on)
 
 

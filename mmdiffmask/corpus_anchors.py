@@ -125,6 +125,11 @@ def measure(
 def lines(report: Report) -> Iterator[str]:
     """The tables, a line each."""
     yield from anchor_choice.table(report.choice)
+    if len(report.choice.unseen) > report.choice.competing:
+        yield (
+            "More than half of the frequent words drop out: is the general text of the"
+            " same language? (--background FILE)"
+        )
     yield ""
     yield (
         f"Lifts: how much likelier a word is hidden than the average word, over"

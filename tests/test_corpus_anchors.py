@@ -9,7 +9,7 @@ from helpers import wordpieces
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import corpus_anchors
 from mmdiffmask.masking import text_strategies, web_counts
-from mmdiffmask.text import counting, lifts
+from mmdiffmask.text import counting, lifts, recipes
 
 WEB = {"kinase": 5, "cells": 50, "the": 9000, "of": 8000, "and": 8500, "we": 100}
 WORDS = [*WEB, "egfr", "assay", "shown", "data", "rate", "level"]
@@ -72,6 +72,40 @@ def test_unseen_and_background(corpus, capsys):
     assert status == 0 and re.search(r"^ +1 +assay +\d+ +2 ", out, re.M)
     status, out, _ = run(capsys, *USUAL, "--background", "plain.txt")
     assert status == 0
+
+
+def test_odd_corpora(corpus, capsys):
+    """One line; words of which most, or all, have no count; every setting at once."""
+    (corpus / "one.txt").write_text("we assay the kinase")
+    status, out, _ = run(capsys, "--text", "one.txt", *USUAL[2:])
+    assert status == 0 and re.search(r"^ +1 +kinase +1 ", out, re.M)
+    (corpus / "other.txt").write_text("egfr assay shown kinase")
+    status, out, _ = run(capsys, "--text", "other.txt", *USUAL[2:])
+    assert status == 0 and "More than half of the frequent words drop out" in out
+    (corpus / "none.txt").write_text("egfr assay\nshown data")
+    status, out, err = run(capsys, "--text", "none.txt", *USUAL[2:])
+    assert (status, out) == (2, "") and "with --background" in err
+    (corpus / "signs.txt").write_text("... !!!\n")
+    status, _, err = run(capsys, "--text", "signs.txt", *USUAL[2:])
+    assert status == 2 and "have no word" in err
+    more = ("--k", 99, "--candidates", 0, "--unseen", "floor", "--similarity")
+    status, out, err = run(capsys, *USUAL[:4], *more, "centroid")
+    assert status == 0, err
+
+
+def test_eq_2_as_written_needs_every_word(corpus, capsys, monkeypatch):
+    monkeypatch.setattr(counting.word_counts, "MOST", 8)
+    status, _, err = run(capsys, *USUAL, "--candidates", 0)
+    assert status == 2 and "too many different words" in err
+
+
+def test_a_sample_holds_so_many_characters(corpus, monkeypatch):
+    monkeypatch.setattr(counting, "CHARACTERS", 500)
+    monkeypatch.setattr(counting.word_counts, "AT_ONCE", 7)
+    some = counting.count(["a.jsonl", "plain.txt"], kept=100).rows
+    assert 0 < sum(len(row.text) for row in some) <= 500
+    turned = counting.count(["plain.txt", "a.jsonl"], kept=100).rows
+    assert {row.key for row in turned} == {row.key for row in some}
 
 
 @pytest.mark.parametrize(
@@ -147,6 +181,24 @@ def test_lifts_by_hand():
     assert lift.most_hidden(1) == ["b"] and np.isnan(lift.lift(["z"]))
 
 
+ANCHORS = {
+    "chemprot": "adrenoceptor inos microm microg cyclooxygenase tcdd antagonist"
+    " inhibited akt agonist inhibitor inhibition inhibits caspase inhibitory histamine"
+    " inhibiting pretreatment antagonists phosphorylation",
+    "acl_arc": "charniak coreference treebank lexical grammars syntactic morphological"
+    " corpus parsing semantic linguistic parser sentences grammar parse lin collins"
+    " retrieval extraction chen",  # "parsers" ties with "chen" for rank 200
+}
+
+
+@pytest.mark.parametrize("corpus_name", ANCHORS)
+def test_anchors_of_real_corpora(shared, corpus_name):
+    path = str(shared / "data" / corpus_name / "train.jsonl")
+    counts = counting.count([path]).words.counts
+    chosen = recipes.choose(counts, recipes.Sources())
+    assert " ".join(chosen) == ANCHORS[corpus_name]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "corpus_name, names",
@@ -161,7 +213,6 @@ def test_lifts_by_hand():
 def test_lifts_of_real_corpora(shared, corpus_name, names):
     """Figure 3's words, the anchors, and words at random (MiniLM's vectors)."""
     from mmdiffmask import label_vectors
-    from mmdiffmask.text import recipes
 
     if label_vectors.folder() is None:
         pytest.skip(f"no MiniLM: {label_vectors.INSTALL}")

@@ -88,8 +88,8 @@ def tf_icf(
         web_counts = {**web_counts, **dict.fromkeys(unknown, least)}
     if not words:
         raise ValueError(
-            "no anchor: no frequent word of the corpus has a web count; check that"
-            " both count the same language in lower case"
+            "no anchor: no frequent word of the corpus has a web count, which are of"
+            " English; name texts or counts of its language with --background"
         )
     score = {w: target_counts[w] / n_target / (web_counts[w] / n_web) for w in words}
     return sorted(score.items(), key=lambda item: (-item[1], item[0]))[:k]

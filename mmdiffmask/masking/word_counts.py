@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt64
 WORD = re.compile(r"[^\W_]+")
 AT_ONCE = 4096  # texts
 MERGED = 1 << 18  # keys that are sorted in among all others
-MOST = 1 << 21  # different words that are counted at once: some 400 MB
+MOST = 1 << 20  # different words that are counted at once: some 200 MB
 # Of ASCII, by which a text becomes words several times faster than by the expression.
 _LOWER = {
     code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)
