@@ -24,7 +24,7 @@ RANKS = [
     {"labelled_texts", "masks", "text_hidden", "text_masks"},
     {"effects", "starts", "text_start", "video_family"},
     {"finetune_start"},
-    {"finetune_job"},
+    {"finetune_job", "text_pretraining"},
     {"text_job", "video_job"},
     {"build"},
     {"pretrain"},

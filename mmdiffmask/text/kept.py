@@ -45,9 +45,8 @@ def each(
     with bar:
         for first in range(0, len(passages), PART):
             some = passages[first : first + PART]
-            key = cache.key(
-                *(SCHEMA, versions.number("features"), *parts, *map(_name, some))
-            )
+            names = [_name(passage) for passage in some]
+            key = cache.key(SCHEMA, versions.number("features"), *parts, *names)
             path = cache.folder() / "text-values" / f"{key}.npz"
             if path.exists():
                 values += _read(path, len(some))
