@@ -71,10 +71,6 @@ def of_texts(
     """
     spans = [[m.span() for m in word_pieces.WORD.finditer(text)] for text in texts]
     windows = [list(_windows(t, s)) for t, s in zip(texts, spans, strict=True)]
-    if strategy.is_anchored:  # every text's words are looked up: a table is quick
-        names = sorted({w for part in windows for one in part for w in one.words})
-        value = dict(zip(names, scores.similarity(names).tolist(), strict=True))
-        scores = scores._replace(similarity=lambda ws: np.array([value[w] for w in ws]))
     recipe = masks.Recipe(strategy, scores, seed, replacement="mask", draws=DRAWS)
     nothing = words.Vocabulary(np.int32(0), np.zeros(1, np.int32))
     count: collections.Counter[str] = collections.Counter()

@@ -62,7 +62,7 @@ class Similarity:
 
     def __call__(self, words: Sequence[str]) -> Float[np.ndarray, " w"]:
         """The similarities of words, in their order."""
-        new = sorted({*words} - self._known.keys())
+        new = sorted({word for word in words if word not in self._known})
         if new:
             self._read(new)
         return np.array([self._known[word] for word in words], np.float64)
