@@ -18,12 +18,12 @@ MODEL, TOKENS = "model", 28  # folder of the encoder; pieces of a window
 
 
 def encoder(folder, words=WORDS, parts=(), positions=32):
-    """A folder with a BERT of two layers, and its tokenizer; `parts` are its heads."""
+    """A folder with a BERT of one layer, and its tokenizer; `parts` are its heads."""
     from helpers import wordpieces
 
     wordpieces.vocab_txt(folder, words)
     n = len((folder / "vocab.txt").read_text().splitlines())
-    sizes = BertSettings("bert", n, 16, 2, 2, 32, positions=positions)
+    sizes = BertSettings("bert", n, 16, 1, 2, 32, positions=positions)
     checkpoints.save(folder, checkpoints.start(jax.random.key(0), sizes, parts))
     return folder
 
