@@ -1,14 +1,29 @@
 """The encoder's speed program, and that its plain formulas give the same numbers."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
+import pytest
 
 from benchmarks import bert_speed
 
 
-def test_prints_every_pass(capsys):
+SMALL = dataclasses.replace(bert_speed.QUICK, layers=1)
+passes = functools.cache(bert_speed.passes)  # compiled once for both tests
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def test_prints_every_pass(capsys, monkeypatch):
+    monkeypatch.setattr(bert_speed, "QUICK", SMALL)
+    monkeypatch.setattr(bert_speed, "passes", passes)
     assert bert_speed.main(["--quick", "--repeat", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line[:15].strip() for line in lines[2:6]] == [
@@ -21,7 +36,7 @@ def test_prints_every_pass(capsys):
 
 
 def test_plain_differentiation_gives_the_same_gradient():
-    calls = bert_speed.passes(dataclasses.replace(bert_speed.QUICK, layers=1))
+    calls = passes(SMALL)
     loss, grads = calls["gradient"]()
     plain, expected = calls["plain gradient"]()
     np.testing.assert_allclose(loss, plain, rtol=1e-5)
