@@ -48,6 +48,13 @@ LEARNS = (
 B, L = 6, 7
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tiny.make(tmp_path_factory.mktemp("labels"))
@@ -113,7 +120,8 @@ def make_batch():
 
 def numpy_log_probability(objective, params, batch):
     """(log-probabilities, what the last layer reads), restated."""
-    seq = np.asarray(mlm.states(objective, params, batch.input_ids, batch))[:, 0]
+    read = jax.jit(mlm.states, static_argnums=0)
+    seq = np.asarray(read(objective, params, batch.input_ids, batch))[:, 0]
     is_bert = objective.settings.family == "bert"
     dense = params["pooler"] if is_bert else params["classifier"]["dense"]
     last = params["classifier"] if is_bert else params["classifier"]["output"]
@@ -133,7 +141,7 @@ def test_loss_and_gradient_are_those_of_numpy(family):
         terms, _ = network.terms(params, held, batch, None, key)
         return terms[classify.NAME]
 
-    value, grads = jax.value_and_grad(loss)(params)
+    value, grads = jax.jit(jax.value_and_grad(loss))(params)
     log_probability, inner = numpy_log_probability(objective, params, batch)
     right = np.eye(len(LABELS))[batch.label]
     assert value == pytest.approx(-(log_probability * right).sum(1).mean(), rel=1e-5)
@@ -148,8 +156,9 @@ def test_loss_and_gradient_are_those_of_numpy(family):
 def test_dropout_follows_the_key():
     objective, params = make_objective("bert", rate=0.3)
     batch = make_batch()
+    loss = jax.jit(classify.loss, static_argnums=0)
     values = [
-        float(classify.loss(objective, params, batch, key))
+        float(loss(objective, params, batch, key))
         for key in (jax.random.key(0), jax.random.key(0), jax.random.key(1), None)
     ]
     assert values[0] == values[1] and len(set(values)) == 3

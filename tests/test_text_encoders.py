@@ -1,5 +1,6 @@
 """What an encoder makes of windows: attention, likeness; kept by content."""
 
+import jax
 import numpy as np
 import pytest
 from helpers import wordpieces
@@ -12,6 +13,13 @@ from mmdiffmask.text import encoders, kept, masks
 
 WORDS = ["the", "cell", "kinase", "is", "of"]
 TEXTS = ["The kinase of the cell, is.", "cells", "the cell is (kinase) the x " * 5]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
