@@ -9,7 +9,6 @@ import pytest
 
 from benchmarks import bert_speed
 
-
 SMALL = dataclasses.replace(bert_speed.QUICK, layers=1)
 passes = functools.cache(bert_speed.passes)  # compiled once for both tests
 
