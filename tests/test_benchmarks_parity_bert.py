@@ -38,6 +38,7 @@ def marked(out, mark):
 
 def test_every_array_is_compared_and_what_differs_is_named(copy, capsys, monkeypatch):
     monkeypatch.setattr(label_vectors, "folder", lambda: None)
+    label_vectors.load.cache_clear()  # of a test before
     outputs = folder.read_arrays(copy / "outputs.npz")
     for name in (
         "hidden_1",

@@ -110,7 +110,9 @@ def test_sides_of_boxes_are_shown(tmp_path, tiny_records):
     lines = list(csv.DictReader((tmp_path / run_files.CSV).open()))
     shares = [x for x in lines if x["read_out"] == "inside minus outside"]
     assert [float(x["value"]) for x in shares] == pytest.approx(gaps)
-    assert {(x["statistic"], x["n"]) for x in shares} == {("difference", "100")}
+    assert {(x["statistic"], x["n"]) for x in shares} == {
+        ("accuracy_difference", "100")
+    }
     alone = {one: result for one, result in results.items() if one.seed == 0}
     cell = tables.make(list(alone), alone).rows[0].sides["action"]
     assert cell.sd is None and cell.low < cell.mean < cell.high

@@ -111,6 +111,7 @@ def done(planned, tmp_path_factory):
             contrasts=list(EXPERIMENT.contrasts),
             source=result_file.TEXTS,
             seconds={"training": 60.0, "probe": 30.0},
+            detectors={},
             clips={"pretraining": 60, "dev": 8},
             fill_only=[],
             masks=None if one.row == "none" else MASKS,

@@ -269,7 +269,7 @@ def test_joint_training_has_both_losses(folder, cpt, tmp_path):
         for batch, _ in batches:
             for window in np.asarray(batch.unlabelled.example_hash):
                 seen[int(window)] = seen.get(int(window), 0) + 1
-            hidden = finetune_job.of_unlabelled(None, batch, 0)
+            hidden = finetune_job.of_unlabelled(jax.random.key(0), batch, 0)
             assert np.asarray(hidden.is_masked).any(1).all()
     assert sum(seen.values()) == 64 and len(seen) > 30
 

@@ -29,6 +29,8 @@ def corpus(tmp_path, monkeypatch):
     np.savez("v.npz", **{word: rng.standard_normal(4) for word in WORDS})
     monkeypatch.setattr(export, "TEXTS_A_PART", 50)
     wordpieces.encoder(tmp_path / "encoder", WORDS)
+    labelled = [{"text": t, "label": "ab"[i % 2]} for i, t in enumerate(TEXTS[:40])]
+    wordpieces.jsonl(tmp_path / "labelled.jsonl", labelled)
     spans = [(i, 4, 4 + len(t.split()[1])) for i, t in enumerate(TEXTS[:30])]
     lines = [f"{corpora.content_id(TEXTS[i])}\t{a}\t{b}" for i, a, b in spans]
     (tmp_path / "spans.tsv").write_text("\n".join(["id\tstart\tend", *lines]) + "\n")
@@ -47,6 +49,7 @@ def run(capsys, *arguments):
 
 VECTORS = ("--vectors", "v.npz", "--k", 3)
 SOURCES = (*VECTORS, "--encoder", "encoder", "--spans", "spans.tsv")
+SOURCES += ("--labelled", "labelled.jsonl")
 
 
 @pytest.mark.parametrize("strategy", sorted(text_strategies.REGISTRY))

@@ -41,7 +41,7 @@ def test_clips_are_read_without_language_from_their_valid_cells():
     batch = tiny.make_batch(range(3))
     batch.is_patch_valid[1, :, -20:] = False  # a row of cells; its last frame is absent
     features = jax.device_get(encode(params, batch))
-    assert list(features) == list(clips.WORDS) == ["joint", "vit"]
+    assert list(features) == ["joint", "vit"] == list(clips.WORDS)[:2]
     cells = jax.jit(setting.vision)(params, batch.patches).seq_attnpool
     seen = np.asarray(cells).reshape(3, tiny.FRAMES, 3, 5, -1)
     means = [seen[0].mean((0, 1, 2)), seen[1, :-1, :2].mean((0, 1, 2))]

@@ -13,7 +13,7 @@ from mmdiffmask.probe import further
 
 COLUMNS = ("row", "seed", "measure", "read_out", "statistic", "value", "n")
 ACCURACY, LOG, F1_NAME = "accuracy", "log_probability", "macro F1"
-DIFFERENCE = "difference"
+GAP = "accuracy_difference"
 MASKS, COST, TRAINING = "masks", "cost", "training"
 Line = tuple[str, str, str, float, int]  # without row and seed
 
@@ -42,7 +42,7 @@ def _lines(result: Result) -> Iterator[Line]:
         if score.log_probability is not None:
             yield score.measure, read_out, LOG, score.log_probability, score.count
     for label, gap in scores.sides(result).items():
-        yield label, further.INSIDE_MINUS_OUTSIDE, DIFFERENCE, gap.value, gap.n
+        yield label, further.INSIDE_MINUS_OUTSIDE, GAP, gap.value, gap.n
     for line in result.held_out:
         if line["value"] is not None:
             measure = f"held-out {line['masks']}, step {line['step']}"

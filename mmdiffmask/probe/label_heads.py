@@ -94,7 +94,7 @@ def _as_head(
         is_right_knn=ties.as_json(result.is_right_knn),
         log_probability=ties.logs_as_json(result.log_probability),
         few=few,
-        predicted=[int(x) for x in predicted],
+        predicted=[int(x) for x in predicted] or (),
         **l2,
     )
 
