@@ -1,6 +1,7 @@
 """Eight simulated devices, strict ranks and checked shapes for every test."""
 
 import atexit
+import fcntl
 import os
 import pathlib
 import shutil
@@ -71,8 +72,16 @@ def nanodet_file() -> str:
 
 @pytest.fixture(scope="session")
 def tiny_records(tmp_path_factory) -> str:
-    """The records of tpu_configs/tiny.py, made once by the real pipeline."""
+    """The records of tpu_configs/tiny.py, made once by the real pipeline.
+
+    The processes of a run wait for the first and share them: no test changes them.
+    """
     from mmdiffmask import configure, toy_records
 
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
     experiment = configure.load(ROOT / "tpu_configs" / "tiny.py")
-    return toy_records.make(experiment, tmp_path_factory.mktemp("tiny"))
+    with (folder / "tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return toy_records.make(experiment, folder / "tiny")

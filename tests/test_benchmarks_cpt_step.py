@@ -15,6 +15,7 @@ from benchmarks import (
     cpt_programs,
     cpt_step,
     released_step,
+    reserve_speed,
 )
 from benchmarks.reserve_speed import Cost
 from mmdiffmask import config, configure
@@ -134,6 +135,8 @@ def test_the_gate_compares_processor_seconds_and_all_memory():
 
 def test_quick_prints_every_figure_of_every_program(capsys, monkeypatch):
     monkeypatch.setattr(jax, "clear_caches", lambda: None)
+    for module in (cpt_step, reserve_speed):  # 60 products are run
+        monkeypatch.setattr(module, "PRODUCT", (8, 8, 8))
     monkeypatch.setattr(cpt_communication, "lines", lambda *_: ["what is sent"])
     words = ["--quick", "--model", "tiny", "--clips", "2", "--repeat", "1"]
     status = cpt_step.main(words)

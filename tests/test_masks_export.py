@@ -78,6 +78,7 @@ def losses(folder):
     ]
 
 
+@pytest.mark.slow
 def test_exported_masks_give_the_same_loss(exported, tiny_records, tmp_path):
     seed_0 = tmp_path / "seed_0.npz"  # as held-out masks are drawn
     words = [tiny_records, "--out", str(seed_0), "--config", TINY]

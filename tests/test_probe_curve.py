@@ -101,14 +101,9 @@ def disturbed(number, how):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "number, how",
-    [
-        pytest.param(0, "signal", marks=pytest.mark.slow),
-        (1, "signal"),
-        pytest.param(2, "killed", marks=pytest.mark.slow),
-        pytest.param(3, "signal", marks=pytest.mark.slow),
-    ],
+    "number, how", [(0, "signal"), (1, "signal"), (2, "killed"), (3, "signal")]
 )
 def test_a_run_that_goes_on_has_the_same_lines(
     calm, tmp_path, tiny_records, number, how

@@ -82,6 +82,24 @@ def test_the_preset_is_the_released_loss_with_its_gradients():
         np.testing.assert_allclose(a, b, atol=2e-5 * max(1, np.abs(b).max()))
 
 
+def loss_with_gradients(objective):
+    """Of two clips, the second with padding."""
+    batch, params = tiny.make_batch([4, 5]), tiny.start()
+    is_masked = np.asarray(tiny.draw_cells(1, batch))
+    held = tiny.make_held(params)
+
+    def loss(p):
+        return patches.forward(objective, p, held, batch, is_masked).loss
+
+    return jax.jit(jax.value_and_grad(loss))(params)
+
+
+@pytest.fixture(scope="module")
+def released_loss():
+    """The loss of the preset and its gradients."""
+    return loss_with_gradients(released_objective())
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -91,22 +109,11 @@ def test_the_preset_is_the_released_loss_with_its_gradients():
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_each_setting_of_the_loss_has_an_effect(change):
-    batch, params, held = tiny.make_batch([4, 5]), tiny.start(), None
-    is_masked = np.asarray(tiny.draw_cells(1, batch))
+def test_each_setting_of_the_loss_has_an_effect(released_loss, change):
     before = released_objective()
-    after = dataclasses.replace(
-        before, settings=dataclasses.replace(before.settings, **change)
-    )
-    held = tiny.make_held(params)
-
-    def run(objective):
-        def loss(p):
-            return patches.forward(objective, p, held, batch, is_masked).loss
-
-        return jax.jit(jax.value_and_grad(loss))(params)
-
-    (one, gradient), (other, other_gradient) = run(before), run(after)
+    settings = dataclasses.replace(before.settings, **change)
+    after = loss_with_gradients(dataclasses.replace(before, settings=settings))
+    (one, gradient), (other, other_gradient) = released_loss, after
     names = ("vision_encoder", "joint_transformer")
     leaves = [
         [jax.tree.leaves(g[n]) for n in names] for g in (gradient, other_gradient)

@@ -35,10 +35,18 @@ def held():
     return tiny.make_held(tiny.start())
 
 
+drawn = jax.jit(DRAW)
+
+
+@functools.cache
+def clean_pass():
+    """In a program of its own."""
+    return jax.jit(tiny.make_objective().vision_with_attention)
+
+
 def attention_of(params, batch):
-    """Of the clean pass of these weights, in a program of its own."""
-    made = tiny.make_objective()
-    return jax.jit(made.vision_with_attention)(params, batch.patches)[1]
+    """Of the clean pass of these weights."""
+    return clean_pass()(params, batch.patches)[1]
 
 
 def test_the_update_hides_what_its_attention_says():
@@ -53,7 +61,7 @@ def test_the_update_hides_what_its_attention_says():
 
     for params in (tiny.start(), tiny.start(1)):
         attention = attention_of(params, batch)
-        hidden = jax.jit(DRAW)(fixed.key, batch, 0, attention)
+        hidden = drawn(fixed.key, batch, 0, attention)
         assert int(np.asarray(hidden).sum()) > 100
         assert not np.asarray(hidden)[~np.asarray(shared.valid_patches(batch))].any()
         terms, metrics = jax.jit(live)(params, fixed, batch)
@@ -67,7 +75,7 @@ def test_the_update_hides_what_its_attention_says():
 def test_masks_follow_the_weights_and_no_gradient_goes_through_them():
     made, batch, fixed = tiny.make_objective(), tiny.make_batch(range(8)), held()
     hidden = [
-        np.asarray(DRAW(fixed.key, batch, 0, attention_of(tiny.start(seed), batch)))
+        np.asarray(drawn(fixed.key, batch, 0, attention_of(tiny.start(seed), batch)))
         for seed in (0, 1)
     ]
     assert (hidden[0] != hidden[1]).any()
