@@ -89,7 +89,7 @@ def check_close(folder, wanted):
     assert losses[-5:].mean() < 0.9 * losses[:5].mean()  # it learns meanwhile
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fifty_steps_on_eight_devices_are_those_on_one(tmp_path):
     """Also where a run begins on eight and goes on with one, or the other way."""
     counts = {}

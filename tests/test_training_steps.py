@@ -124,8 +124,13 @@ def test_a_run_holds_the_part_of_its_start_that_is_read():
         assert set(steps.read_start(family, settings, whole)) == names
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("target", ["live", "initial"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param("live", marks=pytest.mark.slow),
+        pytest.param("initial", marks=pytest.mark.long),
+    ],
+)
 def test_what_is_not_held_is_not_missed(target):
     """An update and the scores with the part that is read equal those with all."""
     settings = dataclasses.replace(tiny.TRAINING, decay_to="zero", target=target)
