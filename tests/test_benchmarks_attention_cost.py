@@ -15,7 +15,7 @@ def _quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_live_and_apart_are_one_update_and_start_is_another():
     experiment = attention_cost.settings("tiny", 2, cpt_programs.QUICK)
     calls = attention_cost.ways(experiment)

@@ -133,6 +133,7 @@ def test_the_gate_compares_processor_seconds_and_all_memory():
     assert times == {"time": 1.5, "memory": 2.0, "compiling": 4.0}
 
 
+@pytest.mark.long
 def test_quick_prints_every_figure_of_every_program(capsys, monkeypatch):
     monkeypatch.setattr(jax, "clear_caches", lambda: None)
     for module in (cpt_step, reserve_speed):  # 60 products are run
@@ -188,6 +189,7 @@ def test_sending_and_computing_are_told_in_time():
     assert "1.75 ms to send, 7.00 ms to compute" in lines[1] and "25% more" in lines[1]
 
 
+@pytest.mark.long
 def test_a_step_sends_its_gradients_once(capsys):
     cpt_communication.main(["--quick", "--model", "tiny", "--devices", "8"])
     answer = json.loads(capsys.readouterr().out)

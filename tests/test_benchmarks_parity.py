@@ -13,7 +13,11 @@ from benchmarks.golden import compare, files, folder, questions, tfrecord
 from mmdiffmask import grid
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "shared/golden/reserve"
-SLOW = ("opt_step_finetune", "opt_step_finetune_bf16", "opt_step_pretrain")
+MARKS = {
+    "opt_step_pretrain": [pytest.mark.slow],
+    "opt_step_finetune": [pytest.mark.long],
+    "opt_step_finetune_bf16": [pytest.mark.long],
+}
 
 
 def cases():
@@ -23,7 +27,9 @@ def cases():
         return
     golden = folder.Golden(FOLDER)
     for file in files.names(golden):
-        marks = [pytest.mark.slow] if file in SLOW else []
+        marks = [pytest.mark.slow] * (file in SLOW) + [pytest.mark.long] * (
+            file in LONG
+        )
         for array in files.expected(golden, file):
             yield pytest.param(file, array, marks=marks, id=f"{file}/{array}")
 

@@ -204,6 +204,7 @@ def test_sides_of_boxes_are_kept(done, tmp_path, n):
     assert gap.value == pytest.approx(share[0] - share[1]) and gap.n == n
 
 
+@pytest.mark.long
 def test_a_file_with_sides_of_many_clips_is_small(done, tmp_path):
     planned, keeping = done
     old = result_file.read(keeping.path(planned[0]))

@@ -251,6 +251,7 @@ def test_a_run_of_the_same_labels_hands_its_classifier_on(folder, tuned):
     jax.tree.map(np.testing.assert_array_equal, start, before)
 
 
+@pytest.mark.slow
 def test_joint_training_has_both_losses(folder, cpt, tmp_path):
     changes = (f"model.start={cpt}", "terms.mlm=0.5", "masking.masks=per_epoch")
     tiny.tune(folder, tmp_path / "joint", *changes)
@@ -282,6 +283,7 @@ def test_a_score_that_no_longer_rises_stops_a_run(folder, tmp_path):
     assert checkpoint.step_of(RunFolder(tmp_path / "run"), "best") == 0
 
 
+@pytest.mark.slow
 def test_the_command_shows_seeds_side_by_side(folder, cpt, tmp_path, capsys):
     path = tmp_path / "tiny.py"
     path.write_text(

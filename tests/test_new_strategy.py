@@ -52,6 +52,7 @@ def held_out(lines, kind, step):
     )
 
 
+@pytest.mark.slow
 def test_it_is_judged_by_its_own_masks(run):
     lines = journal.read_metrics(RunFolder(run))
     known = {line["masks"] for line in lines if line["kind"] == "eval"}

@@ -45,6 +45,7 @@ def calm(tmp_path_factory, tiny_records):
     return train(tmp_path_factory.mktemp("calm") / "run", tiny_records)
 
 
+@pytest.mark.slow
 def test_the_last_lines_are_the_probe_of_the_finished_run(calm):
     lines = lines_of(calm.path)
     assert sorted({line["step"] for line in lines}) == STEPS
@@ -65,6 +66,7 @@ def test_the_last_lines_are_the_probe_of_the_finished_run(calm):
     assert first != [x["log_probability"] for x in last.values()]  # it has trained
 
 
+@pytest.mark.slow
 def test_it_changes_nothing_else_of_a_run(calm, tmp_path, tiny_records):
     plain = experiment()
     training = dataclasses.replace(plain.training, probe_every=0)
@@ -119,6 +121,7 @@ def test_a_run_that_goes_on_has_the_same_lines(
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_save_has_no_line_twice(
     calm, tmp_path, tiny_records, monkeypatch
 ):
@@ -140,6 +143,7 @@ def test_a_run_killed_before_its_save_has_no_line_twice(
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_out_is_refused(tmp_path, tiny_records):
     settings = experiment()
     asked = dataclasses.replace(settings.probe, read_outs=("match",))
@@ -161,6 +165,7 @@ def line(step, label, read_out, accuracy, log):
     return names | scores | ends
 
 
+@pytest.mark.slow
 def test_labels_have_two_panels_each():
     update = {"kind": "train", "step": 1}
     lines = [
@@ -187,6 +192,7 @@ def test_labels_have_two_panels_each():
     assert probe_curves.panels({"random": [update]}, {}) == ()
 
 
+@pytest.mark.slow
 def test_they_are_events_of_their_own(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(

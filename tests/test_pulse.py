@@ -51,6 +51,7 @@ def workdir(tmp_path_factory, tiny_records):
     return folder
 
 
+@pytest.mark.slow
 def test_training_moves_the_weights_and_probing_does_not(workdir):
     start = checkpoint.load_params(RunFolder(workdir / "difference"), "start")
     last = checkpoint.load_params(RunFolder(workdir / "difference"), "last")
@@ -62,6 +63,7 @@ def test_training_moves_the_weights_and_probing_does_not(workdir):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last))
 
 
+@pytest.mark.slow
 def test_rerunning_finished_work_changes_no_file(workdir, tiny_records):
     before = tree_digest(workdir / "difference")
     arguments = ["--workdir", str(workdir / "difference"), "--data", tiny_records]
@@ -70,12 +72,14 @@ def test_rerunning_finished_work_changes_no_file(workdir, tiny_records):
     assert tree_digest(workdir / "difference") == before
 
 
+@pytest.mark.slow
 def test_another_seed_does_not_enter_the_folder(workdir, tiny_records, capsys):
     arguments = ["--workdir", str(workdir / "difference"), "--data", tiny_records]
     assert command_line.main(["pretrain", TINY, *arguments, "--seed", "1"]) == 2
     assert "--seed=0, not 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_report_shows_both_rows_and_loads_nothing(workdir, capsys):
     assert command_line.main(["report", str(workdir)]) == 0
     path = pathlib.Path(capsys.readouterr().out.strip())
@@ -104,6 +108,7 @@ def _fewer(records: str, folder: pathlib.Path) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_cases_of_other_records_and_moved_ones(workdir, tiny_records, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(workdir / "difference", run)
@@ -187,6 +192,7 @@ def test_cases_of_starts_in_folders(workdir, tiny_records, tmp_path, capsys):
         shutil.rmtree(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_masks_of_a_run_are_summarised(workdir):
     summary = json.loads((workdir / "difference" / run_files.MASKS).read_text())
     assert summary["whole_box"] > 0.4

@@ -53,6 +53,7 @@ def released_objective():
     return dataclasses.replace(made, slots=slots, has_padding=True)
 
 
+@pytest.mark.long
 def test_the_preset_is_the_released_loss_with_its_gradients():
     """The second clip has padding and an absent frame, and of both something hidden."""
     batch, params = tiny.make_batch([4, 5]), tiny.start()
@@ -100,6 +101,7 @@ def released_loss():
     return loss_with_gradients(released_objective())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "change",
     [

@@ -95,6 +95,7 @@ def boxed(records_dir):
     )
 
 
+@pytest.mark.slow
 def test_a_sheet_shows_labels_and_weights(tiny_records, tmp_path, written):
     example_id, out = boxed(tiny_records), str(tmp_path / "a.png")
     inspect.draw(tiny_records, example_id, out)
@@ -108,6 +109,7 @@ def test_a_sheet_shows_labels_and_weights(tiny_records, tmp_path, written):
     assert (cv2.imread(out).shape != first.shape) or (cv2.imread(out) != first).any()
 
 
+@pytest.mark.slow
 def test_a_strategy_that_is_named_is_shown(tiny_records, tmp_path, written):
     example_id, out = boxed(tiny_records), str(tmp_path / "a.png")
     inspect.draw(tiny_records, example_id, out, ["masking.strategy=difference-face"])

@@ -346,8 +346,13 @@ def test_dropout_goes_by_the_key_of_an_update(folder, run):
     assert none[0] == none[2]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dga", [0.0, 0.5])
+@pytest.mark.parametrize(
+    "dga",
+    [
+        pytest.param(0.0, marks=pytest.mark.slow),
+        pytest.param(0.5, marks=pytest.mark.long),
+    ],
+)
 def test_a_killed_run_with_dropout_ends_with_the_same_bits(folder, tmp_path, dga):
     """Nor does it matter where it is killed: the journal has the same bytes, too."""
     changes = ["training.steps=14", "model.hidden_dropout=0.3", f"terms.dga={dga}"]

@@ -113,7 +113,13 @@ def test_fifty_steps_on_eight_devices_are_those_on_one(tmp_path):
         check_close(folder.path, wanted)
 
 
-@pytest.mark.parametrize("devices", [8, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "devices",
+    [
+        pytest.param(8, marks=pytest.mark.slow),
+        pytest.param(1, marks=pytest.mark.long),
+    ],
+)
 def test_no_hidden_copy_is_made_between_updates(tmp_path, devices):
     """Batches come by copies that the loader asks for; nothing else moves."""
     guards = [f"jax_transfer_guard_{way}" for way in WAYS]

@@ -49,6 +49,7 @@ def attention_of(params, batch):
     return clean_pass()(params, batch.patches)[1]
 
 
+@pytest.mark.slow
 def test_the_update_hides_what_its_attention_says():
     """The same loss as with these masks drawn before; others give another."""
     made, batch = tiny.make_objective(), tiny.make_batch(range(8))
@@ -72,6 +73,7 @@ def test_the_update_hides_what_its_attention_says():
         assert abs(turned["patches"] - before["patches"]) > 1e-3
 
 
+@pytest.mark.slow
 def test_masks_follow_the_weights_and_no_gradient_goes_through_them():
     made, batch, fixed = tiny.make_objective(), tiny.make_batch(range(8)), held()
     hidden = [

@@ -189,7 +189,7 @@ def test_a_run_that_goes_on_makes_no_first_state_and_reads_no_start(
     _assert_same_run(finished[0], run_dir)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_when_states_are_saved_changes_no_bit(finished, tmp_path, monkeypatch):
     """By the clock: here after every update, although none is due by their number."""
     counted, save = [], checkpoint.save

@@ -55,6 +55,7 @@ def test_weights_choose_the_terms():
     assert alone.masked == "patches" and alone.others is None
 
 
+@pytest.mark.slow
 def test_the_step_minimises_the_weighted_sum(params, held, batch):
     terms = dataclasses.replace(language.TERMS, text_to_audio=2.0, patches=3.0)
     made = language.make_objective(terms, steps=2, warmup_steps=1)
@@ -159,7 +160,7 @@ def test_words_are_named_with_the_right_and_with_another_video(params, held, bat
     assert everything["right_video"].count == sum(row.count for row in parts) == 8
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_hidden_words_are_learned_from_the_pictures():
     """Colours of the frames decide the word: one batch is learned by heart."""
     terms = dataclasses.replace(language.TERMS, patches=0.0)
