@@ -27,9 +27,7 @@ def cases():
         return
     golden = folder.Golden(FOLDER)
     for file in files.names(golden):
-        marks = [pytest.mark.slow] * (file in SLOW) + [pytest.mark.long] * (
-            file in LONG
-        )
+        marks = MARKS.get(file, [])
         for array in files.expected(golden, file):
             yield pytest.param(file, array, marks=marks, id=f"{file}/{array}")
 
