@@ -20,6 +20,7 @@ def _quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.mark.long
 def test_prints_every_pass(capsys, monkeypatch):
     monkeypatch.setattr(bert_speed, "QUICK", SMALL)
     monkeypatch.setattr(bert_speed, "passes", passes)

@@ -275,6 +275,7 @@ def test_joint_training_has_both_losses(folder, cpt, tmp_path):
     assert sum(seen.values()) == 64 and len(seen) > 30
 
 
+@pytest.mark.slow
 def test_a_score_that_no_longer_rises_stops_a_run(folder, tmp_path):
     tiny.tune(folder, tmp_path / "run", "training.lr=0", "training.patience=1")
     text = (tmp_path / "run" / run_files.METRICS).read_text()

@@ -75,7 +75,7 @@ def test_what_is_no_model_is_said_as_before(tmp_path):
         starts._load(_experiment(tmp_path / "x"), str(tmp_path / "x"), TOKENS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_without_the_parts_is_the_same_run(tmp_path):
     """Their absence changes no bit of the others; stopped and gone on with, too."""
     whole = tiny.make_job(steps=2, warmup_steps=1, eval_every=1)

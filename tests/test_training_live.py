@@ -115,7 +115,7 @@ def updates(mesh, count=3):
     return noted
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_eight_devices_equal_one_and_the_step_is_traced_once():
     one, eight = (updates(meshes.make(8, jax.devices()[:n])) for n in (1, 8))
     for a, b in zip(one, eight, strict=True):

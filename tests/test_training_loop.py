@@ -219,6 +219,7 @@ class _Context:
         pass
 
 
+@pytest.mark.slow
 def test_no_training_scores_the_start_once(tmp_path):
     job = tiny.make_job(steps=0)
     progress = loop.train(job, RunFolder(tmp_path / "run"))

@@ -104,6 +104,7 @@ def test_without_masks_nothing_is_hidden_and_fewer_clips_serve(params, held, bat
     assert abs(found["closed_span"] - again["closed_span"]) > 1e-4
 
 
+@pytest.mark.slow
 def test_rows_that_fill_up_count_nowhere(params, batch):
     from mmdiffmask.data import loader
 
