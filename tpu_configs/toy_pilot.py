@@ -21,6 +21,10 @@ from mmdiffmask import config, configure
 UPDATES = (75, 150, 300)
 PRIMARY = "{0}:mean(action, shirt) - {1}:mean(action, shirt)"
 CHOSEN: int | None = 75  # of UPDATES
+# Of the main part when the pilot ran. `none` does not train, so it is the same run.
+LEFT_AS_IT_WAS = (
+    "training.warmup_steps=15; training.eval_every=150; training.save_every=150"
+)
 
 
 def get_config() -> config.Experiment:
@@ -33,7 +37,7 @@ def get_config() -> config.Experiment:
         f" training.eval_every={n}; training.save_every={n}"
         for n in UPDATES
     }
-    rows = ["none: training.steps=0"]
+    rows = [f"none: training.steps=0; {LEFT_AS_IT_WAS}"]
     rows += [f"replay-{n}: terms.patches=0; {x}" for n, x in lengths.items()]
     pairs = [(f"replay-{n}", "none") for n in UPDATES]
     if CHOSEN is not None:
