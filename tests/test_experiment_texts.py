@@ -14,10 +14,11 @@ from mmdiffmask.experiment import (
     result_file,
     scores,
     tables,
+    text_tables,
     tidy,
 )
 from mmdiffmask.inputs import Claim
-from mmdiffmask.masking import text_summary
+from mmdiffmask.masking import published_texts, text_summary
 from mmdiffmask.probe import contrasted, results, text_labels
 from mmdiffmask.run_folder import RunFolder
 
@@ -304,3 +305,10 @@ def test_a_plan_counts_minutes_by_updates(planned):
     )
     pieces = 60 * 16 * EXPERIMENT.data.length
     assert longer - short == pytest.approx(pieces * progress.PIECE_S)
+
+
+def test_a_row_of_dga_stands_beside_the_papers_dga(planned):
+    settings = configure.settings(planned[-1].settings) | {"terms.mlm": 1.0}
+    settings |= {"training.steps": 4, "masking.strategy": "random-word"}
+    assert text_tables.published(settings) == "random-word"
+    assert text_tables.published(settings | {"terms.dga": 0.5}) == published_texts.DGA

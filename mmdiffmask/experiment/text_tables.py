@@ -73,6 +73,8 @@ def published(settings: Mapping[str, Any]) -> str:
     """What `published_texts` knows a row by; "" where it has other anchors."""
     if not finished.is_hiding(settings):
         return ""
+    if settings["terms.dga"] > 0:
+        return published_texts.DGA
     name = settings["masking.strategy"]
     if not text_strategies.find(name).is_anchored:
         return name
@@ -90,7 +92,7 @@ def knows_labels(settings: Mapping[str, Any]) -> bool:
     if not finished.is_hiding(settings):
         return False
     strategy = text_strategies.find(settings["masking.strategy"])
-    return bool({"importance", "gain"} & set(getattr(strategy, "needs", ())))
+    return bool({"importance", "gain"} & set(strategy.needs))
 
 
 def is_shown(measure: str, settings: Mapping[str, Any]) -> bool:
