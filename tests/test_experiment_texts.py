@@ -8,6 +8,7 @@ from helpers import labelled_texts
 
 from mmdiffmask import config, configure, contrasts, inputs, statistics, versions
 from mmdiffmask.experiment import (
+    kept,
     page,
     plan,
     progress,
@@ -43,7 +44,11 @@ EXPERIMENT = config.Experiment(
         folds=3, l2=(1.0,), fractions=(0.2,), fraction_draws=2, bootstrap=200
     ),
     rows=ROWS,
-    contrasts=(PRIMARY, "random-word:label/test/new - none:label/test/new"),
+    contrasts=(
+        PRIMARY,
+        "random-word:label/macro-f1 - none:label/macro-f1",
+        "five:label - random-word:label",
+    ),
     row_seeds=("random-word=2", "difference=2"),
 )
 FILES = labelled_texts.files()
@@ -214,8 +219,7 @@ def test_a_contrast_of_macro_f1_is_that_of_the_runs(planned, done):
     for one, result in done.items():
         by_row.setdefault(one.row, {})[one.seed] = result.probe
     named = contrasts.of_experiment(EXPERIMENT, tuple(by_row))
-    measured = contrasted.measure(named, by_row, 200)
-    primary, second = measured
+    primary, second, _ = contrasted.measure(named, by_row, 200)
 
     def f1(row, seed):
         label = by_row[row][seed].labels["label"]
@@ -231,6 +235,13 @@ def test_a_contrast_of_macro_f1_is_that_of_the_runs(planned, done):
     assert primary.over_clips.low < primary.over_clips.value < primary.over_clips.high
     # `none` has one seed, so nothing is compared with it.
     assert second.over_seeds is None and second.reason.startswith("one seed")
+    # But it trains nothing: over all results its one run stands for every seed.
+    whole, beside_none, single = kept.compare(done)
+    assert beside_none.seeds == whole.seeds == (0, 1)
+    assert beside_none.over_seeds.mean == pytest.approx(
+        np.mean([f1("random-word", s) - f1("none", 0) for s in (0, 1)])
+    )
+    assert single.over_seeds is None and single.reason.startswith("one seed")
 
 
 def test_measures_of_texts_have_names():

@@ -119,6 +119,9 @@ def by_row(results: Mapping[Planned, Result]) -> dict[str, dict[int, Result]]:
 def compare(results: Mapping[Planned, Result]) -> tuple[contrasted.Measured, ...]:
     """The contrasts that the config names, over all seeds; `contrasted.lines` as text.
 
+    A row that trains nothing scores the same with every seed, so one run of it is
+    compared with all seeds of the other rows.
+
     Raises:
       ValueError: if a contrast cannot be measured.
     """
@@ -127,6 +130,10 @@ def compare(results: Mapping[Planned, Result]) -> tuple[contrasted.Measured, ...
         row: {seed: result.probe for seed, result in of_row.items()}
         for row, of_row in rows.items()
     }
+    seeds = sorted({seed for of_row in rows.values() for seed in of_row})
+    for one in results:
+        if one.settings.training.steps == 0 and len(scores[one.row]) == 1:
+            scores[one.row] = dict.fromkeys(seeds, results[one].probe)
     names = tuple(row.partition(":")[0].strip() for row in settings.rows)
     named = contrasts.of_experiment(settings, names)
     return contrasted.measure(named, scores, settings.probe.bootstrap)
