@@ -120,7 +120,10 @@ Draw = Callable[[int, int], tuple[Bool[np.ndarray, " n"], Int[np.ndarray, " n"]]
 
 
 def make_row(
-    some: Windows, draw: Draw | None = None, anchors: Collection[str] = frozenset()
+    some: Windows,
+    draw: Draw | None = None,
+    anchors: Collection[str] = frozenset(),
+    width: int | None = None,
 ) -> Callable[..., TextBatch]:
     """(position, epoch = 0) -> the row of a window.
 
@@ -128,19 +131,21 @@ def make_row(
       some: windows.
       draw: the run's own masks; None: nothing is hidden.
       anchors: a class of words of their own.
+      width: pieces of a row, with ends and padding; None: as the layout has it.
     """
+    layout = some.layout._replace(length=width or some.layout.length)
     classes = frozenset(word.lower() for word in anchors)
 
     def row(position: int, epoch: int = 0) -> TextBatch:
         text, window = some.window(position)
-        plain = _plain(some.layout, window, classes)
+        plain = _plain(layout, window, classes)
         plain = plain._replace(
             example_hash=some.hash(position),
             clip_hash=name_hash(corpora.without_markers(text.text)),
         )
         if draw is None:
             return plain
-        hidden = pad(*draw(position, epoch), layout=some.layout, ids=plain.input_ids)
+        hidden = pad(*draw(position, epoch), layout=layout, ids=plain.input_ids)
         return plain._replace(is_hidden=hidden.is_masked, shown_ids=hidden.shown_ids)
 
     return row

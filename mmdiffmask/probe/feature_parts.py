@@ -21,7 +21,7 @@ _BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.err
 Compute = Callable[[slice, Note], Features]
 
 
-def stored_type(model: config.Model) -> type[np.floating]:
+def stored_type(model: config.Model | config.Encoder) -> type[np.floating]:
     """The type that features are stored in: half the bytes where that loses nothing.
 
     A network that computes in bfloat16 has 8 significant bits; float16 keeps 11. One

@@ -85,6 +85,17 @@ def _check_finite(name: str, clips: Sequence[str], vectors: np.ndarray) -> None:
         )
 
 
+def joined(parts: Sequence[Features]) -> Features:
+    """The rows of all parts, in order."""
+    return Features(
+        tuple(clip for part in parts for clip in part.clip),
+        {
+            name: np.concatenate([part.vectors[name] for part in parts])
+            for name in parts[0].vectors
+        },
+    )
+
+
 def cache_key(checkpoint: str, records: str, *settings: str) -> str:
     """16 hex digits that name what is cached.
 

@@ -1,9 +1,9 @@
 """The read-outs of texts: each labelled one's features, and heads for its label."""
 
 import functools
-from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from mmdiffmask import text_examples, text_start
 from mmdiffmask.data import loader
@@ -12,6 +12,8 @@ from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.probe import encoders, features, results, text_labels, text_rows
 from mmdiffmask.probe.frozen import Frozen
 from mmdiffmask.training import mesh as meshes
+
+WIDTH = 16  # rows are as wide as a multiple: few shapes, so few programs
 
 
 def probe(frozen: Frozen, corpus: TextCorpus) -> dict[str, results.Label]:
@@ -52,22 +54,29 @@ def encode(frozen: Frozen, rows: text_rows.TextRows) -> features.Features:
     Args:
       frozen: the encoder.
       rows: labelled texts.
+
+    Raises:
+      ValueError: if no text has a piece.
     """
     distinct = list(dict.fromkeys(rows.texts))
     texts = [corpora.Text(corpora.content_id(t), t, None, "") for t in distinct]
     layout = text_start.layout(frozen.experiment)
     some = text_examples.windows(texts, range(len(texts)), layout)
-    names = [some.name(i) for i in range(len(some))]
-    compute = functools.partial(_extract, frozen, some, names)
+    if not len(some):
+        raise ValueError("no labelled text has a word piece: there is nothing to read")
+    sizes = np.array([len(some.window(i)[1].ids) for i in range(len(some))], int)
+    order = np.argsort(sizes, kind="stable")  # windows of like size need no padding
+    names = [some.name(i) for i in order.tolist()]
+    compute = functools.partial(_extract, frozen, some, order, sizes[order])
     of_window = frozen.features("texts", names, compute)
-    pieces = np.array([len(some.window(i)[1].ids) for i in range(len(some))], float)
+    pieces, text_of_window = sizes[order].astype(float), some.place[order]
     place = {text: i for i, text in enumerate(distinct)}
     of_row = np.array([place[text] for text in rows.texts])
-    total = np.bincount(some.place, pieces, len(texts))
+    total = np.bincount(text_of_window, pieces, len(texts))
     vectors = {}
     for name, values in of_window.vectors.items():
         sums = np.zeros((len(texts), values.shape[1]))
-        np.add.at(sums, some.place, values * pieces[:, None])
+        np.add.at(sums, text_of_window, values * pieces[:, None])
         mean = sums / np.maximum(total, 1.0)[:, None]
         vectors[name] = mean[of_row].astype(np.float32)
     return features.Features(rows.names, vectors)
@@ -76,15 +85,25 @@ def encode(frozen: Frozen, rows: text_rows.TextRows) -> features.Features:
 def _extract(
     frozen: Frozen,
     some: text_examples.Windows,
-    names: Sequence[str],
+    order: Int[np.ndarray, " w"],
+    sizes: Int[np.ndarray, " w"],
     part: slice,
     note: features.Note,
 ) -> features.Features:
-    """Features of a stretch of the windows."""
-    positions = range(len(some))[part]
-    row, size = text_examples.make_row(some), frozen.batch_size
+    """Features of a stretch of the windows in `order`, by which `sizes` rise."""
+    ends = len(some.layout.pieces.before) + len(some.layout.pieces.after)
+    widths = -(-(sizes[part] + ends) // WIDTH) * WIDTH
+    widths = np.minimum(widths, some.layout.length)
+    encoder = encoders.of_clips(frozen.experiment)
     cut = meshes.by_example(frozen.devices.mesh)
-    with loader.eval_batches(row, positions, size, sharding=cut) as batches:
-        named = features.named(names[part], frozen.watched(batches))
-        encoder = encoders.of_clips(frozen.experiment)
-        return features.extract(encoder, frozen.params, named, note)
+    parts = []
+    for width in np.unique(widths):
+        positions = order[part][widths == width].tolist()
+        names = [some.name(i) for i in positions]
+        row = text_examples.make_row(some, width=int(width))
+        with loader.eval_batches(
+            row, positions, frozen.batch_size, sharding=cut
+        ) as batches:
+            named = features.named(names, frozen.watched(batches))
+            parts.append(features.extract(encoder, frozen.params, named, note))
+    return features.joined(parts)
