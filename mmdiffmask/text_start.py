@@ -2,7 +2,8 @@
 
 A checkpoint without an MLM head, such as a sentence encoder, gets a tied one that
 changes nothing at first (`checkpoints.with_mlm`) and then learns random words with the
-encoder frozen: no strategy and no seed enters it. It is kept on this machine.
+encoder frozen. No seed and nothing of `masking` enters it, so all rows of an experiment
+start alike. It is kept on this machine.
 """
 
 import dataclasses
@@ -183,7 +184,7 @@ def _warmed(
         corpus.fingerprint(),
         f"{data.length} {data.markers} {data.dev_share} {data.text_field}",
         f"{model.warm_head_steps} {model.warm_head_lr} {model.warm_head_batch}",
-        experiment.masking.replacement,
+        _replacement(some.layout.pieces),
     )
     path = cache.folder() / WARMED / f"{key}.npz"
     stored = _stored(path, params[HEAD])
@@ -208,6 +209,14 @@ def _stored(path: pathlib.Path, like: Params) -> Params | None:
     return head if is_same else None
 
 
+def _replacement(pieces: tokenizer_files.Pieces) -> str:
+    """What stands at hidden pieces of the warm-up: BERT's mixture of all that runs use.
+
+    A head that knew [MASK] alone would repeat whatever else stands there.
+    """
+    return "random" if pieces.mask is None else "bert"
+
+
 def _warm(experiment: config.Experiment, params: Params, some: Windows) -> Params:
     """The head after its updates on random words; the encoder stays as it is."""
     model = experiment.model
@@ -216,12 +225,10 @@ def _warm(experiment: config.Experiment, params: Params, some: Windows) -> Param
     used = sorted({int(i) for of_step in order for i in of_step})
     row_of = {position: i for i, position in enumerate(used)}
     part = dataclasses.replace(some, place=some.place[used], number=some.number[used])
-    # What stands at hidden pieces is as in the run: a head that knows [MASK] alone
-    # repeats whatever else stands there.
     recipe = masks.Recipe(
         text_strategies.pair()[0],
         seed=EVAL_SEED,
-        replacement=experiment.masking.replacement,
+        replacement=_replacement(some.layout.pieces),
     )
     choice = masks.vocabulary(some.layout.pieces, recipe.replacement)
     drawn = text_masks.draw(part, recipe, choice)
