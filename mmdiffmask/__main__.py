@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="devices, space and rates of a machine")
     doctor.add_argument("config", nargs="?", help="of the run that is meant (base)")
     doctor.add_argument("--workdir", default=".", help="where it would lie (here)")
-    doctor.add_argument("--data", help="its records: their size and rate")
+    doctor.add_argument("--data", help="its records, or folder of texts: size and rate")
     run_arguments.add_settings(doctor)
     doctor.set_defaults(run=_doctor)
     experiment_command.add(commands)
