@@ -19,11 +19,10 @@ import optax
 from flax import traverse_util
 from jaxtyping import Float
 
-from mmdiffmask import config, label_vectors, text_examples, text_masks, weights
+from mmdiffmask import config, encoder_files, text_examples, text_masks
 from mmdiffmask.data import cache, loader, tokenizer_files
 from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.masking import text_strategies
-from mmdiffmask.models import weight_folder
 from mmdiffmask.models.bert import checkpoints
 from mmdiffmask.models.bert import losses as bert_losses
 from mmdiffmask.models.bert.settings import BertSettings
@@ -34,35 +33,18 @@ from mmdiffmask.training.family import Params
 from mmdiffmask.training.terms import mlm
 from mmdiffmask.types import Array, HiddenPieces, TextBatch
 
-MINILM, OWN = "minilm", "model"  # values of model.checkpoint and data.tokenizer
+OWN = "model"  # the value of data.tokenizer
 HEAD, WARMED = "mlm", "mlm_heads"  # the part; its folder in the cache
 FORMAT = 1  # of the warm-up: another one never takes up a head that this one made
-
-
-def folder(model: config.Encoder) -> pathlib.Path:
-    """Where the checkpoint lies.
-
-    Raises:
-      ValueError: if it is not there; says how to get MiniLM.
-    """
-    if model.checkpoint == MINILM:
-        label_vectors.load()  # says what is missing, and checks the weights
-        return label_vectors.folder()
-    return weight_folder.resolve(model.checkpoint)
 
 
 def checkpoint(model: config.Encoder) -> checkpoints.Checkpoint:
     """The checkpoint as it is, read once.
 
     Raises:
-      ValueError: as `checkpoints.load`.
+      ValueError: as `encoder_files.read`.
     """
-    return _read(str(folder(model)))
-
-
-@functools.lru_cache(maxsize=2)
-def _read(path: str) -> checkpoints.Checkpoint:
-    return checkpoints.load(path)
+    return encoder_files.read(model.checkpoint)
 
 
 def settings(model: config.Encoder) -> BertSettings:
@@ -101,9 +83,9 @@ def tokenizer(experiment: config.Experiment) -> tokenizer_files.Pieces:
       ValueError: if there is none, or its pieces are not those of the encoder.
     """
     name, model = experiment.data.tokenizer, experiment.model
-    place = folder(model)
+    place = encoder_files.folder(model.checkpoint)
     is_own = name == OWN
-    pieces = _tokenizer(str(place) if is_own else name)
+    pieces = encoder_files.tokenizer(str(place) if is_own else name)
     entries, known = pieces.backend.get_vocab(), checkpoint(model).settings.vocabulary
     if len(entries) > known or max(entries.values()) >= known:
         raise ValueError(
@@ -113,7 +95,7 @@ def tokenizer(experiment: config.Experiment) -> tokenizer_files.Pieces:
         )
     has_own = any((place / file).is_file() for file in tokenizer_files.FILES)
     if not is_own and has_own:
-        if _tokenizer(str(place)).backend.get_vocab() != entries:
+        if encoder_files.tokenizer(str(place)).backend.get_vocab() != entries:
             raise ValueError(
                 f"data.tokenizer={name} numbers its pieces otherwise than the tokenizer"
                 f" of the encoder {model.checkpoint}; leave data.tokenizer out"
@@ -121,24 +103,9 @@ def tokenizer(experiment: config.Experiment) -> tokenizer_files.Pieces:
     return pieces
 
 
-@functools.lru_cache(maxsize=4)
-def _tokenizer(name: str) -> tokenizer_files.Pieces:
-    return tokenizer_files.load(name)
-
-
 def fingerprint(model: config.Encoder) -> str:
     """sha256 of the checkpoint's weights and of its own tokenizer."""
-    content = _weights_of(str(folder(model)))
-    try:
-        pieces = _tokenizer(str(folder(model))).fingerprint
-    except ValueError:  # it has none, and the settings name another
-        return content
-    return cache.sha256(content, pieces)
-
-
-@functools.lru_cache(maxsize=2)
-def _weights_of(path: str) -> str:
-    return weights.fingerprint(_read(path).params)
+    return encoder_files.fingerprint(model.checkpoint)
 
 
 def shapes(model: config.Encoder) -> Params:

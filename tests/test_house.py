@@ -20,6 +20,7 @@ RANKS = [
     {"run_folder"},
     {"training"},
     {"examples", "label_vectors", "machine", "text_examples", "weights"},
+    {"encoder_files"},
     {"attention", "text"},
     {"labelled_texts", "masks", "text_hidden", "text_masks"},
     {"effects", "starts", "text_start", "video_family"},
