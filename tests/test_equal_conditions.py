@@ -17,6 +17,7 @@ from mmdiffmask import (
     grid,
     pretrain,
     run_files,
+    softmax,
     toy_records,
     video_job,
     weights,
@@ -203,9 +204,9 @@ def test_a_frozen_forward_pass_answers_as_its_cached_features_do(
     train = [corpus.entries("train")[i].clip for i in corpus.first_of_clips("train")]
     classes = sorted({labels[clip] for clip in train})
     features = np.stack([cached[clip] for clip in train])
-    scale = linear.standardiser(features)
+    scale = softmax.standardiser(features)
     target = linear.class_index([labels[clip] for clip in train], classes)
-    head = linear.fit(scale(features), target, len(classes), 1e-2)
+    head = softmax.fit(scale(features), target, len(classes), 1e-2)
     encode = encoders.of_clips(experiment)
 
     @jax.jit

@@ -13,7 +13,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RANKS = [
     {"devices", "ranges", "seeds", "tokens", "types"},
     {"earlier_settings", "probe_settings", "setting_checks", "text_settings"},
-    {"atomic", "config", "grid", "run_files", "statistics", "values", "versions"},
+    {
+        *("atomic", "config", "grid", "run_files", "softmax", "statistics", "values"),
+        "versions",
+    },
     {"configure", "contrast_statistics", "contrasts", "label_leak", "settings_json"},
     {"data", "masking", "models"},
     {"compiled", "inputs"},
