@@ -25,14 +25,9 @@ from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.text import encoders
 from mmdiffmask.training import checkpoint
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CPT = ("terms.mlm=1", "terms.classify=0", "training.stop_on=loss")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -32,17 +32,12 @@ from mmdiffmask.training import mesh as meshes
 from mmdiffmask.types import MaskInputs
 from tests.helpers import clip_records, config_file
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 PATH = str(pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py")
 TINY = configure.load(PATH)
 LABELS = ("person", "ball", "crate", "kite", "cup", "star", "ladder")
 UNITS = ("unit_of_token", "unit_score", "is_box_unit")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

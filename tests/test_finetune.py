@@ -36,6 +36,8 @@ from mmdiffmask.training.family import Held
 from mmdiffmask.training.terms import classify, mlm
 from mmdiffmask.types import TextBatch
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 PROGRAM = pathlib.Path(__file__).with_name("helpers") / "tiny_labels.py"
 LABELS = ("data", "theory", "tool")
 LEARNS = (
@@ -47,13 +49,6 @@ LEARNS = (
     "model.attention_dropout=0",
 )
 B, L = 6, 7
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,13 @@
 import dataclasses
 import shutil
 
-import jax
 import pytest
 from helpers import tiny_labels as tiny
 
 from mmdiffmask import __main__, config, configure, inputs, pretrain
 from mmdiffmask.run_folder import RunFolder
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

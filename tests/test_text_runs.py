@@ -24,14 +24,9 @@ from mmdiffmask.text import masks
 from mmdiffmask.training import checkpoint, steps, stopping
 from mmdiffmask.training.job import StopOn
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 PROGRAM = pathlib.Path(__file__).with_name("helpers") / "tiny_text.py"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
