@@ -220,7 +220,9 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
     folder, probe = arguments.workdir, curve.of_run
     pretrain.pretrain(experiment, records, folder, seed, watch, probe=probe)
-    print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")
+    is_text = experiment.data.family == "text"
+    further = "probe goes" if is_text else "probe and report go"
+    print(f"{arguments.workdir}: finished; mmdiffmask {further} on from here")
 
 
 def _probe(arguments: argparse.Namespace) -> None:
