@@ -18,8 +18,8 @@ import time
 
 import numpy as np
 
-from mmdiffmask import config
-from mmdiffmask.probe import choices, question_scores, solver
+from mmdiffmask import config, softmax
+from mmdiffmask.probe import choices, question_scores
 
 TVQA = 122_039
 CANDIDATES, WIDTH = 5, 768
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     print(f"{TVQA:8} questions, worked out: {_line(tvqa)}")
     worst = max(row["gradient"] for row in rows)
-    is_good = tvqa["peak_gb"] < options.limit_gb and worst <= solver.GRADIENT_LIMIT
+    is_good = tvqa["peak_gb"] < options.limit_gb and worst <= softmax.FINE.limit
     print(f"limit {options.limit_gb} GB; largest gradient {worst:.1e}")
     return 0 if is_good else 1
 

@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="devices, space and rates of a machine")
     doctor.add_argument("config", nargs="?", help="of the run that is meant (base)")
     doctor.add_argument("--workdir", default=".", help="where it would lie (here)")
-    doctor.add_argument("--data", help="its records: their size and rate")
+    doctor.add_argument("--data", help="its records, or folder of texts: size and rate")
     run_arguments.add_settings(doctor)
     doctor.set_defaults(run=_doctor)
     experiment_command.add(commands)
@@ -220,7 +220,9 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     records = arguments.data or toy_records.make(experiment, pathlib.Path("."))
     folder, probe = arguments.workdir, curve.of_run
     pretrain.pretrain(experiment, records, folder, seed, watch, probe=probe)
-    print(f"{arguments.workdir}: finished; mmdiffmask probe and report go on from here")
+    is_text = experiment.data.family == "text"
+    further = "probe goes" if is_text else "probe and report go"
+    print(f"{arguments.workdir}: finished; mmdiffmask {further} on from here")
 
 
 def _probe(arguments: argparse.Namespace) -> None:

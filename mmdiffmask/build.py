@@ -3,7 +3,7 @@
 import types
 from collections.abc import Sequence
 
-from mmdiffmask import config, text_job, video_family, video_job
+from mmdiffmask import config, finetune_start, text_job, video_family, video_job
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.inputs import Claim
@@ -89,6 +89,17 @@ def fingerprint_of_start(
       ValueError: if the checkpoint cannot be read.
     """
     return _of(experiment).fingerprint_of_start(experiment, folder)
+
+
+def fingerprint_of_start_run(experiment: config.Experiment) -> str | None:
+    """What the weights of the run that `model.start` names are known by; None: no run.
+
+    Raises:
+      ValueError: if they cannot be read.
+    """
+    if not isinstance(experiment.model, config.Encoder):
+        return None
+    return finetune_start.fingerprint_of_run(experiment.model)
 
 
 def prepare(experiment: config.Experiment, folder: str, owner: Claim) -> Prepared:

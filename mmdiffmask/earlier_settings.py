@@ -51,7 +51,6 @@ UNCOUNTED = (
     "training.save_minutes",
     "training.probe_every",
     "data.folder",  # what the files hold counts
-    "model.start",  # what its weights are counts
 )
 
 _TERMS = ("patches", "imgs_to_audio", "text_to_audio", "stuff_to_span")

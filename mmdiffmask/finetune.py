@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Int
 
 from mmdiffmask import (
     build,
@@ -21,6 +20,7 @@ from mmdiffmask import (
     labelled_texts,
     pretrain,
     run_files,
+    statistics,
     text_start,
 )
 from mmdiffmask.data import loader
@@ -114,9 +114,11 @@ def _of_split(
     )
     right = np.array(rows.label)
     log_probability = of_label[np.arange(len(rows)), right]
+    counts = statistics.class_counts(answer, right, len(labels)).sum(0, keepdims=True)
+    f1 = float(statistics.macro_f1(counts, counts_named=True)[0])
     return {
         "accuracy": float(np.mean(answer == right)),
-        "f1": macro_f1(right, answer),
+        "f1": f1,
         "log_probability": float(np.mean(log_probability, dtype=float)),
         "rows": [
             {
@@ -128,12 +130,3 @@ def _of_split(
             for i in range(len(rows))
         ],
     }
-
-
-def macro_f1(right: Int[np.ndarray, " n"], answer: Int[np.ndarray, " n"]) -> float:
-    """The mean F1 of the labels that stand in either."""
-    of_label = [
-        2.0 * np.sum((right == c) & (answer == c)) / np.sum([right == c, answer == c])
-        for c in np.union1d(right, answer)
-    ]
-    return float(np.mean(of_label))

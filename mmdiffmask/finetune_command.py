@@ -31,12 +31,11 @@ def _finetune(arguments: argparse.Namespace) -> None:
     from mmdiffmask import (
         build,
         compiled,
-        configure,
         finetune,
         finetune_table,
+        pretrain,
         seeds,
     )
-    from mmdiffmask.inputs import Claim
     from mmdiffmask.run_folder import RunFolder
 
     if arguments.which is not None and arguments.start is None:
@@ -58,8 +57,7 @@ def _finetune(arguments: argparse.Namespace) -> None:
     if arguments.seeds is not None:
         folders = {seed: workdir / f"seed-{seed}" for seed in range(arguments.seeds)}
     for seed, folder in folders.items():  # before the first of them has trained
-        claim = Claim(configure.settings(experiment), seed)
-        RunFolder(folder).belongs_to(claim)
+        RunFolder(folder).belongs_to(pretrain.claim(experiment, texts, seed))
     for seed, folder in folders.items():
         finetune.run(experiment, texts, str(folder), seed)
     print("\n".join(finetune_table.lines(workdir)))

@@ -94,12 +94,20 @@ def fingerprint(model: config.Encoder) -> str:
     Raises:
       ValueError: if `model.start` is no finished run of this encoder.
     """
-    of_encoder = text_start.fingerprint(model)
+    of_encoder, of_run = text_start.fingerprint(model), fingerprint_of_run(model)
+    return of_encoder if of_run is None else cache.sha256(of_encoder, of_run)
+
+
+def fingerprint_of_run(model: config.Encoder) -> str | None:
+    """The sha256 of the weights that `model.start` and `.start_step` name; None: none.
+
+    Raises:
+      ValueError: as `fingerprint`.
+    """
     if model.start is None:
-        return of_encoder
+        return None
     check(model)
-    of_run = weights.fingerprint(_of_run(model.start, model.start_step))
-    return cache.sha256(of_encoder, of_run)
+    return weights.fingerprint(_of_run(model.start, model.start_step))
 
 
 def check(model: config.Encoder) -> None:

@@ -65,7 +65,8 @@ def _grouped(runs: Sequence[RunFolder]) -> Iterator[Line]:
 def _key(one: RunFolder) -> str:
     """What is the same for runs that differ by their seeds alone."""
     owner = one.owner()
-    counted = [x for x in owner.settings.items() if x[0] not in config.UNCOUNTED]
+    by_content = {*config.UNCOUNTED, *owner.inputs}
+    counted = [x for x in owner.settings.items() if x[0] not in by_content]
     content = [(name, entry["sha256"]) for name, entry in owner.inputs.items()]
     return repr((sorted(counted), sorted(content)))
 

@@ -16,7 +16,8 @@ from mmdiffmask import config
 from mmdiffmask.data import text_corpus, tokenizer_files, tokenizers, vocabulary
 from mmdiffmask.data.records import manifest
 
-RECORDS, START = "records", "model.checkpoint"
+# Known by the records, by the first weights, and by those of a run among the latter.
+RECORDS, START, START_RUN = "records", "model.checkpoint", "model.start"
 NEEDED = (  # also after training
     "data.tokenizer",
     "masking.label_embeddings",
@@ -144,13 +145,14 @@ def first_difference(before: Claim, now: Claim) -> str | None:
     pairs = {"--seed": (before.seed, now.seed)}
     # Unknown content is compared by its path, as it always was.
     known = before.inputs.keys() & (
-        now.inputs.keys() if now.inputs else {RECORDS, START, *FILES}
+        now.inputs.keys() if now.inputs else {RECORDS, START, START_RUN, *FILES}
     )
     pairs |= {n: (there.get(n), here.get(n)) for n in sorted(there | here)}
     for name, (old, new) in pairs.items():
         if name not in (*known, *config.UNCOUNTED) and old != new:
             return f"{name}={old}, not {new}"
-    for name in sorted(known & now.inputs.keys()):
+    # Another run is another start too: the run is what a message is to name.
+    for name in sorted(known & now.inputs.keys(), key=lambda n: (n != START_RUN, n)):
         old, new = before.inputs[name], now.inputs[name]
         if old["sha256"] != new["sha256"]:
             return (

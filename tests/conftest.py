@@ -61,6 +61,14 @@ def _no_shared_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Programs compile lightly: they run a few times, on little."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="session")
 def nanodet_file() -> str:
     """NanoDet's weight file in the user's cache; skips without `make labels`."""

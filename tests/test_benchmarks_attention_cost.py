@@ -1,18 +1,12 @@
 """What masks by attention cost: the ways that are timed do what they are named for."""
 
-import jax
 import numpy as np
 import pytest
 
 from benchmarks import attention_cost, cpt_programs
 from benchmarks.reserve_speed import Cost
 
-
-@pytest.fixture(autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.mark.long

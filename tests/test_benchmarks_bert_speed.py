@@ -9,15 +9,10 @@ import pytest
 
 from benchmarks import bert_speed
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SMALL = dataclasses.replace(bert_speed.QUICK, layers=1)
 passes = functools.cache(bert_speed.passes)  # compiled once for both tests
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.long

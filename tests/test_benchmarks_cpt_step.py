@@ -22,12 +22,7 @@ from mmdiffmask import config, configure
 from mmdiffmask.models.reserve import official_file
 from mmdiffmask.training.terms import patches
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def _masks(clips, count=40):

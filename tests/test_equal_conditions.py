@@ -17,6 +17,7 @@ from mmdiffmask import (
     grid,
     pretrain,
     run_files,
+    softmax,
     toy_records,
     video_job,
     weights,
@@ -31,17 +32,12 @@ from mmdiffmask.training import mesh as meshes
 from mmdiffmask.types import MaskInputs
 from tests.helpers import clip_records, config_file
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 PATH = str(pathlib.Path(__file__).resolve().parents[1] / "tpu_configs" / "tiny.py")
 TINY = configure.load(PATH)
 LABELS = ("person", "ball", "crate", "kite", "cup", "star", "ladder")
 UNITS = ("unit_of_token", "unit_score", "is_box_unit")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -203,9 +199,9 @@ def test_a_frozen_forward_pass_answers_as_its_cached_features_do(
     train = [corpus.entries("train")[i].clip for i in corpus.first_of_clips("train")]
     classes = sorted({labels[clip] for clip in train})
     features = np.stack([cached[clip] for clip in train])
-    scale = linear.standardiser(features)
+    scale = softmax.standardiser(features)
     target = linear.class_index([labels[clip] for clip in train], classes)
-    head = linear.fit(scale(features), target, len(classes), 1e-2)
+    head = softmax.fit(scale(features), target, len(classes), 1e-2)
     encode = encoders.of_clips(experiment)
 
     @jax.jit

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from mmdiffmask import __main__ as command_line
-from mmdiffmask import config, devices, doctor
+from mmdiffmask import config, devices, doctor, machine
 from mmdiffmask.training import mesh
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -171,7 +171,7 @@ def test_inspect_draws_a_record(capsys, tmp_path, tiny_records):
 
 
 def test_doctor_tells_what_there_is(capsys, tmp_path, tiny_records, monkeypatch):
-    monkeypatch.setattr(doctor, "LEAST_S", 0.01)
+    monkeypatch.setattr(machine, "LEAST_S", 0.01)
     arguments = [
         "doctor",
         TINY,
@@ -193,7 +193,7 @@ def test_doctor_tells_what_there_is(capsys, tmp_path, tiny_records, monkeypatch)
 
 
 def test_doctor_names_what_is_lacking(capsys, tmp_path, monkeypatch, tiny_records):
-    monkeypatch.setattr(doctor, "LEAST_S", 0.01)
+    monkeypatch.setattr(machine, "LEAST_S", 0.01)
     monkeypatch.setenv("MMDIFFMASK_CACHE", str(tmp_path))
     usage = shutil.disk_usage(tmp_path)._replace(free=2_000_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)

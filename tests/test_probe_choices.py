@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from mmdiffmask.probe import choices, question_scores, solver
+from mmdiffmask import softmax
+from mmdiffmask.probe import choices, question_scores
 
 LINKS = ("softmax", "sigmoid")
 
@@ -43,7 +44,7 @@ def test_fit_is_the_optimum(link, l2):
     x = np.concatenate([x, x[..., :2] + 1e-3 * x[..., 2:4]], -1) + x[:, :1, :1]
     weights, gradient = choices.fit(x, part.right, (l2,), link)[l2]
     value, slope = choices.objective(weights, x, part.right, l2, link)
-    assert np.abs(slope).max() < 1e-5 and gradient < solver.GRADIENT_LIMIT
+    assert np.abs(slope).max() < 1e-5 and gradient < softmax.FINE.limit
     rng = np.random.default_rng(3)
     for _ in range(20):
         near = weights + 10.0 ** rng.uniform(-3, 0) * rng.normal(size=weights.shape)
@@ -121,7 +122,7 @@ def test_more_features_than_questions_and_constant_ones():
     x[..., 5] = 1.0
     part = choices.Questions(x, rng.integers(0, 3, 8))
     found = choices.probe(part, part, part, (1e-2,), "softmax")
-    assert found.is_right.all() and found.head.gradient < solver.GRADIENT_LIMIT
+    assert found.is_right.all() and found.head.gradient < softmax.FINE.limit
 
 
 def test_a_split_without_questions_is_refused():

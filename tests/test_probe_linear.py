@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+from mmdiffmask import softmax
 from mmdiffmask.probe import features as feature_cache
 from mmdiffmask.probe import linear
 from mmdiffmask.probe import neighbours as neighbours_lib
@@ -29,11 +30,11 @@ def test_gradient_is_the_objective_s():
     kernel, bias = rng.normal(size=(6, 3)), rng.normal(size=3)
 
     def value(flat):
-        return linear.objective(flat[:18].reshape(6, 3), flat[18:], x, y, 0.3)[0]
+        return softmax.objective(flat[:18].reshape(6, 3), flat[18:], x, y, 0.3)[0]
 
     flat = np.concatenate([kernel.ravel(), bias])
     numeric = scipy.optimize.approx_fprime(flat, value, 1e-6)
-    _, d_kernel, d_bias = linear.objective(kernel, bias, x, y, 0.3)
+    _, d_kernel, d_bias = softmax.objective(kernel, bias, x, y, 0.3)
     np.testing.assert_allclose(
         np.concatenate([d_kernel.ravel(), d_bias]), numeric, atol=1e-5
     )
@@ -43,15 +44,15 @@ def test_gradient_is_the_objective_s():
 def test_fit_is_the_optimum(l2):
     x, y = _blobs(200, 2)
     x = np.concatenate([x, x @ np.ones((6, 2)) + 1e-3 * x[:, :2]], 1)  # nearly singular
-    head = linear.fit(x, y, 3, l2)
-    value, d_kernel, d_bias = linear.objective(head.kernel, head.bias, x, y, l2)
+    head = softmax.fit(x, y, 3, l2)
+    value, d_kernel, d_bias = softmax.objective(head.kernel, head.bias, x, y, l2)
     assert max(np.abs(d_kernel).max(), np.abs(d_bias).max()) < 1e-6
     assert head.gradient < 1e-6
     rng = np.random.default_rng(3)
     for _ in range(20):  # convex: nothing nearby or far away is lower
         step = 10.0 ** rng.uniform(-3, 0)
         near = head.kernel + step * rng.normal(size=head.kernel.shape)
-        assert linear.objective(near, head.bias, x, y, l2)[0] > value
+        assert softmax.objective(near, head.bias, x, y, l2)[0] > value
 
 
 def test_fit_meets_a_case_solved_by_hand():
@@ -59,27 +60,27 @@ def test_fit_meets_a_case_solved_by_hand():
     # 1 / (1 + exp(2 w)) = l2 w, here solved by bisection.
     l2 = 0.1
     w = scipy.optimize.brentq(lambda w: 1 / (1 + np.exp(2 * w)) - l2 * w, 0, 10)
-    head = linear.fit(np.array([[-1.0], [1.0]]), np.array([0, 1]), 2, l2)
+    head = softmax.fit(np.array([[-1.0], [1.0]]), np.array([0, 1]), 2, l2)
     np.testing.assert_allclose(head.kernel, [[-w, w]], atol=1e-6)
     np.testing.assert_allclose(head.bias, [0.0, 0.0], atol=1e-6)
 
 
 def test_huge_penalty_leaves_the_frequencies():
     x, y = _blobs(60, 4)
-    head = linear.fit(x, y, 3, 1e8)
+    head = softmax.fit(x, y, 3, 1e8)
     p = np.exp(head.bias) / np.exp(head.bias).sum()
     np.testing.assert_allclose(p, np.bincount(y) / 60, atol=1e-6)
 
 
 def test_more_features_than_clips():
     rng = np.random.default_rng(5)
-    head = linear.fit(rng.normal(size=(12, 40)), np.arange(12) % 3, 3, 1e-2)
+    head = softmax.fit(rng.normal(size=(12, 40)), np.arange(12) % 3, 3, 1e-2)
     assert head.kernel.shape == (40, 3) and head.gradient < 1e-6
 
 
 def test_standardiser_keeps_constant_features_at_zero():
     x = np.array([[1.0, 0.1], [3.0, 0.1], [5.0, 0.1]], np.float32)
-    out = linear.standardiser(x)(x)
+    out = softmax.standardiser(x)(x)
     np.testing.assert_allclose(out[:, 0], [-(1.5**0.5), 0, 1.5**0.5])
     np.testing.assert_allclose(out[:, 1], 0.0, atol=1e-6)
 

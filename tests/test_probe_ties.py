@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mmdiffmask import softmax
 from mmdiffmask.probe import choices, linear, neighbours, ties
 
 
@@ -77,7 +78,7 @@ def test_cases_of_features_that_tell_nothing_score_chance():
 
 def test_an_infinite_penalty_leaves_the_frequencies():
     x = np.random.default_rng(2).normal(size=(9, 4))
-    head = linear.fit(x, np.array([0, 0, 0, 0, 0, 1, 1, 1, 2]), 3, np.inf)
+    head = softmax.fit(x, np.array([0, 0, 0, 0, 0, 1, 1, 1, 2]), 3, np.inf)
     assert not head.kernel.any()
     np.testing.assert_allclose(np.exp(head.bias), [5 / 9, 3 / 9, 1 / 9])
 

@@ -34,16 +34,11 @@ from mmdiffmask.training.terms import cells as cells_lib
 from mmdiffmask.training.terms import patches, streams
 from mmdiffmask.types import MaskInputs
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CONFIGS = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs"
 REFERENCE = configure.load(CONFIGS / "reference.py")
 TINY = configure.load(CONFIGS / "tiny.py")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def released_objective():

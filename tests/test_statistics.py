@@ -107,3 +107,24 @@ def test_cases_of_no_spread():
 def test_cases_of_ties_in_accuracies():
     score = statistics.accuracy(np.array([1, 0.5, 0.5, 0]))
     assert score.value == 0.5 and score.low < 0.5 < score.high
+
+
+def test_groups_count_as_their_rows():
+    named = np.array([0, 2, 2])
+    labels = np.array([[2.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 1.0]])
+    rows = [
+        (n, c)
+        for n, counts in zip(named, labels, strict=True)
+        for c in range(3)
+        for _ in range(int(counts[c]))
+    ]
+    predicted, target = np.array(rows).T
+    of_rows = statistics.class_counts(predicted, target, 3).sum(0)
+    of_groups = statistics.group_counts(named, labels).sum(0)
+    np.testing.assert_array_equal(of_groups, of_rows)
+    # Class 1 is never named: F1 0. Class 3 does not occur, and counts once it is named.
+    sums = statistics.class_counts(np.array([0, 0, 3]), np.array([0, 1, 0]), 4)
+    sums = sums.sum(0, keepdims=True)
+    assert statistics.macro_f1(sums)[0] == pytest.approx((1 / 2 + 0) / 2)
+    both = statistics.macro_f1(sums, counts_named=True)[0]
+    assert both == pytest.approx((1 / 2 + 0 + 0) / 3)

@@ -1,6 +1,5 @@
 """What an encoder makes of windows: attention, likeness; kept by content."""
 
-import jax
 import numpy as np
 import pytest
 from helpers import wordpieces
@@ -11,15 +10,10 @@ from mmdiffmask.data import tokenizer_files
 from mmdiffmask.models.bert import model
 from mmdiffmask.text import encoders, kept, masks
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 WORDS = ["the", "cell", "kinase", "is", "of"]
 TEXTS = ["The kinase of the cell, is.", "cells", "the cell is (kinase) the x " * 5]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

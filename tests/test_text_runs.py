@@ -24,14 +24,9 @@ from mmdiffmask.text import masks
 from mmdiffmask.training import checkpoint, steps, stopping
 from mmdiffmask.training.job import StopOn
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 PROGRAM = pathlib.Path(__file__).with_name("helpers") / "tiny_text.py"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -200,16 +195,23 @@ def test_other_texts_are_another_run(folder, tmp_path):
     )
 
 
-def test_an_encoder_without_a_head_gets_one_for_all_seeds(tmp_path, caplog):
+def test_an_encoder_without_a_head_gets_one_for_all_rows_and_seeds(tmp_path, caplog):
     bare = tiny.make(tmp_path / "bare", parts=())
     caplog.set_level(logging.INFO)
-    experiment = tiny.experiment(bare)
     heads = []
-    for seed in (0, 1):
+    for seed, changes in enumerate(
+        (
+            (),
+            ("masking.replacement=random", "masking.ratio=0.5"),
+            ("masking.replacement=mask", "masking.strategy=random-piece"),
+        )
+    ):
+        experiment = tiny.experiment(bare, *changes)
         owner = pretrain.claim(experiment, str(bare), seed)
         params = build.prepare(experiment, str(bare), owner).job.start()
         heads.append(params["mlm"])
-    jax.tree.map(np.testing.assert_array_equal, *heads)
+    for head in heads[1:]:
+        jax.tree.map(np.testing.assert_array_equal, heads[0], head)
     assert np.abs(heads[0]["dense"]["kernel"] - np.eye(16)).max() > 0
     assert sum("one was warmed up" in m for m in caplog.messages) == 1
     assert any("the MLM head is that of" in m for m in caplog.messages)

@@ -5,8 +5,9 @@ import pytest
 import scipy.optimize
 from helpers import wordpieces
 
+from mmdiffmask import softmax
 from mmdiffmask.data import texts as corpora
-from mmdiffmask.text import encoders, labelled, linear_head, masks, selective
+from mmdiffmask.text import encoders, labelled, masks, selective
 
 WORDS = ["the", "cell", "kinase", "parser", "grammar", "is", "of"]
 ROWS = [
@@ -95,7 +96,7 @@ def test_a_head_is_at_the_optimum_of_its_objective():
     rng = np.random.default_rng(0)
     features = rng.normal(size=(40, 3)) * [1, 5, 0.1] + 2
     target = (features[:, 0] + rng.normal(size=40) > 2).astype(int)
-    head = linear_head.fit(features, target, [1.0, 3.0])
+    head = softmax.fit_weighted(features, target, [1.0, 3.0])
     scaled = (features - features.mean(0)) / (features.std(0) + 1e-6)
     weight = np.where(target, 3.0, 1.0)
 
@@ -105,7 +106,7 @@ def test_a_head_is_at_the_optimum_of_its_objective():
         loss = -(weight * log_share[np.arange(40), target]).sum() / weight.sum()
         return loss + 0.005 * (flat[:6] ** 2).sum()
 
-    point = np.concatenate([head.kernel.ravel(), head.bias])
+    point = np.concatenate([head.head.kernel.ravel(), head.head.bias])
     gradient = scipy.optimize.approx_fprime(point, objective, 1e-6)
     np.testing.assert_allclose(gradient, 0, atol=1e-4)
     np.testing.assert_allclose(head.probabilities(features).sum(1), 1)

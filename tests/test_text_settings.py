@@ -107,3 +107,18 @@ def test_what_ran_before_there_were_texts_still_fits():
     assert "mlm" not in content["terms"]
     data = settings_json.to_json(experiment.data)
     assert "family" not in json.loads(data)
+
+
+def test_configs_of_a_corpus_say_only_what_differs():
+    """Length and what is held out; files, labels and signs are the same for all."""
+    folder = pathlib.Path(__file__).resolve().parents[1] / "tpu_configs"
+    names = ("acl_arc_minilm", "acl_arc_minilm_labels", "acl_arc")
+    pretrained, labels, roberta = (configure.load(folder / f"{n}.py") for n in names)
+    assert (pretrained.data.length, pretrained.data.dev_share) == (64, 0.0)
+    assert labels.data == dataclasses.replace(pretrained.data, dev_share=0.1)
+    assert roberta.data == dataclasses.replace(pretrained.data, length=128)
+    assert labels.model == dataclasses.replace(
+        pretrained.model, hidden_dropout=0.1, attention_dropout=0.1
+    )
+    assert (labels.terms.mlm, labels.rows) == (0.0, ("start:",))
+    assert labels.masking == config.Masking() and labels.probe == config.Probe()

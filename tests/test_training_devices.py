@@ -15,17 +15,12 @@ from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import journal, loop
 from mmdiffmask.training import mesh as meshes
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STEPS = 50
 # On a CPU nothing is copied from the device to the host, so that way is not guarded.
 WAYS = ("host_to_device", "device_to_device")
 RUN = {"steps": STEPS, "eval_every": 25, "save_every": 25}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def on_devices(job, before=lambda step: None):

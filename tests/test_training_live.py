@@ -19,16 +19,11 @@ from mmdiffmask.training import checkpoint, loop, objective, optim, steps
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training.terms import shared
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 DATA = config.Data(rows=tiny.GRID.rows, cols=tiny.GRID.cols, segments=tiny.FRAMES)
 MASKING = config.Masking(strategy="attnmask", attention="live")
 DRAW = masks.patch_drawer(DATA, MASKING)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def held():

@@ -28,14 +28,12 @@ PROGRAM = pathlib.Path(__file__).with_name("helpers") / "training_run.py"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _quick_compilation(tmp_path_factory):
+def _kept_compilation(quick_compilation, tmp_path_factory):
     """The same step compiles once for all runs here, and lightly."""
     before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("jit")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
     jax.config.update("jax_compilation_cache_dir", before)
 
 

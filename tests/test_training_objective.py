@@ -13,12 +13,7 @@ from mmdiffmask.training import evaluate, objective, optim, steps
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training.terms import grounding, patches
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @pytest.fixture(scope="module")

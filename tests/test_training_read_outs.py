@@ -12,12 +12,7 @@ from mmdiffmask.training import objective, steps
 from mmdiffmask.training.read_outs import clips
 from mmdiffmask.training.terms import shared
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def test_valid_cells():

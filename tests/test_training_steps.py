@@ -14,6 +14,8 @@ from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import objective, optim, steps
 from mmdiffmask.training.terms import patches, shared, streams
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 TARGET_PARTS = {"vision_encoder", "contrastive_scales"}
 
 
@@ -24,13 +26,6 @@ def _held():
     return tiny.make_held(
         params, **patches.hold(tiny.make_objective(), params, batches)
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def _step(mesh, settings=tiny.TRAINING, clips=range(8), updates=2, seeds=1):

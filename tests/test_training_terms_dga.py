@@ -14,6 +14,8 @@ from mmdiffmask.training.family import Held
 from mmdiffmask.training.terms import dga, mlm
 from mmdiffmask.types import HiddenPieces, TextBatch
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 TINY = BertSettings(
     "bert",
     vocabulary=20,
@@ -25,13 +27,6 @@ TINY = BertSettings(
     initial_spread=0.5,
 )
 KEY = jax.random.key(0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,12 @@ from mmdiffmask.training.watch import Watch
 
 
 @pytest.fixture(autouse=True)
-def _quick_compilation(tmp_path):
+def _kept_compilation(quick_compilation, tmp_path):
     """The same step compiles once for both starts, and lightly."""
     before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "jit"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
     jax.config.update("jax_compilation_cache_dir", before)
 
 

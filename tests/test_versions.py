@@ -15,6 +15,8 @@ from mmdiffmask.probe import encoders, linear
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import objective, optim, steps
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 # Stage -> its number and what came out then.
 PINNED = {
     "training": (1, [15.725336, 16.412239, 13.189988]),  # losses of three updates
@@ -24,13 +26,6 @@ PINNED = {
         [0.1460791, 0.6269028, 0.9666667, -0.2300933],
     ),  # losses on dev of two penalties; accuracy, mean log-probability
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def _check(stage: str, found) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mmdiffmask import build, config, configure, seeds
 from mmdiffmask.inputs import Claim
+from mmdiffmask.probe import texts
 from mmdiffmask.run_folder import RunFolder
 
 
@@ -52,7 +53,8 @@ def plan(
       seed_list: seeds of the runs.
 
     Raises:
-      ValueError: for rows as `build.check`, a seed twice, or one out of range.
+      ValueError: for rows as `build.check` or `texts.check_folds`, a seed twice, or
+        one out of range.
     """
     for seed in seed_list:
         seeds.check("seed", seed)
@@ -60,6 +62,8 @@ def plan(
             raise ValueError(f"seed {seed} stands twice in {list(seed_list)}")
     build.check(experiment)
     rows = configure.rows(experiment)
+    for row, settings in rows.items():
+        _check_folds(row, settings)
     counts = seeds_of(experiment)
     return tuple(
         Planned(row, seed, settings, RunFolder(seeds.folder(workdir, seed) / row))
@@ -67,6 +71,15 @@ def plan(
         for row, settings in rows.items()
         if seed < counts.get(row, 1) or not counts
     )
+
+
+def _check_folds(row: str, settings: config.Experiment) -> None:
+    """As `texts.check_folds`, before any work; names the row."""
+    if isinstance(settings.data, config.Texts):
+        try:
+            texts.check_folds(settings)
+        except ValueError as error:
+            raise ValueError(f"row {row}: {error}") from error
 
 
 def seeds_of(experiment: config.Experiment) -> dict[str, int]:

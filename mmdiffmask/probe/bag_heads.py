@@ -8,9 +8,10 @@ import scipy.sparse
 import scipy.special
 from jaxtyping import Float
 
-from mmdiffmask.probe import solver
+from mmdiffmask import softmax
 
-ROUGH = 1e-5  # entry of the gradient where penalties are only compared
+# Where penalties are only compared.
+ROUGH = softmax.FINE._replace(aim=1e-5, limit=float("inf"))
 
 
 class BagHead(NamedTuple):
@@ -32,7 +33,7 @@ def fit(
     *,
     is_rough: bool = False,
 ) -> BagHead:
-    """Softmax regression at its optimum (`solver.minimise`).
+    """Softmax regression at its optimum (`softmax.minimise`).
 
     Texts of the same features are one row with counts of their labels.
 
@@ -57,12 +58,6 @@ def fit(
         slope = turned @ error + penalty * kernel
         return float(value), np.concatenate([slope.ravel(), error.sum(0)])
 
-    if is_rough:
-        near = {"gtol": ROUGH, "ftol": 0.0, "maxiter": 5000, "maxfun": 10000}
-        step = scipy.optimize.minimize(
-            loss, np.zeros(d * n + n), jac=True, method="L-BFGS-B", options=near
-        ).x
-    else:
-        step, _ = solver.minimise(loss, d * n + n)
+    step, _ = softmax.minimise(loss, d * n + n, ROUGH if is_rough else softmax.FINE)
     point = origin + step
     return BagHead(point[: d * n].reshape(d, n), point[d * n :])

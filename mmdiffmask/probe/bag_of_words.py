@@ -7,9 +7,10 @@ import scipy.sparse
 import scipy.special
 from jaxtyping import Bool, Float, Int
 
+from mmdiffmask import softmax
 from mmdiffmask.data import texts as corpora
 from mmdiffmask.masking import word_counts
-from mmdiffmask.probe import linear, solver
+from mmdiffmask.probe import linear
 
 PENALTY = 1e-3  # one for all corpora, so that none is chosen
 
@@ -40,7 +41,7 @@ def predict(
       is_fitted: rows that the head is fitted on.
 
     Raises:
-      ValueError: as `solver.minimise`.
+      ValueError: as `softmax.minimise`.
     """
     known = [labels[i] for i in np.flatnonzero(is_fitted)]
     classes = sorted(set(known))
@@ -53,19 +54,16 @@ def predict(
 def _fit(
     features: scipy.sparse.csr_matrix, target: Int[np.ndarray, " e"], n_classes: int
 ) -> tuple[Float[np.ndarray, "d k"], Float[np.ndarray, " k"]]:
-    """Softmax regression of sparse features at its optimum, as `linear.objective`."""
-    n, d = features.shape
-    turned, rows, size = features.T.tocsr(), np.arange(n), d * n_classes
+    """Softmax regression of sparse features at its optimum, as `softmax.objective`."""
+    d = features.shape[1]
+    turned, size = features.T.tocsr(), d * n_classes
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         kernel, bias = flat[:size].reshape(d, n_classes), flat[size:]
-        log_p = scipy.special.log_softmax(features @ kernel + bias, axis=1)
-        value = -log_p[rows, target].mean() + 0.5 * PENALTY * (kernel**2).sum()
-        error = np.exp(log_p)
-        error[rows, target] -= 1.0
-        error /= n
+        value, error = softmax.of_scores(features @ kernel + bias, target)
+        value += 0.5 * PENALTY * float((kernel**2).sum())
         slope = turned @ error + PENALTY * kernel
-        return float(value), np.concatenate([slope.ravel(), error.sum(0)])
+        return value, np.concatenate([slope.ravel(), error.sum(0)])
 
-    flat, _ = solver.minimise(loss, size + n_classes)
+    flat, _ = softmax.minimise(loss, size + n_classes)
     return flat[:size].reshape(d, n_classes), flat[size:]

@@ -12,7 +12,8 @@ import numpy as np
 import scipy.special
 from jaxtyping import Float, Int
 
-from mmdiffmask.probe import linear, solver, ties
+from mmdiffmask import softmax
+from mmdiffmask.probe import linear, ties
 
 Link = Literal["softmax", "sigmoid"]
 CHUNK = 512  # questions in float64 at once; TVQA's of `base` take 31 MB
@@ -74,7 +75,7 @@ class Standardised:
     """
 
     features: Candidates
-    scale: linear.Standardiser
+    scale: softmax.Standardiser
 
     def __getitem__(self, part: slice) -> Float[np.ndarray, "k c x"]:
         """Some questions' features, their streams side by side."""
@@ -96,7 +97,7 @@ class Head:
     """
 
     weights: Float[np.ndarray, "z d"]
-    scale: linear.Standardiser
+    scale: softmax.Standardiser
     gradient: float
 
 
@@ -171,13 +172,13 @@ def fit(
       ValueError: if the solver stops before the gradient is practically zero.
     """
     root = _root(features, len(right), link)
-    axes = solver.principal_axes(root)
+    axes = softmax.principal_axes(root)
     heads = {}
     for penalty in sorted(set(l2)):
         if np.isinf(penalty):
             heads[penalty] = (np.zeros(root.shape[-1]), 0.0)
             continue
-        basis = solver.basis(axes, penalty)  # (k, r)
+        basis = softmax.basis(axes, penalty)  # (k, r)
 
         def loss(
             turned: Float[np.ndarray, " r"],
@@ -187,7 +188,7 @@ def fit(
             value, gradient = objective(basis @ turned, features, right, penalty, link)
             return value, basis.T @ gradient
 
-        optimum, gradient = solver.minimise(loss, basis.shape[1])
+        optimum, gradient = softmax.minimise(loss, basis.shape[1])
         heads[penalty] = (basis @ optimum, gradient)
     return heads
 
@@ -208,17 +209,15 @@ def _root(
         flat = values.reshape(-1, values.shape[-1])
         moments, n_rows = moments + flat.T @ flat, n_rows + len(flat)
     squares, axes = np.linalg.eigh(moments / n_rows)
-    # `solver.principal_axes` divides by the rows of what it is given.
+    # `softmax.principal_axes` divides by the rows of what it is given.
     return (axes * np.sqrt(np.maximum(squares, 0.0) * len(squares))).T
 
 
 def zero_shot(features: Candidates) -> Float[np.ndarray, "e c"]:
     """Reserve's own score of match features: all weights 1, streams added."""
-    parts = [
-        np.asarray(features[part], np.float64).sum((2, 3))
-        for part in chunks(features.shape[0])
-    ]
-    return SCALE * np.concatenate(parts)
+    count = features.shape[0]
+    parts = (np.asarray(features[part], np.float64) for part in chunks(count))
+    return SCALE * np.concatenate([part.sum((2, 3)) for part in parts])
 
 
 def probe(
@@ -282,15 +281,15 @@ def scores(head: Head, features: Candidates) -> Float[np.ndarray, "e c"]:
     )
 
 
-def _standardiser(features: Candidates) -> linear.Standardiser:
-    """`linear.standardiser` over all candidates, a stretch of questions at a time."""
+def _standardiser(features: Candidates) -> softmax.Standardiser:
+    """`softmax.standardiser` over all candidates, a stretch of questions at a time."""
     count = features.shape[0] * features.shape[1]
     mean = sum(part.sum(0) for part in _candidates(features)) / count
     square, largest = np.zeros_like(mean), np.zeros_like(mean)
     for part in _candidates(features):
         np.maximum(largest, np.abs(part).max(0), out=largest)
         square += ((part - mean) ** 2).sum(0)
-    return linear.standardiser_of(mean, np.sqrt(square / count), largest)
+    return softmax.standardiser_of(mean, np.sqrt(square / count), largest)
 
 
 def _candidates(features: Candidates) -> Iterator[Float[np.ndarray, "k x"]]:

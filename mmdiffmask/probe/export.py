@@ -11,7 +11,7 @@ from mmdiffmask import atomic, config, configure, inputs, run_files, weights
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import manifest
 from mmdiffmask.probe import clips as clip_probe
-from mmdiffmask.probe import floors, settings, tasks
+from mmdiffmask.probe import finished, floors, settings, tasks
 from mmdiffmask.probe import questions as question_probe
 from mmdiffmask.probe import run as probing
 from mmdiffmask.probe.frozen import Frozen
@@ -53,6 +53,11 @@ def write(
         raise ValueError(f"--out {out}: must be a file that ends with .npz")
     folder = RunFolder(run_dir)
     folder.check_run()
+    if finished.is_of_texts(folder.owner().settings):
+        raise ValueError(
+            f"{run_dir}: is a run of texts, and features writes those of video; a"
+            " run's own are in its folder once mmdiffmask probe has read it out"
+        )
     with folder.held():
         experiment = _settings(folder, overrides)
         experiment, records_dir, _ = probing.find_records(

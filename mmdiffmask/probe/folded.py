@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from mmdiffmask import softmax
 from mmdiffmask.probe import choices, folds, linear, ties
 from mmdiffmask.probe import neighbours as neighbours_lib
 
@@ -49,7 +50,7 @@ class _OfLabel(NamedTuple):
     features: Float[np.ndarray, "e d"]
     target: Int[np.ndarray, " e"]
     classes: tuple[str, ...]
-    head: linear.Head
+    head: softmax.Head
     is_fitted: folds.Rows
 
     @property
@@ -75,9 +76,9 @@ class _Label:
                 f"probe.folds: the {len(kept)} clips that are left to fit on are of"
                 f" {len(classes)} class; take fewer folds or a larger fraction"
             )
-        x = linear.standardiser(part.features[is_fitted])(part.features)
+        x = softmax.standardiser(part.features[is_fitted])(part.features)
         target = linear.class_index(part.labels, classes)
-        heads = linear.fit_each(x[is_fitted], target[is_fitted], len(classes), l2)
+        heads = softmax.fit_each(x[is_fitted], target[is_fitted], len(classes), l2)
         return {
             penalty: _OfLabel(x, target, classes, head, is_fitted)
             for penalty, head in heads.items()
@@ -150,7 +151,7 @@ def labels(
 
     Raises:
       ValueError: if clips to fit on are all of one class and may not be, or as
-        `linear.fit`.
+        `softmax.fit`.
     """
     return _crossed(_Label(part, neighbours, may_lack), fold, l2, is_drawn)
 
@@ -184,7 +185,7 @@ def answers(
       is_drawn: questions whose right answer is seen; None: all. Every one is scored.
 
     Raises:
-      ValueError: as `linear.fit`.
+      ValueError: as `softmax.fit`.
     """
     return _crossed(_Answers(questions, link), fold, l2, is_drawn)
 

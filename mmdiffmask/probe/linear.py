@@ -7,9 +7,10 @@ import numpy as np
 import scipy.special
 from jaxtyping import Bool, Float, Int
 
+from mmdiffmask import softmax
 from mmdiffmask.probe import features as feature_cache
 from mmdiffmask.probe import neighbours as neighbours_lib
-from mmdiffmask.probe import solver, ties
+from mmdiffmask.probe import ties
 
 UNKNOWN = -1  # class of a label that train does not have: always wrong
 
@@ -21,27 +22,6 @@ class Labelled:
     features: Float[np.ndarray, "e d"]
     labels: tuple[str, ...]
     clip: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Standardiser:
-    """Mean and sd of the training features; a constant feature becomes 0."""
-
-    mean: Float[np.ndarray, " d"]
-    sd: Float[np.ndarray, " d"]
-
-    def __call__(self, features: Float[np.ndarray, "e d"]) -> Float[np.ndarray, "e d"]:
-        """The features in float64, standardised."""
-        return (np.asarray(features, np.float64) - self.mean) / self.sd
-
-
-@dataclasses.dataclass(frozen=True)
-class Head:
-    """scores = features @ kernel + bias."""
-
-    kernel: Float[np.ndarray, "d k"]
-    bias: Float[np.ndarray, " k"]
-    gradient: float  # its largest entry, in the solver's coordinates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,127 +73,16 @@ def some(part: Labelled, is_taken: Bool[np.ndarray, " e"]) -> Labelled:
     return Labelled(part.features[kept], labels, clips)
 
 
-def standardiser(features: Float[np.ndarray, "e d"]) -> Standardiser:
-    """Mean and sd over the rows, in float64."""
-    features = np.asarray(features, np.float64)
-    largest = np.abs(features).max(0, initial=0.0)
-    return standardiser_of(features.mean(0), features.std(0), largest)
-
-
-def standardiser_of(
-    mean: Float[np.ndarray, " d"],
-    sd: Float[np.ndarray, " d"],
-    largest: Float[np.ndarray, " d"],
-) -> Standardiser:
-    """`standardiser` of rows with this mean, sd and largest magnitude."""
-    # Rounding leaves a tiny sd where all rows are equal; dividing by it would turn
-    # that rounding into a feature.
-    is_constant = sd <= 1e-7 * np.maximum(largest, 1e-30)
-    return Standardiser(mean, np.where(is_constant, 1.0, sd))
-
-
 def class_index(labels: Sequence[str], classes: Sequence[str]) -> Int[np.ndarray, " e"]:
     """Position of each label in `classes`; UNKNOWN where it is none of them."""
     position = {name: i for i, name in enumerate(classes)}
     return np.array([position.get(label, UNKNOWN) for label in labels], np.int64)
 
 
-def objective(
-    kernel: Float[np.ndarray, "d k"],
-    bias: Float[np.ndarray, " k"],
-    features: Float[np.ndarray, "e d"],
-    target: Int[np.ndarray, " e"],
-    l2: float,
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Mean cross-entropy + l2 / 2 |kernel|^2, with its gradients.
-
-    The bias is not penalised, so with a huge penalty the head predicts the classes'
-    frequencies.
-    """
-    log_p = scipy.special.log_softmax(features @ kernel + bias, axis=1)
-    rows = np.arange(len(target))
-    loss = -log_p[rows, target].mean() + 0.5 * l2 * (kernel**2).sum()
-    error = np.exp(log_p)
-    error[rows, target] -= 1.0
-    error /= len(target)
-    return float(loss), features.T @ error + l2 * kernel, error.sum(0)
-
-
-def fit(
-    features: Float[np.ndarray, "e d"],
-    target: Int[np.ndarray, " e"],
-    n_classes: int,
-    l2: float,
-) -> Head:
-    """Softmax regression by L-BFGS from zero, in float64.
-
-    Args:
-      features: standardised.
-      target: class of each row, in [0, n_classes).
-      n_classes: classes.
-      l2: penalty, > 0; infinite: only the classes' frequencies are left.
-
-    Raises:
-      ValueError: if the solver stops before the gradient is practically zero.
-    """
-    return fit_each(features, target, n_classes, (l2,))[l2]
-
-
-def fit_each(
-    features: Float[np.ndarray, "e d"],
-    target: Int[np.ndarray, " e"],
-    n_classes: int,
-    l2: Sequence[float],
-) -> dict[float, Head]:
-    """`fit` for each penalty, in order; the features' axes are worked out once.
-
-    Raises:
-      ValueError: as `fit`.
-    """
-    axes = solver.principal_axes(features)
-    heads = {}
-    for penalty in sorted(set(l2)):
-        if np.isinf(penalty):
-            heads[penalty] = _frequencies(features.shape[1], target, n_classes)
-        else:
-            turn = solver.basis(axes, penalty)
-            heads[penalty] = _fit(features, turn, target, n_classes, penalty)
-    return heads
-
-
-def _frequencies(width: int, target: Int[np.ndarray, " e"], n_classes: int) -> Head:
-    """The head under an infinite penalty."""
-    share = np.bincount(target, minlength=n_classes) / len(target)
-    kernel = np.zeros((width, n_classes))
-    return Head(kernel, np.log(np.maximum(share, 1e-300)), 0.0)
-
-
-def _fit(
-    features: Float[np.ndarray, "e d"],
-    axes: Float[np.ndarray, "d r"],
-    target: Int[np.ndarray, " e"],
-    n_classes: int,
-    l2: float,
-) -> Head:
-    """The optimum for one penalty, in the coordinates of these axes."""
-    turned = features @ axes  # (e, r)
-    penalty = (l2 * (axes**2).sum(0))[:, None]
-    size = axes.shape[1] * n_classes
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        kernel, bias = flat[:size].reshape(-1, n_classes), flat[size:]
-        value, d_kernel, d_bias = objective(kernel, bias, turned, target, 0.0)
-        value += 0.5 * float((penalty * kernel**2).sum())
-        d_kernel = d_kernel + penalty * kernel
-        return value, np.concatenate([d_kernel.ravel(), d_bias])
-
-    flat, gradient = solver.minimise(loss, size + n_classes)
-    kernel = axes @ flat[:size].reshape(-1, n_classes)
-    return Head(kernel, flat[size:], gradient)
-
-
 def cross_entropy(
-    head: Head, features: Float[np.ndarray, "e d"], target: Int[np.ndarray, " e"]
+    head: softmax.Head,
+    features: Float[np.ndarray, "e d"],
+    target: Int[np.ndarray, " e"],
 ) -> float:
     """Mean over the rows whose class is known; nan if there are none."""
     known = np.flatnonzero(target != UNKNOWN)
@@ -246,12 +115,12 @@ def probe(
             f"a probe needs two classes in train and clips in val; found"
             f" {len(classes)} classes and {len(val.labels)} clips"
         )
-    scale = standardiser(train.features)
+    scale = softmax.standardiser(train.features)
     x_train, x_dev, x_val = (scale(split.features) for split in (train, dev, val))
     y_train, y_dev, y_val = (
         class_index(split.labels, classes) for split in (train, dev, val)
     )
-    heads = fit_each(x_train, y_train, len(classes), l2)
+    heads = softmax.fit_each(x_train, y_train, len(classes), l2)
     losses = {s: cross_entropy(head, x_dev, y_dev) for s, head in heads.items()}
     chosen = least(losses)
     near = neighbours_lib.votes(x_train, y_train, x_val, len(classes), neighbours)

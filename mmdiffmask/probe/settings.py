@@ -5,11 +5,13 @@ import json
 import logging
 from collections.abc import Sequence
 
-from mmdiffmask import config, configure, inputs, weights
+from mmdiffmask import config, configure, finetune_start, inputs, weights
+from mmdiffmask.inputs import Claim
 from mmdiffmask.run_folder import RunFolder
 
 TEXT_LENGTH = "data.text_length"  # a probe may ask for a longer one
 TOKENIZER = "data.tokenizer"
+OF_START = (inputs.START_RUN, "model.start_step")  # of fine-tuning, by --start
 
 
 def of_run(
@@ -40,12 +42,14 @@ def of_run(
     if TEXT_LENGTH in by_hand:  # no parameter depends on it
         settings[TEXT_LENGTH] = wanted[TEXT_LENGTH]
     for name, value in json.loads(json.dumps(wanted)).items():
-        must_agree = name in by_hand or name.startswith("model.")
+        must_agree = name in by_hand or (
+            name.startswith("model.") and name not in OF_START
+        )
         is_file = name in read and (value is not None or name not in by_hand)
         if name in inputs.FILES and is_file:
             places[name] = value if name in by_hand else None
         elif name == inputs.START and name in read and value is not None:
-            _check_start(run_dir, value, read[name])
+            _check_start(run_dir, value, read[name], _fingerprint(requested, owner))
         elif (
             must_agree and not name.startswith("probe.") and settings.get(name) != value
         ):
@@ -81,9 +85,24 @@ def with_files_of(
     return dataclasses.replace(requested, model=model, data=data)
 
 
-def _check_start(run_dir: str, value: str, entry: dict[str, str]) -> None:
+def _fingerprint(requested: config.Experiment, owner: Claim) -> str | None:
+    """What the start that is asked for is known by; None where it is not there."""
+    model = requested.model
+    if not isinstance(model, config.Encoder):
+        return weights.fingerprint_of(model.checkpoint)
+    start, step = (owner.settings[name] for name in OF_START)
+    try:
+        return finetune_start.fingerprint(
+            dataclasses.replace(model, start=start, start_step=step)
+        )
+    except ValueError:  # the run has its start with it
+        return None
+
+
+def _check_start(
+    run_dir: str, value: str, entry: dict[str, str], now: str | None
+) -> None:
     """The weights that are asked for against those that the run started from."""
-    now = weights.fingerprint_of(value)
     if now == entry["sha256"]:
         return
     begun = f"started from {entry['value']} ({inputs.short(entry['sha256'])})"

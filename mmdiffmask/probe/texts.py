@@ -5,15 +5,17 @@ import functools
 import numpy as np
 from jaxtyping import Int
 
-from mmdiffmask import text_examples, text_start
+from mmdiffmask import config, text_examples, text_start
 from mmdiffmask.data import loader
 from mmdiffmask.data import texts as corpora
 from mmdiffmask.data.text_corpus import TextCorpus
+from mmdiffmask.masking import text_strategies
 from mmdiffmask.probe import encoders, features, results, text_labels, text_rows
 from mmdiffmask.probe.frozen import Frozen
 from mmdiffmask.training import mesh as meshes
 
 WIDTH = 16  # rows are as wide as a multiple: few shapes, so few programs
+KNOW_LABELS = {"importance", "gain"}  # needs of strategies
 
 
 def probe(frozen: Frozen, corpus: TextCorpus) -> dict[str, results.Label]:
@@ -24,11 +26,32 @@ def probe(frozen: Frozen, corpus: TextCorpus) -> dict[str, results.Label]:
       corpus: whose rows of train, dev and test have labels.
 
     Raises:
-      ValueError: if they have none, or heads cannot be fitted.
+      ValueError: as `check_folds`; if rows have no labels, or heads cannot be fitted.
     """
+    check_folds(frozen.experiment)
     rows = read(corpus)
     settings, label = frozen.experiment.probe, corpus.data.label_field
     return text_labels.probe(settings, label, rows, encode(frozen, rows))
+
+
+def check_folds(experiment: config.Experiment) -> None:
+    """Checks that folds, which hold rows of train out, are none that training has seen.
+
+    Raises:
+      ValueError: if the run learns their labels, or hides what tells of these.
+    """
+    if not experiment.probe.folds or not experiment.training.steps:
+        return
+    strategy, way = experiment.masking.strategy, None
+    if experiment.terms.classify > 0:
+        way = "it is trained on the labels of data.train (terms.classify)"
+    elif experiment.is_hiding and KNOW_LABELS & {*text_strategies.find(strategy).needs}:
+        way = f"masking.strategy={strategy} goes by the labels of data.train"
+    if way is not None:
+        raise ValueError(
+            f"probe.folds={experiment.probe.folds}: this run knows the labels that its"
+            f" folds hold out, since {way}; set probe.folds=0, and data.test judges it"
+        )
 
 
 def read(corpus: TextCorpus) -> text_rows.TextRows:

@@ -3,10 +3,11 @@
 import dataclasses
 import pathlib
 
-from mmdiffmask import config, inputs
+from mmdiffmask import config, inputs, run_files
 from mmdiffmask.masking import strategies, tables
 from mmdiffmask.probe import finished
 from mmdiffmask.probe.finished import Run
+from mmdiffmask.run_folder import RunFolder
 
 # What tells the rows of a page from one another, beside what their config's rows say.
 OF_ROW = ("masking.strategy", "name", "rows", "report_clips", *config.UNCOUNTED)
@@ -34,6 +35,8 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
             f"{workdir}: {state} here; mmdiffmask pretrain CONFIG.py --workdir"
             f" {workdir} makes one"
         )
+    for folder in done:
+        _check_video(folder)
     order = list(strategies.REGISTRY)
     runs = sorted(
         map(finished.read, done),
@@ -47,6 +50,23 @@ def read_runs(workdir: pathlib.Path) -> tuple[list[Run], list[str]]:
             _check_comparable(hiding[0], run)
     unfinished = [folder.path.name for folder in others if folder not in alone]
     return _with_unique_names(runs), unfinished
+
+
+def _check_video(folder: RunFolder) -> None:
+    """Checks that a run is one of video.
+
+    Raises:
+      ValueError: if it is of texts, whose numbers other commands show.
+    """
+    if not finished.is_of_texts(folder.owner().settings):
+        return
+    show = "mmdiffmask probe CONFIG.py prints the scores of its frozen features"
+    if folder.has(run_files.ANSWERS):
+        show = f"mmdiffmask finetuned {folder} prints its scores"
+    raise ValueError(
+        f"{folder}: is a run of texts, and report shows runs of video; {show}, and"
+        " mmdiffmask experiment CONFIG.py makes a page of rows of texts"
+    )
 
 
 def _place(order: list[str], run: Run) -> int:

@@ -15,14 +15,12 @@ import numpy as np
 from flax import traverse_util
 from jaxtyping import Float, Int
 
-from mmdiffmask import label_vectors
+from mmdiffmask import encoder_files, label_vectors
 from mmdiffmask.data import tokenizer_files
 from mmdiffmask.masking.text_scores import Passage
-from mmdiffmask.models import weight_folder
 from mmdiffmask.models.bert import checkpoints, states
 from mmdiffmask.text import kept
 
-MINILM = "minilm"  # the one that is installed
 Note = Callable[[int], object]
 
 
@@ -77,23 +75,22 @@ class Encoder:
 
 @functools.lru_cache(maxsize=2)
 def load(name: str | None = None) -> Encoder:
-    """The encoder of a folder, or of a name in Hugging Face's cache.
+    """The encoder that a name stands for.
 
     Args:
-      name: None or `MINILM`: MiniLM.
+      name: as of `encoder_files.folder`; None: MiniLM.
 
     Raises:
       ValueError: if there is none; says what to do.
     """
-    if name in (None, MINILM):
+    if name in (None, encoder_files.MINILM):
         try:
             checkpoint = label_vectors.load().checkpoint
         except ValueError as error:
             raise ValueError(f"{error}; or name an encoder with --encoder") from None
-        folder = label_vectors.folder()
     else:
-        folder = weight_folder.resolve(name)
-        checkpoint = checkpoints.load(folder)
+        checkpoint = encoder_files.read(name)
+    folder = encoder_files.folder(name or encoder_files.MINILM)
     pieces = dataclasses.replace(tokenizer_files.load(folder), name=name or "MiniLM")
     size = checkpoint.settings.vocabulary
     if pieces.backend.get_vocab_size() > size:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from mmdiffmask import softmax
 from mmdiffmask.data import texts as corpora
 from mmdiffmask.masking.text_scores import Passage
-from mmdiffmask.text import encoders, kept, linear_head
+from mmdiffmask.text import encoders, kept
 
 
 class Example(NamedTuple):
@@ -64,8 +65,10 @@ class Classifier:
         return np.array([example.label for example in self.examples])
 
     @functools.cached_property
-    def _head(self) -> linear_head.Head:
-        return linear_head.fit(self._features, self._target, [1.0] * len(self.labels))
+    def _head(self) -> softmax.Standardised:
+        return softmax.fit_weighted(
+            self._features, self._target, [1.0] * len(self.labels)
+        )
 
     @functools.cached_property
     def right(self) -> list[Example]:

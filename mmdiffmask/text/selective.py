@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
+from mmdiffmask import softmax
 from mmdiffmask.data import texts as corpora
 from mmdiffmask.masking.text_scores import Passage
 from mmdiffmask.models.bert import states
-from mmdiffmask.text import encoders, kept, labelled, linear_head
+from mmdiffmask.text import encoders, kept, labelled
 
 THRESHOLD = 0.01  # of probability: Gu et al.
 CLASS_WEIGHT = 3.0  # of pieces that matter, in the classifier of pieces: Gu et al.
@@ -101,7 +102,7 @@ class Importance:
         return result
 
     @functools.cached_property
-    def _of_pieces(self) -> linear_head.Head:
+    def _of_pieces(self) -> softmax.Standardised:
         """The classifier of pieces."""
         encoder = self.classifier.encoder
         opened = [encoder.opened(example.passage.ids) for example in self.tried]
@@ -113,7 +114,7 @@ class Importance:
                 " learn; name more of them with --labelled"
             )
         features = np.concatenate([encoder.inner(state) for state in encoded])
-        return linear_head.fit(features, target, [1.0, CLASS_WEIGHT])
+        return softmax.fit_weighted(features, target, [1.0, CLASS_WEIGHT])
 
     def _compute(
         self, passages: Sequence[Passage], note: encoders.Note
