@@ -9,7 +9,7 @@ from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.inputs import Claim
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training.family import Family
-from mmdiffmask.training.job import Prepared
+from mmdiffmask.training.job import Answering, Prepared
 
 _MODULES = {"video": video_job, "text": text_job}
 
@@ -91,6 +91,14 @@ def fingerprint_of_start(
     return _of(experiment).fingerprint_of_start(experiment, folder)
 
 
+def name_of_start(experiment: config.Experiment) -> str | None:
+    """Where the first weights lie, as settings name it."""
+    model = experiment.model
+    is_video = experiment.data.family == "video"
+    # A run of texts goes with the checkpoint that it was begun from (finetune_start).
+    return (is_video and model.start) or model.checkpoint
+
+
 def prepare(experiment: config.Experiment, folder: str, owner: Claim) -> Prepared:
     """A run, ready to train.
 
@@ -103,6 +111,19 @@ def prepare(experiment: config.Experiment, folder: str, owner: Claim) -> Prepare
       ValueError: if there is nothing to train on.
     """
     return _of(experiment).prepare(experiment, folder, owner)
+
+
+def answering(experiment: config.Experiment, folder: str) -> Answering:
+    """What the weights of a fine-tuned run are asked, split by split.
+
+    Args:
+      experiment: its settings.
+      folder: of its records or texts.
+
+    Raises:
+      ValueError: as `prepare`.
+    """
+    return _of(experiment).answering(experiment, folder)
 
 
 def family(experiment: config.Experiment) -> Family:

@@ -85,7 +85,7 @@ def claim(
     contents = inputs.of_settings(settings, records_dir)
     sha256 = build.fingerprint_of_start(experiment, folder)
     if sha256 is not None:
-        start = experiment.model.checkpoint
+        start = build.name_of_start(experiment)
         contents[inputs.START] = {"value": start, "sha256": sha256}
     return Claim(settings, seed, contents)
 
