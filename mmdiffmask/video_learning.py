@@ -29,6 +29,8 @@ STOP_ON = {
     "f1": classify.F1,
     "accuracy": classify.ACCURACY,
 }
+# Once for all seeds: what it warns of is said once, too.
+_task = functools.lru_cache(maxsize=2)(labelled_clips.of_corpus)
 
 
 def check(experiment: config.Experiment) -> None:
@@ -73,7 +75,7 @@ def prepare(
     Raises:
       ValueError: as `labelled_clips.of_corpus`.
     """
-    task = labelled_clips.of_corpus(experiment, records)
+    task = _task(experiment, records)
     clips = {"pretraining": len(task.rows[TRAIN]), "dev": len(task.rows[DEV])}
     return jobs.Prepared(_job(experiment, task, owner), records, clips)
 
@@ -84,7 +86,7 @@ def answering(experiment: config.Experiment, records: Corpus) -> jobs.Answering:
     Raises:
       ValueError: as `labelled_clips.of_corpus`.
     """
-    task = labelled_clips.of_corpus(experiment, records)
+    task = _task(experiment, records)
     size = effects.fit_batch(experiment.training.batch_size, len(task.rows[TRAIN]))
     mesh = meshes.make(size)
     said = jax.jit(

@@ -39,6 +39,7 @@ from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import units
 from mmdiffmask.models.reserve import checkpoints
 from mmdiffmask.probe import encoders, question_features
+from mmdiffmask.probe import settings as probe_settings
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 from mmdiffmask.training.read_outs import clips
@@ -358,6 +359,18 @@ def test_starts_that_cannot_be(tiny_records, tmp_path):
     said = refused(tiny_records, f"model.start={tmp_path}/wide")
     assert "is a run of text, and this config is of video" in said
     build.check(tiny.experiment(run("good")))
+
+
+def test_a_probe_goes_by_the_start_of_a_fine_tuned_run(tmp_path):
+    run, plain = RunFolder(tmp_path / "tuned"), configure.load(tiny.CONFIG)
+    tuned = tiny.experiment("model.checkpoint=small", "model.start=cpt")
+    read = {"value": "cpt", "sha256": "0" * 64}
+    contents = {"records": read, "model.checkpoint": read}
+    run.claim(Claim(configure.settings(tuned), 0, contents))
+    with pytest.raises(ValueError, match="=None: the run in .* name its own config"):
+        probe_settings.of_run(str(run), plain)
+    requested = probe_settings.with_files_of(str(run), plain)
+    assert probe_settings.of_run(str(run), requested).model == tuned.model
 
 
 def test_a_layer_of_its_own_stands_on_a_checkpoint(tmp_path):
