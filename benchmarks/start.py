@@ -153,7 +153,14 @@ def start(records_dir: str) -> dict[str, float]:
       CPU seconds and peak MiB, both with all imports, and how many records were read.
     """
     # Heavy, and part of what is measured.
-    from mmdiffmask import build, config, configure, examples, pretrain, video_job
+    from mmdiffmask import (
+        build,
+        config,
+        configure,
+        examples,
+        pretrain,
+        video_pretraining,
+    )
     from mmdiffmask.data.corpus import Corpus
     from mmdiffmask.probe import tasks
 
@@ -172,7 +179,7 @@ def start(records_dir: str) -> dict[str, float]:
     experiment = build.adopt(experiment, records_dir)
     corpus = Corpus.of(records_dir)
     owner = pretrain.claim(experiment, records_dir, 0)
-    video_job.job(experiment, examples.choose(experiment, corpus), owner)
+    video_pretraining.job(experiment, examples.choose(experiment, corpus), owner)
     task = tasks.open_task(
         experiment, corpus, manifest.identity(records_dir), pathlib.Path(records_dir)
     )

@@ -3,13 +3,13 @@
 import types
 from collections.abc import Sequence
 
-from mmdiffmask import config, finetune_start, text_job, video_family, video_job
+from mmdiffmask import config, text_job, video_family, video_job
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.inputs import Claim
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training.family import Family
-from mmdiffmask.training.job import Prepared
+from mmdiffmask.training.job import Answering, Prepared
 
 _MODULES = {"video": video_job, "text": text_job}
 
@@ -91,15 +91,27 @@ def fingerprint_of_start(
     return _of(experiment).fingerprint_of_start(experiment, folder)
 
 
-def fingerprint_of_start_run(experiment: config.Experiment) -> str | None:
+def fingerprint_of_start_run(
+    experiment: config.Experiment, folder: RunFolder | None = None
+) -> str | None:
     """What the weights of the run that `model.start` names are known by; None: no run.
+
+    Args:
+      experiment: names the run.
+      folder: as of `fingerprint_of_start`.
 
     Raises:
       ValueError: if they cannot be read.
     """
-    if not isinstance(experiment.model, config.Encoder):
-        return None
-    return finetune_start.fingerprint_of_run(experiment.model)
+    return _of(experiment).fingerprint_of_start_run(experiment, folder)
+
+
+def name_of_start(experiment: config.Experiment) -> str | None:
+    """Where the first weights lie, as settings name it."""
+    model = experiment.model
+    is_video = experiment.data.family == "video"
+    # A run of texts goes with the checkpoint that it was begun from (finetune_start).
+    return (is_video and model.start) or model.checkpoint
 
 
 def prepare(experiment: config.Experiment, folder: str, owner: Claim) -> Prepared:
@@ -114,6 +126,19 @@ def prepare(experiment: config.Experiment, folder: str, owner: Claim) -> Prepare
       ValueError: if there is nothing to train on.
     """
     return _of(experiment).prepare(experiment, folder, owner)
+
+
+def answering(experiment: config.Experiment, folder: str) -> Answering:
+    """What the weights of a fine-tuned run are asked, split by split.
+
+    Args:
+      experiment: its settings.
+      folder: of its records or texts.
+
+    Raises:
+      ValueError: as `prepare`.
+    """
+    return _of(experiment).answering(experiment, folder)
 
 
 def family(experiment: config.Experiment) -> Family:

@@ -65,6 +65,9 @@ class Model:
     dtype: Literal["float32", "bfloat16"] = "float32"  # of computing; weights float32
     remat: bool = False
     checkpoint: str | None = None  # weights to start from; "small" (shipped), a path
+    # Of fine-tuning: a finished run whose weights are taken, and those of which step.
+    start: str | None = None
+    start_step: Literal["best", "last"] = "best"
     family: Literal["reserve"] = "reserve"
 
 
@@ -96,7 +99,8 @@ MODELS = {
     "base": Model(),
     "large": Model(hidden=1024, vision_layers=24, joint_layers=24),
 }
-NO_SIZES = ("checkpoint", "dtype", "remat")  # of a model: not decided by its name
+# Of a model: not decided by its name.
+NO_SIZES = ("checkpoint", "start", "start_step", "dtype", "remat")
 
 
 MASKS = ("static", "per_epoch")
@@ -153,7 +157,7 @@ class Terms:
     closed_span: float = _number(0.0, 0.0)
     pooled_cells: float = _number(0.0, 0.0)
     mlm: float = _number(0.0, 0.0)  # of texts: hidden word pieces
-    classify: float = _number(0.0, 0.0)  # of texts: labels (mmdiffmask finetune)
+    classify: float = _number(0.0, 0.0)  # labels, questions (mmdiffmask finetune)
     dga: float = _number(0.0, 0.0)  # of texts: DGA's contrast; heads are spared too
 
 
@@ -211,6 +215,7 @@ class Training:
     early_stopping: bool = True
     # The dev number that picks the best step; of labels macro F1 or accuracy too.
     stop_on: Literal["loss", "f1", "accuracy"] = "loss"
+    learn: str = "questions"  # of video, by fine-tuning; or the name of a label
     save_every: int = _number(100, 1)  # updates
     save_minutes: float = _number(0.0, 0.0)  # also so long after a save; 0: never
     # Updates between read-outs of the probe's labels (`clip`), for curves; 0: none.
@@ -246,3 +251,8 @@ class Experiment:
     def is_hiding(self) -> bool:
         """Whether a run trains on hidden patches or word pieces."""
         return self.training.steps > 0 and self.terms.patches + self.terms.mlm > 0
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether a run learns labels or questions: fine-tuning."""
+        return self.terms.classify > 0

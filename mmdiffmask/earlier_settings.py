@@ -43,6 +43,7 @@ ADDED = {
     "model.classifier_dropout": None,
     "model.start": None,
     "model.start_step": "best",
+    "training.learn": "questions",
 }
 # Settings that change no number of a run: it is the same run whatever they are.
 UNCOUNTED = (

@@ -3,49 +3,33 @@
 answers.json of the run's folder has them: {"labels", "step", "splits": {split:
 {"accuracy", "f1", "log_probability", "rows": [{"id", "label", "answer",
 "log_probability"}, ...]}}}, split by split, in the order of the files. A row's
-log-probability is that of its right label.
+log-probability is that of its right label. Of questions about video `label` and
+`answer` are numbers of candidates, from 0, and there is no F1.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from mmdiffmask import (
-    build,
-    config,
-    finetune_job,
-    labelled_texts,
-    pretrain,
-    run_files,
-    statistics,
-    text_start,
-)
+from mmdiffmask import build, config, pretrain, run_files, statistics
 from mmdiffmask.data import loader
-from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import checkpoint
 from mmdiffmask.training import watch as watching
+from mmdiffmask.training.family import Batch
+from mmdiffmask.training.job import Answering, LabelledRows
 from mmdiffmask.training.terms import classify
-from mmdiffmask.types import TextBatch
-
-SPLITS = ("dev", "test")
 
 
 def check(experiment: config.Experiment) -> None:
     """Checks that an experiment is fine-tuning.
 
     Raises:
-      ValueError: if it is one of video, or learns no labels.
+      ValueError: if it learns no labels.
     """
-    if not isinstance(experiment.data, config.Texts):
-        raise ValueError(
-            f"{experiment.name}: is of {experiment.data.family}; fine-tuning is of"
-            " texts alone (mmdiffmask probe reads labels of video out)"
-        )
-    if not finetune_job.is_one(experiment):
+    if not experiment.is_learning:
         raise ValueError(
             f"{experiment.name}: terms.classify is 0, so no label is learnt; set"
             " terms.classify=1"
@@ -54,7 +38,7 @@ def check(experiment: config.Experiment) -> None:
 
 def run(
     experiment: config.Experiment,
-    folder_of_texts: str,
+    data_dir: str,
     run_dir: str,
     seed: int,
     watch: watching.Watch = watching.Watch(),  # noqa: B008  frozen
@@ -63,7 +47,7 @@ def run(
 
     Args:
       experiment: its settings.
-      folder_of_texts: that names of files begin from.
+      data_dir: records, or the folder that names of files of texts begin from.
       run_dir: new, empty, or its own.
       seed: of the run.
       watch: how it is looked at.
@@ -73,36 +57,29 @@ def run(
       KeyboardInterrupt: after SIGTERM or SIGINT, with the state saved.
     """
     check(experiment)
-    pretrain.pretrain(experiment, folder_of_texts, run_dir, seed, watch)
+    pretrain.pretrain(experiment, data_dir, run_dir, seed, watch)
     folder = RunFolder(run_dir)
     with folder.held():
         if not folder.has(run_files.ANSWERS):
-            corpus = build.corpus(experiment, folder_of_texts)
-            folder.write(run_files.ANSWERS, _answers(experiment, corpus, folder))
+            answering = build.answering(experiment, data_dir)
+            folder.write(run_files.ANSWERS, _answers(answering, folder))
         return folder.read(run_files.ANSWERS)
 
 
-def _answers(
-    experiment: config.Experiment, corpus: TextCorpus, folder: RunFolder
-) -> dict[str, Any]:
+def _answers(answering: Answering, folder: RunFolder) -> dict[str, Any]:
     """What the best step says of every held-out row."""
-    labels, layout = labelled_texts.names(corpus), text_start.layout(experiment)
-    objective = finetune_job.objective(experiment, labels)
-    params = checkpoint.load_params(folder, "best")
-    read = jax.jit(functools.partial(classify.answers, objective, params))
-    size = experiment.training.batch_size
-    splits = {}
-    for split in SPLITS:
-        if corpus.paths(split):
-            rows = labelled_texts.rows(corpus, split, labels, layout)
-            splits[split] = _of_split(read, rows, labels, size)
+    read = answering.read(checkpoint.load_params(folder, "best"))
+    splits = {
+        split: _of_split(read, rows, answering.labels, answering.batch_size)
+        for split, rows in answering.splits.items()
+    }
     step = checkpoint.step_of(folder, "best")
-    return {"labels": labels, "step": step, "splits": splits}
+    return {"labels": answering.labels, "step": step, "splits": splits}
 
 
 def _of_split(
-    read: Callable[[TextBatch], classify.Answers],
-    rows: labelled_texts.Labelled,
+    read: Callable[[Batch], classify.Answers],
+    rows: LabelledRows,
     labels: tuple[str, ...],
     size: int,
 ) -> dict[str, Any]:
@@ -114,17 +91,19 @@ def _of_split(
     )
     right = np.array(rows.label)
     log_probability = of_label[np.arange(len(rows)), right]
-    counts = statistics.class_counts(answer, right, len(labels)).sum(0, keepdims=True)
-    f1 = float(statistics.macro_f1(counts, counts_named=True)[0])
-    return {
-        "accuracy": float(np.mean(answer == right)),
-        "f1": f1,
+    scores = {"accuracy": float(np.mean(answer == right))}
+    if labels:  # the numbers of candidates are no classes
+        counts = statistics.class_counts(answer, right, len(labels))
+        total = counts.sum(0, keepdims=True)
+        scores["f1"] = float(statistics.macro_f1(total, counts_named=True)[0])
+    names = labels or tuple(range(of_label.shape[1]))
+    return scores | {
         "log_probability": float(np.mean(log_probability, dtype=float)),
         "rows": [
             {
-                "id": rows.text(i).id,
-                "label": labels[right[i]],
-                "answer": labels[answer[i]],
+                "id": rows.name(i),
+                "label": names[right[i]],
+                "answer": names[answer[i]],
                 "log_probability": round(float(log_probability[i]), 5),
             }
             for i in range(len(rows))

@@ -8,7 +8,7 @@ from mmdiffmask import config, run_arguments
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Adds the commands `finetune` and `finetuned` (docs/finetuning.md)."""
-    text = "train an encoder of texts on labels, from a run or its own checkpoint"
+    text = "train a whole network on labels or questions, from a run or a checkpoint"
     command = commands.add_parser("finetune", help=text)
     run_arguments.add(command, "folder of the run; with --seeds, of the runs")
     text = "finished run of continued pretraining (absent: the model's own checkpoint)"
@@ -35,6 +35,7 @@ def _finetune(arguments: argparse.Namespace) -> None:
         finetune_table,
         pretrain,
         seeds,
+        toy_records,
     )
     from mmdiffmask.run_folder import RunFolder
 
@@ -49,17 +50,17 @@ def _finetune(arguments: argparse.Namespace) -> None:
         arguments, lambda loaded: _started(arguments, loaded)
     )
     build.check_lengths(experiment)
-    texts = arguments.data or experiment.data.folder or "."
-    if arguments.data is None:
-        build.verify(experiment, texts)
     workdir = pathlib.Path(arguments.workdir)
     folders = {arguments.seed or 0: workdir}
     if arguments.seeds is not None:
         folders = {seed: workdir / f"seed-{seed}" for seed in range(arguments.seeds)}
     for seed, folder in folders.items():  # before the first of them has trained
-        RunFolder(folder).belongs_to(pretrain.claim(experiment, texts, seed))
+        RunFolder(folder).belongs_to(pretrain.claim(experiment, arguments.data, seed))
+    data = arguments.data or toy_records.make(experiment, pathlib.Path("."))
+    if arguments.data is None:
+        build.verify(experiment, data)
     for seed, folder in folders.items():
-        finetune.run(experiment, texts, str(folder), seed)
+        finetune.run(experiment, data, str(folder), seed)
     print("\n".join(finetune_table.lines(workdir)))
 
 

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 from jaxtyping import Int, PRNGKeyArray
 
 from mmdiffmask import (
@@ -32,12 +33,8 @@ STOP_ON = {
     "f1": classify.F1,
     "accuracy": classify.ACCURACY,
 }
+HELD_OUT = ("dev", "test")  # splits
 _family = functools.lru_cache(maxsize=steps.KEPT)(text_objective.family)
-
-
-def is_one(experiment: config.Experiment) -> bool:
-    """Whether a run learns labels."""
-    return isinstance(experiment.data, config.Texts) and experiment.terms.classify > 0
 
 
 def check(experiment: config.Experiment) -> None:
@@ -104,6 +101,28 @@ def prepare(
         job=_job(experiment, corpus, owner, train, dev, labels),
         corpus=corpus,
         clips={"pretraining": len(train), "dev": len(dev)},
+    )
+
+
+def answering(experiment: config.Experiment, corpus: TextCorpus) -> jobs.Answering:
+    """Labels, and the rows of dev and test.
+
+    Raises:
+      ValueError: as `prepare`.
+    """
+    labels, layout = labelled_texts.names(corpus), text_start.layout(experiment)
+    network = objective(experiment, labels)
+    return jobs.Answering(
+        labels=labels,
+        batch_size=experiment.training.batch_size,
+        read=lambda params: jax.jit(
+            functools.partial(classify.answers, network, params)
+        ),
+        splits={
+            split: labelled_texts.rows(corpus, split, labels, layout)
+            for split in HELD_OUT
+            if corpus.paths(split)
+        },
     )
 
 

@@ -128,8 +128,8 @@ def check(model: config.Encoder) -> None:
     owner = folder.owner()
     if owner.settings["data.family"] != "text":
         raise ValueError(
-            f"{folder}: is a run of {owner.settings['data.family']}; fine-tuning is of"
-            " texts alone: name a run of texts"
+            f"{folder}: is a run of {owner.settings['data.family']}, and this config is"
+            " of texts: name a run of texts"
         )
     if owner.settings["model.start"] is not None:
         raise ValueError(

@@ -5,7 +5,7 @@ import pathlib
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
-from mmdiffmask import config, finetune, run_files
+from mmdiffmask import config, run_files
 from mmdiffmask.run_folder import RunFolder
 
 # A score of answers.json -> what the table calls it.
@@ -54,9 +54,10 @@ def _grouped(runs: Sequence[RunFolder]) -> Iterator[Line]:
         splits = [one.read(run_files.ANSWERS)["splits"] for one in group]
         values = {
             (split, measure): tuple(scores[split][measure] for scores in splits)
-            for split in finetune.SPLITS
+            for split in splits[0]
             if all(split in scores for scores in splits)
             for measure in MEASURES
+            if all(measure in scores[split] for scores in splits)
         }
         seeds = tuple(one.owner().seed for one in group)
         yield Line(_name(group[0]), seeds, values)
@@ -73,10 +74,13 @@ def _key(one: RunFolder) -> str:
 
 def _name(one: RunFolder) -> str:
     settings = one.owner().settings
-    start = settings["model.start"] or settings["model.checkpoint"]
+    start = settings["model.start"] or settings["model.checkpoint"] or "random weights"
     weight = settings["terms.mlm"]
     beside = f", with hidden pieces at {weight:g}" if weight else ""
-    return f"{settings['name']} from {start}{beside}"
+    learnt = ""
+    if settings["data.family"] == "video":
+        learnt = f": {settings['training.learn']}"
+    return f"{settings['name']}{learnt} from {start}{beside}"
 
 
 def _text(line: Line) -> Iterator[str]:
@@ -85,7 +89,9 @@ def _text(line: Line) -> Iterator[str]:
     for split in dict.fromkeys(split for split, _ in line.values):
         shown = []
         for measure, label in MEASURES.items():
-            values = line.values[split, measure]
+            values = line.values.get((split, measure))
+            if values is None:  # questions have no F1
+                continue
             text = " ".join([label, *(f"{value:.3f}" for value in values)])
             if len(values) > 1:
                 spread = statistics.stdev(values)

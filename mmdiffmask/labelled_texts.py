@@ -29,6 +29,10 @@ class Labelled(NamedTuple):
         """The text of a row."""
         return self.windows.texts[int(self.windows.place[position])]
 
+    def name(self, position: int) -> str:
+        """The id of a row's text."""
+        return self.text(position).id
+
     def make_row(self) -> Callable[..., TextBatch]:
         """(position, epoch = 0) -> the row."""
         plain = text_examples.make_row(self.windows)

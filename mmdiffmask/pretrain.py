@@ -85,9 +85,9 @@ def claim(
     contents = inputs.of_settings(settings, records_dir)
     sha256 = build.fingerprint_of_start(experiment, folder)
     if sha256 is not None:
-        start = experiment.model.checkpoint
+        start = build.name_of_start(experiment)
         contents[inputs.START] = {"value": start, "sha256": sha256}
-    of_run = build.fingerprint_of_start_run(experiment)
+    of_run = build.fingerprint_of_start_run(experiment, folder)
     if of_run is not None:
         contents[inputs.START_RUN] = {"value": experiment.model.start, "sha256": of_run}
     return Claim(settings, seed, contents)

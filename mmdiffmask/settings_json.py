@@ -17,13 +17,17 @@ def to_json(node: Any) -> str:
     content = dataclasses.asdict(node)
     prefix = _PREFIXES.get(type(node))
     for name, value in config.ADDED.items() if prefix is not None else ():
-        if name.startswith(prefix):
+        is_named = prefix != _MODEL or name in _OF_MODEL
+        if name.startswith(prefix) and is_named:
             _leave_out(content, name.removeprefix(prefix).split("."), value)
     return json.dumps(content, indent=1, sort_keys=True)
 
 
 # Of the nodes whose JSON names what is kept: how names of settings in them begin.
+_MODEL = "model."
 _PREFIXES = {config.Experiment: "", config.Data: "data.", config.Toy: "data.toy."}
+_PREFIXES[config.Model] = _MODEL
+_OF_MODEL = ("model.start", "model.start_step")  # its others always stood in its JSON
 
 
 def _leave_out(content: dict[str, Any], path: list[str], value: Any) -> None:

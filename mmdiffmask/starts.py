@@ -18,6 +18,7 @@ from mmdiffmask.models.reserve import checkpoints, towers
 from mmdiffmask.models.reserve import model as reserve
 from mmdiffmask.run_files import START
 from mmdiffmask.run_folder import RunFolder
+from mmdiffmask.training import checkpoint as run_checkpoints
 from mmdiffmask.training import objective, saved
 from mmdiffmask.training.family import Params
 from mmdiffmask.types import Pixels, VideoBatch
@@ -119,7 +120,11 @@ def _load(experiment: config.Experiment, checkpoint: str, tokens: int) -> Params
     return checkpoints.fit(stored, checkpoint, experiment.model, kept, tokens)
 
 
-def fingerprint(checkpoint: str, folder: RunFolder | None = None) -> str | None:
+def fingerprint(
+    checkpoint: str,
+    folder: RunFolder | None = None,
+    which: run_checkpoints.Which = "best",
+) -> str | None:
     """`weights.fingerprint_of` a checkpoint.
 
     Args:
@@ -127,6 +132,7 @@ def fingerprint(checkpoint: str, folder: RunFolder | None = None) -> str | None:
       folder: of the run that is to start from it. Once its start is saved there the
         checkpoint has no use any more, so it is only read again if it is local and has
         changed since the run was begun.
+      which: of the steps of a run that is meant as a checkpoint.
     """
     if folder is not None and START in saved.parts(folder):
         entry = folder.owner().inputs.get(inputs.START)
@@ -134,7 +140,7 @@ def fingerprint(checkpoint: str, folder: RunFolder | None = None) -> str | None:
         begun_s = folder.at(run_files.CONFIG).stat().st_mtime
         if is_same and _changed_s(checkpoint) <= begun_s:
             return entry["sha256"]
-    return weights.fingerprint_of(checkpoint)
+    return weights.fingerprint_of(checkpoint, which)
 
 
 def _changed_s(checkpoint: str) -> float:

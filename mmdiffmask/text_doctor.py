@@ -12,7 +12,6 @@ import jax
 from mmdiffmask import (
     config,
     effects,
-    finetune_job,
     finetune_start,
     label_vectors,
     labelled_texts,
@@ -80,7 +79,7 @@ def _warms_up(experiment: config.Experiment) -> bool:
 def _parameters(experiment: config.Experiment) -> int:
     """How many are trained, but for the last layer of a classifier."""
     model = experiment.model
-    if finetune_job.is_one(experiment):
+    if experiment.is_learning:
         sizes = text_start.settings(model)
         parts = finetune_start.parts(sizes, experiment.is_hiding)
         known = tuple(part for part in parts if part != finetune_start.CLASSIFIER)
@@ -108,7 +107,7 @@ def _settings(experiment: config.Experiment, lacking: list[str]) -> Iterator[str
 def _files(experiment: config.Experiment, lacking: list[str]) -> Iterator[str]:
     """Files that masks are drawn by, and the vectors of words."""
     masking = experiment.masking
-    if not experiment.terms.mlm and finetune_job.is_one(experiment):
+    if not experiment.terms.mlm and experiment.is_learning:
         return  # nothing is hidden
     for name in FILES:
         value = getattr(masking, name)
@@ -208,7 +207,7 @@ class _Rows(NamedTuple):
 def _rows(
     experiment: config.Experiment, corpus: TextCorpus, layout: text_examples.Layout
 ) -> _Rows:
-    if finetune_job.is_one(experiment):
+    if experiment.is_learning:
         labels = labelled_texts.names(corpus)
         train, dev = (
             labelled_texts.rows(corpus, split, labels, layout)

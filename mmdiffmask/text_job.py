@@ -48,7 +48,7 @@ def _check_names(experiment: config.Experiment) -> None:
     masking = experiment.masking
     optim.check(experiment.training)
     text_objective.check(experiment.terms, experiment.training)
-    if finetune_job.is_one(experiment):
+    if experiment.is_learning:
         finetune_job.check(experiment)
         if not experiment.terms.mlm:
             text_start.layout(experiment)
@@ -107,9 +107,9 @@ def verify(experiment: config.Experiment, folder: str) -> None:
       ValueError: as `TextCorpus.chosen`, or as `labelled_texts.names`.
     """
     source = corpus(experiment, folder)
-    if finetune_job.is_one(experiment):
+    if experiment.is_learning:
         finetune_job.verify(source)
-    if experiment.terms.mlm or not finetune_job.is_one(experiment):
+    if experiment.terms.mlm or not experiment.is_learning:
         _ = source.chosen
 
 
@@ -119,6 +119,14 @@ def fingerprint_of_start(
     """What the first weights are known by."""
     del folder
     return finetune_start.fingerprint(experiment.model)
+
+
+def fingerprint_of_start_run(
+    experiment: config.Experiment, folder: RunFolder | None = None
+) -> str | None:
+    """What the weights of the run in `model.start` are known by; None: no run."""
+    del folder
+    return finetune_start.fingerprint_of_run(experiment.model)
 
 
 def family(experiment: config.Experiment) -> Family:
@@ -137,5 +145,10 @@ def prepare(experiment: config.Experiment, folder: str, owner: Claim) -> jobs.Pr
     Raises:
       ValueError: if the texts hold nothing to train on or nothing held out.
     """
-    kind = finetune_job if finetune_job.is_one(experiment) else text_pretraining
+    kind = finetune_job if experiment.is_learning else text_pretraining
     return kind.prepare(experiment, corpus(experiment, folder), owner)
+
+
+def answering(experiment: config.Experiment, folder: str) -> jobs.Answering:
+    """What fine-tuned weights are asked; see `finetune_job.answering`."""
+    return finetune_job.answering(experiment, corpus(experiment, folder))

@@ -81,6 +81,7 @@ _USED_BY = {
         "training.streams",
         "training.noise_clips",
         "training.probe_every",
+        "training.learn",
         "probe.read_outs",
         "probe.labels",
         "probe.kinds",
@@ -94,10 +95,10 @@ _USED_BY = {
     ),
     "text": (
         *("masking.replacement", "masking.anchor_count", "masking.background"),
-        *("masking.spans", "masking.attention_layer", "training.stop_on"),
+        *("masking.spans", "masking.attention_layer"),
     ),
 }
-_TERMS = {"text": ("mlm", "dga", "classify")}  # all others are of video
+_TERMS = {"text": ("mlm", "dga")}  # all others are of video, and `classify` of both
 
 
 def check_family(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
@@ -127,7 +128,8 @@ def check_family(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
                 f" of {family}: leave it out"
             )
         is_of_text = field in _TERMS["text"]
-        if section == "terms" and is_of_text != (family == "text") and value > 0:
+        is_of_one = section == "terms" and field != "classify"
+        if is_of_one and is_of_text != (family == "text") and value > 0:
             raise ValueError(
                 f"{name}={value}: is a term of runs of {other}, and these are of"
                 f" {family}: set it to 0"

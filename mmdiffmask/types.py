@@ -114,6 +114,19 @@ class ClozeBatch(NamedTuple):
     is_narrated: Bool[Array, "b v"]
 
 
+class ChoiceBatch(NamedTuple):
+    """Questions as fine-tuning reads them: z streams of c candidates each.
+
+    `segment` and `audio_pointer` place tokens and sound as in `joining.TextPart`;
+    `mask_at` is the position of MASK, which is read out.
+    """
+
+    tokens: Int[Array, "b z c l"]
+    segment: Int[Array, "b z c l"]
+    audio_pointer: Int[Array, "b z c l"]
+    mask_at: Int[Array, "b z c"]
+
+
 class VideoBatch(NamedTuple):
     """One global batch of clips as the jitted step sees it.
 
@@ -126,6 +139,9 @@ class VideoBatch(NamedTuple):
     `example_hash` and `clip_hash` are the first 4 bytes of sha256 of the example id
     and of the clip's name: keys of masks and noise, and who is whose negative.
     `is_real` is False for rows that only fill up the last batch.
+
+    Of rows that fine-tuning learns `label` is the place of a question's right answer,
+    or of the clip's label among those of the records.
     """
 
     patches: Pixels[Array, "b t n p"]
@@ -145,6 +161,8 @@ class VideoBatch(NamedTuple):
     is_real: Bool[Array, " b"]
     reserve: ReserveBatch | None = None  # only where the objective needs them
     cloze: ClozeBatch | None = None
+    label: Int[Array, " b"] | None = None
+    choices: ChoiceBatch | None = None
 
 
 class TextBatch(NamedTuple):

@@ -73,7 +73,7 @@ def fingerprint(params: Any) -> str:
     return digest.hexdigest()
 
 
-def fingerprint_of(name_or_path: str) -> str | None:
+def fingerprint_of(name_or_path: str, which: checkpoint.Which = "best") -> str | None:
     """`fingerprint` of a checkpoint as in `read`; None where there is nothing.
 
     The same weights have the same one, in whatever file, folder or run they lie.
@@ -86,7 +86,7 @@ def fingerprint_of(name_or_path: str) -> str | None:
         is_there = epath.Path(path).exists()
     except ImportError:  # a bucket without its package: reading it says so
         return None
-    return fingerprint(read(path).params) if is_there else None
+    return fingerprint(read(path, which).params) if is_there else None
 
 
 def load(

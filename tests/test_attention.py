@@ -20,7 +20,7 @@ from mmdiffmask import (
     pretrain,
     run_files,
     video_family,
-    video_job,
+    video_pretraining,
 )
 from mmdiffmask.data import cache
 from mmdiffmask.data.corpus import Corpus
@@ -248,7 +248,7 @@ def test_held_out_masks_by_attention_are_the_same_for_all_rows(folder, tiny_reco
 def test_a_live_run_draws_in_the_update_and_its_rows_are_not_scored(tiny_records):
     live = changed("masking.strategy=mst", "masking.attention=live")
     corpus = Corpus.of(tiny_records)
-    job = video_job.job(
+    job = video_pretraining.job(
         live,
         examples.choose(live, corpus),
         pretrain.claim(live, tiny_records, 0),

@@ -13,7 +13,7 @@ from mmdiffmask import (
     examples,
     pretrain,
     video_family,
-    video_job,
+    video_pretraining,
 )
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.training import mesh as meshes
@@ -52,7 +52,7 @@ def test_a_run_by_epochs_counts_the_records_that_serve(tiny_records):
     by_epochs = configure.override(tiny, [f"training.{text}" for text in changes])
     chosen = examples.choose(by_epochs, Corpus.of(tiny_records))
     owner = pretrain.claim(by_epochs, tiny_records, 0)
-    job = video_job.job(by_epochs, chosen, owner)
+    job = video_pretraining.job(by_epochs, chosen, owner)
     epoch = len(chosen.train) / job.batch_size
     assert job.settings.steps == math.ceil(2 * epoch)
     assert job.settings.warmup_steps == math.ceil(0.5 * epoch)

@@ -19,7 +19,7 @@ from mmdiffmask import (
     run_files,
     softmax,
     toy_records,
-    video_job,
+    video_pretraining,
     weights,
 )
 from mmdiffmask.data import cache, loader
@@ -64,7 +64,9 @@ def row(name, files):
 
 def job(experiment, records):
     chosen = examples.choose(experiment, Corpus.of(records))
-    return video_job.job(experiment, chosen, pretrain.claim(experiment, records, 0))
+    return video_pretraining.job(
+        experiment, chosen, pretrain.claim(experiment, records, 0)
+    )
 
 
 def first_batches(made, count=3):

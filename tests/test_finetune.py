@@ -17,8 +17,6 @@ from helpers import tiny_labels as tiny
 from mmdiffmask import (
     __main__,
     build,
-    config,
-    configure,
     finetune,
     finetune_job,
     finetune_table,
@@ -351,13 +349,9 @@ def test_rows_that_cannot_be(folder, tmp_path):
 
 
 def test_runs_that_are_no_fine_tuning(folder):
-    with pytest.raises(ValueError, match="is of video; fine-tuning is of texts alone"):
-        finetune.check(config.Experiment("x"))
     changes = ["terms.classify=0", "terms.mlm=1", "training.stop_on=loss"]
     with pytest.raises(ValueError, match="terms.classify is 0, so no label is learnt"):
         finetune.check(tiny.experiment(folder, *changes))
-    with pytest.raises(ValueError, match="terms.classify=1.0: is a term of runs of te"):
-        configure.override(config.Experiment("x"), ["terms.classify=1"])
 
 
 @pytest.mark.slow

@@ -4,8 +4,9 @@ import logging
 
 import pytest
 
+from mmdiffmask.data import label_names as labels
 from mmdiffmask.data.records import splits
-from mmdiffmask.probe import clips, features, labels
+from mmdiffmask.probe import clips, features
 
 ROWS = {
     "a": {" tone": "sad ", "mood (0-5)": "3", "rating": " ", "caf\u00e9": "x"},

@@ -169,32 +169,35 @@ def by_window(
         yield windows, rows
 
 
-def index(entries: Any, positions: Sequence[int]) -> list[Question]:
+def index(
+    entries: Any,
+    positions: Sequence[int],
+    otherwise: str = "probe.read_outs can only be clip",
+) -> list[Question]:
     """The questions at some positions of a split, not measured.
 
     Args:
       entries: of the split (`Corpus.entries`), or its records.
       positions: in it.
+      otherwise: what is left of records without questions, for messages.
 
     Raises:
       ValueError: if a record has no question, or another number of candidates than
         the first.
     """
     questions: list[Question] = []
-    for i in positions:
-        record = entries[i]
+    for i, record in ((i, entries[i]) for i in positions):
         text, count = record.question, len(record.answers)
         if not text or count < 2:
             raise ValueError(
                 f"record {record.example_id} has no question with candidate answers,"
-                " so probe.read_outs can only be clip; records of `toy` and `tvqa`"
-                " have questions"
+                f" so {otherwise}; records of `toy` and `tvqa` have questions"
             )
         if count != (questions[0].candidates if questions else count):
             raise ValueError(
                 f"record {record.example_id} has {count} candidate answers,"
-                f" {questions[0].example_id} has {questions[0].candidates}; the"
-                " read-outs need the same number everywhere"
+                f" {questions[0].example_id} has {questions[0].candidates}; all"
+                " questions of a split need the same number"
             )
         questions.append(
             Question(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmdiffmask import config, examples, statistics
-from mmdiffmask.data import loader
+from mmdiffmask.data import label_names, loader
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.data.records import shards, splits
 from mmdiffmask.probe import (
@@ -20,7 +20,6 @@ from mmdiffmask.probe import (
     label_heads,
     results,
 )
-from mmdiffmask.probe import labels as label_names
 from mmdiffmask.probe.frozen import Frozen
 from mmdiffmask.training import mesh as meshes
 

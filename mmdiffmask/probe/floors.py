@@ -7,7 +7,7 @@ import logging
 import pathlib
 from collections.abc import Callable, Sequence
 
-from mmdiffmask import atomic, config, inputs, versions
+from mmdiffmask import atomic, config, inputs, settings_json, versions
 from mmdiffmask.data import cache, questions
 from mmdiffmask.probe import results
 
@@ -70,14 +70,15 @@ def untrained(
 
 def _path(experiment: config.Experiment, manifest: str, seed: int) -> pathlib.Path:
     data = dataclasses.replace(experiment.data, toy=None, tokenizer="")
-    model = dataclasses.replace(experiment.model, checkpoint=None)
+    model = dataclasses.replace(experiment.model, checkpoint=None, start=None)
+    sizes = json.loads(settings_json.to_json(model))
     probe = experiment.probe
     parts = {
         "manifest": manifest,
         "seed": seed,
         "data": dataclasses.asdict(data),
         "tokenizer": inputs.digest("data.tokenizer", experiment.data.tokenizer),
-        "model": dataclasses.asdict(model),
+        "model": sizes,
         "bounds": [probe.questions, probe.eval_questions, probe.read_outs],
         "heads": [probe.l2, probe.link, probe.folds],
         "numbers": versions.number("training", "features", "heads"),

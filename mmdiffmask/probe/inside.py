@@ -16,11 +16,10 @@ from jaxtyping import Bool
 
 from mmdiffmask import config, examples, versions
 from mmdiffmask import grid as grids
-from mmdiffmask.data import loader
+from mmdiffmask.data import label_names, loader
 from mmdiffmask.data.corpus import Corpus
 from mmdiffmask.masking import strategies
 from mmdiffmask.probe import encoders, features, folds, label_heads, results
-from mmdiffmask.probe import labels as label_names
 from mmdiffmask.probe.frozen import Frozen
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training.read_outs import clips as read_outs

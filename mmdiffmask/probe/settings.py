@@ -38,7 +38,7 @@ def of_run(
     if seed is not None and seed != owner.seed:
         raise ValueError(f"--seed {seed}: the run in {run_dir} has {owner.seed}")
     by_hand = {item.partition("=")[0].strip() for item in overrides}
-    places = {}
+    places, is_start = {}, wanted.get("model.start") is None
     if TEXT_LENGTH in by_hand:  # no parameter depends on it
         settings[TEXT_LENGTH] = wanted[TEXT_LENGTH]
     for name, value in json.loads(json.dumps(wanted)).items():
@@ -48,7 +48,7 @@ def of_run(
         is_file = name in read and (value is not None or name not in by_hand)
         if name in inputs.FILES and is_file:
             places[name] = value if name in by_hand else None
-        elif name == inputs.START and name in read and value is not None:
+        elif name == inputs.START and is_start and name in read and value is not None:
             _check_start(run_dir, value, read[name], _fingerprint(requested, owner))
         elif (
             must_agree and not name.startswith("probe.") and settings.get(name) != value
@@ -76,8 +76,10 @@ def with_files_of(
     owner = folder.owner()
     by_hand = {item.partition("=")[0].strip() for item in overrides}
     model, data = requested.model, requested.data
-    if inputs.START not in by_hand and inputs.START in owner.settings:
-        model = dataclasses.replace(model, checkpoint=owner.settings[inputs.START])
+    for name in ("checkpoint", "start", "start_step"):
+        setting = f"model.{name}"
+        if setting not in by_hand and setting in owner.settings:
+            model = dataclasses.replace(model, **{name: owner.settings[setting]})
     if TOKENIZER not in by_hand and TOKENIZER in owner.settings:
         is_known = TOKENIZER in owner.inputs
         path = folder.find(TOKENIZER) if is_known else owner.settings[TOKENIZER]

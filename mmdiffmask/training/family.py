@@ -2,7 +2,8 @@
 
 What a new model brings, and where it is joined to a run (`job.Job`). Two are there:
 MERLOT-Reserve on video (video_job.py), BERT and RoBERTa on texts (text_job.py);
-build.py tells them apart by `data.family`.
+build.py tells them apart by `data.family`. Each has a job that pretrains and one that
+fine-tunes.
 
 1. Settings: a dataclass of `Experiment.data`, one of `Experiment.model`, each with a
    `family` (config.py; text_settings.py).
@@ -17,8 +18,9 @@ build.py tells them apart by `data.family`.
    the rows (text_masks.py).
 4. First weights, and their shapes: `Job.start` and `shapes`, of starts.py and
    text_start.py.
-5. A `Family`. objective.py makes that of MERLOT-Reserve, text_objective.py that of an
-   encoder of texts, out of training/terms and read-outs.
+5. A `Family`. objective.py makes that of MERLOT-Reserve (learning.py where it is
+   fine-tuned), text_objective.py that of an encoder of texts, out of training/terms and
+   read-outs.
 6. What the run reads, known by content (inputs.py), so that its folder is its own.
 """
 

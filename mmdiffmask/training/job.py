@@ -10,7 +10,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jax.sharding import Mesh
 
@@ -20,6 +20,7 @@ from mmdiffmask.run_folder import RunFolder
 from mmdiffmask.training import steps
 from mmdiffmask.training.family import Batch, Family, Hidden, Params
 
+Read = Callable[[Batch], Any]  # batch -> `classify.Answers`
 # What goes over batches, and may end that by an exception.
 Watched = Callable[[Iterable[Any]], Iterable[Any]]
 # Reads weights out: lines for the journal, without their step and kind.
@@ -102,6 +103,45 @@ class Job:
     def seed(self) -> int:
         """Of the run."""
         return self.owner.seed
+
+
+@runtime_checkable
+class LabelledRows(Protocol):
+    """The rows of a split with what is right of each.
+
+    Attributes:
+      label: the place of each row's label, or of its question's right answer.
+    """
+
+    @property
+    def label(self) -> Sequence[int]:
+        """See above."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    def name(self, position: int) -> str:
+        """The id of a row."""
+
+    def make_row(self) -> Callable[..., Any]:
+        """(position, epoch = 0) -> the row."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Answering:
+    """What the weights of a fine-tuned run are asked.
+
+    Attributes:
+      labels: names of the labels; () where answers are numbers of candidates.
+      batch_size: rows that are read at once.
+      read: weights -> batch -> `classify.Answers`.
+      splits: held-out split -> its rows.
+    """
+
+    labels: tuple[str, ...]
+    batch_size: int
+    read: Callable[[Params], Read]
+    splits: Mapping[str, LabelledRows]
 
 
 @dataclasses.dataclass(frozen=True)

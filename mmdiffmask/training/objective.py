@@ -34,11 +34,17 @@ def check(terms: config.Terms, training: config.Training) -> None:
     """Checks that there is a loss, and that its targets can be as the settings say.
 
     Raises:
-      ValueError: if training has no term, or targets that never change are to learn.
+      ValueError: if training has no term, targets that never change are to learn, or
+        it is to stop on what labels alone have.
     """
     if training.steps and not weights_of(terms):
         raise ValueError(
             "all weights in terms are 0: there is nothing to train on; raise one"
+        )
+    if training.stop_on != "loss":
+        raise ValueError(
+            f"training.stop_on={training.stop_on}: is a number of labels, and"
+            " terms.classify is 0; set training.stop_on=loss"
         )
     if training.target_gradient and training.target != "live":
         raise ValueError(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
+from mmdiffmask.data import questions
 from mmdiffmask.models.reserve import joining, layers
 from mmdiffmask.training.family import Params
 from mmdiffmask.training.question_batch import ANSWER, MATCH, SPAN, Rows, Windows
@@ -20,7 +21,7 @@ class Seen(NamedTuple):
     """What the towers make of windows: pooled cells and sound tokens."""
 
     cells: Float[Array, "w t k d"] | None
-    sound: Float[Array, "w m 6 d"]
+    sound: Float[Array, "w m 6 d"] | None
     is_frame_valid: Bool[Array, "w t"]
 
 
@@ -76,8 +77,8 @@ def encoder(objective: Objective, read_outs: Sequence[str]) -> Reader:
             result[ANSWER] = at_mask[:, :, int(has_match) :]
         return result
 
-    look = jax.jit(functools.partial(_look, objective))
-    return Reader(tuple(read_outs), look, read)
+    see = jax.jit(functools.partial(look, objective))
+    return Reader(tuple(read_outs), see, read)
 
 
 def check_params(params: Params, read_outs: Sequence[str]) -> None:
@@ -95,11 +96,15 @@ def check_params(params: Params, read_outs: Sequence[str]) -> None:
         )
 
 
-def _look(objective: Objective, params: Params, windows: Windows) -> Seen:
+def look(
+    objective: Objective, params: Params, windows: Windows, has_sound: bool = True
+) -> Seen:
+    """What the towers make of windows; sound only where some sequence has it."""
     count, frames, clips = windows.spectrogram.shape[:3]
     wave = windows.spectrogram.reshape(count, frames * clips, 60, 65)
-    sound = objective.call(params, "audio", wave).seq_attnpool
-    cells = None
+    cells, sound = None, None
+    if has_sound:
+        sound = objective.call(params, "audio", wave).seq_attnpool
     if windows.patches is not None:
         cells = objective.vision(params, windows.patches).seq_attnpool
     return Seen(cells, sound, windows.is_frame_valid)
@@ -108,27 +113,40 @@ def _look(objective: Objective, params: Params, windows: Windows) -> Seen:
 def _at_mask(
     objective: Objective, params: Params, seen: Seen, rows: Rows
 ) -> Float[Array, "q v a d"]:
-    """Joint outputs at MASK; all sequences of all questions are one batch.
+    """Joint outputs at MASK; all sequences of all questions are one batch."""
+    lead = rows.sequences.tokens.shape[:-1]
+    window = jnp.repeat(jnp.asarray(rows.window), lead[1] * lead[2])
+    cells = None if seen.cells is None else seen.cells[window]
+    is_valid = jnp.asarray(seen.is_frame_valid)[window]
+    return at_mask(
+        objective, params, Seen(cells, seen.sound[window], is_valid), rows.sequences
+    )
+
+
+def at_mask(
+    objective: Objective, params: Params, seen: Seen, sequences: questions.Tokens
+) -> Float[Array, "q v a d"]:
+    """Joint outputs at MASK, of sequences (q, v, a, l).
 
     Frames have segments 1..t, as text and sound have; frames that are not there are
     looked at by nobody.
+
+    Args:
+      objective: model and grid.
+      params: the weights.
+      seen: what stands beside each sequence, w = q * v * a.
+      sequences: the texts.
     """
-    lead = rows.sequences.tokens.shape[:-1]
-    each = lead[1] * lead[2]
-    window = jnp.repeat(jnp.asarray(rows.window), each)
     tokens, segment, pointer = (
-        jnp.asarray(x).reshape(-1, x.shape[-1]) for x in rows.sequences[:3]
+        jnp.asarray(x).reshape(-1, x.shape[-1]) for x in sequences[:3]
     )
-    text = joining.TextPart(tokens, segment, seen.sound[window], pointer)
+    text = joining.TextPart(tokens, segment, seen.sound, pointer)
     vision = None
     if seen.cells is not None:
-        frames = seen.cells.shape[1]
-        segment = jnp.broadcast_to(
-            jnp.arange(1, frames + 1)[None], (len(window), frames)
-        )
-        vision = joining.VisionPart(
-            seen.cells[window], segment, jnp.asarray(seen.is_frame_valid)[window]
-        )
+        count, frames = seen.cells.shape[:2]
+        segment = jnp.broadcast_to(jnp.arange(1, frames + 1)[None], (count, frames))
+        vision = joining.VisionPart(seen.cells, segment, seen.is_frame_valid)
     joined = objective.call(params, "joint", text, vision, objective.grid).text
-    mask_at = jnp.asarray(rows.sequences.mask_at).reshape(-1, 1, 1)
-    return jnp.take_along_axis(joined, mask_at, 1).reshape(*lead, -1)
+    mask_at = jnp.asarray(sequences.mask_at).reshape(-1, 1, 1)
+    at = jnp.take_along_axis(joined, mask_at, 1)
+    return at.reshape(*sequences.mask_at.shape, -1)

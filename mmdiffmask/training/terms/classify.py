@@ -61,16 +61,27 @@ def answers(objective: TextObjective, params: Params, batch: TextBatch) -> Answe
 
 
 def scores(objective: TextObjective, params: Params, batch: TextBatch) -> Scores:
-    """Sums and counts of each row, label by label, without dropout.
+    """Sums and counts of each row, label by label, without dropout."""
+    return scores_of(answers(objective, params, batch), batch.label, objective.labels)
+
+
+def scores_of(
+    said: Answers, label: Int[Array, " b"], labels: tuple[str, ...]
+) -> Scores:
+    """Sums and counts of each row, label by label.
 
     F1 of a label is 2 * hits / (rows that have it + rows that are said to have it);
     `accuracy` and the right label's log-probability are of the rows that have it.
+
+    Args:
+      said: what weights say of the rows.
+      label: what is right.
+      labels: names of the labels.
     """
-    said = answers(objective, params, batch)
-    right = jnp.take_along_axis(said.log_probability, batch.label[:, None], 1)[:, 0]
+    right = jnp.take_along_axis(said.log_probability, label[:, None], 1)[:, 0]
     of_label = {}
-    for number, name in enumerate(objective.labels):
-        has_it = (batch.label == number).astype(jnp.float32)
+    for number, name in enumerate(labels):
+        has_it = (label == number).astype(jnp.float32)
         is_said = (said.answer == number).astype(jnp.float32)
         of_label[name] = {
             F1: (2.0 * has_it * is_said, has_it + is_said),
