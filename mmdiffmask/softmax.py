@@ -125,9 +125,10 @@ def standardiser_of(
     largest: Float[np.ndarray, " d"],
 ) -> Standardiser:
     """`standardiser` of rows with this mean, sd and largest magnitude."""
-    # Rounding leaves a tiny sd where all rows are equal; dividing by it would turn
-    # that rounding into a feature.
-    is_constant = sd <= 1e-7 * np.maximum(largest, 1e-30)
+    # Rounding leaves a tiny sd where all rows are equal, and a unit that is dead leaves
+    # values like 1e-33; dividing by that would turn it into a feature.
+    least = 1e-7 * largest.max(initial=1e-30)
+    is_constant = sd <= 1e-7 * np.maximum(largest, least)
     return Standardiser(mean, np.where(is_constant, 1.0, sd))
 
 

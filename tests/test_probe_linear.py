@@ -78,6 +78,14 @@ def test_more_features_than_clips():
     assert head.kernel.shape == (40, 3) and head.gradient < 1e-6
 
 
+def test_a_dead_feature_is_no_feature():
+    live = np.random.default_rng(0).normal(size=(50, 2))
+    x = np.concatenate([live, 1e-33 * live[:, :1], 1e-12 * live[:, :1]], 1)
+    out = softmax.standardiser(x)(x)
+    assert np.abs(out[:, 2]).max() < 1e-30
+    np.testing.assert_allclose(out[:, 3].std(), 1.0)  # small, but alive
+
+
 def test_standardiser_keeps_constant_features_at_zero():
     x = np.array([[1.0, 0.1], [3.0, 0.1], [5.0, 0.1]], np.float32)
     out = softmax.standardiser(x)(x)
