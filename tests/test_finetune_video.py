@@ -291,7 +291,7 @@ def test_questions_without_answers_and_of_other_counts(tiny_records, caplog):
     corpus._entries["train"] = tuple(
         other if i == unknown else e for i, e in enumerate(entries)
     )
-    with pytest.raises(ValueError, match="candidate answers.*the same number"):
+    with pytest.raises(ValueError, match="candidate answers, not the"):
         labelled_clips.of_corpus(experiment, corpus)
     detail[0] = ""
     other = dataclasses.replace(other, detail=json.dumps(detail).encode())

@@ -186,7 +186,8 @@ def index(
         the first.
     """
     questions: list[Question] = []
-    for i, record in ((i, entries[i]) for i in positions):
+    for i in positions:
+        record = entries[i]
         text, count = record.question, len(record.answers)
         if not text or count < 2:
             raise ValueError(
@@ -195,9 +196,8 @@ def index(
             )
         if count != (questions[0].candidates if questions else count):
             raise ValueError(
-                f"record {record.example_id} has {count} candidate answers,"
-                f" {questions[0].example_id} has {questions[0].candidates}; all"
-                " questions of a split need the same number"
+                f"record {record.example_id} has {count} candidate answers, not the"
+                f" {questions[0].candidates} of {questions[0].example_id} in its split"
             )
         questions.append(
             Question(
