@@ -28,8 +28,9 @@ from mmdiffmask.training import schedules
 
 WINDOWS = 64  # of train: those that the rate of the input is measured with
 LABELS = 6  # that a line names
+SPANS = "masking.spans"
 # Settings that may name files, beside those of the corpus.
-FILES = ("background", "spans", "label_embeddings")
+FILES = ("masking.background", SPANS, "masking.label_embeddings")
 
 
 def of_model(experiment: config.Experiment, lacking: list[str]) -> Iterator[str]:
@@ -110,20 +111,20 @@ def _files(experiment: config.Experiment, lacking: list[str]) -> Iterator[str]:
     if not experiment.terms.mlm and experiment.is_learning:
         return  # nothing is hidden
     for name in FILES:
-        value = getattr(masking, name)
-        if value is None or (name == "spans" and value == entities.MARKERS):
+        value = getattr(masking, name.removeprefix("masking."))
+        if value is None or (name == SPANS and value == entities.MARKERS):
             continue
         is_there = pathlib.Path(value).exists()
-        yield f"masking.{name}: {value}" + ("" if is_there else ", which is not there")
-        lacking += [] if is_there else [f"masking.{name}"]
+        yield f"{name}: {value}" + ("" if is_there else ", which is not there")
+        lacking += [] if is_there else [name]
     try:
         names = text_masks.held_out_names(experiment)
     except ValueError:  # said above
         return
     needs = {need for name in names for need in text_strategies.find(name).needs}
     if "entities" in needs and masking.spans is None:
-        yield "masking.spans: not set, and a strategy hides entities (docs/entities.md)"
-        lacking.append("masking.spans")
+        yield f"{SPANS}: not set, and a strategy hides entities (docs/entities.md)"
+        lacking.append(SPANS)
     if "anchors" in needs and masking.label_embeddings is None:
         try:
             label_vectors.load()

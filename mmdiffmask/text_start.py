@@ -22,7 +22,7 @@ from jaxtyping import Float
 from mmdiffmask import config, encoder_files, text_examples, text_masks
 from mmdiffmask.data import cache, loader, tokenizer_files
 from mmdiffmask.data.text_corpus import TextCorpus
-from mmdiffmask.masking import text_strategies
+from mmdiffmask.masking import text_strategies, words
 from mmdiffmask.models.bert import checkpoints
 from mmdiffmask.models.bert import losses as bert_losses
 from mmdiffmask.models.bert.settings import BertSettings
@@ -181,7 +181,7 @@ def _replacement(pieces: tokenizer_files.Pieces) -> str:
 
     A head that knew [MASK] alone would repeat whatever else stands there.
     """
-    return "random" if pieces.mask is None else "bert"
+    return words.WITHOUT_MASK if pieces.mask is None else "bert"
 
 
 def _warm(experiment: config.Experiment, params: Params, some: Windows) -> Params:

@@ -107,7 +107,8 @@ def test_row_has_the_shapes_and_types_of_a_batch():
         "is_real": ((), "bool"),
     }
     made = row._asdict()
-    assert made.pop("reserve") is None and made.pop("cloze") is None
+    for name in ("reserve", "cloze", "label", "choices"):
+        assert made.pop(name) is None
     assert set(expected) == set(made)
     for name, value in made.items():
         assert (value.shape, str(value.dtype)) == expected[name], name

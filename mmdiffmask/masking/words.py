@@ -14,7 +14,8 @@ from mmdiffmask.tokens import name_hash
 from mmdiffmask.types import Array, MaskInputs
 
 # Kind of replacement -> share of [MASK], share of random pieces; others stay.
-REPLACEMENTS = {"bert": (0.8, 0.1), "mask": (1.0, 0.0), "random": (0.0, 1.0)}
+WITHOUT_MASK = "random"  # needs no [MASK]
+REPLACEMENTS = {"bert": (0.8, 0.1), "mask": (1.0, 0.0), WITHOUT_MASK: (0.0, 1.0)}
 NO_LIMIT = 1 << 30  # pieces: more than any budget
 
 
