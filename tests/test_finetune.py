@@ -354,7 +354,7 @@ def test_runs_that_are_no_fine_tuning(folder):
         finetune.check(tiny.experiment(folder, *changes))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_run_ends_with_the_same_bits(folder, tmp_path):
     """With dropout, both losses, and a kill at the first save and a later one."""
     changes = ["training.steps=14", "model.hidden_dropout=0.3", "terms.mlm=0.5"]

@@ -28,6 +28,7 @@ def starts(folder, tmp_path_factory):
     return runs
 
 
+@pytest.mark.slow
 def test_rows_that_differ_by_their_start_are_other_runs(folder, starts, tmp_path):
     names = ("a", "b", "moved")
     rows = (f"{name}: model.start={starts / name}" for name in names)
@@ -66,6 +67,7 @@ def write_config(path, folder, changes, **fields):
     return str(path)
 
 
+@pytest.mark.slow
 def test_no_seed_is_trained_where_another_is_of_another_start(
     folder, starts, tmp_path, capsys
 ):
@@ -82,6 +84,7 @@ def test_no_seed_is_trained_where_another_is_of_another_start(
     assert not (runs / "seed-0").exists()
 
 
+@pytest.mark.slow
 def test_pages_and_features_of_runs_of_texts_are_one_sentence(
     folder, starts, tmp_path, capsys
 ):
@@ -122,7 +125,7 @@ def test_no_folds_of_rows_that_know_their_labels(folder, row, reason):
     assert plan.plan(dataclasses.replace(experiment, rows=(none,)), "runs")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_experiment_of_fine_tuned_rows(folder, starts, tmp_path, capsys):
     """Two starts are two runs, whose frozen features are read out on test."""
     changes = ("training.steps=3", "probe.l2=1", "probe.bootstrap=200")

@@ -181,7 +181,7 @@ def test_labels_are_read_from_pictures_alone(params, batch):
     assert hits.tolist() == (said.argmax(1) == batch.label).tolist()
 
 
-@pytest.mark.parametrize("labels", [(), LABELS])
+@pytest.mark.parametrize("labels", [pytest.param((), marks=pytest.mark.slow), LABELS])
 def test_the_whole_network_learns(params, batch, labels):
     """Six rows by heart: the loss falls, and every part that is read changes."""
     task, tx = learner(*labels), optax.adam(3e-3)
@@ -433,7 +433,7 @@ def test_the_command_shows_seeds_side_by_side(tiny_records, cpt, tmp_path, capsy
     assert capsys.readouterr().out.splitlines() == out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_run_ends_with_the_same_bits(tiny_records, tmp_path):
     """Of questions, killed at the first save and at a later one; then it has learnt."""
     changes = ["training.steps=24", "training.eval_every=12", "training.lr=3e-3"]

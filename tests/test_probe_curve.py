@@ -121,7 +121,7 @@ def test_a_run_that_goes_on_has_the_same_lines(
     assert metrics[0] == metrics[1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_killed_before_its_save_has_no_line_twice(
     calm, tmp_path, tiny_records, monkeypatch
 ):

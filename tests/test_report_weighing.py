@@ -95,7 +95,7 @@ def boxed(records_dir):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sheet_shows_labels_and_weights(tiny_records, tmp_path, written):
     example_id, out = boxed(tiny_records), str(tmp_path / "a.png")
     inspect.draw(tiny_records, example_id, out)

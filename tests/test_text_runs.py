@@ -154,6 +154,7 @@ def test_a_run_learns_and_is_finished_once(folder, tmp_path):
     assert (tmp_path / "run/metrics.jsonl").stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 def test_a_run_trains_with_dga_and_holds_its_importance(folder, tmp_path):
     tiny.train(folder, tmp_path, "terms.dga=0.5", "training.steps=2")
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
