@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from mmdiffmask import build, config, configure, seeds
-from mmdiffmask.inputs import Claim
 from mmdiffmask.probe import texts
 from mmdiffmask.run_folder import RunFolder
 
@@ -29,11 +28,6 @@ class Planned:
 
     def __str__(self) -> str:
         return f"row {self.row}, seed {self.seed}"
-
-    @property
-    def claim(self) -> Claim:
-        """What it is, without what it reads."""
-        return Claim(configure.settings(self.settings), self.seed)
 
 
 def plan(
