@@ -7,9 +7,8 @@ import pathlib
 import jax
 import numpy as np
 
-from mmdiffmask import inputs, label_vectors, run_files, weights
+from mmdiffmask import inputs, label_vectors, run_files, start_run, weights
 from mmdiffmask.data import cache, tokenizer_files
-from mmdiffmask.inputs import Claim
 from mmdiffmask.models import weight_folder
 from mmdiffmask.models.bert import checkpoints
 from mmdiffmask.run_folder import RunFolder
@@ -94,8 +93,12 @@ def _before(run: RunFolder) -> str:
     Raises:
       ValueError: if the run can be no start, or that is not as it was.
     """
-    owner = run.owner()
-    _check(run, owner)
+    owner = start_run.owner_of(run, "text")
+    if owner.settings["terms.classify"] > 0:
+        raise ValueError(
+            f"{run}: was fine-tuned on labels; name a run of continued pretraining, or"
+            " go on from it with mmdiffmask finetune --start"
+        )
     entry = owner.inputs[inputs.START]
     known = run.read(run_files.PLACES) if run.has(run_files.PLACES) else {}
     for name in (entry["value"], known.get(inputs.START, entry["value"])):
@@ -109,22 +112,3 @@ def _before(run: RunFolder) -> str:
         " whose config.json and tokenizer are needed, and that is not there as it was;"
         " put it back"
     )
-
-
-def _check(run: RunFolder, owner: Claim) -> None:
-    """Checks that a run is a finished one of continued pretraining on texts."""
-    if owner.settings["data.family"] != "text":
-        raise ValueError(
-            f"{run}: is a run of {owner.settings['data.family']}, and an encoder of"
-            " texts is needed; name a run of texts"
-        )
-    if owner.settings["terms.classify"] > 0:
-        raise ValueError(
-            f"{run}: was fine-tuned on labels; name a run of continued pretraining, or"
-            " go on from it with mmdiffmask finetune --start"
-        )
-    if not run.has(run_files.DATA):
-        raise ValueError(
-            f"{run}: is not finished, so nothing can start from it; go on with"
-            " mmdiffmask pretrain there first"
-        )

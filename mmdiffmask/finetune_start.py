@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from mmdiffmask import config, inputs, run_files, text_start, weights
+from mmdiffmask import config, inputs, run_files, start_run, text_start, weights
 from mmdiffmask.data import cache
 from mmdiffmask.masking import sampling
 from mmdiffmask.models.bert import model as bert
@@ -119,18 +119,7 @@ def check(model: config.Encoder) -> None:
     if model.start is None:
         return
     folder = RunFolder(model.start)
-    folder.check_run()
-    if not folder.has(run_files.DATA):
-        raise ValueError(
-            f"{folder}: is not finished, so nothing can start from it; go on with"
-            " mmdiffmask pretrain there first"
-        )
-    owner = folder.owner()
-    if owner.settings["data.family"] != "text":
-        raise ValueError(
-            f"{folder}: is a run of {owner.settings['data.family']}, and this config is"
-            " of texts: name a run of texts"
-        )
+    owner = start_run.owner_of(folder, "text")
     if owner.settings["model.start"] is not None:
         raise ValueError(
             f"{folder}: was fine-tuned already, from {owner.settings['model.start']};"

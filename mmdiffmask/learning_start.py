@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from mmdiffmask import config, inputs, run_files, starts, weights
+from mmdiffmask import config, inputs, start_run, starts, weights
 from mmdiffmask.data import tokenizers
 from mmdiffmask.masking import sampling
 from mmdiffmask.models.reserve import checkpoints, sizes
@@ -136,19 +136,7 @@ def check(experiment: config.Experiment) -> None:
     if model.start is None:
         return
     folder = RunFolder(model.start)
-    folder.check_run()
-    if not folder.has(run_files.DATA):
-        raise ValueError(
-            f"{folder}: is not finished, so nothing can start from it; go on with"
-            " mmdiffmask pretrain there first"
-        )
-    owner = folder.owner()
-    settings = owner.settings
-    if settings["data.family"] != "video":
-        raise ValueError(
-            f"{folder}: is a run of {settings['data.family']}, and this config is of"
-            " video: name a run of video"
-        )
+    settings = start_run.owner_of(folder, "video").settings
     if settings["terms.classify"]:
         raise ValueError(
             f"{folder}: was fine-tuned already; name a run of continued pretraining"

@@ -84,10 +84,11 @@ def test_runs_that_can_be_no_encoder(folder, cpt, tmp_path):
     tuned = RunFolder(tmp_path / "tuned")
     of_tuned = configure.settings(tiny.experiment(folder))
     tuned.claim(dataclasses.replace(owner, settings=of_tuned))
+    tuned.write(run_files.DATA, {"clips": {}, "fill_only": []})
     assert "was fine-tuned on labels; name a run of" in refused(folder, tuned)
     video = RunFolder(tmp_path / "video")
     video.claim(Claim(configure.settings(config.Experiment("x")), 0))
-    assert "is a run of video, and an encoder of texts" in refused(folder, video)
+    assert "is a run of video, and one of texts is needed" in refused(folder, video)
     other = shutil.copytree(cpt, tmp_path / "other")
     content = json.loads((other / run_files.CONFIG).read_text())
     content["inputs"][inputs.START]["sha256"] = "0" * 64

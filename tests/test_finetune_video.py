@@ -357,7 +357,7 @@ def test_starts_that_cannot_be(tiny_records, tmp_path):
     claim["settings"]["data.family"] = "text"
     (tmp_path / "wide" / run_files.CONFIG).write_text(json.dumps(claim))
     said = refused(tiny_records, f"model.start={tmp_path}/wide")
-    assert "is a run of text, and this config is of video" in said
+    assert "is a run of texts, and one of video is needed" in said
     build.check(tiny.experiment(run("good")))
 
 
