@@ -1,17 +1,13 @@
 """Fine-tuning on labels: its term, its scores, its runs, its commands, its refusals."""
 
 import json
-import os
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import killed_run
 from helpers import tiny_labels as tiny
 
 from mmdiffmask import (
@@ -358,26 +354,5 @@ def test_runs_that_are_no_fine_tuning(folder):
 def test_a_killed_run_ends_with_the_same_bits(folder, tmp_path):
     """With dropout, both losses, and a kill at the first save and a later one."""
     changes = ["training.steps=14", "model.hidden_dropout=0.3", "terms.mlm=0.5"]
-    plain, killed = tmp_path / "plain", tmp_path / "killed"
-    assert _program(folder, plain, changes).wait(timeout=900) == 0
-    for n_saves in (1, 3):
-        process = _program(folder, killed, changes)
-        seen = set()
-        while process.poll() is None and len(seen) < n_saves:
-            seen |= {path.name for path in (killed / "steps").glob("[0-9]*")}
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (killed / run_files.ANSWERS).exists()
-    assert _program(folder, killed, changes).wait(timeout=900) == 0
-    for name in (run_files.METRICS, run_files.ANSWERS):
-        assert (plain / name).read_bytes() == (killed / name).read_bytes()
-    for which in ("start", "best", "last"):
-        pair = (checkpoint.load_params(RunFolder(x), which) for x in (plain, killed))
-        jax.tree.map(np.testing.assert_array_equal, *pair)
-
-
-def _program(folder, workdir, changes):
-    path = f"{PROGRAM.parents[2]}:{PROGRAM.parents[1]}"
-    command = [sys.executable, str(PROGRAM), str(folder), str(workdir), *changes]
-    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path})
+    files = (run_files.METRICS, run_files.ANSWERS)
+    killed_run.assert_same_bits(PROGRAM, (folder, changes), tmp_path, files)

@@ -3,19 +3,14 @@
 import dataclasses
 import json
 import logging
-import os
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import question_records, quick, training_run
+from helpers import killed_run, question_records, training_run
 from helpers import tiny_clips as tiny
 
 from mmdiffmask import (
@@ -438,35 +433,14 @@ def test_a_killed_run_ends_with_the_same_bits(tiny_records, tmp_path):
     """Of questions, killed at the first save and at a later one; then it has learnt."""
     changes = ["training.steps=24", "training.eval_every=12", "training.lr=3e-3"]
     changes += ["training.early_stopping=false", "training.save_every=6"]
-    plain, killed = tmp_path / "plain", tmp_path / "killed"
-    assert program(tiny_records, plain, changes).wait(timeout=900) == 0
-    for n_saves in (1, 3):
-        process = program(tiny_records, killed, changes)
-        seen = set()
-        while process.poll() is None and len(seen) < n_saves:
-            seen |= {path.name for path in (killed / "steps").glob("[0-9]*")}
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (killed / run_files.ANSWERS).exists()
-    assert program(tiny_records, killed, changes).wait(timeout=900) == 0
-    for name in (run_files.METRICS, run_files.ANSWERS):
-        assert (plain / name).read_bytes() == (killed / name).read_bytes()
-    for which in ("start", "best", "last"):
-        pair = (checkpoint.load_params(RunFolder(x), which) for x in (plain, killed))
-        jax.tree.map(np.testing.assert_array_equal, *pair)
+    one_device = {"XLA_FLAGS": ""}
+    files = (run_files.METRICS, run_files.ANSWERS)
+    plain, _ = killed_run.assert_same_bits(
+        PROGRAM, (tiny_records, changes), tmp_path, files, one_device
+    )
     lines = (plain / run_files.METRICS).read_text().splitlines()
     losses = [json.loads(x)["loss"] for x in lines if '"train"' in x]
     assert len(losses) == 24 and np.mean(losses[-4:]) < 0.93 * losses[0]
     answers = json.loads((plain / run_files.ANSWERS).read_text())
     assert answers["labels"] == [] and "f1" not in answers["splits"]["val"]
     assert len(answers["splits"]["val"]["rows"]) > 6
-
-
-def program(records_dir, workdir, changes):
-    """Fine-tunes on one device, in a process."""
-    path = f"{PROGRAM.parents[2]}:{PROGRAM.parents[1]}"
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    environment |= {"PYTHONPATH": path, "TQDM_DISABLE": "1"} | quick.ENVIRONMENT
-    command = [sys.executable, str(PROGRAM), records_dir, str(workdir), *changes]
-    return subprocess.Popen(command, env=environment)

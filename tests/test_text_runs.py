@@ -3,18 +3,13 @@
 import dataclasses
 import json
 import logging
-import os
 import pathlib
-import signal
-import subprocess
-import sys
-import time
 
 import jax
 import numpy as np
 import pytest
+from helpers import killed_run, wordpieces
 from helpers import tiny_text as tiny
-from helpers import wordpieces
 
 from mmdiffmask import build, config, configure, pretrain, text_examples, text_start
 from mmdiffmask.data import loader, text_corpus, texts
@@ -359,35 +354,5 @@ def test_dropout_goes_by_the_key_of_an_update(folder, run):
 def test_a_killed_run_with_dropout_ends_with_the_same_bits(folder, tmp_path, dga):
     """Nor does it matter where it is killed: the journal has the same bytes, too."""
     changes = ["training.steps=14", "model.hidden_dropout=0.3", f"terms.dga={dga}"]
-    plain = tmp_path / "plain"
-    _program(folder, plain, changes).wait(timeout=500)
-    killed = tmp_path / "killed"
-    for moment in (1, 3):
-        process = _program(folder, killed, changes)
-        _kill_after(process, killed, moment)
-    _program(folder, killed, changes).wait(timeout=500)
-    assert (killed / "data.json").is_file()
-    assert (plain / "metrics.jsonl").read_bytes() == (
-        killed / "metrics.jsonl"
-    ).read_bytes()
-    for which in ("start", "best", "last"):
-        pair = (checkpoint.load_params(RunFolder(x), which) for x in (plain, killed))
-        jax.tree.map(np.testing.assert_array_equal, *pair)
-
-
-def _program(folder, workdir, changes):
-    environment = os.environ | {
-        "PYTHONPATH": f"{PROGRAM.parents[2]}:{PROGRAM.parents[1]}"
-    }
-    command = [sys.executable, str(PROGRAM), str(folder), str(workdir), *changes]
-    return subprocess.Popen(command, env=environment)
-
-
-def _kill_after(process, workdir, saves):
-    """Kills it once it has saved so many steps, or at its end."""
-    seen = set()
-    while process.poll() is None and len(seen) < saves:
-        seen |= {path.name for path in (workdir / "steps").glob("[0-9]*")}
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    files = ("data.json", "metrics.jsonl")
+    killed_run.assert_same_bits(PROGRAM, (folder, changes), tmp_path, files)
