@@ -8,10 +8,9 @@ Expect:   one seed a row says nothing about which is better.
 
 True boxes of the domain `people`, so that there are objects among them. Labels are read
 out of 600 held-out clips, not 3,000: the others would cost more than the training, for
-a comparison that one seed does not allow. Faults of boxes are a sweep of one row:
---set data.toy.lost_boxes=0.3, then data.toy.moved_boxes=0.2, then
-data.toy.false_boxes=0.5, each with --results and --workdir of its own and
---set 'rows=["difference: masking.strategy=difference"]'.
+a comparison that one seed does not allow. Faults of boxes have
+configs of their own, of one row: toy_lost_boxes.py, toy_moved_boxes.py and
+toy_false_boxes.py.
 """
 
 import dataclasses
