@@ -231,7 +231,8 @@ def _beside(
     windows = text_examples.windows(
         corpus.trained_on("train"), corpus.chosen.train, layout
     )
-    recipes = text_masks.Recipes(experiment, corpus, layout.pieces)
+    start = text_start.make(experiment, windows, corpus)
+    recipes = text_masks.Recipes(experiment, corpus, layout.pieces, start)
     rounds = n_rows // max(len(windows), 1) + 1
     masks = text_masks.OwnMasks(windows, recipes, experiment.masking, seed, rounds)
     slots = text_examples.slots(experiment.masking.ratio, windows)
