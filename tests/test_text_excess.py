@@ -141,10 +141,11 @@ def test_words_that_the_reference_knows_are_hidden_first(folder):
     assert len(drawn) == 80 and set(drawn) == KNOWN
 
 
-def test_a_reference_that_is_the_start_prefers_nothing(folder):
+def test_a_reference_that_is_the_start_prefers_nothing_and_says_so(folder, caplog):
     found = source(folder, "start")
     for value in found(passages(TEXTS, found.start.encoder.pieces)):
         assert not value.any()
+    assert "knows no word of 5 windows better than the start" in caplog.text
 
 
 def test_no_other_text_enters_and_each_model_s_losses_are_kept(

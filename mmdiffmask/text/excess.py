@@ -8,6 +8,7 @@ static; words are drawn in proportion, where RHO-1 learns from the top share of 
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -145,13 +146,20 @@ class Excess:
     reference: Losses
 
     def __call__(self, passages: Sequence[Passage]) -> list[np.ndarray]:
-        """Of each word of each passage.
+        """Of each word of each passage; where none is above 0 it says so.
 
         Raises:
           ValueError: if a passage is too long for one of the two.
         """
         pairs = zip(self.start(passages), self.reference(passages), strict=True)
-        return [start - reference for start, reference in pairs]
+        values = [start - reference for start, reference in pairs]
+        if not any((value > 0).any() for value in values):
+            logging.warning(
+                "the reference knows no word of %d windows better than the start, so"
+                " words are hidden there at random",
+                len(values),
+            )
+        return values
 
     def readings(self, passages: Sequence[Passage]) -> int:
         """How many readings of a window that takes, of both models together."""
