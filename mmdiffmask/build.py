@@ -106,6 +106,15 @@ def fingerprint_of_start_run(
     return _of(experiment).fingerprint_of_start_run(experiment, folder)
 
 
+def fingerprint_of_reference(experiment: config.Experiment) -> str | None:
+    """What the weights that `masking.reference` names are known by; None: none there.
+
+    Args:
+      experiment: names them; of video it names none.
+    """
+    return text_job.fingerprint_of_reference(experiment)
+
+
 def name_of_start(experiment: config.Experiment) -> str | None:
     """Where the first weights lie, as settings name it."""
     model = experiment.model

@@ -142,6 +142,7 @@ class Masking:
     background: str | None = None  # a .tsv of counts, or texts; None: the web's counts
     spans: str | None = None  # of entities: a file, or "markers" (docs/entities.md)
     attention_layer: int = -1  # of the first weights, whose attention counts; -1: last
+    reference: str | None = None  # a masked language model, or a run, for excess loss
 
 
 @dataclasses.dataclass(frozen=True)

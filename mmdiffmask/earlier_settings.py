@@ -34,6 +34,7 @@ ADDED = {
     "masking.background": None,
     "masking.spans": None,
     "masking.attention_layer": -1,
+    "masking.reference": None,
     "terms.mlm": 0.0,
     "row_seeds": (),
     "terms.dga": 0.0,

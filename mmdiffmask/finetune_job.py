@@ -23,6 +23,7 @@ from mmdiffmask.text_examples import Windows
 from mmdiffmask.training import job as jobs
 from mmdiffmask.training import mesh as meshes
 from mmdiffmask.training import schedules, steps, text_objective
+from mmdiffmask.training.family import Params
 from mmdiffmask.training.job import StopOn
 from mmdiffmask.training.terms import classify
 from mmdiffmask.training.terms.mlm import TextObjective
@@ -159,7 +160,7 @@ def _job(
             trained,
             labels=labels,
             seed=owner.seed,
-            warmed=lambda: text_start.make(experiment, beside.windows, corpus)(),
+            warmed=lambda: beside.start(),
         ),
         check_clips=lambda: None,
         hold_batches=tuple,
@@ -193,11 +194,13 @@ class _Beside(NamedTuple):
       windows: of the distinct texts without labels.
       masks: of them.
       slots: the most pieces that one of them hides.
+      start: makes the weights of continued pretraining on them.
     """
 
     windows: Windows
     masks: text_masks.OwnMasks
     slots: int
+    start: Callable[[], Params]
 
     def joined(
         self, row: Callable[..., TextBatch], n_rows: int
@@ -231,11 +234,12 @@ def _beside(
     windows = text_examples.windows(
         corpus.trained_on("train"), corpus.chosen.train, layout
     )
-    recipes = text_masks.Recipes(experiment, corpus, layout.pieces)
+    start = text_start.make(experiment, windows, corpus)
+    recipes = text_masks.Recipes(experiment, corpus, layout.pieces, start)
     rounds = n_rows // max(len(windows), 1) + 1
     masks = text_masks.OwnMasks(windows, recipes, experiment.masking, seed, rounds)
     slots = text_examples.slots(experiment.masking.ratio, windows)
-    return _Beside(windows, masks, slots)
+    return _Beside(windows, masks, slots, start)
 
 
 def of_unlabelled(

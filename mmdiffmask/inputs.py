@@ -18,6 +18,7 @@ from mmdiffmask.data.records import manifest
 
 # Known by the records, by the first weights, and by those of a run among the latter.
 RECORDS, START, START_RUN = "records", "model.checkpoint", "model.start"
+REFERENCE = "masking.reference"  # by its weights too
 NEEDED = (  # also after training
     "data.tokenizer",
     "masking.label_embeddings",
@@ -145,7 +146,9 @@ def first_difference(before: Claim, now: Claim) -> str | None:
     pairs = {"--seed": (before.seed, now.seed)}
     # Unknown content is compared by its path, as it always was.
     known = before.inputs.keys() & (
-        now.inputs.keys() if now.inputs else {RECORDS, START, START_RUN, *FILES}
+        now.inputs.keys()
+        if now.inputs
+        else {RECORDS, START, START_RUN, REFERENCE, *FILES}
     )
     pairs |= {n: (there.get(n), here.get(n)) for n in sorted(there | here)}
     for name, (old, new) in pairs.items():

@@ -83,13 +83,23 @@ def claim(
     """
     settings = configure.settings(experiment)
     contents = inputs.of_settings(settings, records_dir)
-    sha256 = build.fingerprint_of_start(experiment, folder)
-    if sha256 is not None:
-        start = build.name_of_start(experiment)
-        contents[inputs.START] = {"value": start, "sha256": sha256}
-    of_run = build.fingerprint_of_start_run(experiment, folder)
-    if of_run is not None:
-        contents[inputs.START_RUN] = {"value": experiment.model.start, "sha256": of_run}
+    by_weights = {
+        inputs.START: (
+            build.name_of_start(experiment),
+            build.fingerprint_of_start(experiment, folder),
+        ),
+        inputs.START_RUN: (
+            experiment.model.start,
+            build.fingerprint_of_start_run(experiment, folder),
+        ),
+        inputs.REFERENCE: (
+            experiment.masking.reference,
+            build.fingerprint_of_reference(experiment),
+        ),
+    }
+    for name, (value, sha256) in by_weights.items():
+        if sha256 is not None:
+            contents[name] = {"value": value, "sha256": sha256}
     return Claim(settings, seed, contents)
 
 

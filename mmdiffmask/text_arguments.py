@@ -6,7 +6,7 @@ from mmdiffmask.text import recipes
 
 ONLY_TEXTS = (
     *("tokenizer", "strategy", "draws", "length", "ratio", "replace"),
-    *("encoder", "spans"),
+    *("encoder", "spans", "reference"),
 )
 
 
@@ -75,8 +75,14 @@ def _add_needs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--encoder",
         metavar="DIR|NAME",
-        help="for methods by attention or keywords: a folder or a name in Hugging"
+        help="for methods by attention, keywords or loss: a folder or a name in Hugging"
         " Face's cache; absent: MiniLM",
+    )
+    command.add_argument(
+        "--reference",
+        metavar="DIR|NAME",
+        help="for methods by excess loss: a masked language model of the same pieces,"
+        " or a finished run of texts",
     )
     command.add_argument(
         "--layer", type=int, default=-1, help="whose attention (-1: the last)"
@@ -170,4 +176,5 @@ def sources(arguments: argparse.Namespace) -> recipes.Sources:
         spans=getattr(arguments, "spans", None),
         labelled=tuple(getattr(arguments, "labelled", ())),
         label_field=getattr(arguments, "label_field", "label"),
+        reference=getattr(arguments, "reference", None),
     )

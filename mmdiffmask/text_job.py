@@ -6,6 +6,7 @@ from mmdiffmask import (
     config,
     configure,
     contrasts,
+    encoder_files,
     finetune_job,
     finetune_start,
     text_masks,
@@ -17,7 +18,7 @@ from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.inputs import Claim
 from mmdiffmask.masking import text_strategies
 from mmdiffmask.run_folder import RunFolder
-from mmdiffmask.text import masks
+from mmdiffmask.text import excess, masks
 from mmdiffmask.training import job as jobs
 from mmdiffmask.training import optim, text_objective
 from mmdiffmask.training.family import Family
@@ -59,7 +60,7 @@ def _check_names(experiment: config.Experiment) -> None:
             " and terms.classify is 0; leave it out"
         )
     text_strategies.find(masking.strategy)
-    text_masks.held_out_names(experiment)
+    names = text_masks.held_out_names(experiment)
     if masking.masks not in config.MASKS:
         raise ValueError(
             f"masking.masks={masking.masks}: masks of texts come from no file; they are"
@@ -67,6 +68,8 @@ def _check_names(experiment: config.Experiment) -> None:
         )
     pieces = text_start.layout(experiment).pieces
     masks.vocabulary(pieces, masking.replacement)
+    if any("reference" in text_strategies.find(name).needs for name in names):
+        excess.reference(masking.reference, pieces)
 
 
 def check_lengths(experiment: config.Experiment) -> None:
@@ -127,6 +130,18 @@ def fingerprint_of_start_run(
     """What the weights of the run in `model.start` are known by; None: no run."""
     del folder
     return finetune_start.fingerprint_of_run(experiment.model)
+
+
+def fingerprint_of_reference(experiment: config.Experiment) -> str | None:
+    """What the weights of `masking.reference` are known by; None: it names none.
+
+    After training they may be gone: then the name alone counts, as of files.
+    """
+    name = experiment.masking.reference
+    try:
+        return None if name is None else encoder_files.fingerprint(name)
+    except ValueError:
+        return None
 
 
 def family(experiment: config.Experiment) -> Family:

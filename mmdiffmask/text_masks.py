@@ -12,6 +12,7 @@ from mmdiffmask import config, text_examples
 from mmdiffmask.data import tokenizer_files
 from mmdiffmask.data.text_corpus import TextCorpus
 from mmdiffmask.masking import text_strategies, words
+from mmdiffmask.models.bert.checkpoints import Params
 from mmdiffmask.text import masks, recipes
 from mmdiffmask.text_examples import EVAL_SEED, Windows
 from mmdiffmask.types import HiddenPieces, TextBatch
@@ -40,6 +41,7 @@ class Recipes:
         experiment: config.Experiment,
         corpus: TextCorpus,
         pieces: tokenizer_files.Pieces,
+        start: Callable[[], Params] | None = None,
     ):
         """Reads nothing yet.
 
@@ -47,10 +49,11 @@ class Recipes:
           experiment: the settings.
           corpus: whose words and anchors count.
           pieces: the tokenizer.
+          start: as of `recipes.settings`.
         """
         self._masking, self._names = experiment.masking, held_out_names(experiment)
         self._corpus, self._pieces = corpus, pieces
-        self._start = experiment.model.checkpoint
+        self._encoder, self._start = experiment.model.checkpoint, start
         self._scores = functools.cache(self._read)
         self.choice = masks.vocabulary(pieces, experiment.masking.replacement)
 
@@ -90,10 +93,11 @@ class Recipes:
             background=masking.background,
             vectors=masking.label_embeddings,
             reduce=masking.similarity,
-            encoder=self._start,
+            encoder=self._encoder,
             layer=masking.attention_layer,
             spans=masking.spans,
             label_field=corpus.data.label_field,
+            reference=masking.reference,
         )
         of_corpus = recipes.Corpus(
             corpus.paths("train"),
@@ -102,7 +106,8 @@ class Recipes:
             others=(*corpus.paths("dev"), *corpus.paths("test")),
             text_field=corpus.data.text_field,
         )
-        return recipes.settings(text_strategies.find(name), of_corpus, sources)
+        strategy = text_strategies.find(name)
+        return recipes.settings(strategy, of_corpus, sources, self._start)
 
 
 def draw(

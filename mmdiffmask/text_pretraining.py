@@ -102,7 +102,10 @@ class _Run:
         )
         self.settings = schedules.in_steps(training, len(self.train), self.batch_size)
         self.experiment = dataclasses.replace(experiment, training=self.settings)
-        self.recipes = text_masks.Recipes(self.experiment, source, self.layout.pieces)
+        self.start = text_start.make(experiment, self.train, source)
+        self.recipes = text_masks.Recipes(
+            self.experiment, source, self.layout.pieces, self.start
+        )
         last = max(self.settings.steps - 1, 0)
         epochs = loader.epochs_at(last, self.batch_size, len(self.train))
         self.masks = text_masks.OwnMasks(
@@ -141,7 +144,7 @@ class _Run:
             shapes=text_start.shapes(experiment.model),
             batch_size=size,
             mesh=mesh,
-            start=text_start.make(experiment, self.train, self.source),
+            start=self.start,
             check_clips=lambda: None,
             hold_batches=tuple
             if experiment.terms.dga == 0

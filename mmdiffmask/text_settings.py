@@ -95,7 +95,7 @@ _USED_BY = {
     ),
     "text": (
         *("masking.replacement", "masking.anchor_count", "masking.background"),
-        *("masking.spans", "masking.attention_layer"),
+        *("masking.spans", "masking.attention_layer", "masking.reference"),
     ),
 }
 _TERMS = {"text": ("mlm", "dga")}  # all others are of video, and `classify` of both

@@ -22,7 +22,7 @@ from mmdiffmask import (
 from mmdiffmask.inputs import Claim
 from mmdiffmask.probe import settings
 from mmdiffmask.run_folder import RunFolder
-from mmdiffmask.text import encoders
+from mmdiffmask.text import encoders, excess
 from mmdiffmask.training import checkpoint
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -66,6 +66,19 @@ def test_training_goes_on_from_a_run(folder, cpt, tmp_path):
     one, two = (encoders.load(str(name)) for name in (cpt, folder / "model"))
     assert one.pieces.fingerprint == two.pieces.fingerprint
     assert one.fingerprint != two.fingerprint
+
+
+def test_a_run_is_a_reference(folder, cpt):
+    """Its weights and its head; it is no other than itself as a start."""
+    plain = encoders.load(str(folder / "model"))
+    one = excess.reference(str(cpt), plain.pieces)
+    trained = checkpoint.load_params(RunFolder(cpt), "best")
+    for part, values in trained.items():
+        known = one.checkpoint.params[part]
+        jax.tree.map(np.testing.assert_array_equal, known, values)
+    assert "mlm" not in plain.checkpoint.params
+    with pytest.raises(ValueError, match="model has no MLM head"):
+        excess.reference(str(folder / "model"), plain.pieces)
 
 
 def refused(folder, name, *changes):

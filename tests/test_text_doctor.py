@@ -54,6 +54,7 @@ def test_fine_tuning_counts_labelled_texts(folder, tmp_path, monkeypatch):
         (["data.tokenizer=no.json"], "tokenizer", "no.json", "a tokenizer of the"),
         (["data.length=35"], "settings", "set data.length=34", "settings that fit"),
         (["masking.strategy=mst-x"], "settings", "texts have", "settings that fit"),
+        (["masking.strategy=excess"], "settings", "needs a ref", "settings that fit"),
         (["data.train=absent.txt"], "texts", "no such file", "texts that can"),
         (["data.train=model/config.json"], "texts", "one JSON doc", "texts that can"),
         (["data.dev_share=0", "data.dev="], "texts", "names no file", "texts that"),

@@ -29,6 +29,7 @@ def corpus(tmp_path, monkeypatch):
     np.savez("v.npz", **{word: rng.standard_normal(4) for word in WORDS})
     monkeypatch.setattr(export, "TEXTS_A_PART", 50)
     wordpieces.encoder(tmp_path / "encoder", WORDS)
+    wordpieces.encoder(tmp_path / "reference", WORDS, seed=1)
     labelled = [{"text": t, "label": "ab"[i % 2]} for i, t in enumerate(TEXTS[:40])]
     wordpieces.jsonl(tmp_path / "labelled.jsonl", labelled)
     spans = [(i, 4, 4 + len(t.split()[1])) for i, t in enumerate(TEXTS[:30])]
@@ -49,7 +50,7 @@ def run(capsys, *arguments):
 
 VECTORS = ("--vectors", "v.npz", "--k", 3)
 SOURCES = (*VECTORS, "--encoder", "encoder", "--spans", "spans.tsv")
-SOURCES += ("--labelled", "labelled.jsonl")
+SOURCES += ("--labelled", "labelled.jsonl", "--reference", "reference")
 
 
 @pytest.mark.parametrize("strategy", sorted(text_strategies.REGISTRY))

@@ -43,6 +43,7 @@ SETTINGS = text_strategies.Settings(
     entities=by_entity,
     importance=by_piece,
     gain=by_piece,
+    excess=lambda passages: [value - 2 / 9 for value in by_word(passages)],
 )
 
 
@@ -126,6 +127,7 @@ def expected(name, passage):
         "salient-span": first_of_entity,
         "selective": (attention == attention.max()).astype(float),
         "selective-eq8": attention,
+        "excess": np.maximum(length - 2, 0),  # "we", "of", "x7" have none
     }[name]
 
 
@@ -149,6 +151,7 @@ def test_every_row_says_what_it_needs():
     """Without what a row needs it has no scores, and with it alone it has them."""
     passage = masks.Passage("a b", 0, np.arange(2), np.arange(2), ("a", "b"))
     fields = {"anchors": ("similarity",), "counts": ("n_texts", "texts_with")}
+    fields["reference"] = ("excess",)
     for row in ROWS:
         names = [f for need in row.needs for f in fields.get(need, (need,))]
         enough = {name: getattr(SETTINGS, name) for name in names}

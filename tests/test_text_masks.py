@@ -59,6 +59,7 @@ SETTINGS = text_strategies.Settings(
     entities=by_entity,
     importance=by_piece,
     gain=by_piece,
+    excess=by_word,
 )
 
 

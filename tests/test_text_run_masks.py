@@ -21,6 +21,7 @@ def run(tmp_path_factory):
     wordpieces.jsonl(folder / "train.jsonl", rows[:30])
     wordpieces.jsonl(folder / "dev.jsonl", rows[30:])
     wordpieces.encoder(folder / "encoder", WORDS)
+    wordpieces.encoder(folder / "reference", WORDS, seed=1)
     rng = np.random.default_rng(0)
     np.savez(folder / "v.npz", **{w: rng.random(4) for w in (*WORDS, "x")})
     return folder
@@ -38,6 +39,7 @@ def experiment(folder, name):
             anchor_count=2,
             label_embeddings=str(folder / "v.npz"),
             spans="markers",
+            reference=str(folder / "reference"),
         ),
     )
 

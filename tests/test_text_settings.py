@@ -66,6 +66,7 @@ def test_settings_of_texts_can_be_set():
         (TEXT, "terms.patches=1", "terms.patches=1.0: is a term of runs of video"),
         (VIDEO, "terms.mlm=1", "terms.mlm=1.0: is a term of runs of text"),
         (VIDEO, "masking.replacement=mask", "runs of text alone"),
+        (VIDEO, "masking.reference=bert", "masking.reference=bert: plays a part in"),
         (VIDEO, "masking.anchors=", "masking.anchors=(): must be a tuple, not empty"),
         (TEXT, "data.train=", "data.train=(): must be a tuple, not empty"),
         (TEXT, "data.lenght=64", "did you mean data.length?"),

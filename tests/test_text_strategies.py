@@ -2,7 +2,9 @@
 
 import pathlib
 import re
+import typing
 
+from mmdiffmask.experiment import costs
 from mmdiffmask.masking import text_strategies
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -23,6 +25,10 @@ def test_the_table_has_every_row():
         assert hides == HIDES[row.units], name
         assert needs == ", ".join(row.needs), name
         assert cost == "not measured" or float(cost) > 0, name
+
+
+def test_every_need_has_a_cost():
+    assert {*typing.get_args(text_strategies.Need)} == costs.PASSES.keys()
 
 
 def test_every_need_is_explained():

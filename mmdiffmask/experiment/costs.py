@@ -18,6 +18,8 @@ PASSES = {
     "entities": "whatever made the spans",
     "importance": "a finetuned classifier, one for every piece of every labelled text",
     "gain": "a finetuned classifier, one for every piece of every labelled text",
+    "reference": "five of the start and of a reference over every text, kept on the"
+    " machine, and whatever made the reference",
 }
 
 HOUR = 3600  # seconds

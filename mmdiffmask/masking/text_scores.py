@@ -45,6 +45,7 @@ class Settings(NamedTuple):
       entities: of words: which entity of the text each is of; -1: none.
       importance: of pieces: how likely each matters for the label (Gu et al.).
       gain: of pieces: Eq. 8, at least 0.
+      excess: of words: the start's loss there less a reference's.
     """
 
     similarity: Similarity | None = None
@@ -55,6 +56,7 @@ class Settings(NamedTuple):
     entities: Values | None = None
     importance: Values | None = None
     gain: Values | None = None
+    excess: Values | None = None
 
 
 # (passages, settings) -> a score for each word, or for each piece, of each of them
@@ -105,3 +107,13 @@ def by_importance(passages: Sequence[Passage], settings: Settings) -> list[np.nd
 def by_gain(passages: Sequence[Passage], settings: Settings) -> list[np.ndarray]:
     """P(label | text) less P(label | pieces before this one). Paper: Eq. 8."""
     return settings.gain(passages)
+
+
+def by_excess(passages: Sequence[Passage], settings: Settings) -> list[np.ndarray]:
+    """The start's loss at each word, hidden, less a reference's; at least 0.
+
+    A word that the reference knows no better has 0, so it is hidden after all others;
+    where all have 0 the draw is uniform. From RHO-1 (Lin et al. 2024); `text.excess`
+    says how words are hidden, and where this departs.
+    """
+    return [np.maximum(value, 0.0) for value in settings.excess(passages)]

@@ -13,7 +13,14 @@ from mmdiffmask.masking.text_scores import Passage, Settings
 
 Similarity = text_scores.Similarity
 Need = Literal[
-    "anchors", "counts", "attention", "likeness", "entities", "importance", "gain"
+    "anchors",
+    "counts",
+    "attention",
+    "likeness",
+    "entities",
+    "importance",
+    "gain",
+    "reference",
 ]
 
 
@@ -217,6 +224,15 @@ _ROWS = (
         origin="paper, Eq. 8 as printed; knows labels",
         needs=("gain",),
         scored="piece",
+    ),
+    TextStrategy(
+        "excess",
+        "excess loss",
+        units="word",
+        score=text_scores.by_excess,
+        weight=strategies.by_score,
+        origin="Lin et al. (2024), RHO-1, for hidden words",
+        needs=("reference",),
     ),
 )
 REGISTRY = {row.name: row for row in _ROWS}

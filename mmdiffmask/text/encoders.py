@@ -101,6 +101,13 @@ def load(name: str | None = None) -> Encoder:
     return Encoder(pieces, checkpoint, _fingerprint(checkpoint, pieces))
 
 
+def of_start(encoder: Encoder, params: checkpoints.Params) -> Encoder:
+    """The encoder with a run's first weights, an MLM head among them."""
+    headed = checkpoints.with_mlm(encoder.checkpoint)
+    checkpoint = dataclasses.replace(headed, params={**headed.params, **params})
+    return Encoder(encoder.pieces, checkpoint, _fingerprint(checkpoint, encoder.pieces))
+
+
 def _fingerprint(
     checkpoint: checkpoints.Checkpoint, pieces: tokenizer_files.Pieces
 ) -> str:

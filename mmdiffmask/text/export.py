@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from mmdiffmask import atomic, seeds
 from mmdiffmask.data import texts as corpora
-from mmdiffmask.data import tokenizer_files
+from mmdiffmask.data import tokenizer_files, word_pieces
 from mmdiffmask.masking import text_strategies, words
 from mmdiffmask.text import masks, recipes, rows
 
@@ -204,11 +204,24 @@ def _write_part(work: _Work, first: int) -> pathlib.Path:
             "windows": sum(map(len, windows)),
             "pieces": sum(len(row.ids) for row in drawn),
             "hidden": sum(hidden),
+            "readings": _readings(work.recipe.scores, texts, windows),
             "rows without a hidden piece": hidden.count(0),
         },
     )
     logging.info("%s: %d of %d texts", part, stretch.stop, len(work.corpus))
     return part
+
+
+def _readings(
+    scores: text_strategies.Settings,
+    texts: Sequence[str],
+    windows: Sequence[Sequence[word_pieces.Window]],
+) -> int:
+    """How often windows of some texts are read with words hidden, to score these."""
+    if scores.excess is None:
+        return 0
+    pairs = zip(texts, windows, strict=True)
+    return scores.excess.readings([p for pair in pairs for p in masks.passages(*pair)])
 
 
 def _sentence(
@@ -244,6 +257,11 @@ def _sentence(
         (
             "parts of labelled texts had to be read to tell which pieces matter",
             getattr(scores.importance or scores.gain, "passes", 0),
+        ),
+        (
+            "readings of windows with words hidden, by start and reference, were needed"
+            " to tell which words the reference knows better",
+            total["readings"],
         ),
     ):
         text += f"\n{count} {name}" if count else ""

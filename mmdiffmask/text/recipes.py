@@ -3,16 +3,18 @@
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mmdiffmask.data import texts as corpora
 from mmdiffmask.data import tokenizer_files
 from mmdiffmask.masking import anchors as anchor_lib
 from mmdiffmask.masking import text_strategies, web_counts
+from mmdiffmask.models.bert.checkpoints import Params
 from mmdiffmask.text import (
     counting,
     encoders,
     entities,
+    excess,
     labelled,
     selective,
     word_weights,
@@ -37,6 +39,8 @@ class Sources:
       spans: as `entities.load`: where entities are from; None: nowhere.
       labelled: files of labelled texts; (): the corpus's.
       label_field: of their objects.
+      reference: as `encoders.load`: whose loss at words the encoder's is set against;
+        None: there is none.
     """
 
     anchors: tuple[str, ...] = ()
@@ -51,6 +55,7 @@ class Sources:
     spans: str | None = None
     labelled: tuple[str, ...] = ()
     label_field: str = "label"
+    reference: str | None = None
 
 
 def background_counts(path: str | None) -> Mapping[str, int]:
@@ -132,7 +137,10 @@ class Corpus:
 
 
 def settings(
-    strategy: text_strategies.TextStrategy, corpus: Corpus, sources: Sources
+    strategy: text_strategies.TextStrategy,
+    corpus: Corpus,
+    sources: Sources,
+    start: Callable[[], Params] | None = None,
 ) -> tuple[text_strategies.Settings, tuple[str, ...]]:
     """What the strategy scores words from, and the anchors if it goes by them.
 
@@ -140,6 +148,8 @@ def settings(
       strategy: nothing is read that it does not need.
       corpus: whose masks are drawn.
       sources: of the weights.
+      start: makes the weights that a run starts from, an MLM head among them; None:
+        the encoder has one.
 
     Raises:
       ValueError: if something that it needs is missing.
@@ -159,6 +169,11 @@ def settings(
             fields[need] = encoders.Likeness(encoders.load(sources.encoder))
         elif need == "entities":
             fields[need] = _entities(strategy, corpus, sources)
+        elif need == "reference":
+            encoder = encoders.load(sources.encoder)
+            if start is not None:
+                encoder = encoders.of_start(encoder, start())
+            fields["excess"] = excess.load(encoder, sources.reference, corpus.tokenizer)
         else:
             kind = {"importance": selective.Importance, "gain": selective.Gain}[need]
             texts = corpora.Texts(
@@ -198,7 +213,8 @@ def _entities(
     return entities.load(sources.spans, texts, corpus.are_marked)
 
 
-_READ = {"attention", "likeness", "importance", "gain"}  # by an encoder
+# By an encoder.
+_READ = {"attention", "likeness", "importance", "gain", "reference"}
 
 
 def fingerprint(
@@ -214,4 +230,6 @@ def fingerprint(
             result[str(path)] = hashlib.file_digest(opened, "sha256").hexdigest()
     if _READ & {*strategy.needs}:
         result["encoder"] = encoders.load(sources.encoder).fingerprint
+    if "reference" in strategy.needs:
+        result["reference"] = encoders.load(sources.reference).fingerprint
     return result

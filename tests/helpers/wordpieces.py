@@ -24,7 +24,7 @@ def vocab_txt(folder, words=(), cased=False):
     return folder
 
 
-def encoder(folder, words=(), positions=64):
+def encoder(folder, words=(), positions=64, seed=0):
     """A folder with a small BERT of random weights and its vocab.txt."""
     vocab_txt(folder, words)
     settings = BertSettings(
@@ -37,7 +37,7 @@ def encoder(folder, words=(), positions=64):
         positions=positions,
         initial_spread=0.5,
     )
-    checkpoints.save(folder, checkpoints.start(jax.random.key(0), settings))
+    checkpoints.save(folder, checkpoints.start(jax.random.key(seed), settings))
     return folder
 
 
