@@ -1,8 +1,10 @@
 """Arguments of the commands on texts: what they read, and what words weigh by."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from mmdiffmask.text import recipes
+if TYPE_CHECKING:
+    from mmdiffmask.text import recipes
 
 ONLY_TEXTS = (
     *("tokenizer", "strategy", "draws", "length", "ratio", "replace"),
@@ -154,8 +156,10 @@ def export(arguments: argparse.Namespace) -> str:
     return exporting.write(order)
 
 
-def sources(arguments: argparse.Namespace) -> recipes.Sources:
+def sources(arguments: argparse.Namespace) -> "recipes.Sources":
     """Where the weights of words come from, as the arguments say."""
+    from mmdiffmask.text import recipes
+
     named = (getattr(arguments, "anchors", None) or "").split(",")
     vectors = getattr(arguments, "vectors", None)
     if arguments.k < 1 or arguments.candidates < 0:

@@ -250,3 +250,13 @@ def test_the_demo_makes_as_many_runs_at_a_time_as_it_is_told(monkeypatch, tmp_pa
 
 def test_the_demo_needs_a_run_at_a_time(capsys):
     assert "--workers 0: at least 1" in complaint(capsys, "demo", "--workers", "0")
+
+
+def test_reading_the_arguments_imports_no_library_that_logs():
+    # Orbax hands Python's log a handler of its own, and then no line of ours is shown.
+    text = "import logging, sys, mmdiffmask.__main__ as main; main._parser();"
+    text += "print(logging.root.handlers, {'jax', 'orbax'} & {*sys.modules})"
+    shown = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.strip() == "[] set()"

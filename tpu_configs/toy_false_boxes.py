@@ -1,6 +1,7 @@
 """What a fault of boxes does: every third box shows nothing.
 
-Command:  mmdiffmask experiment tpu_configs/toy_false_boxes.py --results results/toy_false_boxes
+Command:  mmdiffmask experiment tpu_configs/toy_false_boxes.py \
+            --results results/toy_false_boxes
 Hardware: 2 CPU cores; can be killed and gone on with anywhere.
 Expect:   one run, to be laid beside the row `difference` of tpu_configs/toy_rows.py:
           one seed says nothing about which is better.

@@ -1,6 +1,7 @@
 """What a fault of boxes does: true boxes are jittered.
 
-Command:  mmdiffmask experiment tpu_configs/toy_moved_boxes.py --results results/toy_moved_boxes
+Command:  mmdiffmask experiment tpu_configs/toy_moved_boxes.py \
+            --results results/toy_moved_boxes
 Hardware: 2 CPU cores; can be killed and gone on with anywhere.
 Expect:   one run, to be laid beside the row `difference` of tpu_configs/toy_rows.py:
           one seed says nothing about which is better.
