@@ -13,7 +13,7 @@ from helpers import fake_experiment, fake_runs
 from mmdiffmask import __main__ as command_line
 from mmdiffmask import configure, run_files
 from mmdiffmask.data.records import seconds
-from mmdiffmask.experiment import kept, outcome, plan, result_file, tables
+from mmdiffmask.experiment import held_out, kept, outcome, plan, result_file, tables
 from mmdiffmask.masking import published, strategies
 from mmdiffmask.probe import results as results_of_probe
 
@@ -346,3 +346,29 @@ def test_the_command_writes_both_beside_the_runs(done, tmp_path, capsys):
     assert out.startswith("Accuracy in %") and CONTRAST in out
     assert (tmp_path / run_files.CSV).is_file()
     assert (tmp_path / run_files.TABLES).is_file()
+
+
+def test_rows_share_held_out_columns_and_own_ones_stand_last(done):
+    planned, _, results = done
+    rows = {row.name: row for row in tables.make(planned, results).rows}
+    both = held_out.shown(tuple(rows.values()), {"hidden"}.__contains__)
+    masks = [name for name, _ in both.columns]
+    assert sorted(masks) == sorted(BASE.masking.held_out) and not both.others
+    names = {"difference": "moved", "random": "random"}
+    scored = rows["difference"].held_out.items()
+    own = {(names[m], name): ends for (m, name), ends in scored if m in names}
+    moved = dataclasses.replace(
+        rows["difference"],
+        name="moved",
+        strategy="moved",
+        held_out=own,
+        choice=rows["difference"].choice | {"masking.anchors": ["face"]},
+    )
+    some = held_out.shown(
+        (rows["none"], rows["random"], moved), {"hidden"}.__contains__
+    )
+    assert some.columns == (("random", "hidden"), (held_out.OWN, "hidden"))
+    assert some.cells["moved"][-1] == own["moved", "hidden"]
+    assert some.cells["none"][-1] is None
+    assert some.cells["random"][0] == some.cells["random"][1]
+    assert some.others == ("moved",)

@@ -4,7 +4,7 @@ import functools
 import types
 from typing import Any
 
-from mmdiffmask.experiment import text_page
+from mmdiffmask.experiment import held_out, text_page
 from mmdiffmask.experiment.cells import Cell
 from mmdiffmask.experiment.tables import ExperimentRow, Tables
 from mmdiffmask.masking import published, published_texts, strategies
@@ -47,9 +47,9 @@ def items_of(tables: Tables) -> str:
 
 def _derived(tables: Tables) -> dict[str, Any]:
     """What the template shows beside the tables' own values."""
-    held_out = list(dict.fromkeys(key for row in tables.rows for key in row.held_out))
     if tables.is_of_texts:
-        return _shared(tables, published_texts) | text_page.derived(tables, held_out)
+        return _shared(tables, published_texts) | text_page.derived(tables)
+    on_masks = held_out.shown(tables.rows, CELLS.__contains__)
     return _shared(tables, published) | {
         "source": SOURCES.get(tables.source, tables.source),
         "in_boxes": published.IN_BOXES,
@@ -57,10 +57,9 @@ def _derived(tables: Tables) -> dict[str, Any]:
             mean for cells in published.IN_BOXES.values() for mean, _ in cells.values()
         ),
         "label": strategies.label,
-        "held_out": [
-            (key, strategies.label(key[0]), CELLS.get(key[1], key[1]))
-            for key in held_out
-            if key[1] in CELLS
+        "held_out": on_masks,
+        "held_out_columns": [
+            (strategies.label(masks), CELLS[name]) for masks, name in on_masks.columns
         ],
     }
 

@@ -19,6 +19,8 @@ from mmdiffmask.masking import published
 from mmdiffmask.probe import contrasted, finished, text_scores
 from mmdiffmask.statistics import Difference
 
+NOT_OF_CHOICE = ("masking.strategy", "masking.held_out")
+
 
 @dataclasses.dataclass(frozen=True)
 class Hidden:
@@ -63,6 +65,7 @@ class ExperimentRow:
         evaluation.
       cost: what it took.
       words: of texts, the words that its masks hide most; None where it hides none.
+      choice: the settings that choose its masks beside its strategy.
       anchors: of texts, how many anchors are asked for, and how words are compared with
         them; None of video.
     """
@@ -78,6 +81,7 @@ class ExperimentRow:
     hidden: Hidden | None
     held_out: dict[tuple[str, str], tuple[Cell, Cell]]
     cost: costs.Cost
+    choice: dict[str, object]
     words: text_tables.HiddenWords | None = None
     anchors: tuple[int, str] | None = None
 
@@ -186,6 +190,11 @@ def _row(name: str, by_seed: Mapping[int, Result]) -> ExperimentRow:
         hidden=None if is_text else _hidden(every, settings["masking.ratio"]),
         held_out=_held_out(every, "" if is_text else "retrieval_"),
         cost=costs.of_row(strategy, every),
+        choice={
+            name: value
+            for name, value in settings.items()
+            if name.startswith(("data.", "masking.")) and name not in NOT_OF_CHOICE
+        },
         words=text_tables.words_of(every) if is_text else None,
         anchors=text_tables.anchors_of(settings) if is_text else None,
     )

@@ -1,9 +1,10 @@
 """What the page and the text of tables say of texts alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from mmdiffmask import contrasts
+from mmdiffmask.experiment import held_out
 from mmdiffmask.experiment.tables import ExperimentRow, Tables
 from mmdiffmask.masking import published_texts, text_strategies
 from mmdiffmask.probe import contrasted
@@ -20,8 +21,9 @@ def label(name: str) -> str:
     return f"{text}, {similarity} of the anchors" if sign else text
 
 
-def derived(tables: Tables, held_out: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def derived(tables: Tables) -> dict[str, Any]:
     """What the template shows beside what it shows of video, too."""
+    on_masks = held_out.shown(tables.rows, lambda _: True)
     official = contrasts.OF_FOLDS[2]
     classes = [name for row in tables.rows if row.words for name in row.words.of_class]
     return {
@@ -30,9 +32,10 @@ def derived(tables: Tables, held_out: Sequence[tuple[str, str]]) -> dict[str, An
         "unseen": [item for item in tables.contrasts if not item.is_seen],
         "word_classes": list(dict.fromkeys(classes)),
         "anchor_rows": anchor_rows(tables),
-        "held_out": [
-            (key, label(key[0]), METRICS.get(key[1], key[1].removeprefix("loss_")))
-            for key in held_out
+        "held_out": on_masks,
+        "held_out_columns": [
+            (label(masks), METRICS.get(name, name.removeprefix("loss_")))
+            for masks, name in on_masks.columns
         ],
     }
 
