@@ -4,7 +4,8 @@ Command:  mmdiffmask pretrain tpu_configs/acl_arc_minilm.py --data FOLDER --work
 Hardware: 2 CPU cores; can be killed and gone on with.
 Expect:   the MLM head warmed up to a loss of 7.4. Six updates of difference-word (one
           seed, training.warmup_steps=1): held-out loss on its masks from 7.59 to 7.52;
-          1.6 CPU seconds an update on one thread. Runs of 120 were not tried.
+          1.6 CPU seconds an update on one thread. All 23 runs of the experiment: 116
+          CPU minutes (docs/text_results.md).
 
 FOLDER holds train.jsonl, dev.jsonl, test.jsonl and labels.json, as the SciBERT
 repository has them. Of dev's 112 distinct texts 43 stand in TRAIN too: scores of labels
