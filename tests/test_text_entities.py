@@ -97,7 +97,7 @@ def test_a_file_counts_in_the_text_as_its_file_has_it(
         ([{"id": "1", "start": 0, "end": 99}], "0 to 99 is no stretch of '1', which"),
         ([{"id": "1", "start": -1, "end": 2}], "is no stretch"),
         ([{"id": "1", "start": 0}], "line 1: needs id, start and end"),
-        ([{"id": "1", "start": 0, "end": 1.5}], "two whole numbers"),
+        ([{"id": "1", "start": 0, "end": 1.5}], "two whole numbers (read as objects)"),
         ([["1", 0, 1]], "line 1: needs id, start and end"),
         ([{"id": "2", "start": 0, "end": 1}], "another text has its id '2' too"),
     ],
@@ -110,6 +110,14 @@ def test_mistakes_are_one_sentence(tmp_path, rows, sentence):
     with pytest.raises(ValueError) as caught:
         entities.load(str(spans), corpora.Texts([path]), are_marked=True)
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_file_of_objects_under_another_name_says_how_it_is_read(tmp_path):
+    path = wordpieces.jsonl(tmp_path / "a.jsonl", [{"id": "1", "text": "abc d"}])
+    spans = tmp_path / "s.spans"
+    spans.write_text(json.dumps({"id": "1", "start": 0, "end": 3}))
+    with pytest.raises(ValueError, match=r"read as tabs, as its name has no \.jsonl"):
+        entities.load(str(spans), corpora.Texts([path]), are_marked=True)
 
 
 def test_a_missing_file_is_one_sentence(tmp_path):

@@ -197,9 +197,10 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[int, str, int, int]]:
                     values = line.rstrip("\r\n").split("\t")[:3]
                 yield number, str(values[0]), *_whole(values[1:])
             except (ValueError, KeyError, TypeError, IndexError):
+                form = "objects" if is_objects else "tabs, as its name has no .jsonl"
                 raise ValueError(
                     f"{path}, line {number}: needs id, start and end, the last two"
-                    f" whole numbers; it is {line.strip()[:60]!r}"
+                    f" whole numbers (read as {form}); it is {line.strip()[:60]!r}"
                 ) from None
 
 
