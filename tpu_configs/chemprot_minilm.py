@@ -4,7 +4,7 @@ Command:  mmdiffmask pretrain tpu_configs/chemprot_minilm.py --data FOLDER --wor
 Hardware: 2 CPU cores; can be killed and gone on with.
 Expect:   six updates of difference-word (one seed, training.warmup_steps=1): held-out
           loss on its masks from 7.35 to 7.29; 1.4 CPU seconds an update on one
-          thread. Runs of 120 were not tried.
+          thread. A run of the experiment: some 7.5 CPU minutes (docs/text_results.md).
 
 FOLDER holds train.jsonl, dev.jsonl, test.jsonl and labels.json, as the SciBERT
 repository has them. A sentence stands there once for each pair of its entities: it is
