@@ -30,6 +30,7 @@ def test_prints_every_pass(capsys, monkeypatch):
     assert lines[-1].endswith("gate 3.3")
 
 
+@pytest.mark.long
 def test_plain_differentiation_gives_the_same_gradient():
     calls = passes(SMALL)
     loss, grads = calls["gradient"]()
