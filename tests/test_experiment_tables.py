@@ -354,6 +354,7 @@ def test_rows_share_held_out_columns_and_own_ones_stand_last(done):
     both = held_out.shown(tuple(rows.values()), {"hidden"}.__contains__)
     masks = [name for name, _ in both.columns]
     assert sorted(masks) == sorted(BASE.masking.held_out) and not both.others
+    assert not both.has_own
     names = {"difference": "moved", "random": "random"}
     scored = rows["difference"].held_out.items()
     own = {(names[m], name): ends for (m, name), ends in scored if m in names}
@@ -371,4 +372,4 @@ def test_rows_share_held_out_columns_and_own_ones_stand_last(done):
     assert some.cells["moved"][-1] == own["moved", "hidden"]
     assert some.cells["none"][-1] is None
     assert some.cells["random"][0] == some.cells["random"][1]
-    assert some.others == ("moved",)
+    assert some.others == ("moved",) and some.has_own

@@ -25,6 +25,11 @@ class Shown(NamedTuple):
     cells: dict[str, tuple[tuple[Cell, Cell] | None, ...]]
     others: tuple[str, ...]
 
+    @property
+    def has_own(self) -> bool:
+        """Whether the last columns are each row's own strategy's."""
+        return any(masks == OWN for masks, _ in self.columns)
+
 
 def shown(rows: Sequence[ExperimentRow], is_shown: Callable[[str], bool]) -> Shown:
     """What rows reach on held-out masks.

@@ -19,6 +19,7 @@ from mmdiffmask.masking import published
 from mmdiffmask.probe import contrasted, finished, text_scores
 from mmdiffmask.statistics import Difference
 
+# Of `data` and `masking`, what changes no held-out mask of a strategy.
 NOT_OF_CHOICE = ("masking.strategy", "masking.held_out")
 
 
@@ -64,8 +65,8 @@ class ExperimentRow:
       held_out: (held-out masks, cells) -> retrieval at the first and the last
         evaluation.
       cost: what it took.
-      words: of texts, the words that its masks hide most; None where it hides none.
       choice: the settings that choose its masks beside its strategy.
+      words: of texts, the words that its masks hide most; None where it hides none.
       anchors: of texts, how many anchors are asked for, and how words are compared with
         them; None of video.
     """
